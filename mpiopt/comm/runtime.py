@@ -1,0 +1,63 @@
+"""The MPI library and the whole job: what is running, and how every rank ends when one of them fails."""
+
+import time
+from typing import NamedTuple
+
+from mpiopt.comm.world import World
+
+
+class RollCall:
+    """A channel beside all others on which ranks that failed find out whether every rank did.
+
+    Make it first on every rank: it starts MPI where it has not started. Collective.
+    """
+
+    LENGTH = 2048  # bytes of a rank's answer
+
+    def __init__(self) -> None:
+        from mpi4py import MPI  # here, so that importing the library starts no MPI
+
+        self._comm = MPI.COMM_WORLD.Dup()
+        self.rank, self.size, self.host = self._comm.rank, self._comm.size, MPI.Get_processor_name()
+
+    def answer(self, what: str, patience: float) -> list[str] | None:
+        """What every rank answered, in rank order; None when some rank stayed away for ``patience`` seconds.
+
+        Not collective: that is its purpose.
+        """
+        mine, heard = bytearray(self.LENGTH), bytearray(self.LENGTH * self.size)
+        text = what.encode()[: self.LENGTH]
+        mine[: len(text)] = text
+        request = self._comm.Iallgather(mine, heard)
+        end = time.monotonic() + patience
+        while not request.Test():
+            if time.monotonic() > end:
+                return None
+            time.sleep(0.01)
+        answers = [heard[r * self.LENGTH : (r + 1) * self.LENGTH] for r in range(self.size)]
+        return [bytes(answer).rstrip(b"\0").decode(errors="replace") for answer in answers]
+
+    def abort(self, code: int) -> None:
+        """End every rank at once. Not collective; does not return."""
+        self._comm.Abort(code)
+
+
+class Facts(NamedTuple):
+    """What the MPI library says about itself."""
+
+    library: str
+    standard: str
+    threads: str
+    mpi4py: str
+
+
+def facts(world: World) -> Facts:
+    """The MPI library that ``world`` runs on. Not collective."""
+    import mpi4py
+
+    mpi = world._mpi
+    levels = {mpi.THREAD_SINGLE: "single", mpi.THREAD_FUNNELED: "funnelled",
+              mpi.THREAD_SERIALIZED: "serialised", mpi.THREAD_MULTIPLE: "multiple"}  # fmt: skip
+    version = mpi.Get_library_version().strip().splitlines()[0].strip(" ,\0")
+    standard = ".".join(map(str, mpi.Get_version()))
+    return Facts(" ".join(version.split()), standard, levels[mpi.Query_thread()], mpi4py.__version__)

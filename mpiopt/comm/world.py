@@ -1,0 +1,285 @@
+"""World: the ranks, the workers they host, and the few collectives that everything else is made of.
+
+A worker is not a rank. The algorithm speaks of workers; a rank hosts one or more of them (by default one). Verbs
+that reduce take one part per hosted worker, fold them in worker order and then go over MPI. With
+``deterministic=True`` the sum is taken over all workers in worker order, whatever rank hosts them, so that a result
+depends on the number of workers and not on the number of ranks.
+"""
+
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+
+import numpy as np
+
+from mpiopt.comm.blocks import even
+from mpiopt.comm.tally import Tally
+from mpiopt.errors import LaunchError, MpioptError, UsageError
+
+PIECE = 1 << 30  # bytes in one MPI message: counts stay far below 2^31 whatever the datatype
+
+
+class World:
+    """A private duplicate of a communicator, and the workers hosted by this rank.
+
+    Parameters
+    ----------
+    comm : an mpi4py intracommunicator; None stands for all ranks of the job.
+    workers : total number of workers, at least one per rank; None for one per rank. Blocks are contiguous.
+    deterministic : reduce in worker order, bit for bit the same for any rank count.
+    expected : the rank count that the launcher promised, where known; another size raises LaunchError.
+
+    Collective. Raises LaunchError or UsageError on every rank.
+    """
+
+    def __init__(
+        self, comm=None, *, workers: int | None = None, deterministic: bool = False, expected: int | None = None
+    ) -> None:
+        from mpi4py import MPI  # here, so that importing the library starts no MPI
+
+        self._mpi = MPI
+        self._comm = (MPI.COMM_WORLD if comm is None else comm).Dup()
+        self.rank, self.size = self._comm.rank, self._comm.size
+        if expected is not None and expected != self.size:
+            raise LaunchError(
+                f"the launcher promised {expected} ranks, but MPI sees {self.size}: the launcher does not belong to "
+                f"the MPI library in use ({MPI.Get_library_version().splitlines()[0].strip()}); "
+                "start the job with that library's own mpiexec, or with srun --mpi=pmi2 or --mpi=pmix"
+            )
+        self.workers = self.size if workers is None else workers
+        if self.workers < self.size:
+            raise UsageError(
+                f"{self.workers} workers were asked for on {self.size} ranks: every rank hosts at least one worker; "
+                f"give at least {self.size} workers or start fewer ranks"
+            )
+        self.deterministic = deterministic
+        self.tally = Tally()
+
+    # ------------------------------------------------------------------------------------------ who is where
+    @cached_property
+    def hosted(self) -> range:
+        """The workers that this rank hosts."""
+        bounds = even(self.workers, self.size)
+        return range(int(bounds[self.rank]), int(bounds[self.rank + 1]))
+
+    @cached_property
+    def host(self) -> str:
+        """The name of this rank's node."""
+        return socket.gethostname()
+
+    def host_of(self, worker: int) -> int:
+        """The rank that hosts ``worker``."""
+        return int(np.searchsorted(even(self.workers, self.size), worker, side="right")) - 1
+
+    # ------------------------------------------------------------------------------------------ sums
+    def sum(self, parts: Sequence[np.ndarray], name: str = "sum") -> np.ndarray:
+        """Sum of d-vectors over all workers, the same array on every rank. Collective; counts a vector round.
+
+        parts : one (d,) array per hosted worker, left unchanged.
+        """
+        return self._reduce(parts, name, vector=True)
+
+    def total(self, parts: Sequence[np.ndarray], name: str = "total") -> np.ndarray:
+        """Sum of a few numbers over all workers; as `sum`, but not counted as a vector round. Collective."""
+        return self._reduce(parts, name, vector=False)
+
+    def _reduce(self, parts: Sequence[np.ndarray], name: str, vector: bool) -> np.ndarray:
+        if self.deterministic:
+            return self._ordered(parts, name, vector)
+        out = np.array(parts[0], copy=True, order="C")
+        for part in parts[1:]:
+            out += part
+        with self.tally.call(name, out.nbytes, vector):
+            for piece in _pieces(out.reshape(-1)):
+                self._comm.Allreduce(self._mpi.IN_PLACE, piece, op=self._mpi.SUM)
+        return out
+
+    def _ordered(self, parts: Sequence[np.ndarray], name: str, vector: bool) -> np.ndarray:
+        """Each rank adds up one slice over all workers in order, then the slices are gathered."""
+        shape, flat = parts[0].shape, [np.ascontiguousarray(part).reshape(-1) for part in parts]
+        bounds = even(flat[0].size, self.size)
+        outgoing = [np.concatenate([part[a:b] for part in flat]) for a, b in zip(bounds, bounds[1:], strict=False)]
+        with self.tally.call(name, sum(part.nbytes for part in flat), vector):
+            incoming = self._exchange(outgoing)
+            mine = int(bounds[self.rank + 1] - bounds[self.rank])
+            rows = [row for block in incoming for row in block.reshape(-1, mine)] if mine else []
+            slice_sum = np.zeros(mine, flat[0].dtype)
+            for row in rows:
+                slice_sum += row
+            return np.concatenate(self._gather_ragged(slice_sum)).reshape(shape)
+
+    # ------------------------------------------------------------------------------------------ moving arrays
+    def gather(self, x: np.ndarray, name: str = "gather") -> list[np.ndarray]:
+        """Every rank's array, in rank order, on every rank; lengths may differ, dtype and further axes may not.
+
+        Collective.
+        """
+        with self.tally.call(name, x.nbytes):
+            return self._gather_ragged(x)
+
+    def _gather_ragged(self, x: np.ndarray) -> list[np.ndarray]:
+        x = np.ascontiguousarray(x)
+        lengths = np.empty(self.size, np.int64)
+        self._comm.Allgather(np.array([len(x)], np.int64), lengths)
+        parts = [x if r == self.rank else np.empty((int(n), *x.shape[1:]), x.dtype) for r, n in enumerate(lengths)]
+        row = x.dtype.itemsize * int(np.prod(x.shape[1:], dtype=np.int64))
+        if row * int(lengths.sum()) < PIECE:
+            joined = np.empty((int(lengths.sum()), *x.shape[1:]), x.dtype)
+            counts = lengths * row
+            self._comm.Allgatherv(
+                [x, x.nbytes, self._mpi.BYTE], [joined, (counts, np.cumsum(counts) - counts), self._mpi.BYTE]
+            )
+            return np.split(joined, np.cumsum(lengths)[:-1])
+        for root, part in enumerate(parts):
+            self._bcast_into(part, root)
+        return parts
+
+    def alltoall(self, parts: Sequence[np.ndarray], name: str = "alltoall") -> list[np.ndarray]:
+        """Send ``parts[r]`` to rank r, receive what each rank sent here; 1-D arrays of one dtype. Collective."""
+        with self.tally.call(name, sum(part.nbytes for part in parts)):
+            return self._exchange([np.ascontiguousarray(part) for part in parts])
+
+    def _exchange(self, parts: list[np.ndarray]) -> list[np.ndarray]:
+        lengths = np.empty(self.size, np.int64)
+        self._comm.Alltoall(np.array([len(part) for part in parts], np.int64), lengths)
+        incoming = [np.empty(int(n), parts[0].dtype) for n in lengths]
+        requests = []
+        for shift in range(self.size):
+            source, target = (self.rank - shift) % self.size, (self.rank + shift) % self.size
+            requests += [self._comm.Irecv(piece, source) for piece in _pieces(incoming[source])]
+            requests += [self._comm.Isend(piece, target) for piece in _pieces(parts[target])]
+        self._mpi.Request.Waitall(requests)
+        return incoming
+
+    def bcast(self, x: np.ndarray, root: int = 0, name: str = "bcast") -> np.ndarray:
+        """Fill ``x`` in place with rank ``root``'s values and return it; shapes and dtypes agree. Collective."""
+        with self.tally.call(name, x.nbytes if self.rank == root else 0, vector=x.ndim > 0 and x.size > 1):
+            self._bcast_into(x, root)
+        return x
+
+    def _bcast_into(self, x: np.ndarray, root: int) -> None:
+        for piece in _pieces(x.reshape(-1)):
+            self._comm.Bcast(piece, root)
+
+    def tell(self, message, root: int = 0):
+        """Rank ``root``'s small Python object on every rank (set-up only: never in a round). Collective."""
+        return self._comm.bcast(message, root)
+
+    def tell_all(self, message) -> list:
+        """Every rank's small Python object, in rank order, on every rank (set-up only). Collective."""
+        return self._comm.allgather(message)
+
+    # ------------------------------------------------------------------------------------------ agreements
+    def extremes(self, v: np.ndarray, name: str = "extremes") -> tuple[np.ndarray, np.ndarray]:
+        """Elementwise minimum and maximum of ``v`` over the ranks. Collective."""
+        v = np.asarray(v, np.float64)
+        both = np.concatenate([-v.reshape(-1), v.reshape(-1)])
+        with self.tally.call(name, both.nbytes):
+            self._comm.Allreduce(self._mpi.IN_PLACE, both, op=self._mpi.MAX)
+        return -both[: v.size].reshape(v.shape), both[v.size :].reshape(v.shape)
+
+    def best(self, values: Sequence[float], name: str = "best") -> int:
+        """Leader election: the worker with the smallest value; NaN counts as +inf, ties go to the lowest worker.
+
+        values : one number per hosted worker. Collective.
+        """
+        clean = [np.inf if np.isnan(v) else v for v in values]
+        at = int(np.argmin(clean))
+        mine = np.zeros(1, np.dtype([("value", "f8"), ("worker", "i4")], align=True))
+        mine["value"], mine["worker"] = clean[at], self.hosted[at]
+        with self.tally.call(name, 12):
+            self._comm.Allreduce(self._mpi.IN_PLACE, [mine, 1, self._mpi.DOUBLE_INT], op=self._mpi.MINLOC)
+        return int(mine["worker"][0])
+
+    def split(self, colour: int) -> "World":
+        """The World of the ranks that gave the same colour, one worker per rank. Collective."""
+        part = self._comm.Split(colour, self.rank)
+        try:
+            return World(part)
+        finally:
+            part.Free()
+
+    def by_node(self) -> "World":
+        """The World of the ranks that share this rank's memory. Collective."""
+        part = self._comm.Split_type(self._mpi.COMM_TYPE_SHARED, self.rank)
+        try:
+            return World(part)
+        finally:
+            part.Free()
+
+    def swap(self, x: np.ndarray, neighbours: Sequence[int], name: str = "swap") -> list[np.ndarray]:
+        """Send ``x`` to each neighbouring rank and receive theirs, in the order given; same shapes. Collective
+        among neighbours: the relation must be symmetric."""
+        x = np.ascontiguousarray(x)
+        incoming = [np.empty_like(x) for _ in neighbours]
+        with self.tally.call(name, x.nbytes * len(neighbours), vector=True):
+            requests = [
+                self._comm.Irecv(p, n)
+                for n, y in zip(neighbours, incoming, strict=True)
+                for p in _pieces(y.reshape(-1))
+            ]
+            requests += [self._comm.Isend(p, n) for n in neighbours for p in _pieces(x.reshape(-1))]
+            self._mpi.Request.Waitall(requests)
+        return incoming
+
+    @contextmanager
+    def together(self, doing: str) -> Iterator[None]:
+        """Run a block without collectives; if it fails on any rank, raise the same error on every rank.
+
+        ``doing`` ends the sentence "rank 2 on host n1, while ..." for errors that are not ours. Collective at its end.
+        """
+        error: BaseException | None = None
+        try:
+            yield
+        except Exception as caught:
+            error = caught
+        self._raise_first(error, doing)
+
+    def _raise_first(self, error: BaseException | None, doing: str) -> None:
+        failed = self._comm.allreduce(self.rank if error is not None else self.size, op=self._mpi.MIN)
+        if failed == self.size:
+            return
+        ours = isinstance(error, MpioptError)
+        told = (type(error) if ours else MpioptError, _sentence(error, self, doing)) if self.rank == failed else None
+        kind, sentence = self._comm.bcast(told, failed)
+        raise kind(sentence) from error
+
+    def agree(self, values: np.ndarray, name: str = "agree") -> np.ndarray:
+        """Elementwise maximum of a small control vector over the ranks: error, signal, stop, numbers. Collective."""
+        out = np.array(values, np.float64)
+        with self.tally.call(name, out.nbytes):
+            self._comm.Allreduce(self._mpi.IN_PLACE, out, op=self._mpi.MAX)
+        return out
+
+    def barrier(self) -> None:
+        """Wait for every rank. Collective."""
+        self._comm.Barrier()
+
+    def abort(self, code: int = 1) -> None:
+        """End every rank at once. Not collective; does not return."""
+        self._comm.Abort(code)
+
+    def in_order(self, act: Callable[[], None]) -> None:
+        """Run ``act`` on one rank after the other. Collective."""
+        for turn in range(self.size):
+            if turn == self.rank:
+                act()
+            self.barrier()
+
+    def free(self) -> None:
+        """Give the private communicator back. Collective; the World cannot be used afterwards."""
+        self._comm.Free()
+
+
+def _pieces(flat: np.ndarray) -> Iterator[np.ndarray]:
+    """Views of a flat array, each below PIECE bytes: MPI counts messages in 32-bit integers."""
+    step = max(1, PIECE // max(1, flat.dtype.itemsize))
+    for start in range(0, flat.size, step):
+        yield flat[start : start + step]
+
+
+def _sentence(error: BaseException | None, world: World, doing: str) -> str:
+    if isinstance(error, MpioptError):
+        return str(error)
+    return f"rank {world.rank} on host {world.host} failed while {doing}: {type(error).__name__}: {error}"

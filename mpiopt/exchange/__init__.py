@@ -1,0 +1,1 @@
+"""Exchanges: how ranks turn their messages into one."""

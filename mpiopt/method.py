@@ -1,0 +1,114 @@
+"""Methods: a short list of Phases closed by one Outer step, or a class with the same three verbs.
+
+The ``opening`` phase is walked once at the start and then at the *end* of every step, so that a step ends knowing the
+objective and the gradient at the point it has made: nothing is evaluated only to be recorded, and the first phase of
+the next step finds that gradient as its ``agreed``. Methods whose mathematics does not fit (SPAG, truncated Newton)
+implement `Method` themselves.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from mpiopt.arrays import Array, norm
+from mpiopt.phase import Joint, Local, Outer, PerWorker, Phase, Tree
+from mpiopt.problems.problem import Message, Point, Site, Team
+
+
+class Measured(NamedTuple):
+    """What a method knows of the point it would answer with, for the record and the stopping rules."""
+
+    objective: float
+    gradient_norm: float  # of F; of the shortest subgradient where F has a kink
+    gap: float  # certified upper bound on F - F*, infinity where none is known
+
+
+class Run(NamedTuple):
+    """A method under way."""
+
+    points: PerWorker  # a Point per hosted worker; x is one shared array where they agree
+    agreed: Message | None
+    states: Tree
+    round: int = 0
+
+
+class Method(Protocol):
+    """Everything the driver loop needs."""
+
+    def init(self, x: Array, team: Team) -> Run:
+        """The run before the first round. Collective."""
+
+    def step(self, run: Run, team: Team) -> Run:
+        """One round; spends ``run``. Collective."""
+
+    def measure(self, run: Run, team: Team) -> Measured:
+        """Objective, gradient norm and certified gap of the answer. Collective."""
+
+    def answer(self, run: Run, team: Team) -> Point:
+        """The point to record, stop on and save."""
+
+
+@dataclass(frozen=True)
+class Composed:
+    """The Method made of phases and an outer step.
+
+    dvectors : d-vectors that a rank holds at most, for the memory forecast.
+    """
+
+    opening: Phase
+    phases: tuple[Phase, ...]
+    outer: Outer
+    dvectors: int = field(default=16, compare=False)
+
+    def init(self, x: Array, team: Team) -> Run:
+        """Evaluate at x, the same array on every rank. Collective."""
+        points = PerWorker(start(site, x) for site in team.sites)
+        all_phases = (self.opening, *self.phases)
+        states = (
+            tuple(PerWorker(phase.work.init(x, site) for site in team.sites) for phase in all_phases),
+            tuple(phase.exchange.init(x, team) for phase in all_phases),
+            self.outer.init(x, team),
+        )
+        return self._walk(Run(points, None, states), (0,), team)
+
+    def step(self, run: Run, team: Team) -> Run:
+        """The phases, the outer step, then the opening at the new point. Collective."""
+        run = self._walk(run, range(1, len(self.phases) + 1), team)
+        works, exchanges, outer = run.states
+        points, outer = self.outer(run.agreed, run.points, outer, Joint(team, run.round))
+        run = Run(points, run.agreed, (works, exchanges, outer), run.round + 1)
+        return self._walk(run, (0,), team)
+
+    def _walk(self, run: Run, which: Iterable[int], team: Team) -> Run:
+        phases = (self.opening, *self.phases)
+        points, agreed, (works, exchanges, outer), k = run
+        works, exchanges = list(works), list(exchanges)
+        for i in which:
+            done = [
+                phases[i].work(at, agreed, state, Local(site, k))
+                for at, state, site in zip(points, works[i], team.sites, strict=True)
+            ]
+            points, messages, states = (PerWorker(column) for column in zip(*done, strict=True))
+            works[i] = PerWorker(states)
+            agreed, _, exchanges[i] = phases[i].exchange(messages, exchanges[i], Joint(team, k))
+        return Run(points, agreed, (tuple(works), tuple(exchanges), outer), k)
+
+    def measure(self, run: Run, team: Team) -> Measured:
+        """From the opening's agreement; no communication."""
+        x = run.points[0].x
+        residual = team.penalty.residual(x, run.agreed.vector)
+        objective = float(run.agreed.scalars[0]) + team.penalty.value(x)
+        return Measured(objective, norm(residual), np.inf)
+
+    def answer(self, run: Run, team: Team) -> Point:
+        """The common point."""
+        return run.points[0]
+
+
+def start(site: Site, x: Array) -> Point:
+    """The point x with what this site's model keeps beside it; all zeros need no pass over the rows."""
+    if not x.any():
+        return Point(x, np.zeros(site.loss.rows))
+    return Point(x, site.loss.margins(x))

@@ -1,0 +1,46 @@
+"""What the catalogue says of a method; its parameters are those of the function that builds it."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mpiopt.errors import UsageError
+from mpiopt.method import Method
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One named method.
+
+    build : parameters -> Method; paper : authors, title, year; needs : what it must know or find itself.
+    """
+
+    build: Callable[..., Method]
+    paper: str
+    needs: str = "nothing"
+    smooth_only: bool = True
+
+    @property
+    def name(self) -> str:
+        """The name on the command line."""
+        return self.build.__name__
+
+    @property
+    def summary(self) -> str:
+        """The first line of the builder's docstring."""
+        return (inspect.getdoc(self.build) or "").splitlines()[0].rstrip(".")
+
+    @property
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """Names, types and defaults of the method's own parameters."""
+        return inspect.signature(self.build).parameters
+
+    def make(self, **given: object) -> Method:
+        """Build the method. Raises UsageError naming the parameters that it takes."""
+        unknown = sorted(set(given) - set(self.parameters))
+        if unknown:
+            takes = ", ".join(self.parameters) or "no parameters"
+            raise UsageError(
+                f"{self.name} takes {takes}; got {', '.join(unknown)}: leave that out, or see mpiopt methods {self.name}"
+            )
+        return self.build(**given)

@@ -1,0 +1,57 @@
+"""Damped Newton on a convex function of a few coefficients, and the packing of its sums.
+
+The search of PlaneSearch, of the line searches and of local Newton steps: every evaluation may be an allreduce, so
+there are few, and every rank takes the same decisions from the same numbers.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mpiopt.arrays import Array
+
+Evaluated = tuple[float, Array, Array]  # value, gradient (k,), Hessian (k, k)
+
+
+def unpack(sums: Array, k: int) -> tuple[float, Array, Array]:
+    """Value, gradient (k,) and symmetric Hessian (k, k) from 1 + k + k(k+1)/2 sums."""
+    hessian = np.zeros((k, k))
+    hessian[np.triu_indices(k)] = sums[1 + k :]
+    return float(sums[0]), sums[1 : 1 + k], hessian + np.triu(hessian, 1).T
+
+
+def newton(evaluate: Callable[[Array], Evaluated], c: Array, limit: int = 20) -> Array:
+    """Damped Newton on a convex function of a few coefficients, begun at c (k,).
+
+    Stops once the predicted decrease is a thousandth of what the step as a whole gains.
+    """
+    value, gradient, hessian = evaluate(c)
+    for _ in range(limit):
+        step = _newton_step(gradient, hessian)
+        decrease = -0.5 * float(gradient @ step)
+        if decrease <= max(5e-4 * float(c @ hessian @ c), 1e-17 * abs(value)):
+            return c + step
+        trial = _damped(evaluate, c, step, value)
+        if trial is None:
+            return c
+        c, (value, gradient, hessian) = trial
+    return c
+
+
+def _damped(
+    evaluate: Callable[[Array], Evaluated], c: Array, step: Array, value: float
+) -> tuple[Array, Evaluated] | None:
+    """The first of c + step, c + step/2, ... that does not raise the value beyond rounding."""
+    for halving in range(30):
+        trial = c + 0.5**halving * step
+        found = evaluate(trial)
+        if found[0] <= value + 1e-15 * abs(value):
+            return trial, found
+    return None
+
+
+def _newton_step(gradient: Array, hessian: Array) -> Array:
+    """-H^+ g, scaled by the diagonal first: directions may differ in length by many orders."""
+    diagonal = np.diag(hessian)
+    scale = np.divide(1, np.sqrt(diagonal), out=np.zeros_like(diagonal), where=diagonal > 0)
+    return -scale * np.linalg.lstsq(hessian * np.outer(scale, scale), scale * gradient, rcond=1e-14)[0]

@@ -1,0 +1,1 @@
+"""Outer steps: what the agreed message does to the points."""

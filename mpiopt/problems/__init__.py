@@ -1,0 +1,1 @@
+"""Objectives: a smooth loss over the workers' rows and one penalty."""

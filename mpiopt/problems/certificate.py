@@ -1,0 +1,105 @@
+"""How far the objective is from its minimum, proved.
+
+gradient bound    F(x) - F* <= |g|^2 / (2 l2),  g the shortest subgradient of F at x;  needs l2 > 0, no free coordinate
+duality gap       F(x) - D(alpha), with dual variables alpha that are the rows' residuals at x, scaled to be feasible;
+                  holds for l1, elastic net and a free intercept
+tight             F(x) - F* <= nu^2 / (4 psi(r)),  r = R |g| / l2,  psi(r) = (e^-r + r - 1) / r^2,  nu^2 = g.H^-1 g:
+                  logistic loss is quasi-self-concordant with R = max |a_i| (Bach, Self-concordant analysis for logistic
+                  regression, 2010, prop. 1); least squares: nu^2 / 2
+"""
+
+import numpy as np
+
+from mpiopt import krylov
+from mpiopt.arrays import Array, norm
+from mpiopt.phase import PerWorker
+from mpiopt.problems.penalties import ElasticNet, Penalty
+from mpiopt.problems.problem import Message, Team, mean, mean_scalars
+
+
+def gradient_bound(penalty: Penalty, residual_norm: float) -> float:
+    """|g|^2 / (2 l2), infinity where F is not strongly convex in every coordinate. Not collective."""
+    return residual_norm**2 / (2 * penalty.l2) if penalty.l2 > 0 and not penalty.free else np.inf
+
+
+def duality_gap(team: Team, points: PerWorker) -> float:
+    """F(x) - D(alpha) for an elastic net on a linear model, infinity for other penalties. Collective: two vector rounds.
+
+    With an intercept, the residuals of the sign that outweighs are shrunk until they add up to 0; with l1 alone, all are
+    shrunk until |A^T alpha| <= l1.
+    """
+    penalty = team.penalty
+    if not isinstance(penalty, ElasticNet) or penalty.l1 == penalty.l2 == 0:
+        return np.inf
+    scales, agreed = _balanced_residuals(team, points)
+    slope = agreed.vector[: agreed.vector.size - penalty.free]
+    largest = float(abs(slope).max(initial=0))
+    shrink = min(1.0, penalty.l1 / largest) if penalty.l2 == 0 and largest > 0 else 1.0
+    conjugates = mean_scalars(
+        team,
+        [
+            np.array([site.loss.conjugate(at, shrink * scale)])
+            for site, at, scale in zip(team.sites, points, scales, strict=True)
+        ],
+    )
+    beyond = np.maximum(shrink * abs(slope) - penalty.l1, 0)
+    dual = -float(conjugates[0]) - (float(beyond @ beyond) / (2 * penalty.l2) if penalty.l2 else 0.0)
+    return max(float(agreed.scalars[0]) + penalty.value(points[0].x) - dual, 0.0)
+
+
+def _balanced_residuals(team: Team, points: PerWorker) -> tuple[list[Array], Message]:
+    """Per worker the factors (rows,) that make the residuals add up to 0, and [mean A^T of them; mean loss]."""
+    found = [
+        site.loss.family.value_residual(site.loss.known(at), site.loss.y, site.loss.weights)
+        for site, at in zip(team.sites, points, strict=True)
+    ]
+    scales = [np.ones(residual.size) for _, residual in found]
+    if team.penalty.free:
+        up, down = team.world.total([np.array([r[r > 0].sum(), -r[r < 0].sum()]) for _, r in found])
+        for scale, (_, residual) in zip(scales, found, strict=True):
+            scale[residual > 0] = min(1.0, down / up) if up > 0 else 1.0
+            scale[residual < 0] = min(1.0, up / down) if down > 0 else 1.0
+    messages = []
+    for site, scale, (value, residual) in zip(team.sites, scales, found, strict=True):
+        per_row = 1 / site.loss.weight if site.loss.weight > 0 else 0.0
+        messages.append(Message(site.loss.combine(scale * residual, per_row), np.array([value * per_row])))
+    return scales, mean(team, messages, name="certificate")
+
+
+def tight_gap(team: Team, points: PerWorker, residual: Array, products: int = 40) -> float:
+    """nu^2 / (4 psi(r)), from at most ``products`` CG steps; infinity where it does not apply. Collective.
+
+    residual : grad F(x), (dim,). An unfinished CG is accounted for: nu^2 <= g.v + v.rho + |rho|^2 / l2.
+    """
+    penalty = team.penalty
+    if not penalty.smooth or not penalty.l2 > 0 or penalty.free:
+        return np.inf
+    hessians = [site.loss.hessian(at) for site, at in zip(team.sites, points, strict=True)]
+
+    def product(v: Array) -> Array:
+        return mean(team, [Message(h(v), np.empty(0)) for h in hessians], name="certificate").vector + penalty.grad(v)
+
+    diagonal = (
+        mean(
+            team,
+            [Message(site.loss.diagonal(at), np.empty(0)) for site, at in zip(team.sites, points, strict=True)],
+            name="certificate",
+        ).vector
+        + penalty.l2
+    )
+    radius = team.world.extremes(np.array([max((site.loss.radius for site in team.sites), default=0.0)]))[1][0]
+    logistic = team.sites[0].loss.family.name == "logistic"
+    factor = 1 / (4 * _psi(radius * norm(residual) / penalty.l2)) if logistic else 0.5
+    best, cg = np.inf, krylov.begin(residual, lambda r: r / diagonal)
+    while cg.products < products and cg.rz > 0:
+        cg = krylov.advance(cg, product(cg.p), lambda r: r / diagonal)
+        nu2 = float(residual @ cg.x) + float(cg.x @ cg.r) + float(cg.r @ cg.r) / penalty.l2
+        best = min(best, nu2)
+        if nu2 <= 1.1 * float(residual @ cg.x):
+            break
+    return best * factor
+
+
+def _psi(r: float) -> float:
+    """(e^-r + r - 1) / r^2, 1/2 at 0."""
+    return 0.5 - r / 6 + r * r / 24 if r < 1e-3 else float((np.expm1(-r) + r) / (r * r))

@@ -1,0 +1,37 @@
+"""Least squares: (m - y)^2 / 2, real labels."""
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.kernels import host
+
+
+class LeastSquares:
+    """The family of linear regression, row by row; w is (rows,) or (0,) for all ones."""
+
+    name = "least_squares"
+    curvature_bound = 1.0
+
+    def value_residual(self, m: Array, y: Array, w: Array) -> tuple[float, Array]:
+        """Sum of losses, and their derivatives in the margins (rows,)."""
+        e = m - y
+        weighted = e * w if w.size else e
+        return 0.5 * float(weighted @ e), weighted
+
+    def curvature(self, m: Array, y: Array, w: Array) -> Array:
+        """Second derivatives in the margins, (rows,)."""
+        return np.array(w, float) if w.size else np.ones(m.size)
+
+    def plane(self, m: Array, p: Array, c: Array, y: Array, w: Array) -> Array:
+        """Value, gradient and upper Hessian triangle of c -> sum of losses at m + c p, p : (k, rows)."""
+        return host.plane_squares(m, p, c, y, w)
+
+    def bregman(self, m: Array, delta: Array, y: Array, w: Array) -> float:
+        """Sum of losses at m + delta, less their linearisation at m."""
+        return 0.5 * float((delta * w if w.size else delta) @ delta)
+
+    def conjugate(self, m: Array, y: Array, w: Array, scale: Array) -> float:
+        """Sum of w_i loss*(scale_i (m_i - y_i)), loss*(u) = u y + u^2 / 2."""
+        u = scale * (m - y)
+        each = u * y + 0.5 * u * u
+        return float(each @ w if w.size else each.sum())

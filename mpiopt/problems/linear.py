@@ -1,0 +1,158 @@
+"""Losses of a linear model: f_w(x) = (1/W) sum_i w_i loss(y_i, a_i.x + b), the last coordinate b being optional.
+
+Whatever depends on rows alone goes through the margins m = A x + b, which travel with the point. A family (logistic,
+squares) knows the loss of one row; this class knows the matrix, the weights and the intercept.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.kernels.csr import CSR
+from mpiopt.problems.problem import Point
+
+
+class Family(Protocol):
+    """The loss of one row, for all rows at once; arrays are (rows,), and w is (0,) where all weights are 1."""
+
+    name: str
+    curvature_bound: float  # the largest second derivative in the margin
+
+    def value_residual(self, m: Array, y: Array, w: Array) -> tuple[float, Array]:
+        """Sum of losses, and the derivatives in the margins."""
+
+    def curvature(self, m: Array, y: Array, w: Array) -> Array:
+        """Second derivatives in the margins."""
+
+    def plane(self, m: Array, p: Array, c: Array, y: Array, w: Array) -> Array:
+        """Value, gradient (k), upper triangle of the Hessian of c -> sum of losses at m + c p, p : (k, rows)."""
+
+    def bregman(self, m: Array, delta: Array, y: Array, w: Array) -> float:
+        """Sum of losses at m + delta, less their linearisation at m, without cancellation."""
+
+    def conjugate(self, m: Array, y: Array, w: Array, scale: Array) -> float:
+        """Sum of the convex conjugates at the residuals times ``scale``."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """One worker's rows of a linear model.
+
+    rows_matrix : CSR (rows, features); y : (rows,) labels, -1/+1 for logistic; weights : (rows,), or (0,) for all 1.
+    """
+
+    matrix: CSR
+    y: Array
+    family: Family
+    weights: Array = field(default_factory=lambda: np.empty(0))
+    intercept: bool = False
+    weight: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        total = float(self.weights.sum() if self.weights.size else self.rows)
+        object.__setattr__(self, "weight", total)
+
+    @property
+    def rows(self) -> int:
+        """Rows of this worker."""
+        return self.matrix.shape[0]
+
+    @property
+    def features(self) -> int:
+        """Columns of the matrix."""
+        return self.matrix.shape[1]
+
+    @property
+    def dim(self) -> int:
+        """Features, and one for the intercept."""
+        return self.features + self.intercept
+
+    @property
+    def _scale(self) -> float:
+        return 1 / self.weight if self.weight > 0 else 0.0
+
+    # ------------------------------------------------------------------------------------ the matrix with its intercept
+    def margins(self, x: Array, out: Array | None = None) -> Array:
+        """A x + b, (rows,)."""
+        out = self.matrix.dot(x[: self.features], out)
+        if self.intercept:
+            out += x[-1]
+        return out
+
+    def combine(self, r: Array, scale: float = 1.0) -> Array:
+        """scale * A^T r, the sum of r in the intercept's place, (dim,)."""
+        out = np.empty(self.dim)
+        self.matrix.tdot(r, out[: self.features])
+        if self.intercept:
+            out[-1] = r.sum()
+        if scale != 1.0:
+            out *= scale
+        return out
+
+    # ------------------------------------------------------------------------------------ Smooth
+    def point(self, x: Array) -> Point:
+        """x with its margins."""
+        return Point(x, self.margins(x))
+
+    def known(self, at: Point) -> Array:
+        """The margins at a point, computed where it does not carry them."""
+        return self.margins(at.x) if at.margins is None else at.margins
+
+    def value(self, at: Point) -> float:
+        """f_w(x)."""
+        return self.family.value_residual(self.known(at), self.y, self.weights)[0] * self._scale
+
+    def value_grad(self, at: Point) -> tuple[float, Array]:
+        """f_w(x) and its gradient (dim,): one pass over the matrix where the margins are known, two otherwise."""
+        value, residual = self.family.value_residual(self.known(at), self.y, self.weights)
+        return value * self._scale, self.combine(residual, self._scale)
+
+    def hessian(self, at: Point) -> Callable[[Array], Array]:
+        """The map v -> H_w(x) v; the rows' curvatures are computed once."""
+        h = self.family.curvature(self.known(at), self.y, self.weights)
+        h *= self._scale
+
+        def product(v: Array) -> Array:
+            if not self.intercept:
+                return self.matrix.hvp(h, v)
+            return self.combine(h * self.margins(v))
+
+        return product
+
+    def diagonal(self, at: Point) -> Array:
+        """The diagonal of H_w(x), (dim,)."""
+        h = self.family.curvature(self.known(at), self.y, self.weights)
+        h *= self._scale
+        out = np.empty(self.dim)
+        out[: self.features] = self.matrix.squares(h)
+        if self.intercept:
+            out[-1] = h.sum()
+        return out
+
+    def plane(self, at: Point, directions: Array, c: Array) -> Array:
+        """Value, gradient (k) and upper Hessian triangle of c -> f_w(x + sum_k c_k d_k).
+
+        directions : (k, rows) margins of the d_k.
+        """
+        return self.family.plane(self.known(at), directions, c, self.y, self.weights) * self._scale
+
+    def bregman(self, at: Point, margins: Array) -> float:
+        """f_w(x') - f_w(x) - grad f_w(x).(x' - x) without cancellation; ``margins`` (rows,) are those of x'."""
+        return self.family.bregman(self.known(at), margins - self.known(at), self.y, self.weights) * self._scale
+
+    def conjugate(self, at: Point, scale: Array) -> float:
+        """Mean of the rows' convex conjugates at their residuals times ``scale`` (rows,): what a dual objective needs."""
+        return self.family.conjugate(self.known(at), self.y, self.weights, scale) * self._scale
+
+    @cached_property
+    def radius(self) -> float:
+        """The longest row, max |(a_i, 1)| with an intercept."""
+        return float(np.sqrt(self.matrix.row_squares().max(initial=0) + self.intercept))
+
+    def head(self, rows: int) -> "Linear":
+        """The loss of the first ``rows`` rows: views, nothing is copied."""
+        return Linear(self.matrix.rows_slice(0, rows), self.y[:rows], self.family, self.weights[:rows], self.intercept)

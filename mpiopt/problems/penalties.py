@@ -1,0 +1,167 @@
+"""Penalties: value, gradient or subgradient, prox, violation, support. The intercept is never penalised.
+
+    ElasticNet   l1 |x|_1 + (l2/2) |x|^2         Zero, L1 and L2 are its corners
+    Box          (l2/2) |x|^2  subject to  lower <= x <= upper
+
+``free`` trailing coordinates (0, or 1 for the intercept) are left alone by all of them. lambda (l1, l2) multiplies the
+penalty of the *mean* loss over rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.errors import UsageError
+
+
+class Penalty(Protocol):
+    """A convex function of x, separable over coordinates. Not collective."""
+
+    l2: float  # its quadratic part, (l2/2)|x|^2 over the penalised coordinates
+    free: int  # trailing coordinates that are not penalised
+    smooth: bool
+
+    def value(self, x: Array) -> float:
+        """The penalty at x (dim,)."""
+
+    def prox(self, z: Array, step: float) -> Array:
+        """argmin_x penalty(x) + |x - z|^2 / (2 step), a new array (dim,)."""
+
+    def residual(self, x: Array, g: Array) -> Array:
+        """The shortest element of g + subdifferential(x), (dim,): the gradient of F where the penalty is smooth."""
+
+
+@dataclass(frozen=True)
+class ElasticNet:
+    """l1 |x|_1 + (l2/2) |x|^2."""
+
+    l1: float = 0.0
+    l2: float = 0.0
+    free: int = 0
+
+    def __post_init__(self) -> None:
+        _nonnegative(l1=self.l1, l2=self.l2)
+
+    @property
+    def smooth(self) -> bool:
+        """Whether a gradient exists everywhere."""
+        return self.l1 == 0
+
+    def value(self, x: Array) -> float:
+        """l1 |x|_1 + (l2/2) |x|^2 over the penalised coordinates."""
+        x = self._penalised(x)
+        return self.l1 * float(abs(x).sum()) + self.l2 / 2 * float(x @ x)
+
+    def grad(self, x: Array) -> Array:
+        """l2 x, zero on free coordinates: the gradient of the quadratic part."""
+        g = self.l2 * x
+        g[x.size - self.free :] = 0
+        return g
+
+    def prox(self, z: Array, step: float) -> Array:
+        """Soft thresholding by step * l1, then shrinking by 1 / (1 + step * l2)."""
+        x, inner = z.copy(), self._penalised(z)
+        if self.l1:
+            inner = np.sign(inner) * np.maximum(abs(inner) - step * self.l1, 0)
+        x[: inner.size] = inner / (1 + step * self.l2)
+        return x
+
+    def residual(self, x: Array, g: Array) -> Array:
+        """g + l2 x + l1 sign(x), and the part of g beyond [-l1, l1] where x is 0."""
+        out = self.grad(x)
+        out += g
+        if self.l1:
+            inner, x = self._penalised(out), self._penalised(x)
+            beyond = np.sign(inner) * np.maximum(abs(inner) - self.l1, 0)
+            inner[:] = np.where(x == 0, beyond, inner + self.l1 * np.sign(x))
+        return out
+
+    def support(self, x: Array) -> Array:
+        """Mask (dim,) of coordinates away from the kink of |x|."""
+        mask = x != 0 if self.l1 else np.ones(x.size, bool)
+        mask[x.size - self.free :] = True
+        return mask
+
+    def _penalised(self, x: Array) -> Array:
+        return x[: x.size - self.free]
+
+
+def Zero(free: int = 0) -> ElasticNet:
+    """No penalty."""
+    return ElasticNet(free=free)
+
+
+def L1(l1: float, free: int = 0) -> ElasticNet:
+    """l1 |x|_1."""
+    return ElasticNet(l1=l1, free=free)
+
+
+def L2(l2: float, free: int = 0) -> ElasticNet:
+    """(l2/2) |x|^2."""
+    return ElasticNet(l2=l2, free=free)
+
+
+@dataclass(frozen=True)
+class Box:
+    """(l2/2) |x|^2 subject to lower <= x <= upper in every penalised coordinate."""
+
+    lower: float
+    upper: float
+    l2: float = 0.0
+    free: int = 0
+    smooth: bool = False
+
+    def __post_init__(self) -> None:
+        _nonnegative(l2=self.l2)
+        if not self.lower <= self.upper:
+            raise UsageError(
+                f"the box [{self.lower:g}, {self.upper:g}] is empty: give a lower bound not above the upper one"
+            )
+
+    def value(self, x: Array) -> float:
+        """(l2/2) |x|^2 inside the box, infinity outside."""
+        inner = x[: x.size - self.free]
+        inside = bool(((inner >= self.lower) & (inner <= self.upper)).all())
+        return self.l2 / 2 * float(inner @ inner) if inside else float("inf")
+
+    def grad(self, x: Array) -> Array:
+        """l2 x, zero on free coordinates: the gradient of the quadratic part."""
+        return ElasticNet(l2=self.l2, free=self.free).grad(x)
+
+    def prox(self, z: Array, step: float) -> Array:
+        """Shrink by 1 / (1 + step * l2), then clip to the box."""
+        x = z.copy()
+        end = z.size - self.free
+        x[:end] = np.clip(z[:end] / (1 + step * self.l2), self.lower, self.upper)
+        return x
+
+    def residual(self, x: Array, g: Array) -> Array:
+        """g + l2 x without the part that pushes against an active bound."""
+        out = g + self.grad(x)
+        inner, at = out[: x.size - self.free], x[: x.size - self.free]
+        inner[(at <= self.lower) & (inner > 0)] = 0
+        inner[(at >= self.upper) & (inner < 0)] = 0
+        return out
+
+    def support(self, x: Array) -> Array:
+        """Mask (dim,) of coordinates strictly inside the box."""
+        mask = (x > self.lower) & (x < self.upper)
+        mask[x.size - self.free :] = True
+        return mask
+
+
+def along(penalty: Penalty, x: Array, directions: Sequence[Array]) -> tuple[Array, Array]:
+    """Gradient (k,) and Hessian (k, k) of c -> (l2/2)|x + sum_k c_k d_k|^2 at 0: the smooth part seen in a plane."""
+    end = x.size - penalty.free
+    cut = [direction[:end] for direction in directions]
+    gradient = penalty.l2 * np.array([float(x[:end] @ d) for d in cut])
+    return gradient, penalty.l2 * np.array([[float(d @ e) for e in cut] for d in cut])
+
+
+def _nonnegative(**parameters: float) -> None:
+    for name, value in parameters.items():
+        if not (value >= 0 and np.isfinite(value)):
+            raise UsageError(f"lambda ({name}) is {value:g}: give a finite number that is not negative")

@@ -1,0 +1,124 @@
+"""What a rank holds of a problem, and the objective over the world.
+
+    F(x) = f(x) + penalty(x),   f(x) = sum_w share_w f_w(x),   share_w = weight_w / sum of all weights
+
+f_w is the mean loss over worker w's own rows (weighted by their sample weights), so that f is the mean over all rows
+and "mean" means divided by the sum of sample weights everywhere. lambda multiplies the penalty of the mean loss; the
+constant C of LIBLINEAR and scikit-learn is 1 / (lambda * sum of sample weights).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.comm.world import World
+from mpiopt.errors import DataError
+from mpiopt.problems.penalties import Penalty
+from mpiopt.streams import Streams
+
+
+class Point(NamedTuple):
+    """A point and what one worker knows about it; the rest travels with x so that no pass is done twice."""
+
+    x: Array  # (dim,)
+    margins: Array | None = None  # (rows,) products of this worker's rows with x, where the model is linear
+    slope: Array | None = None  # (dim,) gradient of this worker's loss at x, where known
+
+
+class Smooth(Protocol):
+    """f_w: one worker's mean loss. Not collective, except where said."""
+
+    dim: int
+    rows: int
+    weight: float  # sum of the sample weights of its rows
+
+    def value_grad(self, at: Point) -> tuple[float, Array]:
+        """f_w(x) and its gradient (dim,)."""
+
+    def hessian(self, at: Point) -> Callable[[Array], Array]:
+        """The map v -> H_w(x) v."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """One hosted worker's share of the problem."""
+
+    loss: Smooth
+    penalty: Penalty
+    world: World
+    streams: Streams
+    worker: int
+    share: float  # this worker's weight over the sum of all
+
+
+@dataclass(frozen=True)
+class Team:
+    """The sites of the workers that one rank hosts: what a Method runs on."""
+
+    sites: tuple[Site, ...]
+    rows: int  # over all workers
+    weight: float  # sum of all sample weights
+
+    @property
+    def world(self) -> World:
+        """The ranks."""
+        return self.sites[0].world
+
+    @property
+    def penalty(self) -> Penalty:
+        """The penalty, the same on all sites."""
+        return self.sites[0].penalty
+
+    @property
+    def dim(self) -> int:
+        """The length of x."""
+        return self.sites[0].loss.dim
+
+    @staticmethod
+    def of(world: World, losses: Sequence[Smooth], penalty: Penalty, seed: int = 0) -> "Team":
+        """Team up the losses of the workers that this rank hosts, in worker order. Collective.
+
+        Raises DataError where no worker holds a row of positive weight.
+        """
+        rows, weight = world.total([np.array([loss.rows, loss.weight], np.float64) for loss in losses])
+        if not weight > 0:
+            raise DataError(
+                "the sample weights add up to 0: there is nothing to fit; give at least one row of positive weight"
+            )
+        streams = Streams(seed)
+        sites = [
+            Site(loss, penalty, world, streams, worker, loss.weight / float(weight))
+            for worker, loss in zip(world.hosted, losses, strict=True)
+        ]
+        return Team(tuple(sites), int(rows), float(weight))
+
+
+class Message(NamedTuple):
+    """What a worker says in an exchange; the scalars ride in the same collective and are never compressed."""
+
+    vector: Array  # (dim,)
+    scalars: Array  # (k,) float64
+
+
+def mean(team: Team, messages: Sequence[Message], shares: Sequence[float] | None = None, name: str = "mean") -> Message:
+    """The share-weighted mean of the workers' messages, in one collective; counts a vector round. Collective.
+
+    shares : one weight per hosted worker, adding up to 1 over all workers; None for the sites' own.
+    """
+    shares = [site.share for site in team.sites] if shares is None else shares
+    parts = []
+    for share, message in zip(shares, messages, strict=True):
+        part = np.empty(message.vector.size + message.scalars.size)
+        np.multiply(message.vector, share, out=part[: message.vector.size])
+        np.multiply(message.scalars, share, out=part[message.vector.size :])
+        parts.append(part)
+    agreed = team.world.sum(parts, name)
+    return Message(agreed[: messages[0].vector.size], agreed[messages[0].vector.size :])
+
+
+def mean_scalars(team: Team, parts: Sequence[Array], name: str = "scalars") -> Array:
+    """The share-weighted mean of a few numbers per worker; not a vector round. Collective."""
+    return team.world.total([site.share * part for site, part in zip(team.sites, parts, strict=True)], name)

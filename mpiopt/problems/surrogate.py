@@ -1,0 +1,67 @@
+"""The one local problem of DANE, SPAG, SPCG and Catalyst (mirror and proximal steps are the same thing with another q):
+
+    minimise over z:   phi(z) - q.z,    phi(z) = f_w(z) + (1/2) sum_j D_j z_j^2
+
+D_j = l2 + mu on penalised coordinates and mu on the free ones. With c = grad f_w(x) - grad f(x) and q = c + mu x this is
+f_w(z) - <c, z> + penalty(z) + (mu/2)|z - x|^2 (Shamir, Srebro, Zhang, Communication-efficient distributed optimization
+using an approximate Newton-type method, 2014, eq. 13). It holds for smooth penalties.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.problems.penalties import Penalty
+from mpiopt.problems.problem import Point, Smooth
+
+
+@dataclass(frozen=True)
+class Reference:
+    """phi: one worker's loss with its own ridge. Not collective.
+
+    ridge : D on the penalised coordinates, ``ridge_free`` on the ``free`` trailing ones.
+    """
+
+    loss: Smooth
+    ridge: float
+    ridge_free: float
+    free: int
+
+    @staticmethod
+    def of(loss: Smooth, penalty: Penalty, mu: float) -> "Reference":
+        """phi = f_w + penalty + (mu/2)|z|^2."""
+        return Reference(loss, penalty.l2 + mu, mu, penalty.free)
+
+    def scaled(self, z: Array) -> Array:
+        """D z, a new array."""
+        out = self.ridge * z
+        out[z.size - self.free :] = self.ridge_free * z[z.size - self.free :]
+        return out
+
+    def energy(self, z: Array) -> float:
+        """(1/2) sum_j D_j z_j^2."""
+        return 0.5 * float(self.scaled(z) @ z)
+
+    def grad(self, at: Point) -> Array:
+        """grad phi, (dim,), using the slope where the point carries it."""
+        slope = self.loss.value_grad(at)[1] if at.slope is None else at.slope
+        return self.scaled(at.x) + slope
+
+    def hessian(self, at: Point) -> Callable[[Array], Array]:
+        """The map v -> (H_w(x) + D) v."""
+        inner = self.loss.hessian(at)
+
+        def product(v: Array) -> Array:
+            out = inner(v)
+            out += self.scaled(v)
+            return out
+
+        return product
+
+    def jacobi(self, at: Point) -> Callable[[Array], Array]:
+        """Division by the diagonal of the Hessian; coordinates without curvature are left alone."""
+        diagonal = self.loss.diagonal(at) + self.scaled(np.ones(at.x.size))
+        inverse = np.divide(1, diagonal, out=np.ones_like(diagonal), where=diagonal > 0)
+        return lambda r: r * inverse

@@ -1,0 +1,1 @@
+"""Works: what one worker computes between two agreements."""

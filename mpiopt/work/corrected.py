@@ -1,0 +1,63 @@
+"""Corrected: minimise one worker's own model of F, corrected to have the gradient of F at x.
+
+    z = argmin  f_w(z) - <grad f_w(x) - eta grad f(x) ..., z> + penalty(z) + (mu/2)|z - x|^2,    message = z - x
+
+In the form of `problems.surrogate`: q = grad phi(x) - eta grad F(x); for eta = 1 that is grad f_w(x) - grad f(x) + mu x.
+Shamir, Srebro, Zhang 2014 (DANE), eq. 13; Hendrikx et al. 2020 (SPAG), eq. 3, for the server's form.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.errors import CapabilityError
+from mpiopt.phase import Local, Tree
+from mpiopt.problems.problem import Message, Point, Site
+from mpiopt.problems.surrogate import Reference
+from mpiopt.work.server import sample
+
+
+class LocalSolver(Protocol):
+    """Minimises phi(z) - q.z on one worker."""
+
+    def init(self, x: Array, phi: Reference) -> Tree:
+        """What it keeps from call to call."""
+
+    def __call__(self, phi: Reference, q: Array, at: Point, memory: Tree) -> tuple[Array, Tree]:
+        """An approximate minimiser z (dim,), started at or near ``at``."""
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """The DANE subproblem; ``rows`` restricts the model to the first rows of the worker (a server's sample)."""
+
+    solver: LocalSolver
+    mu: float = 0.0
+    eta: float = 1.0
+    rows: int | None = None
+
+    def init(self, x: Array, site: Site) -> Tree:
+        """The solver's memory. Raises CapabilityError for penalties that are not smooth."""
+        if not site.penalty.smooth:
+            raise CapabilityError(
+                "this method models the objective by a smooth local problem, which an l1 penalty or a box is not: "
+                "use --method fista"
+            )
+        return self.solver.init(x, self._phi(site))
+
+    def _phi(self, site: Site) -> Reference:
+        return Reference.of(sample(site, self.rows), site.penalty, self.mu)
+
+    def __call__(self, at: Point, agreed: Message, memory: Tree, here: Local) -> tuple[Point, Message, Tree]:
+        """Solve the local problem; as many passes over the rows as the solver takes."""
+        phi = self._phi(here.site)
+        own = at if self.rows is None else Point(at.x, at.margins[: self.rows])
+        if own.slope is None:
+            own = own._replace(slope=phi.loss.value_grad(own)[1])
+        q = phi.grad(own)
+        q -= self.eta * (agreed.vector + here.site.penalty.grad(at.x))
+        z, memory = self.solver(phi, q, own, memory)
+        z -= at.x
+        return at, Message(z, np.empty(0)), memory
