@@ -1,0 +1,118 @@
+"""A sparse matrix as compressed rows, in buffers that run on past their end: the kernels may look ahead freely."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from mpiopt.errors import UsageError
+from mpiopt.kernels import host
+
+PAD = 256
+
+
+@dataclass(frozen=True, eq=False)
+class CSR:
+    """A : shape (rows, cols), float32 or float64, at 4 + 4 (or 4 + 8) bytes a nonzero and 8 bytes a row.
+
+    indptr : (rows + 1,) int64, offsets into indices and data, not necessarily from 0; indices : int32, data : float32
+    or float64, both views of buffers at least PAD elements longer (`CSR.empty`, `CSR.of`). Vectors are float64 or
+    float32 (then sums along a row are still kept in float64). Rows are this process's own: nothing here communicates.
+    Raises UsageError on arrays that do not fit.
+    """
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    data: np.ndarray
+    shape: tuple[int, int]
+
+    def __post_init__(self):
+        if self.indptr.shape != (self.shape[0] + 1,) or self.indptr.dtype != np.int64 or self.indices.dtype != np.int32:
+            raise UsageError(
+                f"CSR of shape {self.shape} was given indptr {self.indptr.dtype}{self.indptr.shape} and indices "
+                f"{self.indices.dtype}; it needs int64 ({self.shape[0] + 1},) and int32: use CSR.of to convert"
+            )
+        if min(_slack(self.indices), _slack(self.data)) < PAD:
+            raise UsageError(f"CSR needs buffers that run on {PAD} elements past their end: use CSR.empty or CSR.of")
+
+    @classmethod
+    def empty(cls, rows: int, nnz: int, cols: int, dtype=np.float32) -> Self:
+        """A matrix whose arrays the caller fills in place; indptr is all 0 at first."""
+        return cls(np.zeros(rows + 1, np.int64), _padded(nnz, np.int32), _padded(nnz, dtype), (rows, cols))
+
+    @classmethod
+    def of(cls, indptr, indices, data, shape: tuple[int, int]) -> Self:
+        """A padded copy of the three arrays; data keeps its precision (float32 or float64)."""
+        data = np.asarray(data)
+        if len(indices) and not 0 <= np.min(indices) <= np.max(indices) < shape[1]:
+            raise UsageError(f"a CSR of {shape[1]} columns was given columns {np.min(indices)} to {np.max(indices)}")
+        dtype = data.dtype if data.dtype in (np.float32, np.float64) else np.float64
+        matrix = cls.empty(shape[0], len(data), shape[1], dtype)
+        matrix.indptr[:], matrix.indices[:], matrix.data[:] = indptr, indices, data
+        return matrix
+
+    @property
+    def nnz(self) -> int:
+        """Stored entries."""
+        return int(self.indptr[-1] - self.indptr[0])
+
+    def rows_slice(self, lo: int, hi: int) -> Self:
+        """Rows lo <= i < hi, without a copy."""
+        return type(self)(self.indptr[lo : hi + 1], self.indices, self.data, (hi - lo, self.shape[1]))
+
+    def dot(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """A x : (rows,), from x : (cols,); out is overwritten."""
+        out = self._check(x, 1, out, 0)
+        host.dot(self.indptr, self.indices, self.data, x, out)
+        return out
+
+    def tdot(self, r: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """A^T r : (cols,), from r : (rows,); out is overwritten."""
+        out = self._check(r, 0, out, 1)
+        host.tdot(self.indptr, self.indices, self.data, r, out)
+        return out
+
+    def hvp(self, h: np.ndarray, v: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """A^T (h * (A v)) : (cols,), from h : (rows,), v : (cols,), in one pass; out is overwritten."""
+        self._check(h, 0, None, 0)
+        out = self._check(v, 1, out, 1)
+        host.hvp(self.indptr, self.indices, self.data, h, v, out)
+        return out
+
+    def squares(self, h: np.ndarray | None = None) -> np.ndarray:
+        """sum_i h_i a_ij^2 : (cols,) float64, from h : (rows,), all ones if None."""
+        h = np.empty(0) if h is None else h
+        out = np.empty(self.shape[1])
+        host.squares(self.indptr, self.indices, self.data, h, out)
+        return out
+
+    def row_squares(self) -> np.ndarray:
+        """|a_i|^2 : (rows,) float64."""
+        out = np.empty(self.shape[0])
+        host.row_squares(self.indptr, self.data, out)
+        return out
+
+    def _check(self, given: np.ndarray, axis: int, out: np.ndarray | None, out_axis: int) -> np.ndarray:
+        """The array to write, once `given` and it are known to have the lengths that the unchecked loops rely on."""
+        out = np.empty(self.shape[out_axis], given.dtype) if out is None else out
+        if given.shape != (self.shape[axis],) or out.shape != (self.shape[out_axis],):
+            raise UsageError(
+                f"a matrix of shape {self.shape} was given a vector of shape {given.shape} and an output of shape "
+                f"{out.shape}; they must be ({self.shape[axis]},) and ({self.shape[out_axis]},)"
+            )
+        return out
+
+
+def _padded(size: int, dtype) -> np.ndarray:
+    buffer = np.empty(size + PAD, dtype)
+    buffer[size:] = 0
+    return buffer[:size]
+
+
+def _slack(array: np.ndarray) -> int:
+    """Elements of the array's buffer past its end."""
+    owner = array if array.base is None else array.base
+    if not isinstance(owner, np.ndarray) or not array.flags.c_contiguous:
+        return 0
+    end = owner.ctypes.data + owner.nbytes - array.ctypes.data - array.nbytes
+    return end // array.itemsize

@@ -1,0 +1,85 @@
+"""Moving rows of different lengths about: sorting them into bins, packing them, putting them in their places."""
+
+import numpy as np
+from numba import njit
+
+from mpiopt.kernels.prefetch import prefetch
+
+_U = np.uint64
+_AHEAD = 8  # rows
+_LINE = _U(16)  # elements in a cache line
+
+_kernel = njit(cache=True, nogil=True, error_model="numpy")
+
+
+@_kernel
+def bin_rows(places, bounds, order, cuts):
+    """Sort rows by the bin in which their places fall, keeping their order inside a bin.
+
+    places : (rows,) int64; bounds : (bins + 1,) int64, ascending. Fills order : (rows,) int32, the rows bin by bin, and
+    cuts : (bins + 1,) int64, where each bin starts in it.
+    """
+    bins = bounds.size - 1
+    which = np.empty(places.size, np.int32)
+    cuts[:] = 0
+    for i in range(places.size):
+        low, high = 0, bins
+        while high - low > 1:
+            middle = (low + high) >> 1
+            if places[i] < bounds[middle]:
+                high = middle
+            else:
+                low = middle
+        which[i] = low
+        cuts[low + 1] += 1
+    for b in range(bins):
+        cuts[b + 1] += cuts[b]
+    at = cuts.copy()
+    for i in range(places.size):
+        order[at[which[i]]] = i
+        at[which[i]] += 1
+
+
+@_kernel
+def pack(starts, lengths, indices, data, packed_indices, packed_data):
+    """Copy the rows indices[starts[i] : starts[i] + lengths[i]], and data's, one after the other."""
+    at, last = _U(0), starts.size - 1
+    for i in range(starts.size):
+        _ask(indices, data, _U(starts[min(i + _AHEAD, last)]))
+        start = _U(starts[i])
+        for j in range(_U(lengths[i])):
+            packed_indices[at + j] = indices[start + j]
+            packed_data[at + j] = data[start + j]
+        at += _U(lengths[i])
+
+
+@_kernel
+def place(targets, starts, lengths, indices, data, indptr, out_indices, out_data, base, unit):
+    """Copy row i to row targets[i] of the matrix (indptr, out_indices, out_data), taking ``base`` off its indices.
+
+    base : of the indices' type. unit : divide each row by its Euclidean norm; rows without nonzeros stay as they are.
+    """
+    last = targets.size - 1
+    for i in range(targets.size):
+        ahead = min(i + _AHEAD, last)
+        _ask(indices, data, _U(starts[ahead]))
+        _ask(out_indices, out_data, _U(indptr[targets[ahead]]))
+        start, at, n = _U(starts[i]), _U(indptr[targets[i]]), _U(lengths[i])
+        scale = 1.0
+        if unit:
+            squares = 0.0
+            for j in range(n):
+                squares += np.float64(data[start + j]) * np.float64(data[start + j])
+            scale = 1.0 / np.sqrt(squares) if squares > 0.0 else 1.0
+        for j in range(n):
+            out_indices[at + j] = indices[start + j] - base
+            out_data[at + j] = data[start + j] * scale
+
+
+@_kernel
+def _ask(indices, data, at):
+    """Ask for a row that is due soon: rows lie anywhere, and the processor cannot guess where."""
+    prefetch(indices, at)
+    prefetch(data, at)
+    prefetch(indices, at + _LINE)
+    prefetch(data, at + _LINE)

@@ -1,0 +1,184 @@
+"""The kernels at the edges: large margins, empty rows, bad arrays; small problems against scipy's optimum."""
+
+import numpy as np
+import pytest
+from scipy import optimize, sparse, special
+
+from mpiopt.errors import UsageError
+from mpiopt.kernels import host
+from mpiopt.kernels.csr import CSR, PAD
+from mpiopt.kernels.margins import BLOCK, exp_negative, log1p_unit
+
+ONES = np.empty(0)
+
+
+def random_csr(rng, rows=60, cols=25, density=0.2, dtype=np.float64):
+    matrix = sparse.random(rows, cols, density, "csr", dtype, rng)
+    return CSR.of(matrix.indptr, matrix.indices, matrix.data, matrix.shape), matrix.astype(np.float64).toarray()
+
+
+def test_elementary_functions_to_two_ulps():
+    x = -np.concatenate([np.logspace(-20, np.log10(700), 3000), [0.0]])
+    u = np.concatenate([np.logspace(-300, 0, 3000), [0.0, 0.41421356, 0.41421357]])
+    np.testing.assert_allclose([exp_negative(v) for v in x], np.exp(x), rtol=4.5e-16)
+    np.testing.assert_allclose([log1p_unit(v) for v in u], np.log1p(u), rtol=4.5e-16)
+
+
+def test_logistic_at_huge_margins():
+    m, y, r = np.array([1e4, -1e4, 0.0]), np.ones(3, np.int8), np.empty(3)
+    assert host.logistic(m, y, ONES, r) == pytest.approx(1e4 + np.log(2), rel=1e-15)
+    np.testing.assert_allclose(r, [0, -1, -0.5], atol=1e-300)
+
+
+def test_the_value_shows_relative_gaps_of_1e_13():
+    m = np.random.default_rng(0).normal(size=300_000)
+    y, r = np.ones(m.size, np.float32), np.empty(m.size)
+    exact = np.sum(np.logaddexp(0, -m.astype(np.longdouble)))
+    assert abs(float(host.logistic(m, y, ONES, r) / exact - 1)) < 1e-15
+
+
+def test_bregman_of_tiny_and_huge_steps():
+    m, y = np.array([0.3, -2.0, 40.0, -50.0]), np.array([1.0, -1.0, 1.0, -1.0])
+    h = special.expit(m) * special.expit(-m)
+    tiny = 1e-9 * np.array([1.0, -2.0, 3.0, 4.0])
+    assert host.bregman(m, tiny, y, ONES) == pytest.approx(0.5 * np.sum(h * tiny**2), rel=1e-7)
+    for delta in (2000.0, -2000.0):
+        direct = np.logaddexp(0, -(0.5 + delta)) - np.logaddexp(0, -0.5) + special.expit(-0.5) * delta
+        assert host.bregman(np.array([0.5]), np.array([delta]), np.ones(1), ONES) == pytest.approx(direct, rel=1e-13)
+
+
+@pytest.mark.parametrize(("rows", "cols", "nnz"), [(0, 5, 0), (3, 0, 0), (4, 6, 0)])
+def test_empty_matrices(rows, cols, nnz):
+    matrix = CSR.empty(rows, nnz, cols)
+    assert matrix.nnz == 0
+    np.testing.assert_array_equal(matrix.dot(np.ones(cols)), np.zeros(rows))
+    np.testing.assert_array_equal(matrix.tdot(np.ones(rows)), np.zeros(cols))
+    np.testing.assert_array_equal(matrix.hvp(np.ones(rows), np.ones(cols)), np.zeros(cols))
+    np.testing.assert_array_equal(matrix.squares(), np.zeros(cols))
+
+
+def test_float32_vectors():
+    matrix, dense = random_csr(np.random.default_rng(1), dtype=np.float32)
+    x = np.ones(25, np.float32)
+    assert matrix.dot(x).dtype == np.float32
+    np.testing.assert_allclose(matrix.dot(x), dense @ x, rtol=1e-6)
+
+
+def test_a_slice_shares_its_buffers():
+    matrix, dense = random_csr(np.random.default_rng(2))
+    part = matrix.rows_slice(10, 30).rows_slice(5, 15)
+    assert part.data is matrix.data
+    np.testing.assert_allclose(part.dot(np.arange(25.0)), dense[15:25] @ np.arange(25.0), atol=1e-12)
+    assert part.nnz == np.count_nonzero(dense[15:25])
+
+
+def test_bad_arrays_are_refused_in_a_sentence():
+    indices, data = np.zeros(2, np.int32), np.ones(2)
+    with pytest.raises(UsageError, match=str(PAD)):
+        CSR(np.array([0, 2]), indices, data, (1, 3))
+    with pytest.raises(UsageError, match="int64"):
+        CSR(np.array([0, 2], np.int32), indices, data, (1, 3))
+    with pytest.raises(UsageError, match="columns"):
+        CSR.of([0, 2], [0, 3], data, (1, 3))
+    with pytest.raises(UsageError, match="shape"):
+        CSR.of([0, 2], [0, 2], data, (1, 3)).dot(np.ones(4))
+
+
+def dual_problem(rng, intercept, weighted, squares, rows=70):
+    matrix, dense = random_csr(rng, rows)
+    dense[3], dense[rows - 1] = 0, 0
+    kept = sparse.csr_matrix(dense)
+    matrix = CSR.of(kept.indptr, kept.indices, kept.data, kept.shape)
+    y = rng.normal(size=rows) if squares else rng.choice([-1.0, 1.0], rows)
+    w = rng.uniform(0, 2, rows) * (rng.random(rows) > 0.1) if weighted else ONES
+    full = np.hstack([dense, np.ones((rows, 1))]) if intercept else dense
+    bias = 0.05 if intercept else 0.0
+    diagonal = np.full(full.shape[1], 0.02)
+    if intercept:
+        diagonal[-1] = bias
+    q = 0.1 * rng.normal(size=full.shape[1])
+    total = w.sum() if weighted else float(rows)
+    return matrix, full, y, w, diagonal, bias, q, total
+
+
+def newton(full, y, w, diagonal, q, total, squares):
+    """The primal optimum, by Newton's method on the dense matrix."""
+    w = w if w.size else np.ones(len(y))
+
+    def value(z):
+        t = full @ z
+        loss = 0.5 * (t - y) ** 2 if squares else np.logaddexp(0, -y * t)
+        return w @ loss / total + 0.5 * diagonal @ z**2 - q @ z
+
+    def gradient(z):
+        t = full @ z
+        slope = t - y if squares else -y * special.expit(-y * t)
+        return full.T @ (w * slope) / total + diagonal * z - q
+
+    def hessian(z):
+        t = full @ z
+        bend = np.ones_like(t) if squares else special.expit(t) * special.expit(-t)
+        return full.T @ ((w * bend / total)[:, None] * full) + np.diag(diagonal)
+
+    z = optimize.minimize(value, np.zeros(len(q)), jac=gradient, hess=hessian, method="trust-exact", tol=1e-9).x
+    for _ in range(3):
+        z = z - np.linalg.solve(hessian(z), gradient(z))
+    return z
+
+
+@pytest.mark.parametrize("squares", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("intercept", [False, True])
+def test_dual_descent_reaches_the_optimum(intercept, weighted, squares):
+    rng = np.random.default_rng(5)
+    matrix, full, y, w, diagonal, bias, q, total = dual_problem(rng, intercept, weighted, squares)
+    signs, epochs = (ONES, host.dual_squares_epochs) if squares else (y, host.dual_epochs)
+    arrays = matrix.indptr, matrix.indices, matrix.data
+    alpha, z, norms = rng.uniform(0.01, 0.99, len(y)), np.empty(len(q)), matrix.row_squares()
+    host.dual_start(*arrays, signs, w, alpha, q, total, 0.02, bias, z)
+    epochs(*arrays, y, w, norms, alpha, total, 0.02, bias, z, 1, np.empty(2000), 0.0)
+    np.testing.assert_allclose(z, newton(full, y, w, diagonal, q, total, squares), atol=1e-10)
+    fresh = np.empty(len(q))
+    host.dual_start(*arrays, signs, w, alpha, q, total, 0.02, bias, fresh)
+    np.testing.assert_allclose(z, fresh, atol=1e-11)
+
+
+def test_dual_descent_stops_when_told():
+    matrix, _, y, w, _, bias, q, total = dual_problem(np.random.default_rng(6), False, False, False)
+    arrays = matrix.indptr, matrix.indices, matrix.data
+    alpha, z, progress = np.full(len(y), 1e-3), np.empty(len(q)), np.empty(100)
+    host.dual_start(*arrays, y, w, alpha, q, total, 0.02, bias, z)
+    done = host.dual_epochs(*arrays, y, w, matrix.row_squares(), alpha, total, 0.02, bias, z, 0, progress, 1e-2)
+    assert 1 < done < 100
+    assert progress[done - 1] <= 1e-2 * progress[0] < progress[done - 2]
+
+
+def test_dual_descent_without_rows():
+    matrix, z, progress = CSR.empty(0, 0, 3), np.ones(3), np.empty(4)
+    arrays = matrix.indptr, matrix.indices, matrix.data
+    host.dual_start(*arrays, ONES, ONES, np.empty(0), 0.5 * np.ones(3), 1.0, 0.1, 0.0, z)
+    assert host.dual_epochs(*arrays, ONES, ONES, ONES, np.empty(0), 1.0, 0.1, 0.0, z, 0, progress, 0.0) == 0
+    np.testing.assert_allclose(z, 5.0)
+
+
+def test_a_saturated_dual_variable_recovers():
+    matrix, full, y, w, diagonal, bias, q, total = dual_problem(np.random.default_rng(8), False, False, False)
+    arrays = matrix.indptr, matrix.indices, matrix.data
+    alpha, z, progress = np.tile([0.0, 1.0], len(y) // 2), np.empty(len(q)), np.empty(2000)
+    host.dual_start(*arrays, y, w, alpha, q, total, 0.02, bias, z)
+    host.dual_epochs(*arrays, y, w, matrix.row_squares(), alpha, total, 0.02, bias, z, 0, progress, 0.0)
+    assert np.all(np.isfinite(progress))
+    np.testing.assert_allclose(z, newton(full, y, w, diagonal, q, total, False), atol=1e-10)
+
+
+def test_blocks_longer_than_the_loops():
+    rows = 3 * BLOCK + 7
+    rng = np.random.default_rng(7)
+    m, p, y = rng.normal(size=rows), rng.normal(size=(3, rows)), rng.choice([-1.0, 1.0], rows)
+    c = np.array([0.1, -0.4, 0.2])
+    t = y * (m + c @ p)
+    sums = host.plane(m, p, c, y, ONES)
+    assert sums[0] == pytest.approx(np.logaddexp(0, -t).sum(), rel=1e-14)
+    np.testing.assert_allclose(sums[1:4], p @ (-y * special.expit(-t)), atol=1e-11)
+    hessian = (p * (special.expit(t) * special.expit(-t))) @ p.T
+    np.testing.assert_allclose(sums[4:], hessian[np.triu_indices(3)], rtol=1e-11, atol=1e-11)
