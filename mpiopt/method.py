@@ -14,6 +14,7 @@ import numpy as np
 
 from mpiopt.arrays import Array, norm
 from mpiopt.phase import Joint, Local, Outer, PerWorker, Phase, Tree
+from mpiopt.problems.certificate import gradient_bound
 from mpiopt.problems.problem import Message, Point, Site, Team
 
 
@@ -66,8 +67,10 @@ class Composed:
         """Evaluate at x, the same array on every rank. Collective."""
         points = PerWorker(start(site, x) for site in team.sites)
         all_phases = (self.opening, *self.phases)
+        with team.world.together("setting up the method"):
+            works = tuple(PerWorker(phase.work.init(x, site) for site in team.sites) for phase in all_phases)
         states = (
-            tuple(PerWorker(phase.work.init(x, site) for site in team.sites) for phase in all_phases),
+            works,
             tuple(phase.exchange.init(x, team) for phase in all_phases),
             self.outer.init(x, team),
         )
@@ -100,7 +103,7 @@ class Composed:
         x = run.points[0].x
         residual = team.penalty.residual(x, run.agreed.vector)
         objective = float(run.agreed.scalars[0]) + team.penalty.value(x)
-        return Measured(objective, norm(residual), np.inf)
+        return Measured(objective, norm(residual), gradient_bound(team.penalty, norm(residual)))
 
     def answer(self, run: Run, team: Team) -> Point:
         """The common point."""

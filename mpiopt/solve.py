@@ -1,65 +1,17 @@
-"""The one driver loop: rounds, stopping rules, the record, and the answer with its certificate."""
+"""The one driver loop: rounds, the record, the stopping rules, and the answer with its certificate."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from time import perf_counter
-from typing import NamedTuple
 
 import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.errors import NumericalError
-from mpiopt.method import Measured, Method, Run
+from mpiopt.method import Method, Run
+from mpiopt.problems.certificate import Certificate, certify, duality_gap
 from mpiopt.problems.problem import Team
-
-
-class Reason(Enum):
-    """Why a solve ended: a sentence, and whether the answer is as good as was asked for."""
-
-    GRADIENT = ("The gradient norm fell to the tolerance.", True)
-    GAP = ("The certified gap fell to the tolerance.", True)
-    EXACT = ("The gradient is zero to the last digit.", True)
-    STALLED = ("No further progress is possible in floating point.", True)
-    ROUNDS = ("The limit of rounds was reached.", False)
-    BYTES = ("The limit of bytes was reached.", False)
-    SECONDS = ("The limit of seconds was reached.", False)
-
-    def __init__(self, sentence: str, converged: bool) -> None:
-        self.sentence = sentence
-        self.converged = converged
-
-
-@dataclass(frozen=True)
-class Stop:
-    """When to stop: at the first of these. None leaves a rule out.
-
-    rounds : method steps; bytes : payload over all ranks; seconds : solver time; gradient : |grad F| (shortest
-    subgradient); relative_gradient : |grad F| over its value at the start; gap : certified bound on F - F*.
-    """
-
-    rounds: int | None = None
-    bytes: float | None = None
-    seconds: float | None = None
-    gradient: float | None = None
-    relative_gradient: float | None = None
-    gap: float | None = None
-
-
-class Record(NamedTuple):
-    """One line of the history. Bytes, messages and vector rounds are cumulative, bytes summed over the ranks."""
-
-    round: int
-    seconds: float
-    objective: float
-    gradient_norm: float
-    gap: float
-    bytes_sent: int
-    vector_rounds: int
-    messages: int
-
-
-Watcher = Callable[[Record], None]
+from mpiopt.stop import Reason, Record, Stop, Watcher
 
 
 @dataclass(frozen=True)
@@ -70,6 +22,7 @@ class Solution:
     reason: Reason
     reason_text: str
     history: tuple[Record, ...]
+    certificate: Certificate
     run: Run = field(repr=False)
 
     @property
@@ -89,7 +42,8 @@ def rounds(method: Method, team: Team, x: Array) -> Iterator[Run]:
 def solve(method: Method, team: Team, x: Array, stop: Stop, watch: Sequence[Watcher] = ()) -> Solution:
     """Run ``method`` from ``x`` (dim,) until a stopping rule holds. Collective; ``x`` is the same on every rank.
 
-    Raises NumericalError on every rank once the objective is not finite. Seconds leave recording out.
+    Watchers are called on every rank after every round. Seconds, bytes and messages leave recording and the final
+    certificate out. Raises NumericalError on every rank once the objective is not finite.
     """
     history: list[Record] = []
     clock = 0.0
@@ -99,69 +53,28 @@ def solve(method: Method, team: Team, x: Array, stop: Stop, watch: Sequence[Watc
         run = next(steps)
         clock += perf_counter() - start
         with team.world.tally.paused():
-            measured = method.measure(run, team)
-            record = _record(run, measured, team, clock)
-        history.append(record)
+            history.append(_record(method, run, team, clock, stop))
         for watcher in watch:
-            watcher(record)
-        if not np.isfinite(record.objective):
-            raise NumericalError(
-                f"the objective is {record.objective} after round {run.round}: check the data for huge values, or give "
-                "the method a smaller step (see mpiopt methods for its parameters)"
-            )
-        found = _ended(history, stop)
+            watcher(history[-1])
+        found = stop.reached(history)
         if found is not None:
-            reason, detail = found
-            return Solution(method.answer(run, team).x, reason, f"{reason.sentence} {detail}", tuple(history), run)
+            with team.world.tally.paused():
+                x = method.answer(run, team).x
+                return Solution(x, *found, tuple(history), certify(team, x, max(10, history[-1].vector_rounds)), run)
 
 
-def _record(run: Run, measured: Measured, team: Team, clock: float) -> Record:
+def _record(method: Method, run: Run, team: Team, clock: float, stop: Stop) -> Record:
     """Ranks agree on bytes (the sum) and seconds (the largest), so that they stop together."""
-    tally = team.world.tally
-    sent = team.world.total([np.array([float(tally.bytes)])] + [np.zeros(1)] * (len(team.sites) - 1))
-    seconds = team.world.agree(np.array([clock]))
+    world, measured = team.world, method.measure(run, team)
+    if not np.isfinite(measured.objective):
+        raise NumericalError(
+            f"the objective is {measured.objective} after round {run.round}: check the data for huge values, or give the "
+            "method other parameters (mpiopt methods NAME lists them)"
+        )
+    gap = measured.gap
+    if stop.gap is not None and np.isinf(gap):
+        gap = duality_gap(team, method.answer(run, team).x)
+    sent, seconds = world.tallied(clock)
     return Record(
-        run.round,
-        float(seconds[0]),
-        measured.objective,
-        measured.gradient_norm,
-        measured.gap,
-        int(sent[0]),
-        tally.vector_rounds,
-        tally.messages,
+        run.round, seconds, measured.objective, measured.gradient_norm, gap, sent, world.tally.vector_rounds, world.tally.messages
     )
-
-
-def _ended(history: Sequence[Record], stop: Stop) -> tuple[Reason, str] | None:
-    """The first stopping rule that holds, with the numbers that made it hold."""
-    now, first = history[-1], history[0]
-    relative = None if stop.relative_gradient is None else stop.relative_gradient * first.gradient_norm
-    rules = (
-        (Reason.EXACT, -now.gradient_norm, 0.0, "|grad F| = {:.3g}", -1),
-        (Reason.GRADIENT, now.gradient_norm, stop.gradient, "|grad F| = {:.3g} <= {:.3g}", 1),
-        (Reason.GRADIENT, now.gradient_norm, relative, "|grad F| = {:.3g} <= {:.3g}, relative to the start", 1),
-        (Reason.GAP, now.gap, stop.gap, "F - F* <= {:.3g} <= {:.3g}", 1),
-        (Reason.STALLED, _progress(history), 0.0, "The objective and the gradient have not improved for {2} rounds", 1),
-        (Reason.ROUNDS, now.round, stop.rounds, "{} of {} rounds", -1),
-        (Reason.BYTES, now.bytes_sent, stop.bytes, "{:.4g} of {:.4g} bytes", -1),
-        (Reason.SECONDS, now.seconds, stop.seconds, "{:.3g} of {:.3g} seconds", -1),
-    )
-    for reason, value, limit, detail, sign in rules:
-        if limit is not None and sign * value <= sign * limit:
-            return reason, "(" + detail.format(abs(value), limit, PATIENCE) + ")."
-    return None
-
-
-PATIENCE = 20  # rounds without any improvement, to the last digit, before a method counts as stalled
-
-
-def _progress(history: Sequence[Record]) -> float:
-    """How much the best objective or gradient norm of the last PATIENCE rounds improves on what came before."""
-    if len(history) <= PATIENCE:
-        return np.inf
-    before, lately = history[:-PATIENCE], history[-PATIENCE:]
-    gain = [
-        min(getattr(r, name) for r in before) - min(getattr(r, name) for r in lately)
-        for name in ("objective", "gradient_norm")
-    ]
-    return max(gain)

@@ -20,22 +20,20 @@ class RollCall:
         self._comm = MPI.COMM_WORLD.Dup()
         self.rank, self.size, self.host = self._comm.rank, self._comm.size, MPI.Get_processor_name()
 
-    def answer(self, what: str, patience: float) -> list[str] | None:
-        """What every rank answered, in rank order; None when some rank stayed away for ``patience`` seconds.
+    def alike(self, what: str, patience: float) -> int | None:
+        """The lowest rank that answered as this one does; None when some rank stayed away for ``patience`` seconds.
 
         Not collective: that is its purpose.
         """
-        mine, heard = bytearray(self.LENGTH), bytearray(self.LENGTH * self.size)
-        text = what.encode()[: self.LENGTH]
-        mine[: len(text)] = text
+        mine = what.encode()[: self.LENGTH].ljust(self.LENGTH)
+        heard = bytearray(self.LENGTH * self.size)
         request = self._comm.Iallgather(mine, heard)
         end = time.monotonic() + patience
         while not request.Test():
             if time.monotonic() > end:
                 return None
             time.sleep(0.01)
-        answers = [heard[r * self.LENGTH : (r + 1) * self.LENGTH] for r in range(self.size)]
-        return [bytes(answer).rstrip(b"\0").decode(errors="replace") for answer in answers]
+        return next(rank for rank in range(self.size) if heard.startswith(mine, rank * self.LENGTH))
 
     def abort(self, code: int) -> None:
         """End every rank at once. Not collective; does not return."""

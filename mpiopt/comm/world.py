@@ -10,6 +10,8 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import pairwise
+from time import sleep
 
 import numpy as np
 
@@ -73,25 +75,32 @@ class World:
         return int(np.searchsorted(even(self.workers, self.size), worker, side="right")) - 1
 
     # ------------------------------------------------------------------------------------------ sums
-    def sum(self, parts: Sequence[np.ndarray], name: str = "sum") -> np.ndarray:
-        """Sum of d-vectors over all workers, the same array on every rank. Collective; counts a vector round.
+    def sum(self, parts: Sequence[np.ndarray], name: str = "sum", out: np.ndarray | None = None) -> np.ndarray:
+        """Sum of d-vectors over all workers, the same on every rank. Collective; counts a vector round.
 
-        parts : one (d,) array per hosted worker, left unchanged.
+        parts : one (d,) array per hosted worker, left unchanged. out : where to put the sum, perhaps ``parts[0]``.
         """
-        return self._reduce(parts, name, vector=True)
+        return self._reduce(parts, name, True, out)
 
     def total(self, parts: Sequence[np.ndarray], name: str = "total") -> np.ndarray:
         """Sum of a few numbers over all workers; as `sum`, but not counted as a vector round. Collective."""
-        return self._reduce(parts, name, vector=False)
+        return self._reduce(parts, name, False, None)
 
-    def _reduce(self, parts: Sequence[np.ndarray], name: str, vector: bool) -> np.ndarray:
+    def _reduce(self, parts: Sequence[np.ndarray], name: str, vector: bool, out: np.ndarray | None) -> np.ndarray:
         if self.deterministic:
-            return self._ordered(parts, name, vector)
-        out = np.array(parts[0], copy=True, order="C")
+            total = self._ordered(parts, name, vector)
+            if out is None:
+                return total
+            out[...] = total
+            return out
+        if out is None:
+            out = np.array(parts[0], copy=True, order="C")
+        elif out is not parts[0]:
+            out[...] = parts[0]
         for part in parts[1:]:
             out += part
-        with self.tally.call(name, out.nbytes, vector):
-            for piece in _pieces(out.reshape(-1)):
+        with self.tally.call(name, out.nbytes, vector), _flat(out) as flat:
+            for piece in _pieces(flat):
                 self._comm.Allreduce(self._mpi.IN_PLACE, piece, op=self._mpi.SUM)
         return out
 
@@ -99,7 +108,7 @@ class World:
         """Each rank adds up one slice over all workers in order, then the slices are gathered."""
         shape, flat = parts[0].shape, [np.ascontiguousarray(part).reshape(-1) for part in parts]
         bounds = even(flat[0].size, self.size)
-        outgoing = [np.concatenate([part[a:b] for part in flat]) for a, b in zip(bounds, bounds[1:], strict=False)]
+        outgoing = [np.concatenate([part[a:b] for part in flat]) for a, b in pairwise(bounds)]
         with self.tally.call(name, sum(part.nbytes for part in flat), vector):
             incoming = self._exchange(outgoing)
             mine = int(bounds[self.rank + 1] - bounds[self.rank])
@@ -122,7 +131,6 @@ class World:
         x = np.ascontiguousarray(x)
         lengths = np.empty(self.size, np.int64)
         self._comm.Allgather(np.array([len(x)], np.int64), lengths)
-        parts = [x if r == self.rank else np.empty((int(n), *x.shape[1:]), x.dtype) for r, n in enumerate(lengths)]
         row = x.dtype.itemsize * int(np.prod(x.shape[1:], dtype=np.int64))
         if row * int(lengths.sum()) < PIECE:
             joined = np.empty((int(lengths.sum()), *x.shape[1:]), x.dtype)
@@ -131,6 +139,8 @@ class World:
                 [x, x.nbytes, self._mpi.BYTE], [joined, (counts, np.cumsum(counts) - counts), self._mpi.BYTE]
             )
             return np.split(joined, np.cumsum(lengths)[:-1])
+        parts = [np.empty((int(n), *x.shape[1:]), x.dtype) for n in lengths]
+        parts[self.rank][...] = x
         for root, part in enumerate(parts):
             self._bcast_into(part, root)
         return parts
@@ -159,8 +169,9 @@ class World:
         return x
 
     def _bcast_into(self, x: np.ndarray, root: int) -> None:
-        for piece in _pieces(x.reshape(-1)):
-            self._comm.Bcast(piece, root)
+        with _flat(x) as flat:
+            for piece in _pieces(flat):
+                self._comm.Bcast(piece, root)
 
     def tell(self, message, root: int = 0):
         """Rank ``root``'s small Python object on every rank (set-up only: never in a round). Collective."""
@@ -172,9 +183,9 @@ class World:
 
     # ------------------------------------------------------------------------------------------ agreements
     def extremes(self, v: np.ndarray, name: str = "extremes") -> tuple[np.ndarray, np.ndarray]:
-        """Elementwise minimum and maximum of ``v`` over the ranks. Collective."""
+        """Elementwise minimum and maximum of ``v`` over the ranks; NaN counts as -inf and as +inf. Collective."""
         v = np.asarray(v, np.float64)
-        both = np.concatenate([-v.reshape(-1), v.reshape(-1)])
+        both = _no_nan(np.concatenate([-v.reshape(-1), v.reshape(-1)]))
         with self.tally.call(name, both.nbytes):
             self._comm.Allreduce(self._mpi.IN_PLACE, both, op=self._mpi.MAX)
         return -both[: v.size].reshape(v.shape), both[v.size :].reshape(v.shape)
@@ -246,15 +257,26 @@ class World:
         raise kind(sentence) from error
 
     def agree(self, values: np.ndarray, name: str = "agree") -> np.ndarray:
-        """Elementwise maximum of a small control vector over the ranks: error, signal, stop, numbers. Collective."""
-        out = np.array(values, np.float64)
+        """Elementwise maximum of a small control vector over the ranks; NaN counts as +inf. Collective."""
+        out = _no_nan(np.array(values, np.float64))
         with self.tally.call(name, out.nbytes):
             self._comm.Allreduce(self._mpi.IN_PLACE, out, op=self._mpi.MAX)
         return out
 
+    def tallied(self, seconds: float) -> tuple[int, float]:
+        """Bytes sent so far, summed over the ranks, and the largest of the ranks' ``seconds``. Collective."""
+        both = self._comm.allgather((self.tally.bytes, seconds))
+        return sum(sent for sent, _ in both), max(second for _, second in both)
+
     def barrier(self) -> None:
         """Wait for every rank. Collective."""
         self._comm.Barrier()
+
+    def rest(self) -> None:
+        """Wait for every rank as `barrier` does, but asleep: MPI's own waiting keeps a core busy. Collective."""
+        meeting = self._comm.Ibarrier()
+        while not meeting.Test():
+            sleep(0.01)
 
     def abort(self, code: int = 1) -> None:
         """End every rank at once. Not collective; does not return."""
@@ -270,6 +292,20 @@ class World:
     def free(self) -> None:
         """Give the private communicator back. Collective; the World cannot be used afterwards."""
         self._comm.Free()
+
+
+@contextmanager
+def _flat(x: np.ndarray) -> Iterator[np.ndarray]:
+    """A flat view of an array to receive into; where strides allow none, a copy that is put back."""
+    flat = np.ascontiguousarray(x).reshape(-1)
+    yield flat
+    if not np.may_share_memory(flat, x):
+        x[...] = flat.reshape(x.shape)
+
+
+def _no_nan(v: np.ndarray) -> np.ndarray:
+    """NaN replaced by +inf: MPI's maximum of a NaN and a number differs from rank to rank."""
+    return np.where(np.isnan(v), np.inf, v)
 
 
 def _pieces(flat: np.ndarray) -> Iterator[np.ndarray]:

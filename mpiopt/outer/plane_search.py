@@ -6,6 +6,9 @@ The second direction makes it a nonlinear conjugate gradient method: on quadrati
 gradients. Margins are cached, so a Newton step on the coefficients costs one pass over the rows' margins and an
 allreduce of 1 + k + k(k+1)/2 numbers; no vector round. Nocedal and Wright, Numerical Optimization, 2006, section 5.2,
 for the subspace view of conjugate gradients.
+
+The Jacobi direction -(g_j + l2 x_j) / (h_j + l2), h the diagonal of the Hessian at the start (one more vector round,
+once), helps where workers hold few rows and many features are rare.
 """
 
 from collections.abc import Sequence
@@ -18,68 +21,81 @@ from mpiopt.errors import NumericalError
 from mpiopt.newton import newton, unpack
 from mpiopt.phase import Joint, PerRow, PerWorker, Tree
 from mpiopt.problems.penalties import along
-from mpiopt.problems.problem import Message, Point, Team, mean_scalars
+from mpiopt.problems.problem import Message, Point, Site, Team, mean, mean_scalars
 
 REFRESH = 10  # rounds between exact recomputations of the margins, which are otherwise updated by sums
 
 
 @dataclass(frozen=True)
 class PlaneSearch:
-    """The exact search in the plane of the agreed direction and the last step."""
+    """The exact search in the plane of the agreed direction and the last step, and of the Jacobi direction if asked.
+
+    State: the last step, the Hessian's diagonal, and per worker the directions' margins (k, rows), the last step's last.
+    """
+
+    jacobi: bool = False
 
     def init(self, x: Array, team: Team) -> Tree:
-        """No last step yet; per worker a buffer (2, rows) for the directions' margins."""
-        return None, PerRow(np.zeros((2, site.loss.rows)) for site in team.sites)
+        """No last step yet. Collective: one vector round with ``jacobi``."""
+        buffers = PerRow(np.zeros((2 + self.jacobi, site.loss.rows)) for site in team.sites)
+        return np.zeros(0), diagonal(team, x) if self.jacobi else np.zeros(0), buffers
 
     def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
         """Two to five small allreduces. Collective."""
-        last, buffers = state
-        directions = [agreed.vector] if last is None else [agreed.vector, last]
-        for site, buffer in zip(here.team.sites, buffers, strict=True):
-            site.loss.margins(agreed.vector, out=buffer[0])
-        c = minimise(here.team, points, directions, [buffer[: len(directions)] for buffer in buffers])
-        step = c[0] * agreed.vector
-        if last is not None:
-            last *= c[1]
-            step += last
+        last, curvature, buffers = state
+        directions, team = [agreed.vector], here.team
+        if self.jacobi:
+            residual = team.penalty.residual(points[0].x, points[0].gradient)
+            directions.append(-residual / (curvature + team.penalty.l2))
+        for site, buffer in zip(team.sites, buffers, strict=True):
+            for direction, row in zip(directions, buffer, strict=False):
+                site.loss.margins(direction, out=row)
+        if last.size:
+            directions.append(last)
+        k = len(directions)
+        c = minimise(team, points, directions, [buffer[:k] for buffer in buffers])
+        step = sum(factor * direction for factor, direction in zip(c, directions, strict=True))
         x = points[0].x + step
-        moved = PerWorker(
+        moved = (
             _move(site, at, x, c, buffer, here.round)
-            for site, at, buffer in zip(here.team.sites, points, buffers, strict=True)
+            for site, at, buffer in zip(team.sites, points, buffers, strict=True)
         )
-        return moved, (step, buffers)
+        return PerWorker(moved), (step, curvature, buffers)
 
 
-def _move(site, at: Point, x: Array, c: Array, buffer: Array, round: int) -> Point:  # noqa: A002 - the field's word
+def _move(site: Site, at: Point, x: Array, c: Array, buffer: Array, round: int) -> Point:  # noqa: A002 - the field's word
     """The worker's next point; the buffer's last row becomes the margins of the step."""
-    buffer[0] *= c[0]
-    buffer[1] *= c[1] if len(c) > 1 else 0.0
-    buffer[1] += buffer[0]
-    margins = at.margins
+    last = buffer[-1]
+    last *= c[-1] if len(c) == len(buffer) else 0.0
+    for factor, row in zip(c, buffer[:-1], strict=False):
+        row *= factor
+        last += row
     if round % REFRESH == REFRESH - 1:
-        return Point(x, site.loss.margins(x, out=margins))
-    margins += buffer[1]
-    return Point(x, margins)
+        return Point(x, site.loss.margins(x, out=at.margins))
+    np.add(at.margins, last, out=at.margins)
+    return Point(x, at.margins)
+
+
+def diagonal(team: Team, x: Array) -> Array:
+    """The diagonal of the Hessian of f at x, (dim,). Collective: one vector round."""
+    points = [site.loss.point(x) for site in team.sites]
+    messages = [Message(site.loss.diagonal(at), np.empty(0)) for site, at in zip(team.sites, points, strict=True)]
+    return mean(team, messages, name="diagonal").vector
 
 
 def minimise(team: Team, points: Sequence[Point], directions: Sequence[Array], rows: Sequence[Array]) -> Array:
-    """argmin over c of F(x + sum_k c_k d_k), (k,). Collective: a few small allreduces.
+    """argmin over c of F(x + sum_k c_k d_k), (k,), for smooth penalties. Collective: a few small allreduces.
 
     directions : k arrays (dim,); rows : per hosted worker their margins (k, rows).
     """
     slope, quadratic = along(team.penalty, points[0].x, directions)
 
     def evaluate(c: Array) -> tuple[float, Array, Array]:
-        sums = mean_scalars(
-            team,
-            [site.loss.plane(at, along_rows, c) for site, at, along_rows in zip(team.sites, points, rows, strict=True)],
-            "search",
-        )
+        parts = [site.loss.plane(at, p, c) for site, at, p in zip(team.sites, points, rows, strict=True)]
+        sums = mean_scalars(team, parts, "search")
         if not np.isfinite(sums).all():
-            raise NumericalError(
-                "the objective is not finite along the search direction: check the data for huge values"
-            )
+            raise NumericalError("the objective is not finite along the search direction: check the data for huge values")
         value, gradient, hessian = unpack(sums, len(c))
-        return (value + slope @ c + 0.5 * c @ quadratic @ c, gradient + slope + quadratic @ c, hessian + quadratic)
+        return value + slope @ c + 0.5 * c @ quadratic @ c, gradient + slope + quadratic @ c, hessian + quadratic
 
     return newton(evaluate, np.eye(len(directions))[0])

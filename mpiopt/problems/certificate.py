@@ -8,13 +8,37 @@ tight             F(x) - F* <= nu^2 / (4 psi(r)),  r = R |g| / l2,  psi(r) = (e^
                   regression, 2010, prop. 1); least squares: nu^2 / 2
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 
 from mpiopt import krylov
 from mpiopt.arrays import Array, norm
-from mpiopt.phase import PerWorker
 from mpiopt.problems.penalties import ElasticNet, Penalty
-from mpiopt.problems.problem import Message, Team, mean, mean_scalars
+from mpiopt.problems.problem import Message, Point, Team, mean, mean_scalars
+
+
+class Certificate(NamedTuple):
+    """What is proved of an answer; computed afresh from x, in float64, not from anything that a method has cached."""
+
+    objective: float
+    gradient_norm: float  # of the shortest subgradient
+    gap: float  # F - F* <= gap, from the gradient or the duality gap; infinity where neither applies
+    tight_gap: float  # the same from the tight bound, or ``gap`` where that is smaller
+
+
+def certify(team: Team, x: Array, products: int) -> Certificate:
+    """The certificate of x (dim,), spending at most ``products`` Hessian products on the tight bound. Collective."""
+    points = [site.loss.point(x) for site in team.sites]
+    found = [site.loss.value_grad(at) for site, at in zip(team.sites, points, strict=True)]
+    agreed = mean(team, [Message(slope, np.array([value])) for value, slope in found], name="certificate")
+    residual = team.penalty.residual(x, agreed.vector)
+    gap = gradient_bound(team.penalty, norm(residual))
+    if np.isinf(gap):
+        gap = duality_gap(team, x)
+    tight = min(gap, tight_gap(team, points, residual, products))
+    return Certificate(float(agreed.scalars[0]) + team.penalty.value(x), norm(residual), gap, tight)
 
 
 def gradient_bound(penalty: Penalty, residual_norm: float) -> float:
@@ -22,8 +46,8 @@ def gradient_bound(penalty: Penalty, residual_norm: float) -> float:
     return residual_norm**2 / (2 * penalty.l2) if penalty.l2 > 0 and not penalty.free else np.inf
 
 
-def duality_gap(team: Team, points: PerWorker) -> float:
-    """F(x) - D(alpha) for an elastic net on a linear model, infinity for other penalties. Collective: two vector rounds.
+def duality_gap(team: Team, x: Array) -> float:
+    """F(x) - D(alpha) for an elastic net on a linear model, infinity for other penalties. Collective: one vector round.
 
     With an intercept, the residuals of the sign that outweighs are shrunk until they add up to 0; with l1 alone, all are
     shrunk until |A^T alpha| <= l1.
@@ -31,6 +55,7 @@ def duality_gap(team: Team, points: PerWorker) -> float:
     penalty = team.penalty
     if not isinstance(penalty, ElasticNet) or penalty.l1 == penalty.l2 == 0:
         return np.inf
+    points = [site.loss.point(x) for site in team.sites]
     scales, agreed = _balanced_residuals(team, points)
     slope = agreed.vector[: agreed.vector.size - penalty.free]
     largest = float(abs(slope).max(initial=0))
@@ -44,10 +69,10 @@ def duality_gap(team: Team, points: PerWorker) -> float:
     )
     beyond = np.maximum(shrink * abs(slope) - penalty.l1, 0)
     dual = -float(conjugates[0]) - (float(beyond @ beyond) / (2 * penalty.l2) if penalty.l2 else 0.0)
-    return max(float(agreed.scalars[0]) + penalty.value(points[0].x) - dual, 0.0)
+    return max(float(agreed.scalars[0]) + penalty.value(x) - dual, 0.0)
 
 
-def _balanced_residuals(team: Team, points: PerWorker) -> tuple[list[Array], Message]:
+def _balanced_residuals(team: Team, points: Sequence[Point]) -> tuple[list[Array], Message]:
     """Per worker the factors (rows,) that make the residuals add up to 0, and [mean A^T of them; mean loss]."""
     found = [
         site.loss.family.value_residual(site.loss.known(at), site.loss.y, site.loss.weights)
@@ -66,7 +91,7 @@ def _balanced_residuals(team: Team, points: PerWorker) -> tuple[list[Array], Mes
     return scales, mean(team, messages, name="certificate")
 
 
-def tight_gap(team: Team, points: PerWorker, residual: Array, products: int = 40) -> float:
+def tight_gap(team: Team, points: Sequence[Point], residual: Array, products: int) -> float:
     """nu^2 / (4 psi(r)), from at most ``products`` CG steps; infinity where it does not apply. Collective.
 
     residual : grad F(x), (dim,). An unfinished CG is accounted for: nu^2 <= g.v + v.rho + |rho|^2 / l2.

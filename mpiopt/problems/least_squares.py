@@ -11,6 +11,7 @@ class LeastSquares:
 
     name = "least_squares"
     curvature_bound = 1.0
+    dual_start = 0.0
 
     def value_residual(self, m: Array, y: Array, w: Array) -> tuple[float, Array]:
         """Sum of losses, and their derivatives in the margins (rows,)."""
@@ -35,3 +36,17 @@ class LeastSquares:
         u = scale * (m - y)
         each = u * y + 0.5 * u * u
         return float(each @ w if w.size else each.sum())
+
+    def dual_point(self, loss, alpha: Array, q: Array, total: float, ridge: float, bias: float) -> Array:
+        """z = D^-1 (q + A^T (w alpha) / total), (dim,)."""
+        a, z = loss.matrix, np.empty(q.size)
+        host.dual_start(a.indptr, a.indices, a.data, np.empty(0), loss.weights, alpha, q, total, ridge, bias, z)
+        return z
+
+    def dual_epochs(self, loss, alpha: Array, total: float, ridge: float, bias: float, z: Array, seed: int, epochs: int,
+                    ratio: float) -> Array:
+        """Dual coordinate descent in place on alpha (rows,) and z (dim,); the duality gap's estimate per epoch."""
+        a, progress = loss.matrix, np.empty(epochs)
+        done = host.dual_squares_epochs(a.indptr, a.indices, a.data, loss.y, loss.weights, loss.row_squares, alpha, total,
+                                        ridge, bias, z, seed, progress, ratio)
+        return progress[:done]

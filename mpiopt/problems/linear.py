@@ -151,7 +151,12 @@ class Linear:
     @cached_property
     def radius(self) -> float:
         """The longest row, max |(a_i, 1)| with an intercept."""
-        return float(np.sqrt(self.matrix.row_squares().max(initial=0) + self.intercept))
+        return float(np.sqrt(self.row_squares.max(initial=0) + self.intercept))
+
+    @cached_property
+    def row_squares(self) -> Array:
+        """|a_i|^2, (rows,) float32."""
+        return self.matrix.row_squares().astype(np.float32)
 
     def head(self, rows: int) -> "Linear":
         """The loss of the first ``rows`` rows: views, nothing is copied."""

@@ -26,6 +26,7 @@ class Point(NamedTuple):
     x: Array  # (dim,)
     margins: Array | None = None  # (rows,) products of this worker's rows with x, where the model is linear
     slope: Array | None = None  # (dim,) gradient of this worker's loss at x, where known
+    gradient: Array | None = None  # (dim,) gradient of f at x, where agreed
 
 
 class Smooth(Protocol):
@@ -115,7 +116,7 @@ def mean(team: Team, messages: Sequence[Message], shares: Sequence[float] | None
         np.multiply(message.vector, share, out=part[: message.vector.size])
         np.multiply(message.scalars, share, out=part[message.vector.size :])
         parts.append(part)
-    agreed = team.world.sum(parts, name)
+    agreed = team.world.sum(parts, name, out=parts[0])
     return Message(agreed[: messages[0].vector.size], agreed[messages[0].vector.size :])
 
 

@@ -30,14 +30,21 @@ class Reference:
     free: int
 
     @staticmethod
-    def of(loss: Smooth, penalty: Penalty, mu: float) -> "Reference":
-        """phi = f_w + penalty + (mu/2)|z|^2."""
-        return Reference(loss, penalty.l2 + mu, mu, penalty.free)
+    def of(loss: Smooth, penalty: Penalty, mu: float, free_ridge: float = 0.0) -> "Reference":
+        """phi = f_w + penalty + (mu/2)|z|^2, the ridge of the free coordinates being at least ``free_ridge``."""
+        return Reference(loss, penalty.l2 + mu, max(mu, free_ridge), penalty.free)
 
     def scaled(self, z: Array) -> Array:
         """D z, a new array."""
         out = self.ridge * z
         out[z.size - self.free :] = self.ridge_free * z[z.size - self.free :]
+        return out
+
+    def unscaled(self, q: Array) -> Array:
+        """D^-1 q, a new array; needs D > 0."""
+        out = q / self.ridge
+        if self.free:
+            out[-self.free :] = q[-self.free :] / self.ridge_free
         return out
 
     def energy(self, z: Array) -> float:
@@ -48,6 +55,10 @@ class Reference:
         """grad phi, (dim,), using the slope where the point carries it."""
         slope = self.loss.value_grad(at)[1] if at.slope is None else at.slope
         return self.scaled(at.x) + slope
+
+    def bregman(self, to: Point, at: Point) -> float:
+        """D_phi(to, at) = phi(to) - phi(at) - grad phi(at).(to - at), without cancellation; both carry their margins."""
+        return self.loss.bregman(at, to.margins) + self.energy(to.x - at.x)
 
     def hessian(self, at: Point) -> Callable[[Array], Array]:
         """The map v -> (H_w(x) + D) v."""

@@ -1,18 +1,20 @@
 """Local solvers of  minimise phi(z) - q.z  (`problems.surrogate`), run by one worker without communication.
 
-NewtonCG       truncated Newton with Jacobi-preconditioned CG; any smooth loss
-DualDescent    dual coordinate descent, its dual variables kept from round to round; linear models with l2 > 0
-Auto           DualDescent where its rate does not depend on the conditioning, NewtonCG elsewhere
+    NewtonCG       truncated Newton with Jacobi-preconditioned CG; any smooth loss
+    DualDescent    dual coordinate descent, its dual variables kept from round to round; linear models, D > 0
+    Auto           DualDescent where its epochs hardly depend on the conditioning, NewtonCG elsewhere
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from mpiopt import krylov
 from mpiopt.arrays import Array, norm
 from mpiopt.newton import newton, unpack
-from mpiopt.phase import Tree
+from mpiopt.phase import PerRow, Tree
+from mpiopt.problems.linear import Linear
 from mpiopt.problems.problem import Point
 from mpiopt.problems.surrogate import Reference
 
@@ -28,6 +30,7 @@ class NewtonCG:
     ratio: float = 0.1
     steps: int = 1
     products: int = 200
+    free_ridge: ClassVar[float] = 0.0
 
     def init(self, x: Array, phi: Reference) -> Tree:
         """Nothing to remember."""
@@ -62,3 +65,72 @@ def _search(phi: Reference, q: Array, at: Point, p: Array) -> Point:
 
     c = newton(evaluate, np.ones(1))[0]
     return Point(at.x + c * p, at.margins + c * rows[0])
+
+
+@dataclass(frozen=True)
+class DualDescent:
+    """Dual coordinate descent until the estimated duality gap has fallen to ``ratio``, in at most ``epochs`` epochs.
+
+    Yu, Huang, Lin, Dual coordinate descent methods for logistic regression and maximum entropy models, 2011, with the
+    linear term of the local problem as a shift of z. The dual variables alpha stay from call to call, and with them
+    D^-1 A^T (y alpha) / W as z - D^-1 q, so that a call with another q starts without a pass over the rows.
+    ``free_ridge`` keeps the intercept's D above 0; the outer search makes up for it.
+    """
+
+    ratio: float = 0.1
+    epochs: int = 5
+    free_ridge: ClassVar[float] = 0.01
+
+    def init(self, x: Array, phi: Reference) -> Tree:
+        """Dual variables at their start, their image unknown."""
+        return PerRow((np.full(phi.loss.rows, phi.loss.family.dual_start),)), None, 0
+
+    def __call__(self, phi: Reference, q: Array, at: Point, memory: Tree) -> tuple[Array, Tree]:
+        """A minimiser to the stated accuracy; two passes' worth of work per epoch."""
+        (alpha,), image, calls = memory
+        loss = phi.loss
+        if loss.weight == 0:
+            return phi.unscaled(q), memory
+        ridges = (loss.weight, phi.ridge, phi.ridge_free if loss.intercept else 0.0)
+        if calls % REFRESH == 0:
+            z = loss.family.dual_point(loss, alpha, q, *ridges)
+        else:
+            z = phi.unscaled(q)
+            z += image
+        loss.family.dual_epochs(loss, alpha, *ridges, z, calls, self.epochs, self.ratio)
+        image = phi.unscaled(q)
+        np.subtract(z, image, out=image)
+        return z, (PerRow((alpha,)), image, calls + 1)
+
+
+REFRESH = 20  # calls between exact recomputations of the dual image, which drifts by rounding
+
+
+@dataclass(frozen=True)
+class Auto:
+    """DualDescent where R^2 c / (W D) <= ``threshold``, NewtonCG elsewhere.
+
+    R^2 is the mean squared row length, c the family's curvature bound, W the worker's weight: an epoch of dual
+    coordinate descent contracts by about 1 - 1 / (1 + R^2 c / (W D)).
+    """
+
+    dual: DualDescent = DualDescent()
+    newton: NewtonCG = NewtonCG()
+    threshold: float = 30.0
+    free_ridge: ClassVar[float] = DualDescent.free_ridge
+
+    def choose(self, phi: Reference) -> DualDescent | NewtonCG:
+        """The solver for one worker's rows."""
+        loss = phi.loss
+        if not isinstance(loss, Linear) or not phi.ridge > 0:
+            return self.newton
+        difficulty = float(loss.row_squares.mean()) * loss.family.curvature_bound if loss.rows else 0.0
+        return self.dual if difficulty <= self.threshold * loss.weight * phi.ridge else self.newton
+
+    def init(self, x: Array, phi: Reference) -> Tree:
+        """The chosen solver's memory."""
+        return self.choose(phi).init(x, phi)
+
+    def __call__(self, phi: Reference, q: Array, at: Point, memory: Tree) -> tuple[Array, Tree]:
+        """What the chosen solver finds."""
+        return self.choose(phi)(phi, q, at, memory)

@@ -1,0 +1,43 @@
+"""A problem restricted to some of its features: the other coefficients are 0."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.kernels.csr import CSR
+from mpiopt.problems.linear import Linear
+from mpiopt.problems.problem import Team
+
+BLOCK = 1 << 16  # rows treated at once, which bounds the memory on the way
+
+
+def restricted(team: Team, features: Array) -> Team:
+    """The team with the columns ``features`` (k,) int64, ascending, and the intercept, if any. Not collective."""
+    sites = (
+        replace(site, loss=replace(site.loss, matrix=columns(site.loss.matrix, features))) for site in team.sites
+    )
+    return replace(team, sites=tuple(sites))
+
+
+def coordinates(loss: Linear, features: Array) -> Array:
+    """Where the restricted problem's coefficients stand in x: ``features``, and the intercept last, if any; int64."""
+    return np.append(features, loss.features) if loss.intercept else features
+
+
+def columns(matrix: CSR, kept: Array) -> CSR:
+    """The columns ``kept`` (k,), ascending, of a matrix: shape (rows, k). One pass over the nonzeros."""
+    place = np.full(matrix.shape[1], -1, np.int32)
+    place[kept] = np.arange(kept.size, dtype=np.int32)
+    ends, found, data = [np.zeros(1, np.int64)], [], []
+    for lo in range(0, matrix.shape[0], BLOCK):
+        indptr = matrix.indptr[lo : lo + BLOCK + 1]
+        span = slice(int(indptr[0]), int(indptr[-1]))
+        index = place[matrix.indices[span]]
+        chosen = np.flatnonzero(index >= 0)
+        ends.append(ends[-1][-1] + np.searchsorted(chosen, indptr[1:] - indptr[0]))
+        found.append(index[chosen])
+        data.append(matrix.data[span][chosen])
+    indices = np.concatenate(found) if found else np.empty(0, np.int32)
+    values = np.concatenate(data) if data else np.empty(0, matrix.data.dtype)
+    return CSR.of(np.concatenate(ends), indices, values, (matrix.shape[0], kept.size))

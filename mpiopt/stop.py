@@ -1,0 +1,86 @@
+"""When a solve ends, and why."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+PATIENCE = 20  # rounds without any improvement, to the last digit, before a method counts as stalled
+
+
+class Record(NamedTuple):
+    """One line of the history. Bytes, messages and vector rounds are cumulative, bytes summed over the ranks."""
+
+    round: int
+    seconds: float
+    objective: float
+    gradient_norm: float
+    gap: float
+    bytes_sent: int
+    vector_rounds: int
+    messages: int
+
+
+Watcher = Callable[[Record], None]
+
+
+class Reason(Enum):
+    """Why a solve ended: a sentence, and whether the answer is as good as was asked for."""
+
+    EXACT = ("The gradient is zero to the last digit.", True)
+    GRADIENT = ("The gradient norm fell to the tolerance.", True)
+    GAP = ("The certified gap fell to the tolerance.", True)
+    STALLED = ("No further progress: neither objective nor gradient improved, to the last digit.", False)
+    ROUNDS = ("The limit of rounds was reached.", False)
+    BYTES = ("The limit of bytes was reached.", False)
+    SECONDS = ("The limit of seconds was reached.", False)
+
+    def __init__(self, sentence: str, converged: bool) -> None:
+        self.sentence = sentence
+        self.converged = converged
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When to stop: at the first of these. None leaves a rule out.
+
+    rounds : method steps; bytes : payload over all ranks; seconds : solver time; gradient : |grad F| (of the shortest
+    subgradient where F has a kink); gap : certified bound on F - F*.
+    """
+
+    rounds: int | None = None
+    bytes: float | None = None
+    seconds: float | None = None
+    gradient: float | None = None
+    gap: float | None = None
+
+    def reached(self, history: Sequence[Record]) -> tuple[Reason, str] | None:
+        """The first rule that holds, and its sentence with the numbers that made it hold."""
+        for reason, numbers in self._holding(history):
+            return reason, f"{reason.sentence[:-1]} ({numbers})."
+        return None
+
+    def _holding(self, history: Sequence[Record]) -> Iterator[tuple[Reason, str]]:
+        now = history[-1]
+        if now.gradient_norm == 0:
+            yield Reason.EXACT, "|grad F| = 0"
+        if self.gradient is not None and now.gradient_norm <= self.gradient:
+            yield Reason.GRADIENT, f"|grad F| = {now.gradient_norm:.3g} <= {self.gradient:.3g}"
+        if self.gap is not None and now.gap <= self.gap:
+            yield Reason.GAP, f"F - F* <= {now.gap:.3g} <= {self.gap:.3g}"
+        if self.rounds is not None and now.round >= self.rounds:
+            yield Reason.ROUNDS, f"{now.round} rounds"
+        if self.bytes is not None and now.bytes_sent >= self.bytes:
+            yield Reason.BYTES, f"{now.bytes_sent:,} of {self.bytes:,.0f} bytes"
+        if self.seconds is not None and now.seconds >= self.seconds:
+            yield Reason.SECONDS, f"{now.seconds:.3g} of {self.seconds:.3g} seconds"
+        if _stalled(history):
+            yield Reason.STALLED, f"{PATIENCE} rounds, |grad F| = {now.gradient_norm:.3g}"
+
+
+def _stalled(history: Sequence[Record]) -> bool:
+    if len(history) <= PATIENCE:
+        return False
+    before, lately = history[:-PATIENCE], history[-PATIENCE:]
+    better_objective = min(r.objective for r in lately) < min(r.objective for r in before)
+    return not better_objective and min(r.gradient_norm for r in lately) >= min(r.gradient_norm for r in before)
