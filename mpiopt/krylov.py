@@ -53,9 +53,18 @@ def advance(cg: CG, hp: Array, precondition: Map) -> CG:
 
 
 def solve(product: Map, b: Array, precondition: Map, ratio: float, limit: int) -> CG:
-    """CG until |r| <= ratio |b| or ``limit`` products. Not collective unless ``product`` is."""
+    """CG until both residual and energy are settled to ``ratio``, or ``limit`` products. Not collective unless ``product`` is.
+
+    The residual alone says little where H is ill-conditioned: |r| <= ratio |b| may leave most of the decrease undone. The
+    energy counts as settled once a step as useful as the last, repeated k times, would add less than ``ratio`` of the
+    decrease so far (the rule of Nash, A survey of truncated-Newton methods, 2000, section 4.1).
+    """
     cg = begin(b, precondition)
-    target = ratio * norm(b)
-    while cg.products < limit and cg.rz > 0 and norm(cg.r) > target:
+    target, before = ratio * norm(b), 0.0
+    while cg.products < limit and cg.rz > 0:
         cg = advance(cg, product(cg.p), precondition)
+        settled = cg.products * (cg.bx - before) <= ratio * cg.bx
+        before = cg.bx
+        if settled and norm(cg.r) <= target:
+            break
     return cg

@@ -24,6 +24,7 @@ class Measured(NamedTuple):
     objective: float
     gradient_norm: float  # of F; of the shortest subgradient where F has a kink
     gap: float  # certified upper bound on F - F*, infinity where none is known
+    fresh: bool = True  # whether the answer may have changed since the last round
 
 
 class Run(NamedTuple):
@@ -100,14 +101,17 @@ class Composed:
 
     def measure(self, run: Run, team: Team) -> Measured:
         """From the opening's agreement; no communication."""
-        x = run.points[0].x
-        residual = team.penalty.residual(x, run.agreed.vector)
-        objective = float(run.agreed.scalars[0]) + team.penalty.value(x)
-        return Measured(objective, norm(residual), gradient_bound(team.penalty, norm(residual)))
+        return measured(team, run.points[0].x, run.agreed)
 
     def answer(self, run: Run, team: Team) -> Point:
         """The common point."""
         return run.points[0]
+
+
+def measured(team: Team, x: Array, agreed: Message) -> Measured:
+    """Objective, gradient norm and gradient bound at x (dim,), from the gradient agreed there. Not collective."""
+    size = norm(team.penalty.residual(x, agreed.vector))
+    return Measured(float(agreed.scalars[0]) + team.penalty.value(x), size, gradient_bound(team.penalty, size))
 
 
 def start(site: Site, x: Array) -> Point:

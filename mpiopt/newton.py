@@ -38,9 +38,7 @@ def newton(evaluate: Callable[[Array], Evaluated], c: Array, limit: int = 20) ->
     return c
 
 
-def _damped(
-    evaluate: Callable[[Array], Evaluated], c: Array, step: Array, value: float
-) -> tuple[Array, Evaluated] | None:
+def _damped(evaluate: Callable[[Array], Evaluated], c: Array, step: Array, value: float) -> tuple[Array, Evaluated] | None:
     """The first of c + step, c + step/2, ... that does not raise the value beyond rounding."""
     for halving in range(30):
         trial = c + 0.5**halving * step

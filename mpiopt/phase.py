@@ -55,9 +55,7 @@ class Exchange(Protocol):
     def init(self, x: Array, team: Team) -> Tree:
         """The state of this rank before the first round."""
 
-    def __call__(
-        self, messages: Sequence[Message], state: Tree, here: Joint
-    ) -> tuple[Message, list[Array | float], Tree]:
+    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[Array | float], Tree]:
         """The agreed message, and what was not sent of each worker's vector (the number 0 where all was)."""
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.errors import NumericalError
-from mpiopt.method import Method, Run
+from mpiopt.method import Measured, Method, Run
 from mpiopt.problems.certificate import Certificate, certify, duality_gap
 from mpiopt.problems.problem import Team
 from mpiopt.stop import Reason, Record, Stop, Watcher
@@ -46,6 +46,7 @@ def solve(method: Method, team: Team, x: Array, stop: Stop, watch: Sequence[Watc
     certificate out. Raises NumericalError on every rank once the objective is not finite.
     """
     history: list[Record] = []
+    arrived: list[Record] = []  # those of rounds that may have changed the answer
     clock = 0.0
     steps = rounds(method, team, x)
     while True:
@@ -53,28 +54,43 @@ def solve(method: Method, team: Team, x: Array, stop: Stop, watch: Sequence[Watc
         run = next(steps)
         clock += perf_counter() - start
         with team.world.tally.paused():
-            history.append(_record(method, run, team, clock, stop))
+            measured = method.measure(run, team)
+            history.append(_record(method, run, team, measured, clock, stop))
         for watcher in watch:
             watcher(history[-1])
-        found = stop.reached(history)
+        found = stop.reached([*arrived, history[-1]])
+        if measured.fresh:
+            arrived.append(history[-1])
         if found is not None:
             with team.world.tally.paused():
                 x = method.answer(run, team).x
                 return Solution(x, *found, tuple(history), certify(team, x, max(10, history[-1].vector_rounds)), run)
 
 
-def _record(method: Method, run: Run, team: Team, clock: float, stop: Stop) -> Record:
+def _record(method: Method, run: Run, team: Team, measured: Measured, clock: float, stop: Stop) -> Record:
     """Ranks agree on bytes (the sum) and seconds (the largest), so that they stop together."""
-    world, measured = team.world, method.measure(run, team)
     if not np.isfinite(measured.objective):
         raise NumericalError(
             f"the objective is {measured.objective} after round {run.round}: check the data for huge values, or give the "
             "method other parameters (mpiopt methods NAME lists them)"
         )
     gap = measured.gap
-    if stop.gap is not None and np.isinf(gap):
+    if stop.gap is not None and np.isinf(gap) and _near(team, measured, stop.gap):
         gap = duality_gap(team, method.answer(run, team).x)
-    sent, seconds = world.tallied(clock)
+    tally = team.world.tally
+    sent, seconds = team.world.tallied(clock)
     return Record(
-        run.round, seconds, measured.objective, measured.gradient_norm, gap, sent, world.tally.vector_rounds, world.tally.messages
+        run.round,
+        seconds,
+        measured.objective,
+        measured.gradient_norm,
+        gap,
+        sent,
+        tally.vector_rounds,
+        tally.messages,
     )
+
+
+def _near(team: Team, measured: Measured, gap: float) -> bool:
+    """Whether a duality gap, which costs a vector round, may be small enough: the gradient bound overestimates by less."""
+    return measured.gradient_norm**2 <= 2e4 * team.penalty.l2 * gap or team.penalty.l2 == 0

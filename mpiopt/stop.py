@@ -55,7 +55,10 @@ class Stop:
     gap: float | None = None
 
     def reached(self, history: Sequence[Record]) -> tuple[Reason, str] | None:
-        """The first rule that holds, and its sentence with the numbers that made it hold."""
+        """The first rule that holds, and its sentence with the numbers that made it hold.
+
+        history : the records of the rounds that may have changed the answer, and of the last round.
+        """
         for reason, numbers in self._holding(history):
             return reason, f"{reason.sentence[:-1]} ({numbers})."
         return None

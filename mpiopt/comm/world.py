@@ -135,9 +135,7 @@ class World:
         if row * int(lengths.sum()) < PIECE:
             joined = np.empty((int(lengths.sum()), *x.shape[1:]), x.dtype)
             counts = lengths * row
-            self._comm.Allgatherv(
-                [x, x.nbytes, self._mpi.BYTE], [joined, (counts, np.cumsum(counts) - counts), self._mpi.BYTE]
-            )
+            self._comm.Allgatherv([x, x.nbytes, self._mpi.BYTE], [joined, (counts, np.cumsum(counts) - counts), self._mpi.BYTE])
             return np.split(joined, np.cumsum(lengths)[:-1])
         parts = [np.empty((int(n), *x.shape[1:]), x.dtype) for n in lengths]
         parts[self.rank][...] = x
@@ -226,9 +224,7 @@ class World:
         incoming = [np.empty_like(x) for _ in neighbours]
         with self.tally.call(name, x.nbytes * len(neighbours), vector=True):
             requests = [
-                self._comm.Irecv(p, n)
-                for n, y in zip(neighbours, incoming, strict=True)
-                for p in _pieces(y.reshape(-1))
+                self._comm.Irecv(p, n) for n, y in zip(neighbours, incoming, strict=True) for p in _pieces(y.reshape(-1))
             ]
             requests += [self._comm.Isend(p, n) for n in neighbours for p in _pieces(x.reshape(-1))]
             self._mpi.Request.Waitall(requests)

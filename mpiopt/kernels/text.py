@@ -99,36 +99,6 @@ def _run(text, p):
 
 
 @_inlined
-def _plain_pair(text, p, single):
-    """INDEX:WHOLE or INDEX:WHOLE.FRACTION and a blank or newline, at most 8 digits each and 15 in the value.
-
-    Returns the position after the value, or 0 for anything else; the index; the value, exact or correctly rounded.
-    """
-    others = _others(text, p)
-    colon = _trailing_zeros(others)
-    others &= others - _1
-    stop = _trailing_zeros(others)
-    index = _eight(_word(text, p), colon)
-    whole = stop - colon - _1
-    if colon - _1 >= _8 or whole - _1 >= _8 or text[p + colon] != _COLON:
-        return _0, _0, 0.0
-    number = _eight(_word(text, p + colon + _1), whole)
-    end = text[p + stop]
-    if end == _SPACE or end == _NEWLINE:
-        return p + stop, index, np.float64(number)
-    others &= others - _1
-    last = _trailing_zeros(others)
-    fraction = last - stop - _1
-    if end != _DOT or fraction - _1 >= _8 or whole + fraction > _U(15) or not _ends(text[p + last]):
-        return _0, _0, 0.0
-    number = number * _TENS[fraction] + _eight(_word(text, p + stop + _1), fraction)
-    value = np.float64(number) / _EXACT[fraction]
-    if single and _midway(value):
-        return _0, _0, 0.0
-    return p + last, index, value
-
-
-@_inlined
 def _digits(text, p, number):
     """Append the decimal digits at p to ``number``: the position after them, the number and how many they were.
 
@@ -184,6 +154,42 @@ def _rounded(number, exponent, single):
 def _midway(value):
     """Whether a double lies in the middle between two singles, so that the cast depends on bits that it has lost."""
     return (np.float64(value).view(np.uint64) & _U(0x1FFFFFFF)) == _U(0x10000000)
+
+
+@_inlined
+def _plain_pair(text, p, single):
+    """INDEX:WHOLE or INDEX:WHOLE.FRACTION and a blank or newline, of at most 8, 8 and 16 digits, and 19 in the value.
+
+    Returns the position after the value, or 0 for anything else; the index; the value, correctly rounded.
+    """
+    others = _others(text, p)
+    colon = _trailing_zeros(others)
+    others &= others - _1
+    stop = _trailing_zeros(others)
+    index = _eight(_word(text, p), colon)
+    whole = stop - colon - _1
+    if colon - _1 >= _8 or whole - _1 >= _8 or text[p + colon] != _COLON:
+        return _0, _0, 0.0
+    number = _eight(_word(text, p + colon + _1), whole)
+    end = text[p + stop]
+    if end == _SPACE or end == _NEWLINE:
+        return p + stop, index, np.float64(number)
+    others &= others - _1
+    last = _trailing_zeros(others)
+    fraction = last - stop - _1
+    if end != _DOT or fraction - _1 >= _16 or whole + fraction > _U(19) or not _ends(text[p + last]):
+        return _0, _0, 0.0
+    start, rest = p + stop + _1, fraction
+    if fraction > _8:
+        number = number * _TENS[8] + _eight(_word(text, start), _8)
+        start, rest = start + _8, fraction - _8
+    number = number * _TENS[rest] + _eight(_word(text, start), rest)
+    value = np.float64(number) / _EXACT[fraction]
+    if number >= _U(1 << 53) or (single and _midway(value)):
+        value, fine = _rounded(number, -np.int64(fraction), single)
+        if not fine:
+            return _0, _0, 0.0
+    return p + last, index, value
 
 
 @_kernel

@@ -57,8 +57,7 @@ class PlaneSearch:
         step = sum(factor * direction for factor, direction in zip(c, directions, strict=True))
         x = points[0].x + step
         moved = (
-            _move(site, at, x, c, buffer, here.round)
-            for site, at, buffer in zip(team.sites, points, buffers, strict=True)
+            _move(site, at, x, c, buffer, here.round) for site, at, buffer in zip(team.sites, points, buffers, strict=True)
         )
         return PerWorker(moved), (step, curvature, buffers)
 

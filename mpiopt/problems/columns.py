@@ -14,9 +14,7 @@ BLOCK = 1 << 16  # rows treated at once, which bounds the memory on the way
 
 def restricted(team: Team, features: Array) -> Team:
     """The team with the columns ``features`` (k,) int64, ascending, and the intercept, if any. Not collective."""
-    sites = (
-        replace(site, loss=replace(site.loss, matrix=columns(site.loss.matrix, features))) for site in team.sites
-    )
+    sites = (replace(site, loss=replace(site.loss, matrix=columns(site.loss.matrix, features))) for site in team.sites)
     return replace(team, sites=tuple(sites))
 
 

@@ -50,12 +50,27 @@ class Logistic:
         host.dual_start(a.indptr, a.indices, a.data, loss.y, loss.weights, alpha, q, total, ridge, bias, z)
         return z
 
-    def dual_epochs(self, loss, alpha: Array, total: float, ridge: float, bias: float, z: Array, seed: int, epochs: int,
-                    ratio: float) -> Array:
+    def dual_epochs(
+        self, loss, alpha: Array, total: float, ridge: float, bias: float, z: Array, seed: int, epochs: int, ratio: float
+    ) -> Array:
         """Dual coordinate descent in place on alpha (rows,) and z (dim,); the duality gap's estimate per epoch."""
         a, progress = loss.matrix, np.empty(epochs)
-        done = host.dual_epochs(a.indptr, a.indices, a.data, loss.y, loss.weights, loss.row_squares, alpha, total, ridge,
-                                bias, z, seed, progress, ratio)
+        done = host.dual_epochs(
+            a.indptr,
+            a.indices,
+            a.data,
+            loss.y,
+            loss.weights,
+            loss.row_squares,
+            alpha,
+            total,
+            ridge,
+            bias,
+            z,
+            seed,
+            progress,
+            ratio,
+        )
         return progress[:done]
 
 

@@ -117,9 +117,7 @@ class Box:
     def __post_init__(self) -> None:
         _nonnegative(l2=self.l2)
         if not self.lower <= self.upper:
-            raise UsageError(
-                f"the box [{self.lower:g}, {self.upper:g}] is empty: give a lower bound not above the upper one"
-            )
+            raise UsageError(f"the box [{self.lower:g}, {self.upper:g}] is empty: give a lower bound not above the upper one")
 
     def value(self, x: Array) -> float:
         """(l2/2) |x|^2 inside the box, infinity outside."""

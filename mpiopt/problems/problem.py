@@ -86,9 +86,7 @@ class Team:
         """
         rows, weight = world.total([np.array([loss.rows, loss.weight], np.float64) for loss in losses])
         if not weight > 0:
-            raise DataError(
-                "the sample weights add up to 0: there is nothing to fit; give at least one row of positive weight"
-            )
+            raise DataError("the sample weights add up to 0: there is nothing to fit; give at least one row of positive weight")
         streams = Streams(seed)
         sites = [
             Site(loss, penalty, world, streams, worker, loss.weight / float(weight))
@@ -118,6 +116,12 @@ def mean(team: Team, messages: Sequence[Message], shares: Sequence[float] | None
         parts.append(part)
     agreed = team.world.sum(parts, name, out=parts[0])
     return Message(agreed[: messages[0].vector.size], agreed[messages[0].vector.size :])
+
+
+def gradient(team: Team, points: Sequence[Point], name: str = "gradient") -> Message:
+    """The gradient of f at the common point, (dim,), and f as its scalar. Collective: one vector round."""
+    found = [site.loss.value_grad(at) for site, at in zip(team.sites, points, strict=True)]
+    return mean(team, [Message(slope, np.array([value])) for value, slope in found], name=name)
 
 
 def mean_scalars(team: Team, parts: Sequence[Array], name: str = "scalars") -> Array:

@@ -30,9 +30,9 @@ class Reference:
     free: int
 
     @staticmethod
-    def of(loss: Smooth, penalty: Penalty, mu: float, free_ridge: float = 0.0) -> "Reference":
-        """phi = f_w + penalty + (mu/2)|z|^2, the ridge of the free coordinates being at least ``free_ridge``."""
-        return Reference(loss, penalty.l2 + mu, max(mu, free_ridge), penalty.free)
+    def of(loss: Smooth, penalty: Penalty, mu: float) -> "Reference":
+        """phi = f_w + penalty + (mu/2)|z|^2."""
+        return Reference(loss, penalty.l2 + mu, mu, penalty.free)
 
     def scaled(self, z: Array) -> Array:
         """D z, a new array."""

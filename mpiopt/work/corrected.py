@@ -16,7 +16,7 @@ from mpiopt.errors import CapabilityError
 from mpiopt.phase import Local, Tree
 from mpiopt.problems.problem import Message, Point, Site
 from mpiopt.problems.surrogate import Reference
-from mpiopt.work.server import sample
+from mpiopt.work.server import sample, spread
 
 
 class LocalSolver(Protocol):
@@ -31,10 +31,13 @@ class LocalSolver(Protocol):
 
 @dataclass(frozen=True)
 class Corrected:
-    """The DANE subproblem; ``rows`` restricts the model to the first rows of the worker (a server's sample)."""
+    """The DANE subproblem; ``rows`` restricts the model to the first rows of the worker (a server's sample).
+
+    mu : None for `server.spread` of the rows in use.
+    """
 
     solver: LocalSolver
-    mu: float = 0.0
+    mu: float | None = 0.0
     eta: float = 1.0
     rows: int | None = None
 
@@ -48,7 +51,8 @@ class Corrected:
         return self.solver.init(x, self._phi(site))
 
     def _phi(self, site: Site) -> Reference:
-        return Reference.of(sample(site, self.rows), site.penalty, self.mu)
+        mu = spread(site, self.rows) if self.mu is None else self.mu
+        return Reference.of(sample(site, self.rows), site.penalty, mu)
 
     def __call__(self, at: Point, agreed: Message, memory: Tree, here: Local) -> tuple[Point, Message, Tree]:
         """Solve the local problem; as many passes over the rows as the solver takes."""
@@ -60,4 +64,4 @@ class Corrected:
         q -= self.eta * (agreed.vector + here.site.penalty.grad(at.x))
         z, memory = self.solver(phi, q, own, memory)
         z -= at.x
-        return at, Message(z, np.empty(0)), memory
+        return at._replace(gradient=agreed.vector), Message(z, np.empty(0)), memory

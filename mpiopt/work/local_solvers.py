@@ -1,11 +1,11 @@
 """Local solvers of  minimise phi(z) - q.z  (`problems.surrogate`), run by one worker without communication.
 
-    NewtonCG       truncated Newton with Jacobi-preconditioned CG; any smooth loss
-    DualDescent    dual coordinate descent, its dual variables kept from round to round; linear models, D > 0
-    Auto           DualDescent where its epochs hardly depend on the conditioning, NewtonCG elsewhere
+NewtonCG       truncated Newton with Jacobi-preconditioned CG; any smooth loss
+DualDescent    dual coordinate descent, its dual variables kept from round to round; linear models, D > 0
+Auto           DualDescent where its epochs hardly depend on the conditioning, NewtonCG elsewhere
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -30,7 +30,6 @@ class NewtonCG:
     ratio: float = 0.1
     steps: int = 1
     products: int = 200
-    free_ridge: ClassVar[float] = 0.0
 
     def init(self, x: Array, phi: Reference) -> Tree:
         """Nothing to remember."""
@@ -41,7 +40,7 @@ class NewtonCG:
         g = phi.grad(at) - q
         target = self.ratio * norm(g)
         inner = self.ratio if self.steps == 1 else 0.1
-        for step in range(self.steps):
+        for _ in range(self.steps):
             size = norm(g)
             if size <= target:
                 break
@@ -74,12 +73,13 @@ class DualDescent:
     Yu, Huang, Lin, Dual coordinate descent methods for logistic regression and maximum entropy models, 2011, with the
     linear term of the local problem as a shift of z. The dual variables alpha stay from call to call, and with them
     D^-1 A^T (y alpha) / W as z - D^-1 q, so that a call with another q starts without a pass over the rows.
-    ``free_ridge`` keeps the intercept's D above 0; the outer search makes up for it.
+    An intercept whose D is below ``floor`` is held near the point with that D, or every row would pull it its own way;
+    the outer search makes up for it.
     """
 
     ratio: float = 0.1
     epochs: int = 5
-    free_ridge: ClassVar[float] = 0.01
+    floor: ClassVar[float] = 0.01
 
     def init(self, x: Array, phi: Reference) -> Tree:
         """Dual variables at their start, their image unknown."""
@@ -89,6 +89,10 @@ class DualDescent:
         """A minimiser to the stated accuracy; two passes' worth of work per epoch."""
         (alpha,), image, calls = memory
         loss = phi.loss
+        if loss.intercept and phi.ridge_free < self.floor:
+            q = q.copy()
+            q[-1] += (self.floor - phi.ridge_free) * at.x[-1]
+            phi = replace(phi, ridge_free=self.floor)
         if loss.weight == 0:
             return phi.unscaled(q), memory
         ridges = (loss.weight, phi.ridge, phi.ridge_free if loss.intercept else 0.0)
@@ -108,24 +112,25 @@ REFRESH = 20  # calls between exact recomputations of the dual image, which drif
 
 @dataclass(frozen=True)
 class Auto:
-    """DualDescent where R^2 c / (W D) <= ``threshold``, NewtonCG elsewhere.
+    """DualDescent for more than ``features`` features where R^2 c / (W D) <= ``difficulty``, NewtonCG elsewhere.
 
     R^2 is the mean squared row length, c the family's curvature bound, W the worker's weight: an epoch of dual
-    coordinate descent contracts by about 1 - 1 / (1 + R^2 c / (W D)).
+    coordinate descent contracts by about 1 - 1 / (1 + R^2 c / (W D)); CG ends within as many products as features.
     """
 
-    dual: DualDescent = DualDescent()
-    newton: NewtonCG = NewtonCG()
-    threshold: float = 30.0
-    free_ridge: ClassVar[float] = DualDescent.free_ridge
+    dual: DualDescent
+    newton: NewtonCG
+    difficulty: float = 10.0
+    features: int = 1000
 
     def choose(self, phi: Reference) -> DualDescent | NewtonCG:
         """The solver for one worker's rows."""
         loss = phi.loss
-        if not isinstance(loss, Linear) or not phi.ridge > 0:
+        if not isinstance(loss, Linear) or not phi.ridge > 0 or not loss.rows or loss.features <= self.features:
             return self.newton
-        difficulty = float(loss.row_squares.mean()) * loss.family.curvature_bound if loss.rows else 0.0
-        return self.dual if difficulty <= self.threshold * loss.weight * phi.ridge else self.newton
+        squares = float(loss.row_squares.mean())
+        hard = squares * loss.family.curvature_bound > self.difficulty * loss.weight * phi.ridge
+        return self.newton if hard else self.dual
 
     def init(self, x: Array, phi: Reference) -> Tree:
         """The chosen solver's memory."""

@@ -35,16 +35,17 @@ def test_it_finds_the_optimum(worlds, loss, intercept, weighted, l2, workers):
 
 @pytest.mark.parametrize("parameters", [{"mu": 1e-2}, {"jacobi": True}, {"accuracy": 1e-4}, {"epochs": 1}])
 def test_its_parameters_change_the_way_and_not_the_end(worlds, parameters):
-    data, penalty = Data(rows=300), L2(1e-3)
-    ends = [solve(find("spcg").make(**given), data.team(worlds(workers=3), penalty), np.zeros(data.dim), Stop(rounds=300, gradient=1e-10))
-            for given in ({}, parameters)]  # fmt: skip
+    data, penalty = Data(rows=300, features=1200, density=0.01), L2(1e-2)
+    team, stop = data.team(worlds(workers=3), penalty), Stop(rounds=300, gradient=1e-10)
+    ends = [solve(find("spcg").make(**given), team, np.zeros(data.dim), stop) for given in ({}, parameters)]
     np.testing.assert_allclose(ends[1].x, ends[0].x, atol=1e-6)
     assert [r.objective for r in ends[1].history[1:3]] != [r.objective for r in ends[0].history[1:3]]
 
 
 def test_more_workers_than_rows_just_works(worlds):
     data, penalty = Data(rows=5, features=4, density=0.9), L2(1e-2)
-    found = solve(find("spcg").make(), data.team(worlds(workers=9), penalty), np.zeros(data.dim), Stop(rounds=300, gradient=1e-10))
+    team, stop = data.team(worlds(workers=9), penalty), Stop(rounds=300, gradient=1e-10)
+    found = solve(find("spcg").make(), team, np.zeros(data.dim), stop)
     np.testing.assert_allclose(found.x, data.optimum(penalty), atol=1e-6)
 
 

@@ -44,7 +44,7 @@ class TestDerivatives:
         moved = linear.point(x + c @ directions)
         value, gradient = linear.value_grad(moved)
         product = linear.hessian(moved)
-        hessian = [directions[0] @ product(directions[0]), directions[0] @ product(directions[1]), directions[1] @ product(directions[1])]
+        hessian = [directions[i] @ product(directions[j]) for i, j in ((0, 0), (0, 1), (1, 1))]
         np.testing.assert_allclose(sums, [value, *(directions @ gradient), *hessian], rtol=1e-10, atol=1e-13)
 
     def test_bregman_and_head(self, loss, intercept, weighted):

@@ -1,0 +1,92 @@
+"""Catalyst: any method for smooth objectives, accelerated from outside.
+
+Stage t approximately minimises  F_t(w) = F(w) + (tau/2)|w - y|^2  by a few steps of the inner method begun at w, and then
+
+    q = l2 / (l2 + tau),   zeta'^2 = (1 - zeta') zeta^2 + q zeta',   y = w + zeta (1 - zeta) / (zeta^2 + zeta') (w - last w)
+
+Lin, Mairal, Harchaoui, A universal catalyst for first-order optimization, 2015; with DANE inside it is AIDE (Reddi, Konecny,
+Richtarik, Poczos, Smola, AIDE: fast and communication efficient distributed optimization, 2016, algorithm 2). The inner
+method sees F_t through its gradient, grad F(w) + tau (w - y), and through a local model whose mu is tau: on F_t that is DANE
+without a mu of its own. The gradient of F at w is what the inner method evaluates anyway, so w is recorded as it is.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.method import Composed, Measured, Run
+from mpiopt.methods.dane import server_dane
+from mpiopt.methods.entry import Entry
+from mpiopt.methods.ranges import within
+from mpiopt.problems.problem import Message, Point, Team
+from mpiopt.work.server import server_mu
+
+
+@dataclass(frozen=True)
+class Catalyst:
+    """``steps`` steps of ``inner`` a stage; tau : the team -> tau, asked once, at the start, and may be collective.
+
+    State: the inner method's, y, the w that the stage began with, zeta, tau.
+    """
+
+    inner: Composed
+    tau: Callable[[Team], float]
+    steps: int = 1
+    dvectors: int = 19
+
+    def init(self, x: Array, team: Team) -> Run:
+        """The inner method's start; y = w = x, zeta = sqrt(q), or 1 where l2 is 0. Collective."""
+        tau, l2 = self.tau(team), team.penalty.l2
+        points, agreed, states, _ = self.inner.init(x, team)
+        return Run(points, agreed, (states, x, x, np.sqrt(l2 / (l2 + tau)) if l2 > 0 else 1.0, tau))
+
+    def step(self, run: Run, team: Team) -> Run:
+        """One step of the inner method on F_t, and a new y at the end of a stage. Collective."""
+        points, agreed, (states, y, begun, zeta, tau), k = run
+        pulled = Message(agreed.vector + tau * (points[0].x - y), agreed.scalars)
+        points, agreed, states, k = self.inner.step(Run(points, pulled, states, k), team)
+        if k % self.steps == 0:
+            w, q = points[0].x, team.penalty.l2 / (team.penalty.l2 + tau)
+            zeta, b = extrapolation(zeta, q)
+            y, begun = w + b * (w - begun), w
+        return Run(points, agreed, (states, y, begun, zeta, tau), k)
+
+    def measure(self, run: Run, team: Team) -> Measured:
+        """Of w, from the inner method's agreement; no communication."""
+        return self.inner.measure(run, team)
+
+    def answer(self, run: Run, team: Team) -> Point:
+        """w, not y."""
+        return run.points[0]
+
+
+def extrapolation(zeta: float, q: float) -> tuple[float, float]:
+    """zeta' in (0, 1] and the weight of w - last w."""
+    square = zeta * zeta
+    following = 0.5 * (q - square + np.sqrt((square - q) ** 2 + 4 * square))
+    return float(following), float(zeta * (1 - zeta) / (square + following))
+
+
+def aide(server_rows: int | None = None, tau: float | None = None, steps: int = 1, accuracy: float = 1e-6) -> Catalyst:
+    """AIDE: Catalyst acceleration of DANE by one server.
+
+    tau : what mu is to server_dane, and found as it is; steps : DANE steps a stage.
+    """
+
+    within(1, steps=steps)
+
+    def found(team: Team) -> float:
+        return server_mu(team, server_rows) if tau is None else tau
+
+    return Catalyst(server_dane(server_rows, tau, accuracy=accuracy), found, steps)
+
+
+ENTRIES = (
+    Entry(
+        aide,
+        "Reddi, Konecny, Richtarik, Poczos, Smola, AIDE: fast and communication efficient distributed optimization, 2016",
+        "tau, a server sample (default: both found from the rows of worker 0)",
+    ),
+)

@@ -1,0 +1,176 @@
+"""Newton's method with its linear systems solved by conjugate gradients over all workers, or by each worker for itself.
+
+    tron     CG on the whole Hessian, Jacobi preconditioner                 one step is one CG product
+    disco    CG on the whole Hessian, preconditioned by the server's        one step is one CG product
+    giant    Gradient -> Mean; own Newton direction -> Mean                 Backtracking
+
+tron and disco spend one step on arriving at a point (its gradient, and the preconditioner's own needs) and one on every
+product; a step that arrives has searched along the finished direction before. Between arrivals the answer stays.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from mpiopt import krylov
+from mpiopt.arrays import Array, norm
+from mpiopt.exchange.mean import Mean
+from mpiopt.krylov import CG
+from mpiopt.method import Composed, Measured, Method, Run, measured, start
+from mpiopt.methods.entry import Entry
+from mpiopt.methods.preconditioners import Jacobi, Preconditioner, Server
+from mpiopt.outer.line_search import Backtracking, along, refuse_kinks, search
+from mpiopt.phase import PerWorker, Phase
+from mpiopt.problems.problem import Message, Point, Team, gradient, mean
+from mpiopt.work.corrected import Corrected
+from mpiopt.work.gradient import Gradient
+from mpiopt.work.local_solvers import NewtonCG
+
+PRODUCTS = 1000  # at most for one direction
+
+
+class Rule(Protocol):
+    """When CG has done enough."""
+
+    def target(self, cg: CG, team: Team) -> float:
+        """The number to compare with, from CG at its start."""
+
+    def holds(self, cg: CG, before: float, target: float) -> bool:
+        """Whether to stop; ``before`` is b.x one product earlier."""
+
+
+@dataclass(frozen=True)
+class ModelDecrease:
+    """Stop at product k once k (Q_k - Q_{k-1}) >= e Q_k, Q_k = -b.x_k / 2 the model's value, e = min(ratio, |g|^(1/2)).
+
+    |g| = (g.M^-1 g / l2)^(1/2) is the norm that the preconditioner M defines, of the objective divided by l2 as LIBLINEAR
+    has it. Hsia, Chiang, Lin, Preconditioned conjugate gradient methods in truncated Newton frameworks for large-scale
+    linear classification, 2018; LIBLINEAR, newton.cpp, whose ratio from a cold start is 0.1.
+    """
+
+    ratio: float = 0.1
+
+    def target(self, cg: CG, team: Team) -> float:
+        """e; ``ratio`` where l2 is 0."""
+        l2 = team.penalty.l2
+        return min(self.ratio, (cg.rz / l2) ** 0.25) if l2 > 0 else self.ratio
+
+    def holds(self, cg: CG, before: float, target: float) -> bool:
+        """Never before the first product."""
+        return cg.products > 0 and cg.products * (cg.bx - before) <= target * cg.bx
+
+
+@dataclass(frozen=True)
+class Residual:
+    """Stop once |H x - b| <= ratio |b|."""
+
+    ratio: float = 0.1
+
+    def target(self, cg: CG, team: Team) -> float:
+        """ratio |b|."""
+        return self.ratio * norm(cg.r)
+
+    def holds(self, cg: CG, before: float, target: float) -> bool:
+        """By the residual that CG carries along."""
+        return norm(cg.r) <= target
+
+
+@dataclass(frozen=True)
+class TruncatedNewton:
+    """x <- x + s p with H p = -g solved by CG as far as ``rule`` asks; s from an exact search on cached margins.
+
+    damped : s = 1 / (1 + (p.H p)^(1/2)) instead. State: CG, b.x one product ago, the rule's target and what the
+    preconditioner keeps for this point; all replicated.
+    """
+
+    preconditioner: Preconditioner
+    rule: Rule
+    damped: bool = False
+    dvectors: int = 10
+
+    def init(self, x: Array, team: Team) -> Run:
+        """Arrive at x. Collective: one vector round and the preconditioner's. Raises CapabilityError on every rank."""
+        refuse_kinks(team.penalty)
+        return self._arrive(PerWorker(start(site, x) for site in team.sites), 0, team)
+
+    def step(self, run: Run, team: Team) -> Run:
+        """One product, or the search and the arrival at the next point. Collective."""
+        cg, before, target, kept = run.states
+        cg = CG(*cg)  # a plain tuple after a restart
+        if cg.rz == 0 or cg.products == PRODUCTS or self.rule.holds(cg, before, target):
+            return self._arrive(self._moved(run.points, cg, run.round, team), run.round + 1, team)
+        hessians = (site.loss.hessian(at) for site, at in zip(team.sites, run.points, strict=True))
+        hp = mean(team, [Message(product(cg.p), np.empty(0)) for product in hessians], name="product").vector
+        hp += team.penalty.grad(cg.p)
+        before = cg.bx
+        cg = krylov.advance(cg, hp, lambda r: self.preconditioner(r, kept, run.points, team))
+        return run._replace(states=(cg, before, target, kept), round=run.round + 1)
+
+    def _arrive(self, points: PerWorker, round: int, team: Team) -> Run:  # noqa: A002 - the field's word
+        agreed = gradient(team, points)
+        kept = self.preconditioner.prepare(points, team)
+        b = -team.penalty.residual(points[0].x, agreed.vector)
+        cg = krylov.begin(b, lambda r: self.preconditioner(r, kept, points, team))
+        return Run(points, agreed, (cg, 0.0, self.rule.target(cg, team), kept), round)
+
+    def _moved(self, points: PerWorker, cg: CG, round: int, team: Team) -> PerWorker:  # noqa: A002
+        if not self.damped:
+            return search(team, points, cg.x, round)
+        delta = np.sqrt(max(cg.bx - float(cg.x @ cg.r), 0.0))  # x.H x, since H x = b - r
+        return along(team, points, cg.x, [site.loss.margins(cg.x) for site in team.sites], float(1 / (1 + delta)), round)
+
+    def measure(self, run: Run, team: Team) -> Measured:
+        """Of the point last arrived at; no communication."""
+        return measured(team, run.points[0].x, run.agreed)._replace(fresh=run.states[0].products == 0)
+
+    def answer(self, run: Run, team: Team) -> Point:
+        """The point last arrived at."""
+        return run.points[0]
+
+
+def tron(jacobi: float = 1.0, ratio: float = 0.1) -> Method:
+    """Truncated Newton; one step is one CG product (MPI-LIBLINEAR).
+
+    The preconditioner is (1 - jacobi) l2 + jacobi diag(H): LIBLINEAR's for jacobi = 0.01; the default, all of the
+    diagonal, needs fewer products. ratio : how exactly CG solves (`ModelDecrease`). The step is searched for exactly.
+    """
+    return TruncatedNewton(Jacobi(jacobi), ModelDecrease(ratio))
+
+
+def disco(
+    server_rows: int | None = None,
+    mu: float | None = None,
+    accuracy: float = 0.1,
+    solve: float = 1e-3,
+    damped: bool = False,
+) -> Method:
+    """Truncated Newton preconditioned by the server's Hessian.
+
+    P = Hessian of f_0 + (l2 + mu) I, f_0 the first ``server_rows`` rows of worker 0 (all for None), solved there by CG to
+    a relative residual of ``solve`` and broadcast: two vector rounds a product. mu : None for `work.server.spread`. CG
+    over all workers ends at a relative residual of ``accuracy``. The step is searched for exactly; with ``damped`` it is
+    the paper's 1 / (1 + delta).
+    """
+    return TruncatedNewton(Server(server_rows, mu, solve), Residual(accuracy), damped)
+
+
+def giant(accuracy: float = 0.01, mu: float = 0.0) -> Method:
+    """The mean of the workers' own Newton directions.
+
+    Each worker solves (H_w + l2 + mu) p = -grad F by CG to a relative residual of ``accuracy``; mu helps where workers
+    hold few rows. Two vector rounds a step.
+    """
+    direction = Phase(Corrected(NewtonCG(accuracy), mu), Mean())
+    return Composed(Phase(Gradient(), Mean()), (direction,), Backtracking(), dvectors=10)
+
+
+ENTRIES = (
+    Entry(tron, "Zhuang, Chin, Juan, Lin, Distributed Newton methods for regularized logistic regression, 2015"),
+    Entry(
+        disco,
+        "Zhang, Xiao, DiSCO: distributed optimization for self-concordant empirical loss, 2015",
+        "mu, server sample",
+    ),
+    Entry(giant, "Wang, Roosta-Khorasani, Xu, Mahoney, GIANT: globally improved approximate Newton method, 2018"),
+)

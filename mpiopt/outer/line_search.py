@@ -1,0 +1,111 @@
+"""Line searches on cached margins, and the refusal of penalties with a kink that they have in common.
+
+    search        the exact minimiser along a direction                               two to five small sums
+    Backtracking  the first of x + p, x + p/4, x + p/16, ... that decreases enough    one small sum
+
+Margins change by sums, so that a search costs one product A p however many points it tries.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.errors import CapabilityError
+from mpiopt.outer.plane_search import REFRESH, minimise
+from mpiopt.phase import Joint, Outer, PerWorker, Tree
+from mpiopt.problems.penalties import Penalty
+from mpiopt.problems.problem import Message, Point, Team, mean_scalars
+
+ENOUGH = 0.1  # of the decrease that the slope promises
+CANDIDATES = tuple(4.0**-k for k in range(10))
+
+
+def refuse_kinks(penalty: Penalty) -> None:
+    """Raise CapabilityError, naming what to use, where the penalty is not smooth. Not collective."""
+    if not penalty.smooth:
+        raise CapabilityError(
+            "this method follows the gradient of the objective, which has none at the kinks of an l1 penalty or at the "
+            "walls of a box: use --method fista"
+        )
+
+
+@dataclass(frozen=True)
+class SmoothOnly:
+    """Another outer step, for smooth penalties alone."""
+
+    outer: Outer
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """The other's state. Raises CapabilityError on every rank."""
+        refuse_kinks(team.penalty)
+        return self.outer.init(x, team)
+
+    def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+        """The other's step. Collective where that is."""
+        return self.outer(agreed, points, state, here)
+
+
+def search(team: Team, points: PerWorker, direction: Array, round: int) -> PerWorker:  # noqa: A002 - the field's word
+    """The workers' points at the minimiser of F along ``direction`` (dim,). Collective: a few small sums."""
+    rows = [site.loss.margins(direction)[None, :] for site in team.sites]
+    c = float(minimise(team, points, [direction], rows)[0])
+    return along(team, points, direction, [row[0] for row in rows], c, round)
+
+
+def along(
+    team: Team,
+    points: PerWorker,
+    direction: Array,
+    rows: Sequence[Array],
+    c: float,
+    round: int,  # noqa: A002
+) -> PerWorker:
+    """The workers' points at x + c direction; margins afresh every `REFRESH` rounds. Not collective.
+
+    rows : the direction's margins, (rows,) per hosted worker.
+    """
+    x = points[0].x + c * direction
+    if round % REFRESH == REFRESH - 1:
+        return PerWorker(site.loss.point(x) for site in team.sites)
+    return PerWorker(Point(x, at.margins + c * row) for at, row in zip(points, rows, strict=True))
+
+
+@dataclass(frozen=True)
+class Backtracking:
+    """x + s p for the first s = 1, 1/4, ..., 4^-9 with F(x + s p) <= F(x) + 0.1 s p.grad F(x); else the last of them.
+
+    Wang et al., GIANT: globally improved approximate Newton method for distributed optimization, 2018, section 2.2.
+    """
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """Nothing to remember."""
+        return ()
+
+    def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+        """All candidates in one small sum. Collective."""
+        team, p, at = here.team, agreed.vector, points[0]
+        rows = [site.loss.margins(p) for site in team.sites]
+        trials = [[point.margins + s * row for s in CANDIDATES] for point, row in zip(points, rows, strict=True)]
+        gradient = team.penalty.residual(at.x, at.gradient)
+        changes = differences(team, points, gradient, [s * p for s in CANDIDATES], trials)
+        enough = changes <= ENOUGH * np.array(CANDIDATES) * float(p @ gradient)
+        s = CANDIDATES[int(np.argmax(enough)) if enough.any() else -1]
+        return along(team, points, p, rows, s, here.round), state
+
+
+def differences(
+    team: Team, points: Sequence[Point], gradient: Array, steps: Sequence[Array], margins: Sequence[Sequence[Array]]
+) -> Array:
+    """F(x + step) - F(x) for each step, (k,), without cancellation. Collective: one sum of k numbers.
+
+    gradient : (dim,) of F at x; steps : k arrays (dim,) that cross no kink of the penalty; margins : per hosted worker
+    the margins (rows,) at each x + step.
+    """
+    parts = [
+        np.array([site.loss.bregman(at, trial) for trial in trials])
+        for site, at, trials in zip(team.sites, points, margins, strict=True)
+    ]
+    bend = [0.5 * float(team.penalty.grad(step) @ step) for step in steps]
+    return mean_scalars(team, parts, "search") + [float(gradient @ step) for step in steps] + bend

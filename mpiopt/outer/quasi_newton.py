@@ -1,0 +1,76 @@
+"""L-BFGS: the direction of the last steps and gradient changes, an exact line search on cached margins.
+
+Liu and Nocedal, On the limited memory BFGS method for large scale optimization, 1989; the two-loop recursion is
+algorithm 7.4 of Nocedal and Wright, Numerical Optimization, 2006. With the exact search it is the conjugate gradient
+method on quadratics.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.outer.line_search import refuse_kinks, search
+from mpiopt.outer.plane_search import diagonal
+from mpiopt.phase import Joint, PerWorker, Tree
+from mpiopt.problems.problem import Message, Team
+
+Pair = tuple[Array, Array]  # a step s and the change y of the gradient over it, (dim,) each
+
+
+@dataclass(frozen=True)
+class QuasiNewton:
+    """L-BFGS with ``memory`` pairs.
+
+    jacobi : begin the recursion with the inverse of the Hessian's diagonal at the start instead of a multiple of I.
+    State: the pairs, oldest first; the last x and its gradient, (dim,) or (0,) at first; the diagonal, (dim,) or (0,).
+    """
+
+    memory: int = 10
+    jacobi: bool = False
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """No pairs yet. Collective: one vector round with ``jacobi``. Raises CapabilityError on every rank."""
+        refuse_kinks(team.penalty)
+        none = np.zeros(0)
+        if not self.jacobi:
+            return (), none, none, none
+        scale = diagonal(team, x) + team.penalty.grad(np.ones(x.size))
+        return (), none, none, np.where(scale > 0, scale, 1.0)
+
+    def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+        """Two to five small sums. Collective."""
+        pairs, last, before, scale = state
+        x = points[0].x
+        gradient = here.team.penalty.residual(x, agreed.vector)
+        if last.size:
+            pairs = remembered(pairs, (x - last, gradient - before), self.memory)
+        moved = search(here.team, points, -inverse_product(pairs, gradient, scale), here.round)
+        return moved, (pairs, x, gradient, scale)
+
+
+def remembered(pairs: tuple[Pair, ...], new: Pair, memory: int) -> tuple[Pair, ...]:
+    """The newest ``memory`` pairs; a pair without measurable curvature is left out."""
+    s, y = new
+    if not float(s @ y) > 1e-14 * float(y @ y) ** 0.5 * float(s @ s) ** 0.5:
+        return pairs
+    return (*pairs, new)[-memory:]
+
+
+def inverse_product(pairs: tuple[Pair, ...], gradient: Array, scale: Array) -> Array:
+    """The inverse Hessian's estimate times ``gradient`` (dim,): 4 memory vector operations.
+
+    scale : the diagonal (dim,) to begin with, or (0,) for I; either is fitted to the newest pair.
+    """
+    q, factors = gradient.copy(), []
+    for s, y in reversed(pairs):
+        factors.append(float(s @ q) / float(s @ y))
+        q -= factors[-1] * y
+    if scale.size:
+        q /= scale
+    if pairs:
+        s, y = pairs[-1]
+        q *= float(s @ y) / float(y @ (y / scale if scale.size else y))
+    for (s, y), factor in zip(pairs, reversed(factors), strict=True):
+        q += (factor - float(y @ q) / float(s @ y)) * s
+    return q

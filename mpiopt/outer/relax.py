@@ -1,0 +1,53 @@
+"""Outer steps that take the agreed direction as it is.
+
+    Add()              x <- x + p
+    HeavyBall(beta)    x <- x + p + beta (x - last x)
+
+Polyak, Some methods of speeding up the convergence of iteration methods, 1964, for the second.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mpiopt.arrays import Array
+from mpiopt.phase import Joint, PerWorker, Tree
+from mpiopt.problems.problem import Message, Point, Team
+
+
+@dataclass(frozen=True)
+class Add:
+    """x + p, with margins computed afresh: one pass over the rows."""
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """Nothing to remember."""
+        return ()
+
+    def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+        """Not collective."""
+        return moved(here.team, points, points[0].x + agreed.vector), state
+
+
+@dataclass(frozen=True)
+class HeavyBall:
+    """x + p + beta (x - last x).
+
+    momentum : the team -> beta in [0, 1); asked once, at the start, and may be collective.
+    """
+
+    momentum: Callable[[Team], float]
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """(last x, beta); no last x at the start. Collective where ``momentum`` is."""
+        return None, self.momentum(team)
+
+    def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+        """Not collective."""
+        last, beta = state
+        x = points[0].x
+        step = agreed.vector if last is None else agreed.vector + beta * (x - last)
+        return moved(here.team, points, x + step), (x, beta)
+
+
+def moved(team: Team, points: PerWorker, x: Array) -> PerWorker:
+    """The points of all hosted workers at x (dim,), their margins written over the old ones. Not collective."""
+    return PerWorker(Point(x, site.loss.margins(x, out=at.margins)) for site, at in zip(team.sites, points, strict=True))

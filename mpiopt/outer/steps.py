@@ -1,0 +1,173 @@
+"""First-order steps, their length searched for on the rows' margins, with and without momentum.
+
+    p = prox(y - grad f(y) / L, 1 / L)
+
+    Proximal       y <- p
+    Accelerated    y <- p + (t - 1)/t' (p - last p),   t' = (1 + sqrt(1 + 4 t^2)) / 2
+    Polyak         y <- p + beta (y - last y)
+
+For a smooth penalty p is the gradient step y - grad F(y) / (L + l2), so that gradient descent needs no step of its own.
+y, where the gradient is evaluated, is the point that is recorded and answered.
+
+Beck and Teboulle, A fast iterative shrinkage-thresholding algorithm for linear inverse problems, 2009, section 4, for
+the step, its search and its momentum; O'Donoghue and Candes, Adaptive restart for accelerated gradient schemes, 2015,
+section 3.2, for the restart; Polyak, Some methods of speeding up the convergence of iteration methods, 1964.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.errors import UsageError
+from mpiopt.phase import Joint, PerRow, PerWorker, Tree
+from mpiopt.problems.problem import Message, Point, Team, mean_scalars
+
+GROWTH = 1.1  # of L at least after a trial that failed
+EASE = 0.7  # of L where a step without momentum begins anew
+
+
+@dataclass(frozen=True)
+class Forward:
+    """The step to p, and L.
+
+    lipschitz : L, the largest eigenvalue of the Hessian of f, taken as it is. None searches: L begins at the curvature
+    along the first gradient and grows to 2 D_f(p, y) / |p - y|^2 while it is below that, never past c R^2 (c the loss's
+    largest curvature, R the longest row), which is always enough. A trial is one pass over the rows and one number.
+    State: L (0 before the first step) and its ceiling.
+    """
+
+    lipschitz: float | None = None
+
+    def init(self, team: Team) -> tuple[float, float]:
+        """L and its ceiling. Collective; raises UsageError on every rank where ``lipschitz`` is not positive."""
+        if self.lipschitz is not None:
+            if not 0 < self.lipschitz < np.inf:
+                raise UsageError(f"lipschitz is {self.lipschitz:g}: give a positive number, or leave it out to have it found")
+            return self.lipschitz, self.lipschitz
+        longest = team.world.extremes(np.array([max(site.loss.radius for site in team.sites)]))[1][0]
+        return 0.0, max(team.sites[0].loss.family.curvature_bound * float(longest) ** 2 * (1 + 1e-6), 1e-30)
+
+    def __call__(
+        self, slope: Array, points: Sequence[Point], state: tuple[float, float], team: Team
+    ) -> tuple[PerWorker, tuple[float, float]]:
+        """The workers' points at p; ``slope`` (dim,) is the gradient of f at y. Collective: one small sum a trial."""
+        (length, ceiling), y = state, points[0].x
+        if length == 0:
+            length = min(_curvature_along(slope, points, team) or ceiling, ceiling)
+        while True:
+            p = team.penalty.prox(y - slope / length, 1 / length)
+            ahead = PerWorker(site.loss.point(p) for site in team.sites)
+            size = float((p - y) @ (p - y))
+            if length >= ceiling or not size > 0:
+                return ahead, (length, ceiling)
+            found = 2 * _divergence(team, points, ahead) / size
+            if found <= length:
+                return ahead, (length, ceiling)
+            length = min(max(GROWTH * length, found), ceiling)
+
+    def eased(self, state: tuple[float, float]) -> tuple[float, float]:
+        """The state with a smaller L to try, unless L was given."""
+        return state if self.lipschitz is not None else (EASE * state[0], state[1])
+
+
+@dataclass(frozen=True)
+class Proximal:
+    """Plain proximal gradient steps: F never rises."""
+
+    forward: Forward = Forward()
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """L and its ceiling. Collective."""
+        return self.forward.init(team)
+
+    def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+        """p. Collective: one small sum a trial."""
+        ahead, state = self.forward(agreed.vector, points, state, here.team)
+        return ahead, self.forward.eased(state)
+
+
+@dataclass(frozen=True)
+class Accelerated:
+    """Nesterov's momentum, begun anew where it points uphill: (y - p).(p - last p) > 0.
+
+    State: L and its ceiling, t, the last p and per worker its margins. L may fall only where the momentum begins anew.
+    """
+
+    forward: Forward = Forward()
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """t = 1: no momentum yet. Collective."""
+        return self.forward.init(team), 1.0, x, PerRow(np.zeros(site.loss.rows) for site in team.sites)
+
+    def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+        """The next y. Collective: one small sum a trial."""
+        lengths, t, last, last_rows = state
+        ahead, lengths = self.forward(agreed.vector, points, lengths, here.team)
+        p = ahead[0].x
+        if float((points[0].x - p) @ (p - last)) > 0:
+            t, lengths = 1.0, self.forward.eased(lengths)
+        grown = float(1 + np.sqrt(1 + 4 * t * t)) / 2
+        rows = PerRow(at.margins for at in ahead)
+        shifts = [now - before for now, before in zip(rows, last_rows, strict=True)]
+        return carried(here.team, ahead, (t - 1) / grown, p - last, shifts), (lengths, grown, p, rows)
+
+
+@dataclass(frozen=True)
+class Polyak:
+    """Heavy ball.
+
+    beta : None for (1 - sqrt(l2 / (L + l2)))^2, at most 0.99. State: L and its ceiling, the last y and its margins.
+    """
+
+    forward: Forward = Forward()
+    beta: float | None = None
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """No last y yet. Collective."""
+        return self.forward.init(team), np.zeros(0), PerRow(np.zeros(site.loss.rows) for site in team.sites)
+
+    def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+        """The next y. Collective: one small sum a trial."""
+        lengths, last, last_rows = state
+        y, rows = points[0].x, PerRow(at.margins for at in points)
+        ahead, lengths = self.forward(agreed.vector, points, lengths, here.team)
+        if not last.size:
+            return ahead, (lengths, y, rows)
+        shifts = [now - before for now, before in zip(rows, last_rows, strict=True)]
+        return carried(here.team, ahead, self._beta(lengths[0], here.team.penalty.l2), y - last, shifts), (
+            lengths,
+            y,
+            rows,
+        )
+
+    def _beta(self, length: float, l2: float) -> float:
+        return min((1 - np.sqrt(l2 / (length + l2))) ** 2, 0.99) if self.beta is None else self.beta
+
+
+def carried(team: Team, points: PerWorker, beta: float, shift: Array, rows: Sequence[Array]) -> PerWorker:
+    """The workers' points at x + beta shift, or at the nearest point where the penalty is finite. Not collective.
+
+    shift : (dim,); rows : its margins, (rows,) per hosted worker.
+    """
+    wanted = points[0].x + beta * shift
+    x = team.penalty.prox(wanted, 0.0)
+    if (x == wanted).all():
+        return PerWorker(Point(x, at.margins + beta * row) for at, row in zip(points, rows, strict=True))
+    return PerWorker(site.loss.point(x) for site in team.sites)
+
+
+def _curvature_along(slope: Array, points: Sequence[Point], team: Team) -> float:
+    """v.H v / v.v for v the gradient of f: a lower bound of L. Collective: one small sum."""
+    parts = [
+        site.loss.plane(at, site.loss.margins(slope)[None, :], np.zeros(1)) for site, at in zip(team.sites, points, strict=True)
+    ]
+    size = float(slope @ slope)
+    return float(mean_scalars(team, parts, "curvature")[2]) / size if size > 0 else 0.0
+
+
+def _divergence(team: Team, points: Sequence[Point], ahead: Sequence[Point]) -> float:
+    """D_f(p, y). Collective: one number."""
+    parts = [np.array([site.loss.bregman(at, to.margins)]) for site, at, to in zip(team.sites, points, ahead, strict=True)]
+    return float(mean_scalars(team, parts, "step")[0])
