@@ -1,0 +1,126 @@
+"""One shard file, written front to back in whole chunks, each with its checksum."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+from zlib import crc32
+
+import h5py
+import numpy as np
+
+from mpiopt.io.checksum import fletcher32
+from mpiopt.io.layout import CHUNK, Shard
+
+
+class Rows(NamedTuple):
+    """Some rows: their lengths (rows,) int64, indices and data (nonzeros,), raw labels y and weights (rows,)."""
+
+    lengths: np.ndarray
+    indices: np.ndarray
+    data: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray | None
+
+
+class Form(NamedTuple):
+    """How every shard of a data set is stored; gzip : level 1 to 9, or None for no compression."""
+
+    cols: int
+    values: np.dtype
+    labels: np.dtype
+    weight: bool
+    gzip: int | None
+
+    @property
+    def indices(self) -> np.dtype:
+        """32 bits as long as they are enough."""
+        return np.dtype(np.int32 if self.cols < 2**31 else np.int64)
+
+
+class ShardWriter:
+    """The shard at ``path`` with ``rows`` rows and ``nnz`` nonzeros, given in order by `append`.
+
+    Equal rows make equal datasets, bit for bit, however they are divided among the calls. Not collective. Raises OSError.
+    """
+
+    def __init__(self, path: Path, rows: int, nnz: int, form: Form) -> None:
+        self.path, self.rows, self.nnz = path, rows, nnz
+        self._file = h5py.File(path, "w", locking=False)  # nobody else knows this name yet
+        matrix = self._file.create_group("X")
+        matrix.attrs["encoding-type"], matrix.attrs["encoding-version"] = "csr_matrix", "0.1.0"
+        matrix.attrs["shape"] = np.array([rows, form.cols], np.int64)
+        self._data = _Column(matrix, "data", nnz, form.values, form.gzip)
+        self._indices = _Column(matrix, "indices", nnz, form.indices, form.gzip)
+        self._indptr = _Column(matrix, "indptr", rows + 1, np.dtype(np.int64), form.gzip)
+        self._y = _Column(self._file, "y", rows, form.labels, form.gzip)
+        self._weight = _Column(self._file, "weight", rows, np.dtype(np.float64), form.gzip) if form.weight else None
+        self._columns = [c for c in (self._data, self._indices, self._indptr, self._y, self._weight) if c is not None]
+        self._end = 0
+        self._indptr.append(np.zeros(1, np.int64))
+
+    def append(self, block: Rows) -> None:
+        """Add rows after those that are there."""
+        ends = self._end + np.cumsum(block.lengths)
+        self._end = int(ends[-1]) if len(ends) else self._end
+        self._indptr.append(ends)
+        self._data.append(block.data)
+        self._indices.append(block.indices)
+        self._y.append(block.y)
+        if self._weight is not None:
+            self._weight.append(block.weight)
+
+    def finish(self) -> Shard:
+        """Write what is left, close the file and say what it holds."""
+        sums = np.concatenate([column.finish() for column in self._columns])
+        digest = crc32(sums.astype("<u4").tobytes())
+        self._file.attrs["digest"] = digest
+        self._file.close()
+        return Shard(self.path.name, self.rows, self.nnz, self.path.stat().st_size, digest)
+
+    def give_up(self) -> None:
+        """Close the unfinished file; what cannot be written is lost, as it must be on a full disk."""
+        with suppress(OSError, RuntimeError):
+            self._file.close()
+
+
+class _Column:
+    """A one-dimensional dataset filled in order; chunks go to the file as they are, or through gzip."""
+
+    def __init__(self, group: h5py.Group, name: str, size: int, dtype: np.dtype, gzip: int | None) -> None:
+        chunk = min(CHUNK, size)
+        stored = {"chunks": (chunk,), "fletcher32": True, "compression": gzip, "shuffle": gzip is not None}
+        self._dataset = group.create_dataset(name, (size,), dtype, **(stored if size else {}), fill_time="never")
+        self._raw = np.zeros(chunk * dtype.itemsize + 4, np.uint8)  # a chunk and its checksum
+        self._chunk = self._raw[:-4].view(dtype)
+        self._direct = gzip is None
+        self._at, self._filled = 0, 0
+        self._sums: list[int] = []
+
+    def append(self, values: np.ndarray) -> None:
+        taken = 0
+        while taken < len(values):
+            part = values[taken : taken + len(self._chunk) - self._filled]
+            self._chunk[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            taken += len(part)
+            if self._filled == len(self._chunk):
+                self._flush()
+
+    def _flush(self) -> None:
+        self._chunk[self._filled :] = 0
+        self._sums.append(fletcher32(self._raw[:-4]))
+        if self._direct:
+            self._raw[-4:] = np.frombuffer(self._sums[-1].to_bytes(4, "little"), np.uint8)
+            self._dataset.id.write_direct_chunk((self._at,), self._raw)
+        else:
+            self._dataset[self._at : self._at + self._filled] = self._chunk[: self._filled]
+        self._at += self._filled
+        self._filled = 0
+
+    def finish(self) -> np.ndarray:
+        """Write the last chunk and return every chunk's checksum (before compression)."""
+        if self._filled:
+            self._flush()
+        if self._at != len(self._dataset):
+            raise ValueError(f"{self._dataset.name} was given {self._at} values of {len(self._dataset)}")
+        return np.array(self._sums, np.uint32)

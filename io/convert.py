@@ -1,0 +1,230 @@
+"""svmlight text to a data set, by all ranks: the same shards from any number of them.
+
+Every rank parses its parts of the text into runs. Then row i of the text goes to place p(i), p the seeded permutation (or
+the identity): the places are divided into shards and these into pieces of some PIECE nonzeros; piece by piece all ranks
+send their rows to the shard's owner, which puts them in order and appends them. A rank's memory: ``Options.memory`` for
+parsed rows and some 160 MB for what passes through; the rows beyond that limit go through a scratch file beside the
+output, 8 bytes a nonzero and 24 a row, so that text of any size can be converted.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Literal
+
+import numpy as np
+
+from mpiopt.comm.blocks import even
+from mpiopt.comm.world import World
+from mpiopt.errors import DataError, UsageError
+from mpiopt.io.chunked import Form, Rows, ShardWriter
+from mpiopt.io.labels import Labels, shown
+from mpiopt.io.layout import Index, Shard, shard_name
+from mpiopt.io.measured import Measured
+from mpiopt.io.parts import parts
+from mpiopt.io.runs import Picked, Store, packed, unpacked
+from mpiopt.io.shuffle import Shuffle
+from mpiopt.io.svmlight import Parser
+from mpiopt.io.write import Output, described, finish, shard_count, together_labels, told_plainly, writing
+from mpiopt.kernels.rows import place
+
+PIECE, PIECES, LARGEST = 1 << 19, 1 << 11, 1 << 23  # nonzeros of a piece, pieces in all, nonzeros if those are too many
+_EVERY = 2.0  # seconds between two lines of progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to convert.
+
+    normalize : "l2" divides each row by its Euclidean norm. shuffle : seed of the rows' order, None to keep it. shards :
+    their number, None for one per 2^22 nonzeros up to 256. base : the first index; "auto" is 1 unless an index 0 occurs.
+    features : at least so many columns, for a test set that must fit its training set. gzip : level, None for none.
+    one_label : accept rows that all have the same label (data to be scored). memory : bytes of parsed rows a rank keeps.
+    """
+
+    normalize: Literal["none", "l2"] = "none"
+    shuffle: int | None = 0
+    shards: int | None = None
+    base: Literal["auto", "0", "1"] = "auto"
+    values: Literal["float32", "float64"] = "float32"
+    features: int | None = None
+    gzip: int | None = None
+    one_label: bool = False
+    overwrite: bool = False
+    memory: int = 1 << 30
+
+
+def convert(world: World, sources: Sequence[str | Path], target: str | Path, options: Options = Options(),
+            progress: Callable[[str], None] = lambda text: None) -> Index:  # fmt: skip
+    """Convert svmlight text (plain, gzip, bzip2 or xz) to the data set ``target`` (DATA.h5) and return its index.
+
+    Collective. Raises UsageError or DataError on every rank, one sentence that names file and line; then nothing is left
+    behind, and nothing that was there is lost.
+    """
+    with writing(world, target, options.overwrite) as output:
+        return _Conversion(world, [str(source) for source in sources], output, options, progress).run()
+
+
+class _Conversion:
+    """One conversion: parse, plan, move. Every method but those of one rank's rows is collective."""
+
+    def __init__(self, world: World, sources: list[str], output: Output, options: Options,
+                 progress: Callable[[str], None]) -> None:  # fmt: skip
+        self.world, self.sources, self.output, self.options, self.progress = world, sources, output, options, progress
+        self.store = Store(options.memory, output.folder / f"scratch-{world.rank}.bin")
+        self.parser = Parser(self.store, np.dtype(options.values), 1 if options.base == "1" else 0)
+
+    def run(self) -> Index:
+        """All of it."""
+        firsts = self._parse()
+        labels = self._plan()
+        self._bin(firsts)
+        mine = self._move()
+        labels = together_labels(self.world, labels, self.sums, self.measured.rows)
+        self.measured.merge(self.world)
+        self.store.scratch.unlink(missing_ok=True)
+        self.world.barrier()  # the folder is renamed only when it holds nothing but shards
+        index = described(self.measured, self.form.cols, labels, shuffle=self.options.shuffle,
+                          normalize=self.options.normalize, sources=tuple(self.sources))  # fmt: skip
+        return finish(self.world, self.output, mine, index)
+
+    def _parse(self) -> list[int]:
+        """Read this rank's parts into runs; the first row of each run in the whole. A failing rank's mark stops the others."""
+        counted, mark = [], self.output.folder / "failed"
+        told = _Told(self.progress)
+        with self.world.together(f"reading {', '.join(self.sources)}"), told_plainly(self.output.target):
+            try:
+                for part in parts(self.sources, self.world.rank, self.world.size):
+                    counted.append((part.number, self.parser.read(part, lambda size: told(size) and not mark.exists())))
+            except BaseException:
+                with suppress(OSError):
+                    mark.touch()
+                raise
+        return _firsts(self.world, counted)
+
+    def _plan(self) -> Labels:
+        """Agree on shape, base, shards and pieces."""
+        options, parser = self.options, self.parser
+        told = self.world.tell_all((parser.least, parser.greatest, parser.nnz, parser.singles, parser.rows))
+        least, greatest, nnz, singles, rows = zip(*told, strict=True)
+        self._refuse_nothing(sum(rows), sum(nnz))
+        self.base = int(options.base) if options.base != "auto" else int(min(least) > 0)
+        cols = max(greatest) + 1 - self.base
+        if options.features is not None and options.features < cols:
+            raise UsageError(f"--features {options.features} is less than the {cols} features in {self._named}")
+        labels = together_labels(self.world, parser.labels, [], sum(rows))
+        if labels.one and not options.one_label:
+            raise DataError(
+                f"all {sum(rows)} rows of {self._named} have the label {shown(labels.least)}, and nothing can be learnt "
+                "from one label; give --one-label if these rows are only to be scored"
+            )
+        self.form = Form(max(cols, options.features or 0), np.dtype(options.values),
+                         np.dtype(np.float32 if all(singles) else np.float64), False, options.gzip)  # fmt: skip
+        self.shards = shard_count(options.shards, sum(rows), sum(nnz))
+        piece = min(max(PIECE, sum(nnz) // PIECES), LARGEST)
+        self.pieces = max(1, round(sum(nnz) / self.shards / piece))  # of each shard
+        self.measured, self.sums = Measured(sum(rows)), []
+        return parser.labels
+
+    @property
+    def _named(self) -> str:
+        return ", ".join(self.sources)
+
+    def _refuse_nothing(self, rows: int, nnz: int) -> None:
+        if not rows:
+            raise DataError(f"{self._named}: there are no rows")
+        if not nnz:
+            raise DataError(f"{self._named}: no row of {rows} has a feature; each is to be LABEL INDEX:VALUE INDEX:VALUE ...")
+
+    def _bin(self, firsts: list[int]) -> None:
+        """Sort every run by the pieces that its rows go to, and count what each piece will hold."""
+        self.progress("sorting rows into shards")
+        rows = self.measured.rows
+        edges = even(rows, self.shards)
+        inner = [edges[s] + even(edges[s + 1] - edges[s], self.pieces)[:-1] for s in range(self.shards)]
+        self.bounds = np.concatenate([*inner, [rows]])
+        shuffle, counts = Shuffle(rows, self.options.shuffle), np.zeros(len(self.bounds) - 1, np.int64)
+        with self.world.together("sorting rows"), told_plainly(self.output.target):
+            for run, first in zip(self.store.runs, firsts, strict=True):
+                run.bin(first, shuffle, self.bounds)
+                counts += run.nonzeros()
+        self.nonzeros = self.world.total([counts])
+
+    def _move(self) -> list[tuple[int, Shard]]:
+        """Bring every row to its place; every rank writes the shards with its number modulo the ranks."""
+        mine, ranks = [], self.world.size
+        for group in range(0, self.shards, ranks):
+            self.progress(f"writing {min(group + ranks, self.shards)} of {self.shards} shards")
+            shard, writer = group + self.world.rank, None
+            try:
+                for k in range(self.pieces):
+                    picked = self._exchange([(group + d) * self.pieces + k for d in range(ranks)])
+                    with self.world.together(f"writing {self.output.target}"), told_plainly(self.output.target):
+                        if shard < self.shards:
+                            writer = writer or self._writer(shard)
+                            writer.append(self._assemble(shard * self.pieces + k, picked))
+                with self.world.together(f"writing {self.output.target}"), told_plainly(self.output.target):
+                    if writer is not None:
+                        mine.append((shard, writer.finish()))
+            except BaseException:
+                if writer is not None:
+                    writer.give_up()
+                raise
+        return mine
+
+    def _writer(self, shard: int) -> ShardWriter:
+        first, last = shard * self.pieces, (shard + 1) * self.pieces
+        rows, nonzeros = int(self.bounds[last] - self.bounds[first]), int(self.nonzeros[first:last].sum())
+        return ShardWriter(self.output.folder / shard_name(shard), rows, nonzeros, self.form)
+
+    def _exchange(self, pieces: list[int]) -> list[Picked]:
+        """Send each rank d the rows of ``pieces[d]`` and receive this rank's; one's own are handed over as they lie."""
+        own = pieces[self.world.rank]
+        kept = [run.take(own) for run in self.store.runs] if own < len(self.nonzeros) else []
+        if self.world.size == 1:
+            return kept
+        outgoing = [packed([], self.form) if d == self.world.rank or piece >= len(self.nonzeros) else
+                    packed([run.take(piece) for run in self.store.runs], self.form)
+                    for d, piece in enumerate(pieces)]  # fmt: skip
+        arrived = [self.world.alltoall(field) for field in zip(*outgoing, strict=True)]
+        return kept + [unpacked(*fields) for fields in zip(*arrived, strict=True)]
+
+    def _assemble(self, piece: int, picked: list[Picked]) -> Rows:
+        """The rows of one piece in their order."""
+        lo, hi = int(self.bounds[piece]), int(self.bounds[piece + 1])
+        lengths, y = np.zeros(hi - lo, np.int64), np.empty(hi - lo)
+        for rows in picked:
+            lengths[rows.places - lo], y[rows.places - lo] = rows.lengths, rows.y
+        indptr = np.concatenate(([0], np.cumsum(lengths)))
+        indices, data = np.empty(indptr[-1], self.form.indices), np.empty(indptr[-1], self.form.values)
+        unit = self.options.normalize == "l2"
+        for rows in picked:
+            base = rows.indices.dtype.type(self.base)
+            place(rows.places - lo, rows.starts, rows.lengths, rows.indices, rows.data, indptr, indices, data, base, unit)
+        self.measured.add(lo, lengths)
+        self.sums.append(float(y.sum()))
+        return Rows(lengths, indices, data, y, None)
+
+
+def _firsts(world: World, counted: list[tuple[int, list[int]]]) -> list[int]:
+    """The first row of each of this rank's runs, from the rows of the runs of each part, by the parts' order. Collective."""
+    totals = sorted((number, sum(rows)) for part in world.tell_all(counted) for number, rows in part)
+    starts = dict(zip((number for number, _ in totals), np.cumsum([0, *(rows for _, rows in totals)]).tolist(), strict=False))
+    return [starts[number] + sum(rows[:k]) for number, rows in counted for k in range(len(rows))]
+
+
+class _Told:
+    """Says now and then how much text has been read."""
+
+    def __init__(self, progress: Callable[[str], None]) -> None:
+        self._progress, self._bytes, self._due = progress, 0, monotonic() + _EVERY
+
+    def __call__(self, size: int) -> bool:
+        """``size`` more bytes are done; always True."""
+        self._bytes += size
+        if monotonic() >= self._due:
+            self._due = monotonic() + _EVERY
+            self._progress(f"read {self._bytes / 1e6:.0f} MB of text on the first rank")
+        return True

@@ -1,0 +1,183 @@
+"""Run files: what a solve did, round by round, and what it found.
+
+    RUN.h5   attributes   schema="mpiopt-run", schema_version, method, reason, reason_text, config (TOML), ...
+             history/     columns of equal length on the dimension scale `round`: seconds, objective, gradient_norm, ...
+             solution/    x (d,), intercept ()
+
+Every record is flushed, and the file keeps HDF5's oldest format: a run that is killed leaves a file that opens and
+holds all rounds but perhaps the last. ``reason`` is RUNNING until the run says why it ended.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mpiopt import __version__
+from mpiopt.errors import DataError
+
+SCHEMA, SCHEMA_VERSION = "mpiopt-run", 1
+CHUNK = 512  # rounds in a chunk of a column
+INTEGERS = ("round", "bytes_sent", "vector_rounds", "messages")
+
+
+def claim(path: str | Path, *, overwrite: bool = False) -> None:
+    """Make sure that a file can be written at ``path``, and make its folder; the file is not touched. Not collective.
+
+    Raises DataError where it exists, unless it may be overwritten, and where it cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not overwrite:
+            raise DataError(f"{path} exists: name another file with --out, or give --overwrite to replace it")
+        with path.open("r+b") if path.exists() else TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise DataError(f"the run file {path} cannot be written: {_why(error, path.parent)}") from error
+
+
+class RunFile:
+    """A run file under way; held by one rank. Not collective. Use as a context manager.
+
+    path : where to write; its folder is made. attributes : what is known at the start (str, int, float, bool).
+    overwrite : whether an existing file may be replaced.
+
+    Raises DataError where the file exists or cannot be written.
+    """
+
+    def __init__(self, path: str | Path, attributes: Mapping[str, Any], *, overwrite: bool = False) -> None:
+        self.path = Path(path)
+        claim(path, overwrite=overwrite)
+        try:
+            self._file = h5py.File(self.path, "w", libver=("earliest", "v110"), locking="best-effort")
+        except OSError as error:
+            raise DataError(f"the run file {path} cannot be written: {_why(error, self.path.parent)}") from error
+        self._rounds = 0
+        self._columns: dict[str, h5py.Dataset] = {}
+        start = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "version": __version__,
+                 "created": datetime.now(UTC).isoformat(timespec="seconds"), "reason": "RUNNING",
+                 "reason_text": "The run had not ended when this file was read."}  # fmt: skip
+        self.describe({**start, **attributes})
+        self._history = self._file.create_group("history")
+        self._file.create_group("solution")
+        self._column("round").make_scale("round")
+        self._file.flush()
+
+    def __enter__(self) -> "RunFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def describe(self, attributes: Mapping[str, Any]) -> None:
+        """Set attributes of the file."""
+        for name, value in attributes.items():
+            if value is not None:
+                self._file.attrs[name] = value
+
+    def add(self, record: Mapping[str, float]) -> None:
+        """Append one round, named numbers with ``round`` among them, and flush; a new name's past is NaN.
+
+        Raises DataError where the disk is full.
+        """
+        self._rounds += 1
+        try:
+            for name in {**self._columns, **record}:
+                column = self._column(name)
+                column.resize((self._rounds,))
+                column[-1] = record.get(name, 0 if name in INTEGERS else np.nan)
+            self._file.flush()
+        except (OSError, RuntimeError) as error:
+            raise DataError(f"round {self._rounds - 1} cannot be added to the run file {self.path}: {error}") from error
+
+    def finish(self, x: np.ndarray, intercept: float, attributes: Mapping[str, Any]) -> None:
+        """Write the solution, x (d,), and why the run ended."""
+        solution = self._file["solution"]
+        for name, value in (("x", x), ("intercept", np.float64(intercept))):
+            if name in solution:
+                del solution[name]
+            solution[name] = value
+        self.describe(attributes)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file; closing twice is harmless."""
+        self._file.close()
+
+    def _column(self, name: str) -> h5py.Dataset:
+        if name not in self._columns:
+            kind = np.int64 if name in INTEGERS else np.float64
+            fill = 0 if name in INTEGERS else np.nan
+            column = self._history.create_dataset(name, (0,), kind, maxshape=(None,), chunks=(CHUNK,), fillvalue=fill)
+            if name != "round":
+                column.dims[0].attach_scale(self._history["round"])
+            self._columns[name] = column
+        return self._columns[name]
+
+
+@dataclass(frozen=True)
+class RunData:
+    """A run file's attributes and history columns, equally long arrays by name."""
+
+    path: Path
+    attributes: Mapping[str, Any]
+    history: Mapping[str, np.ndarray]
+
+
+def read_run(path: str | Path) -> RunData:
+    """A run's attributes and history; also of a run that is under way or was killed. Not collective.
+
+    Raises DataError where the file is missing, damaged or not a run.
+    """
+    with _open(path) as file:
+        try:
+            columns = {name: column[()] for name, column in file["history"].items()}
+            attributes = {name: _text(value) for name, value in file.attrs.items()}
+        except (OSError, KeyError, RuntimeError) as error:
+            raise DataError(f"{path} is damaged, or was being written while it was read: try again") from error
+    length = min(map(len, columns.values()), default=0)
+    return RunData(Path(path), attributes, {name: column[:length] for name, column in columns.items()})
+
+
+def read_solution(path: str | Path) -> tuple[np.ndarray, float]:
+    """x (d,) and the intercept that a run found. Not collective.
+
+    Raises DataError also where the run did not get as far as a solution.
+    """
+    with _open(path) as file:
+        if "x" not in file["solution"]:
+            raise DataError(f"{path} holds no solution: that run was stopped before it ended; name a finished one")
+        return file["solution/x"][()], float(file["solution/intercept"][()])
+
+
+def _open(path: str | Path) -> h5py.File:
+    """The file, unlocked, so that a run under way can be read."""
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except OSError as error:
+        raise DataError(f"the run file {path} cannot be read: {_why(error, Path(path))}") from error
+    if file.attrs.get("schema") != SCHEMA or not {"history", "solution"} <= set(file):
+        file.close()
+        raise DataError(f"{path} is not a run file of mpiopt: name one that mpiopt solve --out has written")
+    if file.attrs["schema_version"] > SCHEMA_VERSION:
+        file.close()
+        raise DataError(f"{path} was written by a newer mpiopt than this one, {__version__}: install that one to read it")
+    return file
+
+
+def _text(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _why(error: OSError, place: Path) -> str:
+    """The reason in a word, where HDF5 gives its inner life."""
+    if error.errno:
+        return os.strerror(error.errno).lower()
+    return "it is not an HDF5 file, or damaged" if place.is_file() else str(error).partition("(")[0].strip().lower()

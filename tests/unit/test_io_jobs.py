@@ -1,0 +1,74 @@
+"""``mpiopt convert`` and ``mpiopt describe`` as users start them: results, sentences, exit codes, nothing left behind."""
+
+import json
+
+import h5py
+import pytest
+
+MPIOPT = ["-m", "mpiopt.jobs"]
+TEXT = "+1 1:3 2:4\n-1 2:1 # half\n-1\n+1 5:2\n"
+
+
+def test_convert_and_describe(launch, tmp_path):
+    (tmp_path / "a.svm").write_text(TEXT)
+    target = tmp_path / "a.h5"
+    done = launch(2, [*MPIOPT, "convert", str(tmp_path / "a.svm"), str(target), "--normalize", "l2", "--shuffle", "7"])
+    assert done.returncode == 0, done.stderr
+    assert "4 rows, 5 features, 4 nonzeros" in done.stdout
+    shown = launch(None, [*MPIOPT, "describe", str(target)])
+    assert shown.returncode == 0, shown.stderr
+    for line in ("rows        4", "-1: 2 rows (50 %), 1: 2 rows", "to Euclidean norm 1", "seed 7", "checksums   hold"):
+        assert line in shown.stdout
+    assert max(len(line) for line in shown.stdout.splitlines()[1:]) <= 80
+    told = json.loads(launch(None, [*MPIOPT, "describe", str(target), "--json", "--no-check"]).stdout)
+    assert (told["rows"], told["nonzeros"], told["shuffle"], told["checksums"]) == (4, 4, 7, "not checked")
+
+
+def test_describe_tells_of_damage(launch, tmp_path):
+    (tmp_path / "a.svm").write_text(TEXT)
+    assert launch(1, [*MPIOPT, "convert", str(tmp_path / "a.svm"), str(tmp_path / "a.h5")]).returncode == 0
+    shard = tmp_path / "a.shards" / "0000.h5"
+    with h5py.File(shard) as file:
+        at = file["y"].id.get_chunk_info(0).byte_offset
+    raw = bytearray(shard.read_bytes())
+    raw[at] ^= 1
+    shard.write_bytes(raw)
+    done = launch(None, [*MPIOPT, "describe", str(tmp_path / "a.h5")])
+    assert done.returncode == 1
+    assert "1 of 1 shards damaged" in done.stdout
+    assert done.stderr.count("0000.h5 is damaged") == 1 and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options, code, sentence",
+    [
+        (["--shuffle", "3", "--no-shuffle"], 2, "contradict each other"),
+        (["--gzip", "10"], 2, "--gzip 10 is not between 1 and 9"),
+        (["--base", "1"], 1, "line 2: '0:1' has index 0"),
+    ],
+)
+def test_bad_input_is_one_sentence_on_three_ranks(launch, tmp_path, options, code, sentence):
+    (tmp_path / "a.svm").write_text("1 1:1\n-1 0:1\n")
+    done = launch(3, [*MPIOPT, "convert", str(tmp_path / "a.svm"), str(tmp_path / "a.h5"), *options])
+    assert done.returncode == code
+    assert done.stderr.count(sentence) == 1 and "Traceback" not in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("launch")) == ["a.svm"]
+
+
+def test_a_full_disk_loses_nothing(launch, tmp_path):
+    (tmp_path / "a.svm").write_text(TEXT)
+    target = tmp_path / "a.h5"
+    assert launch(1, [*MPIOPT, "convert", str(tmp_path / "a.svm"), str(target)]).returncode == 0
+    (tmp_path / "b.svm").write_text("".join(f"{k % 2} {k % 99 + 1}:{k}\n" for k in range(20_000)))
+    before = target.read_bytes()
+    script = tmp_path / "full.py"
+    script.write_text(
+        "import resource, sys\nfrom mpi4py import MPI\nresource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "from mpiopt.jobs.launch import main\nsys.exit(main(sys.argv[1:]))\n"
+    )
+    done = launch(3, [str(script), "convert", str(tmp_path / "b.svm"), str(target), "--overwrite"])
+    assert done.returncode == 1
+    assert done.stderr.count("cannot be written (file too large)") == 1 and "Traceback" not in done.stderr
+    assert target.read_bytes() == before
+    assert sorted(path.name for path in (tmp_path / "a.shards").iterdir()) == ["0000.h5"]
+    assert not list(tmp_path.glob("*.partial"))
