@@ -1,0 +1,52 @@
+"""``mpiopt bench``: speed as ratios to named peers, measured in one run."""
+
+if __name__ == "__main__":
+    from alone import alone
+
+    alone(__file__)
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from mpiopt.errors import UsageError
+from mpiopt.jobs.console import Console
+
+if TYPE_CHECKING:
+    from mpiopt.comm.world import World
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Measure kernels against scipy, convert against scikit-learn, solve against LIBLINEAR (extra: bench)."""
+
+    what: Literal["kernels", "convert", "solve"] = field(kw_only=False)
+    """What to measure."""
+    data: str | None = None
+    """A generator such as rcv1:rows=50000; for solve also DATA.h5, for convert also a text file."""
+    l2: float = 1e-5
+    """Lambda of bench solve (mean loss; C = 1 / (N lambda))."""
+    target: float = 1e-8
+    """Relative suboptimality (F - F*) / (F(0) - F*) that bench solve runs to."""
+    runs: int = 5
+    """Counted runs; medians are shown."""
+
+
+def run(job: Bench, world: "World", console: Console) -> dict[str, Any]:
+    """Measure and show. Collective. Raises UsageError where a peer is not installed."""
+    if job.runs < 1:
+        raise UsageError(f"--runs {job.runs}: give at least 1")
+    try:
+        if job.what == "kernels":
+            from mpiopt.jobs.bench_kernels import kernels
+
+            spec = job.data or "rcv1:rows=500000,cols=2400000,per_row=40"
+            return kernels(spec, job.runs, console) if world.rank == 0 else {}
+        if job.what == "convert":
+            from mpiopt.jobs.bench_convert import converting
+
+            return converting(job.data or "rcv1:rows=100000", job.runs, world, console)
+        from mpiopt.jobs.bench_solve import solving
+
+        return solving(job.data or "rcv1", job.l2, job.target, job.runs, world, console)
+    except ModuleNotFoundError as error:
+        raise UsageError(f"bench {job.what} needs {error.name}: pip install 'mpiopt[bench]'") from error

@@ -1,0 +1,107 @@
+"""The commands and their command lines, made from the jobs' dataclasses by cyclopts."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, fields
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple
+
+from cyclopts import App, CycloptsError, Parameter
+
+from mpiopt import __version__
+from mpiopt.errors import UsageError
+from mpiopt.jobs.config import from_file
+
+
+class Needs(NamedTuple):
+    """What a job needs: MPI, and as many ranks as the launcher promised."""
+
+    mpi: bool
+    size: bool
+
+
+COMMANDS = {
+    "convert": Needs(True, True),
+    "describe": Needs(False, False),
+    "solve": Needs(True, True),
+    "methods": Needs(False, False),
+    "report": Needs(False, False),
+    "bench": Needs(True, True),
+    "doctor": Needs(True, False),
+}
+
+OFF = Parameter(negative=())  # a flag that is off unless given
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """What every command takes beside its own options; never part of a job file."""
+
+    json: Annotated[bool, OFF] = False
+    """Print one JSON object on standard output; progress goes to standard error."""
+    debug: Annotated[bool, OFF] = False
+    """Show the traceback of an error."""
+
+
+class Call(NamedTuple):
+    """A parsed command line: the job's module, name, options and session."""
+
+    run: Callable[..., dict[str, Any] | None]
+    name: str
+    job: Any
+    session: Session
+
+    @property
+    def needs(self) -> Needs:
+        """What the job needs to run."""
+        return COMMANDS[self.name]
+
+
+def parse(argv: Sequence[str]) -> Call | Callable[[], None]:
+    """The job that ``argv`` asks for, or a function that prints the help or the version that it asks for.
+
+    Raises UsageError.
+    """
+    argv = list(argv) or ["--help"]
+    names = [argv[0]] if argv[0] in COMMANDS else list(COMMANDS)
+    try:
+        command, bound, _ = _app(names).parse_args(argv, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        error.verbose = False
+        hint = f"mpiopt {argv[0]} --help" if argv[0] in COMMANDS else "mpiopt --help"
+        raise UsageError(f"{error} (see {hint})") from error
+    called = command(*bound.args, **bound.kwargs) if hasattr(command, "is_job") else None
+    return called or (lambda: command(*bound.args, **bound.kwargs))
+
+
+def _app(names: Sequence[str]) -> App:
+    """The command line of the jobs ``names``; the others are not imported, for every rank pays for what is."""
+    app = App(
+        name="mpiopt", version=__version__, version_flags=["--version"], config=(from_file,),
+        help="Large optimisation problems over MPI, with few and small messages: mpiexec -n 4 mpiopt solve DATA.h5",
+        default_parameter=Parameter(negative_iterable=()),
+    )  # fmt: skip
+    for name in names:
+        app.command(_command(name), name=name)
+    return app
+
+
+def _command(name: str) -> Callable[..., Call]:
+    module = import_module(f"mpiopt.jobs.{name}")
+    kind = getattr(module, name.capitalize())
+    options = Annotated[kind, Parameter(name="*")]
+    session = Annotated[Session, Parameter(name="*")]
+
+    def command(job, session=Session()):
+        return Call(module.run, name, job, session)
+
+    command.__doc__ = kind.__doc__
+    command.__annotations__ = {"job": options, "session": session}
+    command.is_job = True
+    if _complete(kind):
+        command.__defaults__ = (kind(), Session())
+    return command
+
+
+def _complete(kind: type) -> bool:
+    """Whether a job can be made without any option."""
+    return all(field.default is not MISSING or field.default_factory is not MISSING for field in fields(kind))

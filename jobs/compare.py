@@ -1,0 +1,83 @@
+"""Runs of one problem side by side: the reference optimum, relative gaps, and what each run needed to close them.
+
+    gap(run, k) = (F_k - F*) / |F*|,   F* = the lowest objective of all runs and of the reference given
+
+F* itself is certified up to the best run's bound on F - F*; a gap below ``Comparison.floor`` cannot be told from none.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiopt.errors import UsageError
+from mpiopt.io.record import RunData
+from mpiopt.jobs.console import counted
+
+TARGETS = {f"1e-{digits}": 10.0**-digits for digits in (2, 4, 6, 8)}
+PROBLEM = ("rows", "features", "nonzeros", "loss", "l2", "l1", "intercept", "positive")
+EPSILON = 1e-15  # relative gaps below this are rounding
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs of one problem; ``labels`` tell them apart, ``optimum`` is F*, ``source`` the file it comes from.
+
+    certified : relative bound on how far ``optimum`` can be above the true one; infinity where nobody knows.
+    """
+
+    runs: tuple[RunData, ...]
+    labels: tuple[str, ...]
+    optimum: float
+    source: str
+    certified: float
+
+    def gaps(self, run: RunData) -> np.ndarray:
+        """Relative gap after each round, (rounds,); 0 where the run is at the optimum."""
+        return np.maximum(run.history["objective"] - self.optimum, 0) / _scale(self.optimum)
+
+    @property
+    def floor(self) -> float:
+        """Where a gap of 0 is drawn: at the certificate, or below it at the smallest gap that is not 0."""
+        gaps = np.concatenate([self.gaps(run) for run in self.runs])
+        return max(EPSILON, min(self.certified, float(gaps[gaps > 0].min(initial=1.0))))
+
+    def rounds_to(self, run: RunData, target: float) -> int | None:
+        """The first round whose gap is at most ``target``."""
+        reached = np.flatnonzero(self.gaps(run) <= target)
+        return int(run.history["round"][reached[0]]) if reached.size else None
+
+
+def compare(runs: Sequence[RunData], reference: RunData | None = None) -> Comparison:
+    """Put runs side by side. Raises UsageError where they are not runs of one problem, or hold no round."""
+    everything = [*runs, *([reference] if reference is not None else [])]
+    for run in everything:
+        if not len(run.history.get("objective", ())):
+            raise UsageError(f"{run.path} holds no round: that run was stopped before its first; leave it out")
+        _same_problem(everything[0], run)
+    best = min(everything, key=lambda run: np.nanmin(run.history["objective"]))
+    optimum = float(np.nanmin(best.history["objective"]))
+    gap = min(float(np.nanmin(best.history.get("gap", [np.inf]))), best.attributes.get("tight_gap", np.inf))
+    return Comparison(tuple(runs), labels(runs), optimum, str(best.path), gap / _scale(optimum))
+
+
+def _scale(optimum: float) -> float:
+    return abs(optimum) or 1.0
+
+
+def _same_problem(one: RunData, other: RunData) -> None:
+    for name in PROBLEM:
+        a, b = one.attributes.get(name), other.attributes.get(name)
+        if a != b:
+            raise UsageError(f"{one.path} has {name} = {a}, but {other.path} has {b}: their objectives cannot be compared; "
+                             "report runs of one problem at a time")  # fmt: skip
+
+
+def labels(runs: Sequence[RunData]) -> tuple[str, ...]:
+    """The shortest names that tell runs apart: the method, with its ranks, with its workers; else the file."""
+    methods = [str(run.attributes["method"]) for run in runs]
+    counts = [[counted(int(run.attributes.get(name, 0)), noun) for run in runs]
+              for name, noun in (("world_size", "rank"), ("workers", "worker"))]  # fmt: skip
+    ends = [*counts, [run.path.stem for run in runs], [str(run.path) for run in runs]]
+    names = [methods, *([f"{name}, {end}" for name, end in zip(methods, column, strict=True)] for column in ends)]
+    return tuple(next((column for column in names if len(set(column)) == len(runs)), names[-1]))

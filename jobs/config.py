@@ -1,0 +1,99 @@
+"""Job files: a job's options as TOML. The command line's parser reads them, so that both always mean the same."""
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from cyclopts import Token
+
+from mpiopt.errors import UsageError
+
+
+def to_toml(job: Any) -> str:
+    """The options of a job as the text of a job file; those that are None are left out, and the job file's own name."""
+    from tomli_w import dumps
+
+    return dumps({key(field.name): _plain(value) for field in fields(job)
+                  if (value := getattr(job, field.name)) is not None and field.name != "config"})  # fmt: skip
+
+
+def key(field: str) -> str:
+    """An option's name in a job file: the field's, without the underscore that keeps it off Python's keywords."""
+    return field.rstrip("_")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple):
+        pairs = all(isinstance(item, tuple) for item in value)
+        return dict(value) if pairs else [_plain(item) for item in value]
+    return value
+
+
+def from_file(_app: Any, _commands: Any, arguments: Any) -> None:
+    """Give the options that the command line left out the values of the file named by --config.
+
+    A configuration source of cyclopts. Tables (``[set]``) are merged with the command line's pairs.
+    Raises UsageError.
+    """
+    named = {argument.name: argument for argument in arguments}
+    if "--config" not in named or not named["--config"].tokens:
+        return
+    path = named["--config"].tokens[0].value
+    known = {name for name, argument in named.items()
+             if name.startswith("--") and name not in ("--config", "--json", "--debug")}  # fmt: skip
+    for entry, value in _load(path).items():
+        option = "--" + entry.replace("_", "-")
+        if option not in known:
+            keys = ", ".join(sorted(name[2:].replace("-", "_") for name in known))
+            raise UsageError(f"{path}: unknown key {entry!r}; the keys are {keys}")
+        _fill(named[option], entry, value, path)
+
+
+def _load(path: str) -> dict[str, Any]:
+    """The table of a job file, or the one that a run file keeps (without that run's own output)."""
+    try:
+        if Path(path).suffix == ".h5":
+            from mpiopt.io.record import read_run
+
+            table = tomllib.loads(read_run(path).attributes["config"])
+            return {name: value for name, value in table.items() if name != "out"}
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not a TOML file: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise UsageError(f"the job file {path} cannot be read: {reason}") from error
+
+
+def _fill(argument: Any, entry: str, value: Any, path: str) -> None:
+    tokens = list(_tokens(argument, entry, value, path))
+    given = list(argument.tokens)
+    if isinstance(value, dict):
+        argument.tokens = tokens + given
+    elif not given:
+        argument.tokens = tokens
+
+
+def _tokens(argument: Any, entry: str, value: Any, path: str) -> Iterator[Token]:
+    """A TOML value as what the command line would have handed over."""
+    table = "=" in (argument.parameter.metavar or "")
+    plural = argument.token_count()[1]
+    if table is not isinstance(value, dict) or (isinstance(value, list) and not plural):
+        wanted = "a table" if table else "one value"
+        raise UsageError(f"{path}: {entry} needs {wanted}, not {value!r}")
+    if isinstance(value, bool):
+        yield Token(keyword=entry, implicit_value=value, source=path)
+        return
+    items = [f"{k}={_toml(v)}" for k, v in value.items()] if table else value if isinstance(value, list) else [value]
+    for index, item in enumerate(items):
+        yield Token(keyword=entry, value=str(item), source=path, index=index)
+
+
+def _toml(value: Any) -> str:
+    from tomli_w import dumps
+
+    return dumps({"value": value}).partition("=")[2].strip()

@@ -1,0 +1,98 @@
+"""``mpiopt describe``: what a data set holds, and whether its checksums hold."""
+
+if __name__ == "__main__":
+    from alone import alone
+
+    alone(__file__)
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+from mpiopt.errors import DataError
+from mpiopt.jobs.console import Console, size
+
+if TYPE_CHECKING:
+    from mpiopt.io.labels import Labels
+    from mpiopt.io.layout import Index
+    from mpiopt.io.shards import Dataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class Describe:
+    """Say what a data set holds: shape, labels, shards, how it was made, and whether its checksums hold."""
+
+    data: Path = field(kw_only=False)
+    """DATA.h5, written by mpiopt convert."""
+    check: bool = True
+    """Read every shard and verify its checksums."""
+
+
+def run(job: Describe, world: None, console: Console) -> dict[str, Any]:
+    """Read the index, check the shards, print. Raises DataError for a file that is missing or damaged."""
+    from mpiopt.io.shards import Dataset
+
+    dataset = Dataset.open(job.data)
+    damage = _damage(dataset, console) if job.check else []
+    console.show(text(job.data, dataset.index, len(damage) if job.check else None))
+    if damage:
+        raise DataError(damage[0])
+    return facts(job.data, dataset.index) | {"checksums": "hold" if job.check else "not checked"}
+
+
+def _damage(dataset: "Dataset", console: Console) -> list[str]:
+    found = []
+    for number, shard in enumerate(dataset.index.shards):
+        console.live_line(f"checking {shard.name}")
+        try:
+            dataset.verify(number)
+        except DataError as error:
+            found.append(str(error))
+    return found
+
+
+def facts(path: Path, index: "Index") -> dict[str, Any]:
+    """What ``--json`` prints about a data set."""
+    labels = index.labels
+    return {
+        "data": str(path), "rows": index.rows, "features": index.cols, "nonzeros": index.nnz,
+        "row_lengths": dict(zip(("least", "median", "greatest"), index.lengths, strict=True)),
+        "labels": {"distinct": labels.distinct, "rows": labels.counts, "least": labels.least,
+                   "greatest": labels.greatest, "mean": labels.mean},
+        "normalize": index.normalize, "shuffle": index.shuffle, "sources": index.sources,
+        "shards": [shard._asdict() for shard in index.shards], "created": index.created, "version": index.version,
+    }  # fmt: skip
+
+
+def text(path: Path, index: "Index", damaged: int | None) -> str:
+    """The description for people, within 80 columns; ``damaged`` : shards that are, None if nobody has looked."""
+    least, median, greatest = index.lengths
+    shards = len(index.shards)
+    lines = {
+        "rows": f"{index.rows:,}",
+        "features": f"{index.cols:,}",
+        "nonzeros": f"{index.nnz:,} ({100 * index.nnz / index.rows / index.cols:.3g} % of all entries)",
+        "in a row": f"{least:,} to {greatest:,}, mean {index.nnz / index.rows:.4g}, median {median:g}",
+        "labels": _labels(index.labels, index.rows),
+        "normalised": {"none": "no", "l2": "rows to Euclidean norm 1"}[index.normalize],
+        "order": "as in the text" if index.shuffle is None else f"shuffled with seed {index.shuffle}",
+        "shards": f"{shards} of {size(sum(shard.nbytes for shard in index.shards))} in all",
+        "checksums": "not checked" if damaged is None else f"{damaged} of {shards} shards damaged" if damaged else "hold",
+        "sources": ", ".join(index.sources),
+        "written": f"{index.created} by mpiopt {index.version}",
+    }
+    shown = (fill(f"{name:12}{value}", 79, initial_indent="  ", subsequent_indent=" " * 14, break_on_hyphens=False)
+             for name, value in lines.items())  # fmt: skip
+    return "\n".join([str(path), *shown])
+
+
+def _labels(labels: "Labels", rows: int) -> str:
+    from mpiopt.io.labels import shown
+
+    if labels.distinct is None:
+        return f"{labels.text()}, mean {labels.mean:.6g}"
+    if labels.counts is None:
+        return labels.text()
+    return ", ".join(f"{shown(value)}: {count:,} rows ({100 * count / rows:.3g} %)"
+                     for value, count in zip(labels.distinct, labels.counts, strict=True))  # fmt: skip

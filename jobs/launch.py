@@ -1,0 +1,130 @@
+"""From the command line to the exit code: start MPI where a job needs it, and end every rank whatever happens.
+
+Exit codes: 0 done; 1 error; 2 usage; 3 not converged, with --strict; 130 interrupted.
+Files are closed and ranks have met before any of them exits: Open MPI ends a job at the first non-zero exit.
+"""
+
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+
+from mpiopt.errors import MpioptError
+from mpiopt.jobs.commands import Call, parse
+from mpiopt.jobs.console import Console
+from mpiopt.jobs.environment import Launch, detect, limit_threads
+
+PATIENCE = 3.0  # seconds that a failed rank waits for the others to fail as it did
+GRACE = 20  # seconds that failed ranks have to leave MPI together
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command ``argv`` (this process's by default) and return the exit code. Collective."""
+    limit_threads()
+    argv = sys.argv[1:] if argv is None else argv
+    launch = detect()
+    console = Console(first=launch.first, live=launch.launcher is None)
+    end = Ending(launch, console, debug="--debug" in argv)
+    try:
+        asked = parse(argv)
+        if not isinstance(asked, Call):
+            return _print_once(asked, launch)
+        console.json = asked.session.json
+        return _run(asked, launch, console, end)
+    except KeyboardInterrupt:
+        return end.interrupted()
+    except (Exception, SystemExit) as error:
+        if isinstance(error, BrokenPipeError) and end.alone:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: mpiopt methods | head
+            return 0
+        return end.failed(error)
+
+
+def _print_once(show: Callable[[], None], launch: Launch) -> int:
+    if launch.first:
+        show()
+        sys.stdout.flush()
+    return 0
+
+
+def _run(call: Call, launch: Launch, console: Console, end: "Ending") -> int:
+    if not call.needs.mpi:
+        end.alone = True
+        return _finish(call.run(call.job, None, console), console) if launch.first else 0
+    end.start_mpi()
+    from mpiopt.comm.world import World
+
+    world = World(
+        workers=getattr(call.job, "workers", None), deterministic=getattr(call.job, "deterministic", False),
+        expected=launch.size if call.needs.size else None,
+    )  # fmt: skip
+    console.first = world.rank == 0
+    code = _finish(call.run(call.job, world, console), console)
+    world.barrier()
+    return code
+
+
+def _finish(result: dict | None, console: Console) -> int:
+    result = result or {}
+    console.close_line()
+    console.result(result)
+    return int(result.get("exit_code", 0))
+
+
+class Ending:
+    """How ranks end when something went wrong: together where all failed alike, by force where some did not."""
+
+    def __init__(self, launch: Launch, console: Console, debug: bool) -> None:
+        self._launch, self._console, self._debug = launch, console, debug
+        self._calls = None
+        self.alone = launch.size in (None, 1)  # until MPI starts: no other process will come to a roll call
+
+    def start_mpi(self) -> None:
+        """Start MPI and open the channel on which failed ranks meet. Collective."""
+        from mpiopt.comm.runtime import RollCall
+
+        warnings.filterwarnings("ignore", "suspicious MPI")  # World says it in a sentence, once
+        self._calls = self._calls or RollCall()
+
+    def failed(self, error: BaseException) -> int:
+        """Say what happened, once; return the exit code if every rank failed, end all ranks if not."""
+        code = error.exit_code if isinstance(error, MpioptError) else 1
+        if self._calls is None and self.alone:
+            self._say(error)
+            return code
+        self.start_mpi()
+        speaker = self._calls.alike(f"{type(error).__name__}: {error}", PATIENCE)
+        if speaker is None:
+            self._say(error, lonely=True)
+            time.sleep(0.3)  # for the launcher to pass the line on before it kills
+            self._calls.abort(code)
+        elif speaker == self._calls.rank:
+            self._say(error)
+        signal.alarm(GRACE)
+        return code
+
+    def interrupted(self) -> int:
+        """Leave quietly, with every other rank."""
+        if self._calls is not None and self._calls.size > 1:
+            self._calls.abort(130)
+        return 130
+
+    def _say(self, error: BaseException, lonely: bool = False) -> None:
+        if self._calls is not None and self._calls.size == 1 and not self._launch.first:
+            return  # many processes, each alone in an MPI of its own: the first speaks for all
+        if self._debug:
+            traceback.print_exception(error)
+        if isinstance(error, MpioptError):
+            self._console.error(f"{self._where()}: {error}" if lonely else str(error))
+        else:
+            hint = "" if self._debug else " (--debug shows the traceback)"
+            what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            self._console.error(f"{self._where()} failed while {self._console.phase}: {what}{hint}")
+
+    def _where(self) -> str:
+        rank = self._calls.rank if self._calls is not None else (self._launch.rank or 0)
+        return f"rank {rank} on host {socket.gethostname()}"

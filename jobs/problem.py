@@ -1,0 +1,50 @@
+"""From a source of rows to the team of sites that a method runs on."""
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from mpiopt.errors import UsageError
+from mpiopt.io.labels import binary_labels
+from mpiopt.io.source import Share, Source, shares
+from mpiopt.problems.least_squares import LeastSquares
+from mpiopt.problems.linear import Linear
+from mpiopt.problems.logistic import Logistic
+from mpiopt.problems.problem import Team
+
+if TYPE_CHECKING:
+    from mpiopt.comm.world import World
+    from mpiopt.problems.penalties import Penalty
+
+FAMILIES = {"logistic": Logistic, "least_squares": LeastSquares}
+
+
+def team_of(
+    source: Source,
+    world: "World",
+    penalty: "Penalty",
+    *,
+    loss: Literal["logistic", "least_squares"] = "logistic",
+    positive: str | None = None,
+    values: Literal["float32", "float64"] = "float32",
+    seed: int = 0,
+) -> Team:
+    """Read every worker's rows and team them up; a free coordinate of the penalty is the intercept. Collective.
+
+    positive : the class or rule that becomes +1 (logistic loss). values : type of the stored entries.
+    Raises DataError or UsageError on every rank.
+    """
+    if positive is not None and loss != "logistic":
+        raise UsageError(f"--positive makes two classes for the logistic loss: leave it out with --loss {loss}")
+    found = shares(source, world, np.dtype(values))
+    family = FAMILIES[loss]()
+    with world.together("mapping labels"):
+        losses = [_linear(share, source, family, positive, bool(penalty.free)) for share in found]
+    return Team.of(world, losses, penalty, seed)
+
+
+def _linear(share: Share, source: Source, family: Logistic | LeastSquares, positive: str | None, intercept: bool) -> Linear:
+    logistic = isinstance(family, Logistic)
+    y = binary_labels(share.labels, source.labels, positive) if logistic else share.labels
+    weights = np.empty(0) if share.weight is None else share.weight
+    return Linear(share.matrix, y, family, weights, intercept)

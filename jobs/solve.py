@@ -1,0 +1,125 @@
+"""``mpiopt solve``: fit a sparse linear model over all ranks in few rounds, and record how it went."""
+
+if __name__ == "__main__":
+    from alone import alone
+
+    alone(__file__)
+
+from dataclasses import dataclass, field, replace
+from inspect import formatannotation
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from mpiopt.errors import CapabilityError, UsageError
+from mpiopt.jobs.console import Console
+from mpiopt.jobs.options import MaybeWhole, Settings, Whole
+
+if TYPE_CHECKING:
+    from mpiopt.comm.world import World
+    from mpiopt.method import Method
+    from mpiopt.stop import Stop
+
+GAP_TOL = 1e-8  # where no tolerance is given
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solve:
+    """Fit a sparse linear model over all ranks, in few rounds.
+
+    Minimises the mean of the rows' losses plus l2/2 |x|^2 + l1 |x|_1; the intercept is not penalised. The constant C of
+    LIBLINEAR and scikit-learn is 1 / (N l2), with N rows.
+    """
+
+    data: str | None = field(default=None, kw_only=False)
+    """DATA.h5 of mpiopt convert, or a generator: default, rcv1, kdd2010, rcv1:rows=60000,seed=3. [default: default]"""
+    method: str = "spcg"
+    """One of the list that mpiopt methods prints."""
+    set: Settings = ()
+    """A parameter of the method, see mpiopt methods NAME; may be repeated. In a job file: a table [set]."""
+    loss: Literal["logistic", "least_squares"] = "logistic"
+    """Loss of a row."""
+    positive: str | None = None
+    """The label or rule that is class +1 against the rest: 3, or "<=10"."""
+    l2: float = 1e-5
+    """Lambda of l2/2 |x|^2, beside the mean loss over rows: 1/(N C)."""
+    l1: float = 0.0
+    """Lambda of l1 |x|_1, beside the mean loss over rows."""
+    intercept: bool = False
+    """Fit an intercept, which is not penalised."""
+    values: Literal["float32", "float64"] = "float32"
+    """Type of the stored entries; vectors are always float64."""
+    rounds: Whole = 1000
+    """Stop after so many rounds."""
+    bytes: float | None = None
+    """Stop after so many bytes sent, summed over all ranks."""
+    seconds: float | None = None
+    """Stop after so many seconds of solving."""
+    gradient_tol: float | None = None
+    """Stop at this norm of the gradient (with l1: of the shortest subgradient)."""
+    gap_tol: float | None = None
+    """Stop when F - F* is certified to be at most this. [default: 1e-8 unless --gradient-tol is given]"""
+    server_rows: MaybeWhole = None
+    """Rows of worker 0 that model the whole, for methods with a server."""
+    mu: float | None = None
+    """Regularisation of the local models; methods that use it find it themselves."""
+    workers: MaybeWhole = None
+    """Workers that the rows are divided among, at least one a rank. [default: one a rank]"""
+    deterministic: bool = False
+    """Same bits for any rank count (with --workers fixed), by ordered sums."""
+    seed: Whole = 0
+    """Seed of everything random."""
+    strict: bool = False
+    """Exit with 3 where the run ends before it reaches a tolerance."""
+    out: Path | None = None
+    """Run file to write (HDF5): history, solution, configuration."""
+    overwrite: bool = False
+    """Replace an existing run file."""
+    from_: Annotated[Path | None, Parameter(name="--from")] = None
+    """Start from the solution of this run file."""
+    config: Path | None = None
+    """Job file (TOML with the names of these options), or a run file to repeat; the command line comes first."""
+
+
+def run(job: Solve, world: "World", console: Console) -> dict[str, Any]:
+    """Read, solve, record. Collective. Raises MpioptError on every rank."""
+    from mpiopt.jobs.solving import solving
+
+    job = complete(job)
+    return solving(job, method_of(job), stop_of(job), world, console)
+
+
+def complete(job: Solve) -> Solve:
+    """The job with the defaults that depend on other options. Raises UsageError for values that cannot be."""
+    for name in ("rounds", "bytes", "seconds", "gradient_tol", "gap_tol", "l1", "l2"):
+        value = getattr(job, name)
+        if value is not None and not value >= 0:
+            raise UsageError(f"--{name.replace('_', '-')} {value:g}: give a number that is not negative")
+    if job.gradient_tol is None and job.gap_tol is None:
+        job = replace(job, gap_tol=GAP_TOL)
+    return replace(job, data=job.data or "default")
+
+
+def method_of(job: Solve) -> "Method":
+    """The method with its parameters. Raises UsageError, or CapabilityError naming methods for an L1 penalty."""
+    from mpiopt.methods import catalogue, find
+
+    entry = find(job.method)
+    if job.l1 > 0 and entry.smooth_only:
+        able = ", ".join(name for name, other in catalogue().items() if not other.smooth_only)
+        raise CapabilityError(f"{entry.name} needs a smooth penalty, and --l1 {job.l1:g} is not: use --method {able}")
+    given: dict[str, Any] = {"server_rows": job.server_rows, "mu": job.mu, **dict(job.set)}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in given.keys() & entry.parameters.keys():
+        kind, wrong = formatannotation(entry.parameters[name].annotation), type(given[name]).__name__
+        if wrong in ("str", "float") and wrong not in kind:
+            raise UsageError(f"{entry.name} takes {name} as {kind}; got {given[name]!r}")
+    return entry.make(**given)
+
+
+def stop_of(job: Solve) -> "Stop":
+    """The stopping rules."""
+    from mpiopt.stop import Stop
+
+    return Stop(rounds=job.rounds, bytes=job.bytes, seconds=job.seconds, gradient=job.gradient_tol, gap=job.gap_tol)

@@ -1,0 +1,30 @@
+"""Timing side by side: runs of ours and of a peer in turn, so that a machine whose speed drifts treats both alike."""
+
+import gc
+from collections.abc import Callable
+from statistics import median
+from time import perf_counter
+from typing import NamedTuple
+
+
+class Race(NamedTuple):
+    """Medians of several runs: seconds of ours and of the peer, and of the ratio ours / peer run by run."""
+
+    ours: float
+    peer: float
+    ratio: float
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """Wall seconds of one call."""
+    start = perf_counter()
+    run()
+    return perf_counter() - start
+
+
+def race(ours: Callable[[], object], peer: Callable[[], object], runs: int) -> Race:
+    """Time ``ours`` and ``peer`` in turn, ``runs`` times each, after one run of each that does not count."""
+    ours(), peer()
+    gc.collect()
+    pairs = [(seconds(ours), seconds(peer)) for _ in range(runs)]
+    return Race(median(a for a, _ in pairs), median(b for _, b in pairs), median(a / b for a, b in pairs))

@@ -1,0 +1,205 @@
+"""The architecture, kept by reading every module's syntax tree: layers, homes, cycles, the list of folders."""
+
+import ast
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = {"mpiopt": ROOT / "mpiopt", "mpiopt.io": ROOT / "io", "mpiopt.jobs": ROOT / "jobs"}
+
+# an import may only go up this list; modules of one folder may import each other, the units of one line may not
+LAYERS = """
+arrays errors streams
+kernels comm schedules krylov newton
+problems compress transforms
+phase
+exchange work outer
+method
+stop
+solve
+methods
+mpiopt
+io
+jobs
+"""
+LEVEL = {unit: level for level, line in enumerate(LAYERS.split("\n")) for unit in line.split()}
+HOMES = {
+    "mpi4py": ["comm"], "cupy": ["arrays", "kernels"], "h5py": ["io"], "hdf5plugin": ["io"], "torch": ["problems.torch_model"],
+    "argparse": ["jobs"], "cyclopts": ["jobs"], "rich": ["jobs"], "matplotlib": ["jobs"],
+    "sklearn": ["jobs.bench*"], "liblinear": ["jobs.bench*"],
+}  # fmt: skip
+OPTIONAL = ["cupy", "torch", "sklearn", "liblinear", "matplotlib", "hdf5plugin"]
+OUTSIDE = {"os.environ", "os.getenv", "os.putenv", "sys.argv", "sys.stdout", "sys.stderr"}  # at home in jobs, with print()
+
+
+def unit(module: str) -> str:
+    """The folder or single file of the library that a module belongs to."""
+    return module.split(".")[1] if "." in module else "mpiopt"
+
+
+def within(module: str, homes: list[str]) -> bool:
+    return any(fnmatch(module, f"mpiopt.{home}") or fnmatch(module, f"mpiopt.{home}.*") for home in homes)
+
+
+def imports(tree: ast.Module, modules: dict[str, str]) -> Iterator[tuple[ast.stmt, str, str]]:
+    """Statement, module and name ('' for a whole module) of every import, those inside functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield (node, whole, "") if whole in modules else (node, "." * node.level + (node.module or ""), alias.name)
+
+
+def faults(modules: dict[str, str]) -> list[str]:
+    """What breaks the architecture in ``modules``: dotted name -> source."""
+    out, graph = [], {}
+    for name, source in modules.items():
+        tree, edges = ast.parse(source), set()
+        typing = {part for block in ast.walk(tree) if for_typing(block) for part in ast.walk(block)}
+        for node, target, imported in imports(tree, modules):
+            here = f"{name}:{node.lineno}"
+            top = target.split(".")[0]
+            if not top:
+                out.append(f"{here}: a relative import of {target}")
+            elif top != "mpiopt" and top in HOMES and not within(name, HOMES[top]):
+                out.append(f"{here}: {top} is at home in {HOMES[top]} only")
+            elif top == "mpi4py" and node in tree.body:
+                out.append(f"{here}: mpi4py is imported where it is needed, not with the module")
+            elif top == "mpiopt" and imported != "__version__":
+                edges |= set() if node in typing else {target}
+                if unit(target) != unit(name) and LEVEL[unit(target)] >= LEVEL[unit(name)]:
+                    out.append(f"{here}: {unit(name)} may not import {target}")
+        graph[name] = edges
+        out += outside(name, tree)
+        if unit(name) not in LEVEL:
+            out.append(f"{name}: has no layer")
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as cycle:
+        out.append("a cycle: " + " <- ".join(cycle.args[1]))
+    return out
+
+
+def for_typing(node: ast.AST) -> bool:
+    """Whether this is an ``if TYPE_CHECKING:``, whose imports keep to the layers but cannot run in a circle."""
+    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+
+
+def outside(name: str, tree: ast.Module) -> list[str]:
+    """Printing, the command line and the environment, if this module is none of the jobs'."""
+    if within(name, ["jobs"]):
+        return []
+    uses = [(n.lineno, ast.unparse(n)) for n in ast.walk(tree) if isinstance(n, ast.Attribute)]
+    taken = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    uses += [(n.lineno, f"{n.module}.{alias.name}") for n in taken for alias in n.names]
+    found = [(line, use) for line, use in uses if use in OUTSIDE]
+    found += [(n.lineno, "print") for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id == "print"]
+    return [f"{name}:{line}: {use} is at home in jobs only" for line, use in found]
+
+
+def tree_of(folders: dict[str, Path]) -> dict[str, Path]:
+    """Dotted name -> file of every module."""
+    out = {}
+    for package, folder in folders.items():
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            out[".".join([package, *parts]).removesuffix(".__init__")] = path
+    return out
+
+
+def test_the_library_keeps_its_layers():
+    found = tree_of(FOLDERS)
+    assert {"mpiopt", "mpiopt.comm.world", "mpiopt.io", "mpiopt.jobs.__main__"} <= set(found)
+    assert faults({name: path.read_text() for name, path in found.items()}) == []
+
+
+def test_every_folder_is_listed_and_every_listed_folder_is_there():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = tree_of(FOLDERS)
+    packages = {name if path.name == "__init__.py" else name.rpartition(".")[0] for name, path in found.items()}
+    assert sorted(listed) == sorted(packages)
+    assert [name for name in packages if not (found.get(name) or Path()).name == "__init__.py"] == []
+
+
+def test_no_job_hides_a_standard_module():
+    names = [path.stem for path in (ROOT / "jobs").glob("*.py") if not path.stem.startswith("__")]
+    assert [name for name in names if name in sys.stdlib_module_names] == []
+
+
+def test_importing_every_module_starts_nothing(tmp_path):
+    code = f"""
+import importlib, sys, threading
+for name in {[name for name in tree_of(FOLDERS) if not name.endswith("__main__")]}:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as missing:
+        if missing.name.split(".")[0] not in {OPTIONAL}:
+            raise
+assert "mpi4py.MPI" not in sys.modules, "MPI was started"
+assert threading.active_count() == 1, "a thread was started"
+"""
+    env = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "says"),
+    [
+        ("mpiopt.errors", "from mpiopt.comm.world import World", "errors may not import mpiopt.comm.world"),
+        ("mpiopt.work.x", "from mpiopt.exchange.mean import Mean", "work may not import mpiopt.exchange.mean"),
+        ("mpiopt.work.x", "def f():\n    from mpiopt.methods import find", "work may not import mpiopt.methods"),
+        ("mpiopt.krylov", "from mpiopt import solve", "krylov may not import mpiopt.solve"),
+        ("mpiopt.work.x", "import mpiopt", "work may not import mpiopt"),
+        ("mpiopt.work.x", "from .gradient import Gradient", "relative import"),
+        ("mpiopt.solve", "from mpi4py import MPI", "mpi4py is at home"),
+        ("mpiopt.comm.x", "import mpi4py.MPI", "not with the module"),
+        ("mpiopt.problems.x", "import torch", "torch is at home"),
+        ("mpiopt.problems.x", "def f():\n    import cupy as cp", "cupy is at home"),
+        ("mpiopt.kernels.x", "import h5py", "h5py is at home"),
+        ("mpiopt.jobs.solve", "import sklearn.linear_model", "sklearn is at home"),
+        ("mpiopt.io.x", "print('read')", "print is at home in jobs only"),
+        ("mpiopt.io.x", "import os\nos.environ.get('X')", "os.environ is at home in jobs only"),
+        ("mpiopt.io.x", "from os import environ", "os.environ is at home in jobs only"),
+        ("mpiopt.comm.x", "import sys\nsys.stderr.write('x')", "sys.stderr is at home in jobs only"),
+        ("mpiopt.work.x", "if TYPE_CHECKING:\n    from mpiopt.solve import Stop", "work may not import mpiopt.solve"),
+        ("mpiopt.helpers", "", "has no layer"),
+    ],
+)
+def test_the_checker_sees(name, source, says):
+    others = ["mpiopt", "mpiopt.comm.world", "mpiopt.exchange.mean", "mpiopt.methods", "mpiopt.solve"]
+    found = faults(dict.fromkeys(others, "") | {name: source})
+    assert len(found) == 1 and says in found[0]
+
+
+def test_the_checker_sees_a_cycle_in_one_folder():
+    modules = {"mpiopt.io": "", "mpiopt.io.a": "from mpiopt.io.b import f", "mpiopt.io.b": "def g():\n    import mpiopt.io.a"}
+    assert [fault for fault in faults(modules) if "cycle" in fault]
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("mpiopt.comm.x", "def f():\n    from mpi4py import MPI"),
+        ("mpiopt.comm.x", "from mpiopt.comm.world import World"),
+        ("mpiopt.io.x", "from mpiopt import __version__\nimport h5py"),
+        ("mpiopt.jobs.x", "import os, sys\nprint(os.environ, sys.argv)\nfrom mpiopt.io.y import z"),
+        ("mpiopt.jobs.bench_solve", "import sklearn"),
+        ("mpiopt", "from mpiopt.solve import solve"),
+        ("mpiopt.io.y", "if TYPE_CHECKING:\n    from mpiopt.io.z import Z"),
+    ],
+)
+def test_the_checker_allows(name, source):
+    others = dict.fromkeys(["mpiopt", "mpiopt.comm.world", "mpiopt.solve", "mpiopt.io.y"], "")
+    others["mpiopt.io.z"] = "from mpiopt.io.y import Y"
+    assert faults(others | {name: source}) == []
