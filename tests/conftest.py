@@ -1,0 +1,171 @@
+"""The harness: SPMD tests inside one ordinary ``pytest`` run.
+
+    @pytest.mark.ranks(1, 2, 3)                an item per rank count; all items of a count run under one mpiexec
+    @pytest.mark.ranks(2, limit=120)           seconds without progress after which it is ended (60 unless given)
+    @pytest.mark.study                         long: deselected unless -m or its own node id asks for it
+
+Fixtures on every rank: ``world`` (fresh), ``worlds(**options)`` (makes more of them), ``comm`` (a raw communicator),
+``shared_tmp`` (one fresh folder for all ranks). For programs that must fail well: ``launch(size, program)``.
+"""
+
+import os
+import subprocess
+from itertools import count
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests import launcher
+from tests.pool import Pool
+from tests.rank import JOB, Rank
+
+settings.register_profile("serial", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("serial")
+
+POOLS = pytest.StashKey[dict[int, Pool]]()
+RANK = pytest.StashKey[Rank]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if JOB in os.environ:
+        config.stash[RANK] = Rank(Path(os.environ[JOB]))
+        config.pluginmanager.register(config.stash[RANK])
+        config.stash[RANK].pytest_configure(config)
+
+
+def size_of(item: pytest.Item) -> int:
+    """The rank count of an SPMD item; 0 for an ordinary one."""
+    spmd = item.get_closest_marker("ranks") is not None
+    return item.callspec.params["ranks"] if spmd else 0
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    mark = metafunc.definition.get_closest_marker("ranks")
+    if mark is not None:
+        metafunc.fixturenames.append("ranks")
+        metafunc.parametrize("ranks", mark.args)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Ordinary items first, then one rank count after the other; studies only if they are asked for."""
+    if RANK in config.stash:
+        return
+    if not config.option.markexpr and not any("::" in argument for argument in config.args):
+        studies = [item for item in items if item.get_closest_marker("study")]
+        config.hook.pytest_deselected(items=studies)
+        items[:] = [item for item in items if item not in set(studies)]
+    items.sort(key=size_of)
+
+
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    size, config = size_of(item), item.config
+    if not size or RANK in config.stash or (size == 1 and not launcher.mpiexec()):
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for report in pool_of(item, size).reports(item) if launcher.mpiexec() else skipped(item):
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def pool_of(item: pytest.Item, size: int) -> Pool:
+    """The pool of this rank count, made when its first item is due; the one before it has done its work."""
+    pools = item.config.stash.setdefault(POOLS, {})
+    if size not in pools:
+        for pool in pools.values():
+            pool.end()
+        items = [other for other in item.session.items if size_of(other) == size]
+        folder = item.config._tmp_path_factory.mktemp(f"ranks-{size}-", numbered=True)
+        pools[size] = Pool(size, items, item.config, folder)
+    return pools[size]
+
+
+def skipped(item: pytest.Item) -> list[pytest.TestReport]:
+    why = (str(item.path), 0, "Skipped: no mpiexec beside this Python or on PATH: pip install 'mpiopt[mpich]'")
+    return [
+        pytest.TestReport(item.nodeid, item.location, {}, "skipped", why, "setup"),
+        pytest.TestReport(item.nodeid, item.location, {}, "passed", None, "teardown"),
+    ]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    for pool in session.config.stash.get(POOLS, {}).values():
+        pool.end()
+
+
+def all_passed(config: pytest.Config) -> bool:
+    """Whether the present item passed on every rank; if not, its communicators are left alone."""
+    return config.stash[RANK].all_passed if RANK in config.stash else True
+
+
+@pytest.fixture
+def comm(pytestconfig):
+    """A duplicate of the communicator of all ranks."""
+    from mpi4py import MPI
+
+    made = MPI.COMM_WORLD.Dup()
+    yield made
+    if all_passed(pytestconfig):
+        made.Free()
+
+
+@pytest.fixture
+def worlds(comm, pytestconfig):
+    """Make a World of all ranks: ``worlds(workers=6, deterministic=True)``. Collective; freed at the end."""
+    from mpiopt.comm.world import World
+
+    made = []
+
+    def make(**options) -> World:
+        made.append(World(comm, **options))
+        return made[-1]
+
+    yield make
+    if all_passed(pytestconfig):
+        for world in made:
+            world.free()
+
+
+@pytest.fixture
+def world(worlds):
+    """A fresh World of all ranks, one worker each."""
+    return worlds()
+
+
+@pytest.fixture
+def shared_tmp(request, tmp_path, pytestconfig) -> Path:
+    """A fresh folder, the same on all ranks."""
+    if RANK not in pytestconfig.stash:
+        return tmp_path
+    rank = pytestconfig.stash[RANK]
+    folder = rank.folder / "shared" / str(rank.items.index(request.node.nodeid))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """Run a program on ``size`` ranks (None: without mpiexec) from an empty folder and wait for its end.
+
+    program : Python source, or the list of arguments for Python. The test fails if it takes more than ``timeout``
+    seconds; nothing of it is left running.
+    """
+    numbers = count()
+
+    def run(
+        size: int | None,
+        program: str | list[str],
+        timeout: float = 60.0,
+        env: dict[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> subprocess.CompletedProcess:
+        if size is not None and not launcher.mpiexec():
+            pytest.skip("no mpiexec beside this Python or on PATH: pip install 'mpiopt[mpich]'")
+        folder = tmp_path / f"launch-{next(numbers)}"
+        folder.mkdir()
+        return launcher.run(size, program, folder, timeout, env, cwd)
+
+    return run

@@ -1,0 +1,135 @@
+"""One inner run as the outer run sees it: started, listened to, asked where its ranks stand, ended."""
+
+import json
+import signal
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic, sleep
+
+import psutil
+import pytest
+
+from tests import launcher
+from tests.rank import JOB
+
+MACHINERY = ["/_pytest/", "/pytest/", "/pluggy/", "/hypothesis/", "/mpi4py/", "/tests/rank.py", "<frozen "]
+
+
+@dataclass
+class Told:
+    """What one rank wrote about one item."""
+
+    missing: bool = False
+    started: bool = False
+    finished: bool = False
+    raised: str = ""
+    reports: list[dict] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.raised) or any(report["outcome"] == "failed" for report in self.reports)
+
+
+class Launch:
+    """One inner run of ``size`` ranks over ``items``."""
+
+    def __init__(self, size: int, items: list[pytest.Item], config: pytest.Config, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self.size, self.folder, self.config = size, folder, config
+        self.told: list[dict[str, Told]] = [{} for _ in range(size)]
+        self.read_to = [0] * size
+        self.pids: dict[int, int] = {}
+        self.heard = monotonic()
+        self.output = folder / "output"
+        (folder / "job").write_text(json.dumps({"folder": str(folder), "items": [item.nodeid for item in items]}))
+        files = list(dict.fromkeys(str(item.path) for item in items))
+        argv = [
+            sys.executable,
+            "-m",
+            "mpi4py",
+            "-m",
+            "pytest",
+            "-c",
+            str(config.inipath),
+            "--rootdir",
+            str(config.rootpath),
+            "-p",
+            "no:cacheprovider",
+            "-q",
+            "--color",
+            "no",
+            "--tb",
+            config.option.tbstyle,
+            *files,
+        ]
+        self.process = launcher.start(
+            launcher.command(size, argv),
+            cwd=config.rootpath,
+            out=self.output,
+            env=launcher.environment({JOB: str(folder / "job")}),
+        )
+
+    def listen(self) -> bool:
+        """Take in the new whole lines of every rank; whether there were any."""
+        fresh = False
+        for rank in range(self.size):
+            path = self.folder / f"{rank}.jsonl"
+            if not path.exists():
+                continue
+            with path.open("rb") as lines:
+                lines.seek(self.read_to[rank])
+                text = lines.read()
+            text = text[: text.rfind(b"\n") + 1]
+            self.read_to[rank] += len(text)
+            for line in text.splitlines():
+                self._take(rank, json.loads(line))
+                fresh = True
+        if fresh:
+            self.heard = monotonic()
+        return fresh
+
+    def _take(self, rank: int, line: dict) -> None:
+        told = self.told[rank].setdefault(line["item"], Told())
+        match line:
+            case {"hello": pid}:
+                self.pids[rank] = pid
+            case {"missing": _}:
+                told.missing = True
+            case {"start": _}:
+                told.started = True
+            case {"report": report}:
+                told.reports.append(report)
+            case {"raised": text}:
+                told.raised = told.raised or text
+            case {"finish": _}:
+                told.finished = True
+
+    def of(self, nodeid: str) -> list[Told]:
+        """What every rank wrote about one item."""
+        return [self.told[rank].get(nodeid, Told()) for rank in range(self.size)]
+
+    def stand(self, rank: int) -> str:
+        """Where a rank stands, innermost call first: its Python stack without the frames of pytest and hypothesis."""
+        path = self.folder / f"{rank}.stack"
+        try:
+            psutil.Process(self.pids[rank]).send_signal(signal.SIGUSR1)
+        except (psutil.NoSuchProcess, KeyError):
+            return "gone"
+        for _ in range(50):
+            if path.read_text():
+                break
+            sleep(0.02)
+        frames = [line for line in path.read_text().splitlines() if line.startswith("  File")]
+        ours = [line for line in frames if not any(part in line for part in MACHINERY)]
+        return "\n".join(ours) or "waiting for the others"
+
+    def end(self) -> None:
+        """Kill what is left of it."""
+        ranks = []
+        for pid in self.pids.values():
+            try:
+                ranks.append(psutil.Process(pid))
+            except psutil.NoSuchProcess:
+                pass
+        launcher.end(self.process, ranks)
