@@ -70,12 +70,12 @@ class Liblinear:
 
     def __init__(self, source: Any, l2: float) -> None:
         from liblinear.liblinearutil import problem
-        from scipy.sparse import csr_array
+        from scipy.sparse import csr_matrix
 
         from mpiopt.io.labels import binary_labels
 
         matrix, raw, _ = source.read(0, source.rows)
-        self.a = csr_array((matrix.data.astype(np.float64), matrix.indices, matrix.indptr), shape=matrix.shape)
+        self.a = csr_matrix((matrix.data.astype(np.float64), matrix.indices, matrix.indptr), shape=matrix.shape)
         self.y = binary_labels(raw, source.labels).astype(np.float64)
         self._problem, self._cost = problem(self.y, self.a), 1 / (l2 * source.rows)
 
