@@ -1,6 +1,8 @@
 """Runs of one problem side by side: the reference optimum, relative gaps, and what each run needed to close them.
 
-    gap(run, k) = (F_k - F*) / |F*|,   F* = the lowest objective of all runs and of the reference given
+    gap(run, k) = (F_k - F*) / (F_0 - F*)
+
+F* is the lowest objective of all runs and of the reference given, F_0 the highest that any of them started from.
 
 F* itself is certified up to the best run's bound on F - F*; a gap below ``Comparison.floor`` cannot be told from none.
 """
@@ -23,18 +25,19 @@ EPSILON = 1e-15  # relative gaps below this are rounding
 class Comparison:
     """Runs of one problem; ``labels`` tell them apart, ``optimum`` is F*, ``source`` the file it comes from.
 
-    certified : relative bound on how far ``optimum`` can be above the true one; infinity where nobody knows.
+    scale : F_0 - F*. certified : relative bound on how far ``optimum`` can be above the true one; infinity where nobody knows.
     """
 
     runs: tuple[RunData, ...]
     labels: tuple[str, ...]
     optimum: float
     source: str
+    scale: float
     certified: float
 
     def gaps(self, run: RunData) -> np.ndarray:
         """Relative gap after each round, (rounds,); 0 where the run is at the optimum."""
-        return np.maximum(run.history["objective"] - self.optimum, 0) / _scale(self.optimum)
+        return np.maximum(run.history["objective"] - self.optimum, 0) / self.scale
 
     @property
     def floor(self) -> float:
@@ -58,11 +61,8 @@ def compare(runs: Sequence[RunData], reference: RunData | None = None) -> Compar
     best = min(everything, key=lambda run: np.nanmin(run.history["objective"]))
     optimum = float(np.nanmin(best.history["objective"]))
     gap = min(float(np.nanmin(best.history.get("gap", [np.inf]))), best.attributes.get("tight_gap", np.inf))
-    return Comparison(tuple(runs), labels(runs), optimum, str(best.path), gap / _scale(optimum))
-
-
-def _scale(optimum: float) -> float:
-    return abs(optimum) or 1.0
+    scale = max(float(run.history["objective"][0]) for run in everything) - optimum or 1.0
+    return Comparison(tuple(runs), labels(runs), optimum, str(best.path), scale, gap / scale)
 
 
 def _same_problem(one: RunData, other: RunData) -> None:

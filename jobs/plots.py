@@ -37,7 +37,7 @@ def figure(comparison: Comparison) -> Figure:
         panels = made.subplots(1, 3, sharey=True)
         for panel, (column, name, unit) in zip(panels, AXES, strict=True):
             _panel(panel, comparison, column, name, unit)
-        panels[0].set_ylabel("(F \N{MINUS SIGN} F*) / F*")
+        panels[0].set_ylabel("(F \N{MINUS SIGN} F*) / (F\N{SUBSCRIPT ZERO} \N{MINUS SIGN} F*)")
         handles, labels = panels[0].get_legend_handles_labels()
         made.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=3.2)
         return made

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Report:
     """Compare runs of one problem: a table, and the gap against rounds, bytes and seconds.
 
-    The gap is (F - F*) / F*, with F* the lowest objective of all runs and of the reference.
+    The gap is (F - F*) / (F0 - F*): F* is the lowest objective of all runs and of the reference, F0 where they started.
     """
 
     runs: Annotated[tuple[Path, ...], Parameter(name="--run")] = field(kw_only=False)

@@ -28,8 +28,8 @@ def problem(comparison: Comparison) -> str:
 def note(comparison: Comparison) -> str:
     """What the numbers of the table mean."""
     sure = ("without a certificate" if comparison.certified == float("inf")
-            else f"certified to {comparison.certified:.1e} of it")  # fmt: skip
-    return (f"Rounds to a gap (F - F*)/F*; F* = {comparison.optimum:.15g},\nthe best objective of {comparison.source}, "
+            else f"certified to {comparison.certified:.1e} of F0 - F*")  # fmt: skip
+    return (f"Rounds to (F - F*)/(F0 - F*); F* = {comparison.optimum:.15g},\nthe best objective of {comparison.source}, "
             f"{sure}.")  # fmt: skip
 
 

@@ -39,9 +39,9 @@ SLOW = made([2.0 + 0.9**k for k in range(20)], name="gradient", path="s.h5")
 
 def test_rounds_to_a_gap_are_those_of_the_formula():
     comparison = compare([HALVING, SLOW])
-    assert comparison.optimum == 2.0 and comparison.source == "r.h5" and comparison.certified == 5e-13
-    # 2^-k / 2 <= 10^-digits
-    expected = {digits: int(np.ceil(digits * np.log2(10))) - 1 for digits in (2, 4, 6, 8)}
+    assert comparison.optimum == 2.0 and comparison.source == "r.h5" and comparison.certified == 1e-12
+    # F_0 - F* = 1, so 2^-k <= 10^-digits
+    expected = {digits: int(np.ceil(digits * np.log2(10))) for digits in (2, 4, 6, 8)}
     assert {d: comparison.rounds_to(HALVING, 10.0**-d) for d in expected} == expected
     assert comparison.rounds_to(SLOW, 1e-2) is None
 
@@ -88,7 +88,7 @@ def test_labels_say_just_enough():
 def test_the_table_holds_the_numbers():
     lines = text(compare([HALVING, SLOW])).splitlines()
     assert lines[0] == "d.h5: 10 rows, 3 features, logistic, l2 1e-05"
-    assert lines[4].split() == ["spcg", "2", "6", "13", "19", "26", "40", "kB", "20", "2", "gap"]
+    assert lines[4].split() == ["spcg", "2", "7", "14", "20", "27", "40", "kB", "20", "2", "gap"]
     assert lines[5].split()[:6] == ["gradient", "2", "-", "-", "-", "-"]
 
 
@@ -117,7 +117,7 @@ def test_picture_and_page_are_written_and_the_page_needs_nothing_else(tmp_path, 
         written(tmp_path / "b.h5", replace(SLOW, attributes=SLOW.attributes | {"method": "<b>"})),
     )
     found = run(Report(runs=paths, out=tmp_path / "p.html", png=tmp_path / "p.png"), None, Console())
-    assert found["runs"][0]["rounds_to"] == {"1e-2": 6, "1e-4": 13, "1e-6": 19, "1e-8": 26}
+    assert found["runs"][0]["rounds_to"] == {"1e-2": 7, "1e-4": 14, "1e-6": 20, "1e-8": 27}
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
     source = (tmp_path / "p.html").read_text()
     page = Page(source)
