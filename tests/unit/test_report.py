@@ -122,7 +122,7 @@ def test_picture_and_page_are_written_and_the_page_needs_nothing_else(tmp_path, 
     source = (tmp_path / "p.html").read_text()
     page = Page(source)
     assert page.outside == [] and "<svg" in source and "l2 = 1e-05" in source
-    assert "<b>" in page.cells and page.cells[page.cells.index("spcg") :][1:6] == ["2", "6", "13", "19", "26"]
+    assert "<b>" in page.cells and page.cells[page.cells.index("spcg") :][1:6] == ["2", "7", "14", "20", "27"]
 
 
 def test_many_long_runs_can_be_drawn(tmp_path):
