@@ -17,6 +17,7 @@ from mpiopt.errors import MpioptError
 from mpiopt.jobs.commands import Call, parse
 from mpiopt.jobs.console import Console
 from mpiopt.jobs.environment import Launch, detect, limit_threads
+from mpiopt.jobs.memory import keep_freed
 
 PATIENCE = 3.0  # seconds that a failed rank waits for the others to fail as it did
 GRACE = 20  # seconds that failed ranks have to leave MPI together
@@ -25,6 +26,7 @@ GRACE = 20  # seconds that failed ranks have to leave MPI together
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command ``argv`` (this process's by default) and return the exit code. Collective."""
     limit_threads()
+    keep_freed()
     argv = sys.argv[1:] if argv is None else argv
     launch = detect()
     console = Console(first=launch.first, live=launch.launcher is None)
