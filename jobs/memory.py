@@ -1,4 +1,4 @@
-"""Keep what was freed: vectors come and go every round, and fetching their pages from the system anew costs as much as using them.
+"""Keep what was freed: vectors come and go every round, and fetching their pages anew costs as much as using them.
 
 Measured on 10 million features: 4 times less system time, 5 % more memory.
 """

@@ -10,12 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-import numpy as np
-
 from mpiopt.arrays import Array, norm
 from mpiopt.phase import Joint, Local, Outer, PerWorker, Phase, Tree
 from mpiopt.problems.certificate import gradient_bound
-from mpiopt.problems.problem import Message, Point, Site, Team
+from mpiopt.problems.problem import Message, Point, Team
 
 
 class Measured(NamedTuple):
@@ -66,7 +64,7 @@ class Composed:
 
     def init(self, x: Array, team: Team) -> Run:
         """Evaluate at x, the same array on every rank. Collective."""
-        points = PerWorker(start(site, x) for site in team.sites)
+        points = PerWorker(site.loss.point(x) for site in team.sites)
         all_phases = (self.opening, *self.phases)
         with team.world.together("setting up the method"):
             works = tuple(PerWorker(phase.work.init(x, site) for site in team.sites) for phase in all_phases)
@@ -111,11 +109,4 @@ class Composed:
 def measured(team: Team, x: Array, agreed: Message) -> Measured:
     """Objective, gradient norm and gradient bound at x (dim,), from the gradient agreed there. Not collective."""
     size = norm(team.penalty.residual(x, agreed.vector))
-    return Measured(float(agreed.scalars[0]) + team.penalty.value(x), size, gradient_bound(team.penalty, size))
-
-
-def start(site: Site, x: Array) -> Point:
-    """The point x with what this site's model keeps beside it; all zeros need no pass over the rows."""
-    if not x.any():
-        return Point(x, np.zeros(site.loss.rows))
-    return Point(x, site.loss.margins(x))
+    return Measured(float(agreed.scalars[0]) + team.penalty.value(x), size, gradient_bound(team, size))

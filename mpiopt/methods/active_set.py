@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiopt.arrays import Array, norm
-from mpiopt.method import Composed, Measured, Run, measured, start
+from mpiopt.method import Composed, Measured, Run, measured
 from mpiopt.outer.face import newton_on_face
 from mpiopt.phase import PerWorker
 from mpiopt.problems.columns import coordinates, restricted
@@ -47,7 +47,7 @@ class ActiveSet:
         """Evaluate at x. Collective."""
         if not kinked(team.penalty):
             return self.inner.init(x, team)
-        points = PerWorker(start(site, x) for site in team.sites)
+        points = PerWorker(site.loss.point(x) for site in team.sites)
         return Run(points, gradient(team, points), ())
 
     def step(self, run: Run, team: Team) -> Run:

@@ -17,7 +17,7 @@ from mpiopt import krylov
 from mpiopt.arrays import Array, norm
 from mpiopt.exchange.mean import Mean
 from mpiopt.krylov import CG
-from mpiopt.method import Composed, Measured, Method, Run, measured, start
+from mpiopt.method import Composed, Measured, Method, Run, measured
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.preconditioners import Jacobi, Preconditioner, Server
 from mpiopt.outer.line_search import Backtracking, along, refuse_kinks, search
@@ -92,7 +92,7 @@ class TruncatedNewton:
     def init(self, x: Array, team: Team) -> Run:
         """Arrive at x. Collective: one vector round and the preconditioner's. Raises CapabilityError on every rank."""
         refuse_kinks(team.penalty)
-        return self._arrive(PerWorker(start(site, x) for site in team.sites), 0, team)
+        return self._arrive(PerWorker(site.loss.point(x) for site in team.sites), 0, team)
 
     def step(self, run: Run, team: Team) -> Run:
         """One product, or the search and the arrival at the next point. Collective."""

@@ -23,7 +23,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.exchange.mean import From
-from mpiopt.method import Measured, Run, measured, start
+from mpiopt.method import Measured, Run, measured
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.gains import Adaptive, Doubling, Fixed, Gain, Weights, warmed, weigh
 from mpiopt.methods.ranges import above, within
@@ -61,7 +61,7 @@ class Spag:
             memories = PerWorker(
                 self.solver.init(x, self._phi(occupied(site), mu)) if site.worker == 0 else () for site in team.sites
             )
-        points = PerWorker(start(site, x) for site in team.sites)
+        points = PerWorker(site.loss.point(x) for site in team.sites)
         rows = PerRow(at.margins.copy() for at in points)
         first = self.gain.first
         return Run(points, None, (x, warmed(self.warm, first, sigma), first, mu, sigma, rows, memories))

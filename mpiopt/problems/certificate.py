@@ -15,7 +15,8 @@ import numpy as np
 
 from mpiopt import krylov
 from mpiopt.arrays import Array, norm
-from mpiopt.problems.penalties import ElasticNet, Penalty
+from mpiopt.problems.linear import Linear
+from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean, mean_scalars
 
 
@@ -33,16 +34,22 @@ def certify(team: Team, x: Array, products: int) -> Certificate:
     points = [site.loss.point(x) for site in team.sites]
     agreed = gradient(team, points, name="certificate")
     residual = team.penalty.residual(x, agreed.vector)
-    gap = gradient_bound(team.penalty, norm(residual))
+    gap = gradient_bound(team, norm(residual))
     if np.isinf(gap):
         gap = duality_gap(team, x)
     tight = min(gap, tight_gap(team, points, residual, products))
     return Certificate(float(agreed.scalars[0]) + team.penalty.value(x), norm(residual), gap, tight)
 
 
-def gradient_bound(penalty: Penalty, residual_norm: float) -> float:
-    """|g|^2 / (2 l2), infinity where F is not strongly convex in every coordinate. Not collective."""
-    return residual_norm**2 / (2 * penalty.l2) if penalty.l2 > 0 and not penalty.free else np.inf
+def gradient_bound(team: Team, residual_norm: float) -> float:
+    """|g|^2 / (2 l2), infinity where F is not known to be strongly convex in every coordinate. Not collective."""
+    known = _linear(team) and team.penalty.l2 > 0 and not team.penalty.free
+    return residual_norm**2 / (2 * team.penalty.l2) if known else np.inf
+
+
+def _linear(team: Team) -> bool:
+    """Whether the loss is convex and its dual known."""
+    return isinstance(team.sites[0].loss, Linear)
 
 
 def duality_gap(team: Team, x: Array) -> float:
@@ -52,7 +59,7 @@ def duality_gap(team: Team, x: Array) -> float:
     shrunk until |A^T alpha| <= l1.
     """
     penalty = team.penalty
-    if not isinstance(penalty, ElasticNet) or penalty.l1 == penalty.l2 == 0:
+    if not (_linear(team) and isinstance(penalty, ElasticNet)) or penalty.l1 == penalty.l2 == 0:
         return np.inf
     points = [site.loss.point(x) for site in team.sites]
     scales, agreed = _balanced_residuals(team, points)
@@ -97,7 +104,7 @@ def tight_gap(team: Team, points: Sequence[Point], residual: Array, products: in
     residual : grad F(x), (dim,). An unfinished CG is accounted for: nu^2 <= g.v + v.rho + |rho|^2 / l2.
     """
     penalty = team.penalty
-    if not penalty.smooth or not penalty.l2 > 0 or penalty.free:
+    if not (_linear(team) and penalty.smooth and penalty.l2 > 0) or penalty.free:
         return np.inf
     hessians = [site.loss.hessian(at) for site, at in zip(team.sites, points, strict=True)]
 

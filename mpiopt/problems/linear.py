@@ -95,8 +95,8 @@ class Linear:
 
     # ------------------------------------------------------------------------------------ Smooth
     def point(self, x: Array) -> Point:
-        """x with its margins."""
-        return Point(x, self.margins(x))
+        """x with its margins; the origin needs no pass over the rows."""
+        return Point(x, self.margins(x) if x.any() else np.zeros(self.rows))
 
     def known(self, at: Point) -> Array:
         """The margins at a point, computed where it does not carry them."""

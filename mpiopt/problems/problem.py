@@ -36,6 +36,9 @@ class Smooth(Protocol):
     rows: int
     weight: float  # sum of the sample weights of its rows
 
+    def point(self, x: Array) -> Point:
+        """x with what this loss keeps beside it."""
+
     def value_grad(self, at: Point) -> tuple[float, Array]:
         """f_w(x) and its gradient (dim,)."""
 
