@@ -1,0 +1,163 @@
+"""Numbers that depend on the step: step sizes, pulls, periods. A schedule is a function of step = 0, 1, 2, ...
+
+    Constant(a)              a
+    Cosine(a, n, floor)      floor + (a - floor) (1 + cos(pi step / n)) / 2, then the floor
+    Piecewise(values, at)    values[i], i the number of entries of ``at`` that are reached
+    Inverse(a, b)            a / (step + b)
+    WarmUp(inner, n)         a straight line up to inner(n), then inner
+    Later(inner, n)          inner(step - n): the clock of ``inner`` starts after n steps
+
+WarmUp leaves the clock of what it wraps alone, so that milestones count from the first step; put Later between the two
+where the wrapped schedule is to begin when the warm-up ends: ``WarmUp(Later(Cosine(0.1, 9000), 1000), 1000)``.
+"""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import pairwise
+from math import cos, inf, pi
+from typing import Protocol
+
+from mpiopt.errors import UsageError
+
+
+class Schedule(Protocol):
+    """A number for every step. Not collective."""
+
+    def __call__(self, step: int) -> float:
+        """The number of step = 0, 1, 2, ..., an ordinary float so that it leaves the type of arrays alone."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Always the same. Raises UsageError unless 0 <= value < infinity."""
+
+    value: float
+
+    def __post_init__(self) -> None:
+        _finite("the value of a constant schedule", self.value)
+
+    def __call__(self, step: int) -> float:
+        """The value."""
+        return float(self.value)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Half a cosine from ``start`` at step 0 down to ``floor`` at step ``steps``, and the floor after that.
+
+    Loshchilov and Hutter, SGDR: stochastic gradient descent with warm restarts, ICLR 2017, eq. 5, without restarts.
+    Raises UsageError unless 0 <= floor <= start < infinity and steps >= 1.
+    """
+
+    start: float
+    steps: int
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        _finite("the start of a cosine schedule", self.start)
+        demand(0 <= self.floor <= self.start, "the floor of a cosine schedule", self.floor, f"0 to its start {self.start:g}")
+        demand(self.steps >= 1, "the length of a cosine schedule", self.steps, "at least 1 step")
+
+    def __call__(self, step: int) -> float:
+        """floor + (start - floor) (1 + cos(pi step / steps)) / 2."""
+        if step >= self.steps:
+            return float(self.floor)
+        return self.floor + (self.start - self.floor) * (1 + cos(pi * step / self.steps)) / 2
+
+
+@dataclass(frozen=True)
+class Piecewise:
+    """values[0] before step at[0], values[1] from there to before at[1], and so on.
+
+    Raises UsageError unless there is one value more than there are steps in ``at``, and these increase.
+    """
+
+    values: tuple[float, ...]
+    at: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for value in self.values:
+            _finite("a value of a piecewise schedule", value)
+        pieces = len(self.at) + 1
+        demand(
+            len(self.values) == pieces, "the number of values of a piecewise schedule", len(self.values), f"{pieces} of them"
+        )
+        ordered = all(a < b for a, b in pairwise((0, *self.at)))
+        demand(ordered, "the list of steps of a piecewise schedule", self.at, "positive steps in increasing order")
+
+    def __call__(self, step: int) -> float:
+        """The value of the piece that ``step`` lies in."""
+        return float(self.values[bisect_right(self.at, step)])
+
+
+@dataclass(frozen=True)
+class Inverse:
+    """a / (step + b); 4 / (mu (step + b)) for mu-strongly convex objectives.
+
+    Stich, Local SGD converges fast and communicates little, ICLR 2019, arXiv 1805.09767, theorem 2.2. Raises UsageError
+    unless 0 <= a < infinity and 0 < b < infinity.
+    """
+
+    a: float
+    b: float
+
+    def __post_init__(self) -> None:
+        _finite("a of an inverse schedule", self.a)
+        demand(0 < self.b < inf, "b of an inverse schedule", self.b, "a finite number above 0")
+
+    def __call__(self, step: int) -> float:
+        """a / (step + b)."""
+        return self.a / (step + self.b)
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """A straight line from ``start``, one step before the first, to inner(steps) at step ``steps``; then ``inner``.
+
+    The first step is thus never of length 0. Goyal et al., Accurate, large minibatch SGD, 2017, arXiv 1706.02677,
+    section 2.2. Raises UsageError unless 0 <= start < infinity and steps >= 0.
+    """
+
+    inner: Schedule
+    steps: int
+    start: float = 0.0
+
+    def __post_init__(self) -> None:
+        _finite("the start of a warm-up", self.start)
+        demand(self.steps >= 0, "the length of a warm-up", self.steps, "at least 0 steps")
+
+    def __call__(self, step: int) -> float:
+        """start + (inner(steps) - start) (step + 1) / (steps + 1) up to ``steps``, then inner(step)."""
+        if step >= self.steps:
+            return self.inner(step)
+        return self.start + (self.inner(self.steps) - self.start) * ((step + 1) / (self.steps + 1))
+
+
+@dataclass(frozen=True)
+class Later:
+    """``inner`` with its clock started after ``steps`` steps; inner(0) until then. Raises UsageError unless steps >= 0."""
+
+    inner: Schedule
+    steps: int
+
+    def __post_init__(self) -> None:
+        demand(self.steps >= 0, "the delay of a schedule", self.steps, "at least 0 steps")
+
+    def __call__(self, step: int) -> float:
+        """inner(step - steps)."""
+        return self.inner(max(step - self.steps, 0))
+
+
+def scheduled(value: float | Schedule) -> Schedule:
+    """A schedule as it is, a number as a constant one. Raises UsageError for a number below 0 or not finite."""
+    return value if callable(value) else Constant(value)
+
+
+def demand(holds: bool, name: str, value: object, wanted: str) -> None:
+    """Raises UsageError, naming the value and what is wanted, unless the condition holds."""
+    if not holds:
+        raise UsageError(f"{name} is {value}: give {wanted}")
+
+
+def _finite(name: str, value: float) -> None:
+    demand(0 <= value < inf, name, value, "a finite number of at least 0")

@@ -1,0 +1,126 @@
+"""The named rules, with the constants that their field takes for granted; lr is a number or a schedule.
+
+    sgd                           Scale
+    momentum, nag                 Scale -> Momentum / Nesterov
+    torch_momentum, torch_nag     Momentum / SimplifiedNesterov -> Scale
+    adagrad, rmsprop, adam        the transform of that name -> Scale
+    adadelta                      Adadelta -> Scale(1)
+    adamw                         Adam -> Decay -> Scale
+
+Weight decay and clipping go in front: ``chain(ClipNorm(1.0), Decay(1e-4), momentum(0.1))``.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mpiopt.errors import UsageError
+from mpiopt.schedules import Constant, Schedule, scheduled
+from mpiopt.transforms.adaptive import Adadelta, Adagrad, Adam, RmsProp
+from mpiopt.transforms.bounds import Decay
+from mpiopt.transforms.momentum import Momentum, Nesterov, Scale, SimplifiedNesterov
+from mpiopt.transforms.transform import Blocked, Transform, chain
+
+
+def sgd(lr: float | Schedule = 0.01) -> Transform:
+    """x -= lr g."""
+    return Scale(scheduled(lr))
+
+
+def momentum(lr: float | Schedule = 0.01, gamma: float = 0.9) -> Transform:
+    """v <- gamma v - lr g;  x += v."""
+    return Blocked(chain(Scale(scheduled(lr)), Momentum(gamma)))
+
+
+def nag(lr: float | Schedule = 0.01, gamma: float = 0.9) -> Transform:
+    """v <- gamma v - lr grad f(x + gamma v);  x += v."""
+    return Blocked(chain(Scale(scheduled(lr)), Nesterov(gamma)))
+
+
+def torch_momentum(lr: float | Schedule = 0.01, gamma: float = 0.9) -> Transform:
+    """v <- gamma v + g;  x -= lr v."""
+    return Blocked(chain(Momentum(gamma), Scale(scheduled(lr))))
+
+
+def torch_nag(lr: float | Schedule = 0.01, gamma: float = 0.9) -> Transform:
+    """v <- gamma v + g;  x -= lr (g + gamma v)."""
+    return Blocked(chain(SimplifiedNesterov(gamma), Scale(scheduled(lr))))
+
+
+def adagrad(lr: float | Schedule = 0.01, eps: float = 1e-8) -> Transform:
+    """Steps over the root of the sum of squared gradients."""
+    return Blocked(chain(Adagrad(eps), Scale(scheduled(lr))))
+
+
+def adadelta(rho: float = 0.95, eps: float = 1e-6) -> Transform:
+    """Steps over the root mean square of gradients, times that of steps; no step size."""
+    return Blocked(chain(Adadelta(rho, eps), Scale(Constant(1.0))))
+
+
+def rmsprop(lr: float | Schedule = 1e-3, rho: float = 0.9, eps: float = 1e-8) -> Transform:
+    """Steps over the root of a fading mean of squared gradients."""
+    return Blocked(chain(RmsProp(rho, eps), Scale(scheduled(lr))))
+
+
+def adam(lr: float | Schedule = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Transform:
+    """Mean gradients over root mean squares, both freed of their start at 0."""
+    return Blocked(chain(Adam(b1, b2, eps), Scale(scheduled(lr))))
+
+
+def adamw(lr: float | Schedule = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8, decay: float = 0.01) -> Transform:
+    """Adam with decoupled weight decay: x -= lr decay x besides."""
+    return Blocked(chain(Adam(b1, b2, eps), Decay(decay), Scale(scheduled(lr))))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One named rule. build : parameters -> Transform; paper : authors, title, year."""
+
+    build: Callable[..., Transform]
+    paper: str
+
+    @property
+    def name(self) -> str:
+        """The name on the command line."""
+        return self.build.__name__
+
+    @property
+    def summary(self) -> str:
+        """The builder's docstring, without its full stop."""
+        return (inspect.getdoc(self.build) or "").rstrip(".")
+
+    @property
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """Names, types and defaults."""
+        return inspect.signature(self.build).parameters
+
+    def make(self, **given: object) -> Transform:
+        """Build the rule. Raises UsageError naming the parameters that it takes."""
+        unknown = sorted(set(given) - set(self.parameters))
+        if unknown:
+            raise UsageError(f"{self.name} takes {', '.join(self.parameters)}; got {', '.join(unknown)}: leave that out")
+        return self.build(**given)
+
+
+RULES = {
+    entry.name: entry
+    for entry in (
+        Entry(sgd, "Robbins, Monro, A stochastic approximation method, 1951"),
+        Entry(momentum, "Polyak, Some methods of speeding up the convergence of iteration methods, 1964"),
+        Entry(nag, "Nesterov, A method for solving the convex programming problem with convergence rate O(1/k^2), 1983"),
+        Entry(torch_momentum, "Polyak, Some methods of speeding up the convergence of iteration methods, 1964"),
+        Entry(torch_nag, "Bengio, Boulanger-Lewandowski, Pascanu, Advances in optimizing recurrent networks, 2013"),
+        Entry(adagrad, "Duchi, Hazan, Singer, Adaptive subgradient methods for online learning, 2011"),
+        Entry(adadelta, "Zeiler, ADADELTA: an adaptive learning rate method, 2012"),
+        Entry(rmsprop, "Tieleman, Hinton, Lecture 6.5: RMSProp, 2012"),
+        Entry(adam, "Kingma, Ba, Adam: a method for stochastic optimization, 2015"),
+        Entry(adamw, "Loshchilov, Hutter, Decoupled weight decay regularization, 2019"),
+    )
+}
+
+
+def find(name: str) -> Entry:
+    """The entry of a name. Raises UsageError with the known names."""
+    if name not in RULES:
+        raise UsageError(f"there is no rule {name!r}: choose one of {', '.join(RULES)}")
+    return RULES[name]

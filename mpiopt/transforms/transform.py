@@ -1,0 +1,112 @@
+"""What every transform does, and how transforms are put together.
+
+    g = gradient at rule.look(x, S)
+    u, S = rule(g, x, S, step)
+    x += u
+
+State is plain: tuples of arrays and numbers. Both the u and the S given to a transform are spent: it writes into them,
+and what it returns may be the same arrays. The u it returns is never part of the state, so the caller may write into it.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from mpiopt.arrays import Array, namespace
+from mpiopt.schedules import demand
+
+State = Any  # tuples of arrays, numbers and further states
+
+BLOCK = 32768  # coordinates: three to five such vectors stay in the second-level cache
+
+
+class Transform(Protocol):
+    """A local rule or a part of one. Unless it says otherwise it keeps no state and looks where it stands."""
+
+    def init(self, x: Array) -> State:
+        """The state before the first step, for points (dim,) like x."""
+        return ()
+
+    def look(self, x: Array, state: State) -> Array:
+        """Where the next gradient is to be taken, (dim,); x itself or a new array."""
+        return x
+
+    def __call__(self, u: Array, x: Array, state: State, step: int) -> tuple[Array, State]:
+        """The transformed u (dim,) and the next state; spends u and ``state``, leaves the point x alone."""
+
+
+@dataclass(frozen=True)
+class Chain(Transform):
+    """One transform after the other."""
+
+    parts: tuple[Transform, ...]
+
+    def init(self, x: Array) -> State:
+        """The parts' states, in order."""
+        return tuple(part.init(x) for part in self.parts)
+
+    def look(self, x: Array, state: State) -> Array:
+        """Where the parts look, each from where the one before it does."""
+        for part, inner in zip(self.parts, state, strict=True):
+            x = part.look(x, inner)
+        return x
+
+    def __call__(self, u: Array, x: Array, state: State, step: int) -> tuple[Array, State]:
+        """u through all parts."""
+        after = []
+        for part, inner in zip(self.parts, state, strict=True):
+            u, inner = part(u, x, inner, step)
+            after.append(inner)
+        return u, tuple(after)
+
+
+def chain(*parts: Transform) -> Chain:
+    """One transform after the other; chains among them are opened, so that chaining is associative."""
+    return Chain(tuple(leaf for part in parts for leaf in (part.parts if isinstance(part, Chain) else (part,))))
+
+
+@dataclass(frozen=True)
+class Blocked(Transform):
+    """``inner`` applied to ``block`` coordinates at a time, so that long vectors pass through the cache once.
+
+    inner : acts on every coordinate by itself and in place, as all of `momentum`, `adaptive`, Scale, Decay and ClipValue
+    do. On a GPU, and for vectors of at most one block, it is applied at once. Raises UsageError unless block >= 1.
+    """
+
+    inner: Transform
+    block: int = BLOCK
+
+    def __post_init__(self) -> None:
+        demand(self.block >= 1, "the length of a block", self.block, "at least 1 coordinate")
+
+    def init(self, x: Array) -> State:
+        """The state of ``inner``."""
+        return self.inner.init(x)
+
+    def look(self, x: Array, state: State) -> Array:
+        """Where ``inner`` looks."""
+        return self.inner.look(x, state)
+
+    def __call__(self, u: Array, x: Array, state: State, step: int) -> tuple[Array, State]:
+        """The same u and state as those of ``inner``."""
+        if u.size <= self.block or namespace(u) is not np:
+            return self.inner(u, x, state, step)
+        for start in range(0, u.size, self.block):
+            cut = slice(start, start + self.block)
+            _, after = self.inner(u[cut], x[cut], _cut(state, cut), step)
+        return u, _joined(state, after)
+
+
+def _cut(state: State, cut: slice) -> State:
+    """The state of a block: views of the arrays, and the numbers."""
+    if isinstance(state, tuple):
+        return tuple(_cut(part, cut) for part in state)
+    return state[cut] if isinstance(state, np.ndarray) else state
+
+
+def _joined(state: State, after: State) -> State:
+    """The arrays, written block by block, and the numbers as any block left them."""
+    if isinstance(state, tuple):
+        return tuple(_joined(*parts) for parts in zip(state, after, strict=True))
+    return state if isinstance(state, np.ndarray) else after
