@@ -33,13 +33,15 @@ def _sums(words, weights):
 
 
 def fletcher32(data: np.ndarray) -> int:
-    """The checksum that HDF5 stores after a chunk; ``data`` : contiguous, an even number of bytes.
+    """The checksum that HDF5 stores after a chunk; ``data`` : contiguous. An odd last byte counts as if a zero followed.
 
     Fletcher (An arithmetic checksum for serial transmissions, 1982) over big-endian 16-bit words with one's-complement
     sums: swapping the bytes of a word multiplies it by 256 modulo 65535, so native words will do. A sum that is a
     multiple of 65535 is written as 65535 unless all words are zero, and an all-zero chunk as 0.
     """
-    first, second, some = _sums(data.reshape(-1).view(np.uint16), _WEIGHTS)
+    raw = data.reshape(-1).view(np.uint8)
+    words = (raw if raw.size % 2 == 0 else np.append(raw, np.uint8(0))).view(np.uint16)
+    first, second, some = _sums(words, _WEIGHTS)
     if not some:
         return 0
     high, low = int(second) * 256 % 65535, int(first) * 256 % 65535  # stored little-endian whatever the machine

@@ -1,6 +1,7 @@
 """One shard file, written front to back in whole chunks, each with its checksum."""
 
 from contextlib import suppress
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -9,6 +10,7 @@ import h5py
 import numpy as np
 
 from mpiopt.io.checksum import fletcher32
+from mpiopt.io.item import Item
 from mpiopt.io.layout import CHUNK, Shard
 
 
@@ -37,15 +39,57 @@ class Form(NamedTuple):
         return np.dtype(np.int32 if self.cols < 2**31 else np.int64)
 
 
-class ShardWriter:
+class _Writer:
+    """What both kinds of shard have in common. ``columns`` : all of the file's datasets, in the digest's order."""
+
+    def __init__(self, path: Path, rows: int, nnz: int) -> None:
+        self.path, self.rows, self.nnz = path, rows, nnz
+        self._file = h5py.File(path, "w", locking=False)  # nobody else knows this name yet
+        self._columns: list[_Column] = []
+
+    def finish(self) -> Shard:
+        """Write what is left, close the file and say what it holds."""
+        sums = np.concatenate([column.finish() for column in self._columns])
+        digest = crc32(sums.astype("<u4").tobytes())
+        self._file.attrs["digest"] = digest
+        self._file.close()
+        return Shard(self.path.name, self.rows, self.nnz, self.path.stat().st_size, digest)
+
+    def give_up(self) -> None:
+        """Close the unfinished file; what cannot be written is lost, as it must be on a full disk."""
+        with suppress(OSError, RuntimeError):
+            self._file.close()
+
+
+class DenseWriter(_Writer):
+    """The shard at ``path`` with ``rows`` dense rows, given in order by `append`; otherwise as `ShardWriter`."""
+
+    def __init__(self, path: Path, rows: int, item: Item, gzip: int | None) -> None:
+        super().__init__(path, rows, rows * item.size)
+        group = self._file.create_group("X")
+        group.attrs["encoding-type"], group.attrs["encoding-version"] = "dict", "0.1.0"
+        self._data = _Column(group, "data", rows, np.dtype(item.stored), gzip, item.shape)
+        self._y = _Column(self._file, "y", rows, np.dtype(np.int32), gzip)
+        self._columns = [self._data, self._y]
+        group["data"].attrs.update({
+            "encoding-type": "array", "encoding-version": "0.2.0",
+            "item_shape": np.array(item.shape, np.int64), "scale": item.scale,
+        })  # fmt: skip
+
+    def append(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Add the rows x : (n, *item) and their labels y : (n,) after those that are there."""
+        self._data.append(x)
+        self._y.append(y)
+
+
+class ShardWriter(_Writer):
     """The shard at ``path`` with ``rows`` rows and ``nnz`` nonzeros, given in order by `append`.
 
     Equal rows make equal datasets, bit for bit, however they are divided among the calls. Not collective. Raises OSError.
     """
 
     def __init__(self, path: Path, rows: int, nnz: int, form: Form) -> None:
-        self.path, self.rows, self.nnz = path, rows, nnz
-        self._file = h5py.File(path, "w", locking=False)  # nobody else knows this name yet
+        super().__init__(path, rows, nnz)
         matrix = self._file.create_group("X")
         matrix.attrs["encoding-type"], matrix.attrs["encoding-version"] = "csr_matrix", "0.1.0"
         matrix.attrs["shape"] = np.array([rows, form.cols], np.int64)
@@ -69,29 +113,18 @@ class ShardWriter:
         if self._weight is not None:
             self._weight.append(block.weight)
 
-    def finish(self) -> Shard:
-        """Write what is left, close the file and say what it holds."""
-        sums = np.concatenate([column.finish() for column in self._columns])
-        digest = crc32(sums.astype("<u4").tobytes())
-        self._file.attrs["digest"] = digest
-        self._file.close()
-        return Shard(self.path.name, self.rows, self.nnz, self.path.stat().st_size, digest)
-
-    def give_up(self) -> None:
-        """Close the unfinished file; what cannot be written is lost, as it must be on a full disk."""
-        with suppress(OSError, RuntimeError):
-            self._file.close()
-
 
 class _Column:
-    """A one-dimensional dataset filled in order; chunks go to the file as they are, or through gzip."""
+    """A dataset of ``size`` entries of ``shape`` filled in order; chunks go to the file as they are, or through gzip."""
 
-    def __init__(self, group: h5py.Group, name: str, size: int, dtype: np.dtype, gzip: int | None) -> None:
-        chunk = min(CHUNK, size)
-        stored = {"chunks": (chunk,), "fletcher32": True, "compression": gzip, "shuffle": gzip is not None}
-        self._dataset = group.create_dataset(name, (size,), dtype, **(stored if size else {}), fill_time="never")
-        self._raw = np.zeros(chunk * dtype.itemsize + 4, np.uint8)  # a chunk and its checksum
-        self._chunk = self._raw[:-4].view(dtype)
+    def __init__(self, group: h5py.Group, name: str, size: int, dtype: np.dtype, gzip: int | None,
+                 shape: tuple[int, ...] = ()) -> None:  # fmt: skip
+        chunk = min(max(1, CHUNK // prod(shape)), size), *shape
+        stored = {"chunks": chunk, "fletcher32": True, "compression": gzip, "shuffle": gzip is not None}
+        self._dataset = group.create_dataset(name, (size, *shape), dtype, **(stored if size else {}), fill_time="never")
+        self._raw = np.zeros(prod(chunk) * dtype.itemsize + 4, np.uint8)  # a chunk and its checksum
+        self._chunk = self._raw[:-4].view(dtype).reshape(chunk)
+        self._zeros = (0,) * len(shape)
         self._direct = gzip is None
         self._at, self._filled = 0, 0
         self._sums: list[int] = []
@@ -111,7 +144,7 @@ class _Column:
         self._sums.append(fletcher32(self._raw[:-4]))
         if self._direct:
             self._raw[-4:] = np.frombuffer(self._sums[-1].to_bytes(4, "little"), np.uint8)
-            self._dataset.id.write_direct_chunk((self._at,), self._raw)
+            self._dataset.id.write_direct_chunk((self._at, *self._zeros), self._raw)
         else:
             self._dataset[self._at : self._at + self._filled] = self._chunk[: self._filled]
         self._at += self._filled

@@ -1,7 +1,8 @@
 """The index of a data set, DATA.h5, and the names inside it: what writing and reading share.
 
 DATA.h5 says what DATA.shards/0000.h5, 0001.h5 ... hold; names are relative, so the two move together. Each shard has a
-group ``X`` in the CSR layout of AnnData (``data``, ``indices``, ``indptr``) and beside it ``y`` and perhaps ``weight``.
+group ``X`` in the CSR layout of AnnData (``data``, ``indices``, ``indptr``) and beside it ``y`` and perhaps ``weight``. The
+rows of a dense set lie in ``X/data`` alone, (rows, *shape of one item), whose attributes say what to divide by.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import h5py
 import numpy as np
 
 from mpiopt.errors import DataError
+from mpiopt.io.item import Item
 from mpiopt.io.labels import Labels
 
 SCHEMA, VERSION = "mpiopt-data", 1
@@ -35,7 +37,8 @@ class Index:
     """What DATA.h5 says of the whole data set.
 
     lengths : least, median and greatest number of nonzeros in a row. prefix[k] : nonzeros before row k * stride, the
-    last entry those of all rows. shuffle : the seed of the rows' order, None for the order of the sources.
+    last entry those of all rows. shuffle : the seed of the rows' order, None for the order of the sources. item : one row
+    of a dense set, of which every value counts as a nonzero; None for a sparse one.
     """
 
     rows: int
@@ -52,6 +55,7 @@ class Index:
     created: str
     version: str
     features: tuple[str, ...] | None = None
+    item: Item | None = None
 
 
 def stride_for(rows: int) -> int:
@@ -92,6 +96,20 @@ def write_index(path: Path, index: Index) -> None:
         _write_shards(file.create_group("shards"), index.shards)
         if index.features is not None:
             file.create_dataset("features", data=list(index.features), dtype=TEXT)
+        if index.item is not None:
+            _write_item(file.create_group("item"), index.item)
+
+
+def _write_item(group: h5py.Group, item: Item) -> None:
+    group.attrs.update(shape=np.array(item.shape, np.int64), stored=item.stored, scale=item.scale)
+    if item.mean is not None:
+        group["mean"], group["std"] = np.array(item.mean), np.array(item.std)
+
+
+def _read_item(group: h5py.Group) -> Item:
+    mean, std = (tuple(group[name][()].tolist()) if name in group else None for name in ("mean", "std"))
+    shape = tuple(group.attrs["shape"].tolist())
+    return Item(shape=shape, stored=group.attrs["stored"], scale=float(group.attrs["scale"]), mean=mean, std=std)
 
 
 def _write_shards(group: h5py.Group, shards: tuple[Shard, ...]) -> None:
@@ -103,7 +121,7 @@ def _write_shards(group: h5py.Group, shards: tuple[Shard, ...]) -> None:
 def read_index(path: Path) -> Index:
     """The index in ``path``. Not collective. Raises DataError."""
     if not path.is_file():
-        raise DataError(f"{path} does not exist; convert svmlight text with: mpiopt convert SOURCE {path}")
+        raise DataError(f"{path} does not exist; convert text or images with: mpiopt convert SOURCE {path}")
     try:
         with h5py.File(path, "r", locking=False) as file:
             if file.attrs.get("schema") != SCHEMA:
@@ -112,7 +130,7 @@ def read_index(path: Path) -> Index:
                 raise DataError(f"{path} was written by a newer mpiopt ({file.attrs['version']}): update this one")
             return _index(file)
     except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as a data set ({_first_line(error)}): convert the text again") from error
+        raise DataError(f"{path} cannot be read as a data set ({_first_line(error)}): convert it again") from error
 
 
 def _index(file: h5py.File) -> Index:
@@ -124,6 +142,7 @@ def _index(file: h5py.File) -> Index:
         sources=tuple(attrs["sources"]), shards=_read_shards(file["shards"]), prefix=file["nonzeros"][()],
         stride=int(file["nonzeros"].attrs["stride"]),
         features=tuple(file["features"].asstr()[()]) if "features" in file else None,
+        item=_read_item(file["item"]) if "item" in file else None,
     )  # fmt: skip
 
 

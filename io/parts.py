@@ -21,7 +21,7 @@ from mpiopt.kernels.text import PAD
 BLOCK = 1 << 20  # bytes parsed at a time: they stay in the cache
 _OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 _SLOW = 8  # how much longer a compressed byte takes than a plain one
-_BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)
+BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
 class Part(NamedTuple):
@@ -60,7 +60,8 @@ def _probe(path: Path) -> tuple[int, Callable[..., BinaryIO] | None]:
     return size, next((opener for magic, opener in _OPENERS.items() if head.startswith(magic)), None)
 
 
-def _open(path: Path) -> BinaryIO:
+def opened(path: Path) -> BinaryIO:
+    """A file's content, decompressed if it is compressed. Raises DataError; reading may raise `BROKEN`."""
     opener = _probe(path)[1]
     return open(path, "rb", buffering=0) if opener is None else opener(path, "rb")
 
@@ -82,14 +83,14 @@ def blocks(part: Part) -> Iterator[tuple[np.ndarray, int, int]]:
     The buffer is used again, and is readable `PAD` bytes further. Raises DataError.
     """
     try:
-        with _open(part.path) as file:
+        with opened(part.path) as file:
             at, left = 0, float("inf")
             if part.stop is not None:
                 at, end = _line_start(file, part.start), _line_start(file, part.stop)
                 left = end - at
                 file.seek(at)
             yield from _lines(file, at, left)
-    except _BROKEN as error:
+    except BROKEN as error:
         raise DataError(f"{part.path} cannot be read to its end ({error}): it is damaged or incomplete") from error
 
 
@@ -120,7 +121,7 @@ def _lines(file: BinaryIO, at: int, left: float) -> Iterator[tuple[np.ndarray, i
 def where(path: Path, position: int) -> str:
     """File and line, counted only now that somebody asks."""
     line = 1
-    with _open(path) as file:
+    with opened(path) as file:
         while position and (piece := file.read(min(BLOCK, position))):
             line += piece.count(b"\n")
             position -= len(piece)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from numba import njit
@@ -12,6 +13,7 @@ from mpiopt.io.labels import Labels
 from mpiopt.kernels.csr import CSR
 from mpiopt.kernels.hashing import draw, mix, unit
 
+Generator = TypeVar("Generator")  # a dataclass with ``kind``, its specification's first word
 _PROBE = 2048  # rows whose mean margin is taken for that of all
 
 
@@ -48,10 +50,7 @@ class Synthetic:
     @property
     def name(self) -> str:
         """The specification that `from_spec` reads back."""
-        base = PRESETS[self.kind]
-        changed = [f"{field.name}={_plain(getattr(self, field.name))}" for field in fields(self)
-                   if getattr(self, field.name) != getattr(base, field.name)]  # fmt: skip
-        return self.kind + (":" + ",".join(changed) if changed else "")
+        return named(self, PRESETS[self.kind])
 
     @property
     def labels(self) -> Labels:
@@ -118,13 +117,24 @@ def from_spec(spec: str) -> Synthetic:
     kind, _, changes = spec.partition(":")
     if kind not in PRESETS:
         raise UsageError(f"there is no synthetic set {kind!r}; there are {', '.join(PRESETS)}")
-    preset = PRESETS[kind]
+    return changed(PRESETS[kind], changes)
+
+
+def changed(preset: Generator, changes: str) -> Generator:
+    """A generator with some of its fields given as ``key=value,...``. Raises UsageError."""
     pairs = [pair.partition("=") for pair in changes.split(",") if pair]
-    return replace(preset, **{key: _value(preset, kind, key, value) for key, _, value in pairs})
+    return replace(preset, **{key: _value(preset, key, value) for key, _, value in pairs})
 
 
-def _value(preset: Synthetic, kind: str, key: str, value: str) -> int | float | bool:
-    keys = [field.name for field in fields(preset) if field.name != "kind"]
+def named(generator: Any, base: Any) -> str:
+    """The specification that makes ``generator`` from its preset ``base``."""
+    changes = [f"{field.name}={_plain(getattr(generator, field.name))}" for field in fields(generator)
+               if getattr(generator, field.name) != getattr(base, field.name)]  # fmt: skip
+    return generator.kind + (":" + ",".join(changes) if changes else "")
+
+
+def _value(preset: Any, key: str, value: str) -> int | float | bool:
+    kind, keys = preset.kind, [field.name for field in fields(preset) if field.name != "kind"]
     if key not in keys:
         raise UsageError(f"the synthetic set {kind} has no {key!r}; it has {', '.join(keys)}")
     wanted = type(getattr(preset, key))

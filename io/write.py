@@ -18,6 +18,7 @@ from mpiopt.comm.blocks import even
 from mpiopt.comm.world import World
 from mpiopt.errors import DataError, MpioptError, UsageError
 from mpiopt.io.chunked import Form, Rows, ShardWriter
+from mpiopt.io.item import Item
 from mpiopt.io.labels import Labels, Tallied
 from mpiopt.io.layout import CHUNK, Index, Shard, folder, shard_name, stride_for, write_index
 from mpiopt.io.measured import Measured
@@ -128,6 +129,16 @@ def described(measured: Measured, cols: int, labels: Labels, **more) -> Index:
     return Index(
         rows=measured.rows, cols=cols, nnz=int(measured.prefix[-1]), labels=labels, lengths=measured.lengths,
         prefix=measured.prefix, stride=stride_for(measured.rows), shards=(), version=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"), **more,
+    )  # fmt: skip
+
+
+def dense_index(rows: int, item: Item, labels: Labels, **more) -> Index:
+    """An index of dense rows without its shards: every value counts as a nonzero."""
+    nnz, normalize = rows * item.size, "none" if item.mean is None else "channels"
+    return Index(
+        rows=rows, cols=item.size, nnz=nnz, labels=labels, lengths=(item.size, float(item.size), item.size), item=item,
+        prefix=np.array([0, nnz]), stride=rows, shards=(), version=__version__, normalize=normalize,
         created=datetime.now(UTC).isoformat(timespec="seconds"), **more,
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""``mpiopt convert``: svmlight text to a data set that every other job reads, by all ranks."""
+"""``mpiopt convert``: svmlight text or images to a data set that every other job reads, by all ranks."""
 
 if __name__ == "__main__":
     from alone import alone
@@ -14,69 +14,74 @@ from cyclopts import Parameter
 
 from mpiopt.errors import UsageError
 from mpiopt.jobs.console import Console, size
-from mpiopt.jobs.describe import facts
+from mpiopt.jobs.describe import contents, facts, labels_text
 from mpiopt.jobs.options import MaybeWhole, Whole
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
-    from mpiopt.io.convert import Options
+    from mpiopt.io.layout import Index
+    from mpiopt.io.pack import Pack
 
 
 @dataclass(frozen=True, kw_only=True)
 class Convert:
-    """Convert svmlight text to DATA.h5 and the shards beside it: mpiopt convert SOURCE... DATA.h5
+    """Convert svmlight text or images to DATA.h5 and the shards beside it: mpiopt convert SOURCE... DATA.h5
 
-    Sources are plain or compressed (gzip, bzip2, xz). The same shards come from any number of ranks.
+    Text is plain or compressed (gzip, bzip2, xz). Images are idx files and their labels (MNIST), CIFAR batches, or npz
+    archives of x and y or of packed pictures. The same shards come from any number of ranks.
     """
 
     files: Annotated[tuple[Path, ...], Parameter(name="--file", metavar="SOURCE... DATA.h5")] = field(kw_only=False)
-    """The text files, and last the data set to write."""
-    normalize: Literal["none", "l2"] = "none"
-    """l2: divide each row by its Euclidean norm."""
+    """The files to convert, and last the data set to write."""
+    normalize: Literal["none", "l2", "channels"] = "none"
+    """l2: divide each row of text by its Euclidean norm. channels: bring each colour of images to mean 0 and deviation 1."""
+    like: Path | None = None
+    """Images: take mean and deviation from this data set, as a test set needs them from its training set."""
     shuffle: MaybeWhole = None
     """Seed of the order of the rows. [default: 0]"""
     no_shuffle: Annotated[bool, Parameter(negative=())] = False
-    """Keep the order of the text: methods with local models need more rounds where it is sorted."""
+    """Keep the order of the sources: methods with local models need more rounds where it is sorted."""
     shards: MaybeWhole = None
-    """Number of shard files. [default: one per 2^22 nonzeros, at most 256]"""
+    """Number of shard files. [default: one per 32 MiB, at most 256]"""
     base: Literal["auto", "0", "1"] = "auto"
-    """Number of the first feature; auto: 1 unless a 0 occurs."""
+    """Text: number of the first feature; auto: 1 unless a 0 occurs."""
     features: MaybeWhole = None
-    """At least so many features: a test set needs as many as its training set."""
+    """Text: at least so many features: a test set needs as many as its training set."""
     values: Literal["float32", "float64"] = "float32"
-    """Type of the stored values."""
+    """Text: type of the stored values."""
     gzip: MaybeWhole = None
     """Compress the shards at this level, 1 to 9. [default: no compression]"""
     one_label: Annotated[bool, Parameter(negative=())] = False
     """Accept rows that all have the same label, such as data to be scored."""
     memory: Whole = 1024
-    """Megabytes of parsed rows that a rank keeps; what is beyond goes through a scratch file beside DATA.h5."""
+    """Megabytes of rows that a rank keeps; what is beyond goes through a scratch file beside DATA.h5."""
     overwrite: Annotated[bool, Parameter(negative=())] = False
     """Replace an existing data set."""
 
 
 def run(job: Convert, world: "World", console: Console) -> dict[str, Any]:
     """Convert and say what came of it. Collective. Raises UsageError and DataError on every rank."""
-    from mpiopt.io.convert import convert
-
     if len(job.files) < 2:
         raise UsageError("convert needs at least one source and, last, the data set to write: mpiopt convert a9a.svm a9a.h5")
     *sources, target = job.files
-    options, start = _options(job), perf_counter()
+    common, start = _common(job), perf_counter()
     console(f"converting {', '.join(map(str, sources))} on {world.size} rank{'s' * (world.size > 1)}")
-    index = convert(world, sources, target, options, console)
+    packs = _packs(sources, world)
+    if packs is None:
+        index = _text(job, common, world, console)
+    else:
+        index = _dense(job, packs, common, world, console)
     seconds = perf_counter() - start
     if job.no_shuffle:
-        console.note("note: the rows keep the order of the text; if it is sorted, methods with local models need more rounds")
-    console.show(f"{target}: {index.rows:,} rows, {index.cols:,} features, {index.nnz:,} nonzeros in {len(index.shards)} "
+        console.note("note: the rows keep their order; if it is sorted, methods with local models need more rounds")
+    console.show(f"{target}: {index.rows:,} rows, {contents(index)} in {len(index.shards)} "
                  f"shard{'s' * (len(index.shards) > 1)} of {size(sum(s.nbytes for s in index.shards))}, "
-                 f"labels {index.labels.text()}; {seconds:.1f} s")  # fmt: skip
+                 f"labels {labels_text(index)}; {seconds:.1f} s")  # fmt: skip
     return facts(target, index) | {"seconds": seconds}
 
 
-def _options(job: Convert) -> "Options":
-    from mpiopt.io.convert import Options
-
+def _common(job: Convert) -> dict[str, Any]:
+    """The options of either kind of source. Raises UsageError."""
     if job.no_shuffle and job.shuffle is not None:
         raise UsageError("--shuffle and --no-shuffle contradict each other: give one of them")
     limits = {"shards": (job.shards, 1, 10**6), "features": (job.features, 1, 2**62), "gzip": (job.gzip, 1, 9),
@@ -84,8 +89,35 @@ def _options(job: Convert) -> "Options":
     for name, (value, least, most) in limits.items():
         if value is not None and not least <= value <= most:
             raise UsageError(f"--{name} {value} is not between {least} and {most}")
-    return Options(
-        normalize=job.normalize, shuffle=None if job.no_shuffle else (job.shuffle or 0), shards=job.shards, base=job.base,
-        features=job.features, values=job.values, gzip=job.gzip, one_label=job.one_label, overwrite=job.overwrite,
-        memory=job.memory << 20,
-    )  # fmt: skip
+    return {
+        "shuffle": None if job.no_shuffle else (job.shuffle or 0), "shards": job.shards, "gzip": job.gzip,
+        "one_label": job.one_label, "overwrite": job.overwrite, "memory": job.memory << 20,
+    }  # fmt: skip
+
+
+def _packs(sources: list[Path], world: "World") -> "list[Pack] | None":
+    """What rank 0 finds in the sources: packs of dense rows, or None for text. Collective."""
+    from mpiopt.io.images import scan
+
+    with world.together(f"looking at {', '.join(map(str, sources))}"):
+        packs = scan(sources) if world.rank == 0 else None
+    return world.tell(packs)
+
+
+def _text(job: Convert, common: dict[str, Any], world: "World", console: Console) -> "Index":
+    from mpiopt.io.convert import Options, convert
+
+    if job.normalize == "channels" or job.like is not None:
+        raise UsageError("--normalize channels and --like are for images, but the sources are text")
+    options = Options(normalize=job.normalize, base=job.base, features=job.features, values=job.values, **common)
+    return convert(world, job.files[:-1], job.files[-1], options, console)
+
+
+def _dense(job: Convert, packs: "list[Pack]", common: dict[str, Any], world: "World", console: Console) -> "Index":
+    from mpiopt.io.dense_convert import Options, convert_dense
+
+    unsuited = {"--normalize l2": job.normalize == "l2", "--base": job.base != "auto", "--features": job.features is not None,
+                "--values float64": job.values != "float32"}  # fmt: skip
+    if given := [name for name, is_given in unsuited.items() if is_given]:
+        raise UsageError(f"{given[0]} is for text, but the sources hold dense rows: leave it out")
+    return convert_dense(world, packs, job.files[-1], Options(normalize=job.normalize, like=job.like, **common), console)

@@ -14,9 +14,10 @@ from mpiopt.errors import DataError
 from mpiopt.jobs.console import Console, size
 
 if TYPE_CHECKING:
+    from mpiopt.io.item import Item
     from mpiopt.io.labels import Labels
     from mpiopt.io.layout import Index
-    from mpiopt.io.shards import Dataset
+    from mpiopt.io.shards import Shards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +32,9 @@ class Describe:
 
 def run(job: Describe, world: None, console: Console) -> dict[str, Any]:
     """Read the index, check the shards, print. Raises DataError for a file that is missing or damaged."""
-    from mpiopt.io.shards import Dataset
+    from mpiopt.io.shards import Shards
 
-    dataset = Dataset.open(job.data)
+    dataset = Shards.open(job.data)
     damage = _damage(dataset, console) if job.check else []
     console.show(text(job.data, dataset.index, len(damage) if job.check else None))
     if damage:
@@ -41,7 +42,7 @@ def run(job: Describe, world: None, console: Console) -> dict[str, Any]:
     return facts(job.data, dataset.index) | {"checksums": "hold" if job.check else "not checked"}
 
 
-def _damage(dataset: "Dataset", console: Console) -> list[str]:
+def _damage(dataset: "Shards", console: Console) -> list[str]:
     found = []
     for number, shard in enumerate(dataset.index.shards):
         console.live_line(f"checking {shard.name}")
@@ -56,8 +57,7 @@ def facts(path: Path, index: "Index") -> dict[str, Any]:
     """What ``--json`` prints about a data set."""
     labels = index.labels
     return {
-        "data": str(path), "rows": index.rows, "features": index.cols, "nonzeros": index.nnz,
-        "row_lengths": dict(zip(("least", "median", "greatest"), index.lengths, strict=True)),
+        "data": str(path), "rows": index.rows, "features": index.cols, **_kind_facts(index),
         "labels": {"distinct": labels.distinct, "rows": labels.counts, "least": labels.least,
                    "greatest": labels.greatest, "mean": labels.mean},
         "normalize": index.normalize, "shuffle": index.shuffle, "sources": index.sources,
@@ -65,18 +65,20 @@ def facts(path: Path, index: "Index") -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _kind_facts(index: "Index") -> dict[str, Any]:
+    if index.item is not None:
+        return {"kind": "dense", "classes": int(index.labels.greatest) + 1, "item": vars(index.item)}
+    lengths = dict(zip(("least", "median", "greatest"), index.lengths, strict=True))
+    return {"kind": "sparse", "nonzeros": index.nnz, "row_lengths": lengths}
+
+
 def text(path: Path, index: "Index", damaged: int | None) -> str:
     """The description for people, within 80 columns; ``damaged`` : shards that are, None if nobody has looked."""
-    least, median, greatest = index.lengths
     shards = len(index.shards)
     lines = {
         "rows": f"{index.rows:,}",
-        "features": f"{index.cols:,}",
-        "nonzeros": f"{index.nnz:,} ({100 * index.nnz / index.rows / index.cols:.3g} % of all entries)",
-        "in a row": f"{least:,} to {greatest:,}, mean {index.nnz / index.rows:.4g}, median {median:g}",
-        "labels": _labels(index.labels, index.rows),
-        "normalised": {"none": "no", "l2": "rows to Euclidean norm 1"}[index.normalize],
-        "order": "as in the text" if index.shuffle is None else f"shuffled with seed {index.shuffle}",
+        **(_sparse_lines(index) if index.item is None else _dense_lines(index)),
+        "order": "as in the sources" if index.shuffle is None else f"shuffled with seed {index.shuffle}",
         "shards": f"{shards} of {size(sum(shard.nbytes for shard in index.shards))} in all",
         "checksums": "not checked" if damaged is None else f"{damaged} of {shards} shards damaged" if damaged else "hold",
         "sources": ", ".join(index.sources),
@@ -85,6 +87,48 @@ def text(path: Path, index: "Index", damaged: int | None) -> str:
     shown = (fill(f"{name:12}{value}", 79, initial_indent="  ", subsequent_indent=" " * 14, break_on_hyphens=False)
              for name, value in lines.items())  # fmt: skip
     return "\n".join([str(path), *shown])
+
+
+def _sparse_lines(index: "Index") -> dict[str, str]:
+    least, median, greatest = index.lengths
+    return {
+        "features": f"{index.cols:,}",
+        "nonzeros": f"{index.nnz:,} ({100 * index.nnz / index.rows / index.cols:.3g} % of all entries)",
+        "in a row": f"{least:,} to {greatest:,}, mean {index.nnz / index.rows:.4g}, median {median:g}",
+        "labels": _labels(index.labels, index.rows),
+        "normalised": {"none": "no", "l2": "rows to Euclidean norm 1"}[index.normalize],
+    }
+
+
+def _dense_lines(index: "Index") -> dict[str, str]:
+    item = index.item
+    return {
+        "a row": item.text(),
+        "stored as": item.stored + (f", divided by {item.scale:g} when read" if item.scale != 1 else ""),
+        "labels": labels_text(index) if index.labels.distinct is None else _labels(index.labels, index.rows),
+        "normalised": "no" if item.mean is None else _channels(item),
+    }
+
+
+def _channels(item: "Item") -> str:
+    if len(item.mean) > 4:
+        return f"each of {len(item.mean)} features to mean 0 and deviation 1 when read"
+    pairs = ", ".join(f"{mean:.4g} and {std:.4g}" for mean, std in zip(item.mean, item.std, strict=True))
+    return f"when read, by mean and deviation {pairs}"
+
+
+def contents(index: "Index") -> str:
+    """What the rows are made of, in a few words: ``123 features, 451,592 nonzeros`` or ``28 x 28 uint8``."""
+    if index.item is None:
+        return f"{index.cols:,} features, {index.nnz:,} nonzeros"
+    return f"{index.item.text()} {index.item.stored}"
+
+
+def labels_text(index: "Index") -> str:
+    """The labels in a few words; dense rows have classes, however many."""
+    if index.item is not None and index.labels.distinct is None:
+        return f"{index.labels.least:.0f} to {index.labels.greatest:.0f}"
+    return index.labels.text()
 
 
 def _labels(labels: "Labels", rows: int) -> str:

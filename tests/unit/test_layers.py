@@ -18,7 +18,7 @@ FOLDERS = {"mpiopt": ROOT / "mpiopt", "mpiopt.io": ROOT / "io", "mpiopt.jobs": R
 # an import may only go up this list; modules of one folder may import each other, the units of one line may not
 LAYERS = """
 arrays errors streams
-kernels comm schedules krylov newton
+kernels comm schedules krylov newton batches
 problems compress transforms
 phase
 exchange work outer
@@ -34,9 +34,9 @@ LEVEL = {unit: level for level, line in enumerate(LAYERS.split("\n")) for unit i
 HOMES = {
     "mpi4py": ["comm"], "cupy": ["arrays", "kernels"], "h5py": ["io"], "hdf5plugin": ["io"], "torch": ["problems.torch_model"],
     "argparse": ["jobs"], "cyclopts": ["jobs"], "rich": ["jobs"], "matplotlib": ["jobs"],
-    "sklearn": ["jobs.bench*"], "liblinear": ["jobs.bench*"],
+    "sklearn": ["jobs.bench*"], "liblinear": ["jobs.bench*"], "PIL": ["io.pictures"],
 }  # fmt: skip
-OPTIONAL = ["cupy", "torch", "sklearn", "liblinear", "matplotlib", "hdf5plugin"]
+OPTIONAL = ["PIL", "cupy", "torch", "sklearn", "liblinear", "matplotlib", "hdf5plugin"]
 OUTSIDE = {"os.environ", "os.getenv", "os.putenv", "sys.argv", "sys.stdout", "sys.stderr"}  # at home in jobs, with print()
 
 

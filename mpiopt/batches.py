@@ -1,0 +1,70 @@
+"""Which rows each step of a worker looks at: seeded shuffles without replacement, epoch after epoch, from the step's number.
+
+Ownership is in the arguments. Sharded: ``rows`` are the worker's own, ``worker`` its number. Shared, each its own order:
+``rows`` are all, ``worker`` its number. Shared, one order in which the workers take turns: ``rows`` are all, ``worker``
+stays -1 and ``part`` is (worker, workers), so that a step of all workers together is one large batch without repetition.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mpiopt.errors import UsageError
+from mpiopt.streams import Streams
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The minibatches of one worker: ``batches(step)`` are row numbers, the same on any rank and after any restart.
+
+    rows : how many there are to draw from. size : rows of a batch. streams, worker : what the order follows from; equal
+    workers have equal orders, -1 being no worker's in particular. keep : end an epoch with the rows that fill no batch,
+    instead of leaving them out of it. part : (k, n) for the k-th of n equal parts of batches of n * size rows; of the
+    kept last rows a part may have fewer, or none. Raises UsageError for a batch of no rows or of more than there are.
+    """
+
+    rows: int
+    size: int
+    streams: Streams
+    worker: int = -1
+    keep: bool = False
+    part: tuple[int, int] = (0, 1)
+    _order: dict[int, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise UsageError(f"a batch of {self.size} rows cannot be drawn: it needs at least one")
+        if self.whole > self.rows:
+            each = f" for each of {self.part[1]} workers" if self.part[1] > 1 else ""
+            raise UsageError(
+                f"a batch of {self.size} rows{each} is larger than the {self.rows} rows to draw from: "
+                f"take at most {self.rows // self.part[1]}"
+            )
+
+    @property
+    def whole(self) -> int:
+        """Rows that a step takes from the order, all parts together."""
+        return self.size * self.part[1]
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps of one pass over the rows."""
+        return -(-self.rows // self.whole) if self.keep else self.rows // self.whole
+
+    def epoch(self, step: int) -> float:
+        """Passes over the rows done before ``step``; 2.5 is the middle of the third."""
+        return step / self.per_epoch
+
+    def __call__(self, step: int) -> np.ndarray:
+        """The rows of ``step``, counted from 0: (size,) int64, fewer at the end of an epoch that keeps its last rows."""
+        epoch, number = divmod(step, self.per_epoch)
+        (k, parts), lo = self.part, number * self.whole
+        count = min(self.whole, self.rows - lo)
+        return self._shuffled(epoch)[lo + k * count // parts : lo + (k + 1) * count // parts]
+
+    def _shuffled(self, epoch: int) -> np.ndarray:
+        """The order of an epoch, kept until another is asked for."""
+        if epoch not in self._order:
+            self._order.clear()
+            self._order[epoch] = self.streams("batches", epoch, self.worker).permutation(self.rows)
+        return self._order[epoch]
