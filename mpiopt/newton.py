@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mpiopt.arrays import Array
+from mpiopt.errors import NumericalError
 
 Evaluated = tuple[float, Array, Array]  # value, gradient (k,), Hessian (k, k)
 
@@ -21,20 +22,27 @@ def unpack(sums: Array, k: int) -> tuple[float, Array, Array]:
 
 
 def newton(evaluate: Callable[[Array], Evaluated], c: Array, limit: int = 20) -> Array:
-    """Damped Newton on a convex function of a few coefficients, begun at c (k,).
+    """Damped Newton on a convex function of a few coefficients, begun at c (k,), or at 0 where that is lower.
 
-    Stops once the predicted decrease is a thousandth of what the step as a whole gains.
+    The value at the answer is never above that at 0. ``evaluate`` gives an infinite value where anything is not finite.
+    Stops once a step gains less than a thousandth of all that is gained. Raises NumericalError where 0 has no value.
     """
-    value, gradient, hessian = evaluate(c)
+    zero = np.zeros_like(c)
+    start = evaluate(zero)
+    if not np.isfinite(start[0]):
+        raise NumericalError("the objective is not finite before the search for a step: check the data for huge values")
+    now = evaluate(c)
+    if not now[0] <= start[0]:
+        c, now = zero, start
     for _ in range(limit):
-        step = _newton_step(gradient, hessian)
-        decrease = -0.5 * float(gradient @ step)
-        if decrease <= max(5e-4 * float(c @ hessian @ c), 1e-17 * abs(value)):
-            return c + step
-        trial = _damped(evaluate, c, step, value)
+        step = _newton_step(now[1], now[2])
+        promised = -0.5 * float(now[1] @ step)
+        trial = _damped(evaluate, c, step, now[0])
         if trial is None:
             return c
-        c, (value, gradient, hessian) = trial
+        c, now = trial
+        if promised <= max(1e-3 * (start[0] - now[0]), 1e-17 * abs(now[0])):
+            return c
     return c
 
 
@@ -52,4 +60,5 @@ def _newton_step(gradient: Array, hessian: Array) -> Array:
     """-H^+ g, scaled by the diagonal first: directions may differ in length by many orders."""
     diagonal = np.diag(hessian)
     scale = np.divide(1, np.sqrt(diagonal), out=np.zeros_like(diagonal), where=diagonal > 0)
-    return -scale * np.linalg.lstsq(hessian * np.outer(scale, scale), scale * gradient, rcond=1e-14)[0]
+    scaled = (hessian * scale[:, None]) * scale  # one factor at a time: their products may overflow
+    return -scale * np.linalg.lstsq(scaled, scale * gradient, rcond=1e-14)[0]

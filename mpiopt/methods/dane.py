@@ -36,6 +36,9 @@ def spcg(mu: float = 0.0, accuracy: float = 0.1, epochs: int = 8, jacobi: bool =
     accuracy : what a local solve reduces its error to; epochs : at most so many of dual coordinate descent a round;
     jacobi : search along the Jacobi direction too, which helps where workers hold few rows.
     """
+    within(0, mu=mu)
+    within(1e-12, 0.9, accuracy=accuracy)
+    within(1, epochs=epochs)
     solver = Auto(DualDescent(accuracy**2, epochs), NewtonCG(accuracy))
     return Composed(GRADIENT, (Phase(Corrected(solver, mu), Mean()),), PlaneSearch(jacobi), dvectors=16)
 
@@ -95,7 +98,7 @@ def _check(mu: float | None, eta: float, accuracy: float) -> None:
 _SERVER = "mu, a server sample (default: both found from the rows of worker 0)"
 
 ENTRIES = (
-    Entry(spcg, "this package; see mpiopt methods spcg", "nothing"),
+    Entry(spcg, "mpiopt; statistical preconditioning after Shamir, Srebro, Zhang 2014 and Hendrikx et al. 2020", "nothing"),
     Entry(
         dane,
         "Shamir, Srebro, Zhang, Communication-efficient distributed optimization using an approximate Newton-type method, "

@@ -74,7 +74,7 @@ def along(
 
 @dataclass(frozen=True)
 class Backtracking:
-    """x + s p for the first s = 1, 1/4, ..., 4^-9 with F(x + s p) <= F(x) + 0.1 s p.grad F(x); else the last of them.
+    """x + s p for the first s = 1, 1/4, ..., 4^-9 with F(x + s p) <= F(x) + 0.1 s p.grad F(x); else x.
 
     Wang et al., GIANT: globally improved approximate Newton method for distributed optimization, 2018, section 2.2.
     """
@@ -91,7 +91,7 @@ class Backtracking:
         gradient = team.penalty.residual(at.x, at.gradient)
         changes = differences(team, points, gradient, [s * p for s in CANDIDATES], trials)
         enough = changes <= ENOUGH * np.array(CANDIDATES) * float(p @ gradient)
-        s = CANDIDATES[int(np.argmax(enough)) if enough.any() else -1]
+        s = CANDIDATES[int(np.argmax(enough))] if enough.any() else 0.0
         return along(team, points, p, rows, s, here.round), state
 
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.errors import NumericalError
 from mpiopt.newton import newton, unpack
 from mpiopt.phase import Joint, PerRow, PerWorker, Tree
 from mpiopt.problems.penalties import along
@@ -41,7 +40,7 @@ class PlaneSearch:
         return np.zeros(0), diagonal(team, x) if self.jacobi else np.zeros(0), buffers
 
     def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
-        """Two to five small allreduces. Collective."""
+        """Three to six small allreduces. Collective."""
         last, curvature, buffers = state
         directions, team = [agreed.vector], here.team
         if self.jacobi:
@@ -92,9 +91,9 @@ def minimise(team: Team, points: Sequence[Point], directions: Sequence[Array], r
     def evaluate(c: Array) -> tuple[float, Array, Array]:
         parts = [site.loss.plane(at, p, c) for site, at, p in zip(team.sites, points, rows, strict=True)]
         sums = mean_scalars(team, parts, "search")
-        if not np.isfinite(sums).all():
-            raise NumericalError("the objective is not finite along the search direction: check the data for huge values")
         value, gradient, hessian = unpack(sums, len(c))
+        if not np.isfinite(sums).all():
+            value = np.inf
         return value + slope @ c + 0.5 * c @ quadratic @ c, gradient + slope + quadratic @ c, hessian + quadratic
 
     return newton(evaluate, np.eye(len(directions))[0])

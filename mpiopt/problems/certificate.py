@@ -121,7 +121,8 @@ def tight_gap(team: Team, points: Sequence[Point], residual: Array, products: in
     )
     radius = team.world.extremes(np.array([max((site.loss.radius for site in team.sites), default=0.0)]))[1][0]
     logistic = team.sites[0].loss.family.name == "logistic"
-    factor = 1 / (4 * _psi(radius * norm(residual) / penalty.l2)) if logistic else 0.5
+    psi = _psi(radius * norm(residual) / penalty.l2) if logistic else 0.5
+    factor = 1 / (4 * psi) if psi > 0 else np.inf
     best, cg = np.inf, krylov.begin(residual, lambda r: r / diagonal)
     while cg.products < products and cg.rz > 0:
         cg = krylov.advance(cg, product(cg.p), lambda r: r / diagonal)
@@ -134,4 +135,4 @@ def tight_gap(team: Team, points: Sequence[Point], residual: Array, products: in
 
 def _psi(r: float) -> float:
     """(e^-r + r - 1) / r^2, 1/2 at 0."""
-    return 0.5 - r / 6 + r * r / 24 if r < 1e-3 else float((np.expm1(-r) + r) / (r * r))
+    return 0.5 - r / 6 + r * r / 24 if r < 1e-3 else float((np.expm1(-r) + r) / r / r)

@@ -72,7 +72,8 @@ class Reference:
         return product
 
     def jacobi(self, at: Point) -> Callable[[Array], Array]:
-        """Division by the diagonal of the Hessian; coordinates without curvature are left alone."""
+        """Division by the diagonal of the Hessian; coordinates with next to no curvature are left alone."""
         diagonal = self.loss.diagonal(at) + self.scaled(np.ones(at.x.size))
-        inverse = np.divide(1, diagonal, out=np.ones_like(diagonal), where=diagonal > 0)
+        least = 1e-30 * float(diagonal.max(initial=0))
+        inverse = np.divide(1, diagonal, out=np.ones_like(diagonal), where=diagonal > least)
         return lambda r: r * inverse

@@ -60,3 +60,12 @@ def test_a_start_elsewhere_ends_the_same(worlds):
     start = np.random.default_rng(6).standard_normal(data.dim)
     found = solve(find("spcg").make(), data.team(worlds(workers=2), penalty), start, Stop(rounds=100, gradient=1e-10))
     np.testing.assert_allclose(found.x, data.optimum(penalty), atol=1e-6)
+
+
+@pytest.mark.parametrize("l2", [1e-20, 1e-9])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_it_descends_where_local_models_are_worth_nothing(worlds, l2, workers):
+    data = Data(rows=20, features=60)
+    found = solve(find("spcg").make(), data.team(worlds(workers=workers), L2(l2)), np.zeros(data.dim), Stop(rounds=15))
+    objectives = np.array([record.objective for record in found.history])
+    assert (np.diff(objectives) <= 1e-12 * objectives[:-1]).all() and objectives[-1] < 0.5 * objectives[0]
