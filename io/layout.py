@@ -120,8 +120,12 @@ def _write_shards(group: h5py.Group, shards: tuple[Shard, ...]) -> None:
 
 def read_index(path: Path) -> Index:
     """The index in ``path``. Not collective. Raises DataError."""
+    if path.is_dir():
+        raise DataError(f"{path} is a folder: name the index beside it, the DATA.h5 that mpiopt convert wrote")
     if not path.is_file():
         raise DataError(f"{path} does not exist; convert text or images with: mpiopt convert SOURCE {path}")
+    if not h5py.is_hdf5(path):
+        raise DataError(f"{path} is not HDF5; convert text or images first: mpiopt convert {path} DATA.h5")
     try:
         with h5py.File(path, "r", locking=False) as file:
             if file.attrs.get("schema") != SCHEMA:

@@ -20,8 +20,9 @@ from mpiopt.errors import DataError, MpioptError, UsageError
 from mpiopt.io.chunked import Form, Rows, ShardWriter
 from mpiopt.io.item import Item
 from mpiopt.io.labels import Labels, Tallied
-from mpiopt.io.layout import CHUNK, Index, Shard, folder, shard_name, stride_for, write_index
+from mpiopt.io.layout import CHUNK, SCHEMA, Index, Shard, folder, shard_name, stride_for, write_index
 from mpiopt.io.measured import Measured
+from mpiopt.io.schema import replaceable
 from mpiopt.io.source import Source
 
 SHARD, SHARDS = 1 << 22, 256  # nonzeros of a shard: 32 MiB of indices and values; more, once there are so many shards
@@ -50,11 +51,18 @@ class Output:
         for path in (self.target, folder(self.target)):
             if path.exists() and not overwrite:
                 raise UsageError(f"{path} exists: give another name, or --overwrite to replace it")
+        replaceable(self.target, SCHEMA, "a data set of mpiopt convert")
 
     def prepare(self) -> None:
         """Make an empty folder for the shards, in place of what a killed conversion may have left."""
         self.discard()
+        shutil.rmtree(self._old, ignore_errors=True)
         self.folder.mkdir(parents=True)
+
+    @property
+    def _old(self) -> Path:
+        """Where the shards of a data set that is being replaced wait until the new ones stand."""
+        return self.target.with_name(folder(self.target).name + ".old")
 
     def discard(self) -> None:
         """Remove everything unfinished."""
@@ -62,13 +70,13 @@ class Output:
         self.index.unlink(missing_ok=True)
 
     def publish(self) -> None:
-        """Put the finished files in place; the index comes last and goes first, so that it never names missing shards."""
+        """Put the finished files in place by renaming; what they replace is removed only then."""
         final = folder(self.target)
-        self.target.unlink(missing_ok=True)
         if final.exists():
-            shutil.rmtree(final)
+            final.rename(self._old)
         self.folder.rename(final)
-        self.index.rename(self.target)
+        self.index.replace(self.target)
+        shutil.rmtree(self._old, ignore_errors=True)
 
 
 @contextmanager

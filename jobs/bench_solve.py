@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpiopt.io.source import open_source
-from mpiopt.jobs.console import Console, table
+from mpiopt.jobs.console import Console, counted, table
 from mpiopt.jobs.problem import team_of
 from mpiopt.jobs.timing import seconds
 
@@ -56,7 +56,7 @@ def solving(data: str, l2: float, target: float, runs: int, world: "World", cons
 
 
 def _show(found: dict[str, Any], source: Any, console: Console) -> None:
-    ours = f"{found['ranks']} ranks, {found['rounds']} rounds"
+    ours = f"{counted(found['ranks'], 'rank')}, {found['rounds']} rounds"
     peers = f"1 core, -e {found['liblinear_epsilon']:g}"
     rows = [["spcg", ours, f"{found['seconds']:.3f}", f"{found['ratio']:.2f}"],
             ["LIBLINEAR -s 7", peers, f"{found['liblinear_seconds']:.3f}", ""]]  # fmt: skip

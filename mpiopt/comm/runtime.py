@@ -25,7 +25,7 @@ class RollCall:
 
         Not collective: that is its purpose.
         """
-        mine = what.encode()[: self.LENGTH].ljust(self.LENGTH)
+        mine = what.encode(errors="backslashreplace")[: self.LENGTH].ljust(self.LENGTH)
         heard = bytearray(self.LENGTH * self.size)
         request = self._comm.Iallgather(mine, heard)
         end = time.monotonic() + patience

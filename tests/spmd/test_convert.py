@@ -342,7 +342,8 @@ def test_files_move_together_and_other_files_are_refused(world, shared_tmp):
         h5py.File(shared_tmp / "other.h5", "w").close()
     world.barrier()
     assert Dataset.open(shared_tmp / "there" / "a.h5", world).read(0, 100)[0].nnz == 100
-    for name, pattern in (("a.h5", "does not exist"), ("empty.h5", "cannot be read"), ("other.h5", "not the index")):
+    said = {"a.h5": "does not exist", "empty.h5": "is not HDF5", "there": "is a folder", "other.h5": "not the index"}
+    for name, pattern in said.items():
         with pytest.raises(DataError, match=pattern):
             Dataset.open(shared_tmp / name, world)
 
@@ -385,3 +386,19 @@ def test_lines_longer_than_the_buffer(world, shared_tmp, monkeypatch):
     text = lay(world, shared_tmp / "a.svm", "1 " + " ".join(f"{k}:1" for k in range(1, 2000)) + "\n" + random_text(50, 30))
     convert(world, [text], shared_tmp / "a.h5", Options(shuffle=None))
     assert_same_rows(rows_of(Dataset.open(shared_tmp / "a.h5", world)), peer(text))
+
+
+@pytest.mark.ranks(1, 2)
+def test_overwrite_replaces_data_sets_only(world, shared_tmp):
+    text = lay(world, shared_tmp / "a.svm", FILLER)
+    convert(world, [text], shared_tmp / "a.h5")
+    if world.rank == 0:
+        with h5py.File(shared_tmp / "run.h5", "w") as file:
+            file.attrs["schema"] = "mpiopt-run"
+    world.barrier()
+    convert(world, [text], shared_tmp / "a.h5", Options(overwrite=True))
+    assert Dataset.open(shared_tmp / "a.h5", world).rows == 100
+    with pytest.raises(UsageError, match="is not a data set"):
+        convert(world, [text], shared_tmp / "run.h5", Options(overwrite=True))
+    assert h5py.File(shared_tmp / "run.h5", locking=False).attrs["schema"] == "mpiopt-run"
+    assert sorted(path.name for path in shared_tmp.iterdir()) == ["a.h5", "a.shards", "a.svm", "run.h5"]
