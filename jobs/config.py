@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from cyclopts import Token
 
@@ -85,6 +85,11 @@ def _tokens(argument: Any, entry: str, value: Any, path: str) -> Iterator[Token]
     if table is not isinstance(value, dict) or (isinstance(value, list) and not plural):
         wanted = "a table" if table else "one value"
         raise UsageError(f"{path}: {entry} needs {wanted}, not {value!r}")
+    kinds = set(get_args(argument.hint) or [argument.hint]) - {type(None)}
+    if not table and isinstance(value, bool) is not (kinds == {bool}):
+        raise UsageError(f"{path}: {entry} {'needs true or false' if bool in kinds else 'is no switch'}, not {value!r}")
+    if isinstance(value, str) and kinds <= {int, float}:
+        raise UsageError(f"{path}: {entry} needs a number, not the text {value!r}")
     if isinstance(value, bool):
         yield Token(keyword=entry, implicit_value=value, source=path)
         return

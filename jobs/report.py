@@ -56,8 +56,12 @@ def _draw(comparison: "Comparison", job: Report, console: Console) -> None:
         from mpiopt.jobs.plots import save
     except ImportError as error:
         raise MpioptError("pictures need matplotlib: pip install 'mpiopt[report]'") from error
+    from mpiopt.io.schema import schema_of
     from mpiopt.jobs.page import page
 
+    for path in (job.png, job.out):
+        if path is not None and schema_of(path) is not None:
+            raise UsageError(f"{path} holds a run or a data set: give the picture or the page another name")
     try:
         if job.png:
             save(comparison, job.png)
