@@ -9,7 +9,7 @@ holds all rounds but perhaps the last. ``reason`` is RUNNING until the run says 
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,22 +21,25 @@ import numpy as np
 
 from mpiopt import __version__
 from mpiopt.errors import DataError
+from mpiopt.io.schema import replaceable
 
 SCHEMA, SCHEMA_VERSION = "mpiopt-run", 1
 CHUNK = 512  # rounds in a chunk of a column
 INTEGERS = ("round", "bytes_sent", "vector_rounds", "messages")
 
 
-def claim(path: str | Path, *, overwrite: bool = False) -> None:
+def claim(path: str | Path, *, overwrite: bool = False, run_id: str = "") -> None:
     """Make sure that a file can be written at ``path``, and make its folder; the file is not touched. Not collective.
 
-    Raises DataError where it exists, unless it may be overwritten, and where it cannot be written.
+    run_id : the run that goes on: a file that it has left may be replaced. Raises DataError where there is another, unless
+    it may be overwritten, and where it cannot be written.
     """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not overwrite:
+        if path.exists() and not overwrite and not (run_id and run_of(path) == run_id):
             raise DataError(f"{path} exists: name another file with --out, or give --overwrite to replace it")
+        replaceable(path, SCHEMA, "a run file of mpiopt solve")
         with path.open("r+b") if path.exists() else TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
@@ -47,16 +50,25 @@ class RunFile:
     """A run file under way; held by one rank. Not collective. Use as a context manager.
 
     path : where to write; its folder is made. attributes : what is known at the start (str, int, float, bool).
-    overwrite : whether an existing file may be replaced.
+    overwrite : whether an existing file may be replaced, whatever it is; one of the same ``run_id`` always may be.
+    past : the history so far by column, of a run that goes on. An existing file stays until the new one holds all that.
 
     Raises DataError where the file exists or cannot be written.
     """
 
-    def __init__(self, path: str | Path, attributes: Mapping[str, Any], *, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        attributes: Mapping[str, Any],
+        *,
+        overwrite: bool = False,
+        past: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:
         self.path = Path(path)
-        claim(path, overwrite=overwrite)
+        claim(path, overwrite=overwrite, run_id=attributes.get("run_id", ""))
+        draft = self.path.with_name(self.path.name + ".partial")
         try:
-            self._file = h5py.File(self.path, "w", libver=("earliest", "v110"), locking="best-effort")
+            self._file = h5py.File(draft, "w", libver=("earliest", "v110"), locking="best-effort")
         except OSError as error:
             raise DataError(f"the run file {path} cannot be written: {_why(error, self.path.parent)}") from error
         self._rounds = 0
@@ -68,7 +80,8 @@ class RunFile:
         self._history = self._file.create_group("history")
         self._file.create_group("solution")
         self._column("round").make_scale("round")
-        self._file.flush()
+        self._extend(past or {})
+        os.replace(draft, self.path)
 
     def __enter__(self) -> "RunFile":
         return self
@@ -87,12 +100,16 @@ class RunFile:
 
         Raises DataError where the disk is full.
         """
-        self._rounds += 1
+        self._extend({name: [value] for name, value in record.items()})
+
+    def _extend(self, columns: Mapping[str, Sequence[float]]) -> None:
+        start = self._rounds
+        self._rounds += max(map(len, columns.values()), default=0)
         try:
-            for name in {**self._columns, **record}:
+            for name in {**self._columns, **columns}:
                 column = self._column(name)
                 column.resize((self._rounds,))
-                column[-1] = record.get(name, 0 if name in INTEGERS else np.nan)
+                column[start:] = columns.get(name, 0 if name in INTEGERS else np.nan)
             self._file.flush()
         except (OSError, RuntimeError) as error:
             raise DataError(f"round {self._rounds - 1} cannot be added to the run file {self.path}: {error}") from error
@@ -155,6 +172,19 @@ def read_solution(path: str | Path) -> tuple[np.ndarray, float]:
         if "x" not in file["solution"]:
             raise DataError(f"{path} holds no solution: that run was stopped before it ended; name a finished one")
         return file["solution/x"][()], float(file["solution/intercept"][()])
+
+
+def run_of(path: str | Path, *, abandoned_by: str | None = None) -> str:
+    """The ``run_id`` in a run file, "" where it has none or is none. Not collective.
+
+    abandoned_by : also "" unless the run never said why it ended and was to be kept in the checkpoint of this name.
+    """
+    try:
+        attributes = read_run(path).attributes
+    except DataError:
+        return ""
+    ended = attributes["reason"] != "RUNNING" or attributes.get("checkpoint") != abandoned_by
+    return "" if abandoned_by is not None and ended else str(attributes.get("run_id", ""))
 
 
 def _open(path: str | Path) -> h5py.File:

@@ -1,6 +1,7 @@
 """From the command line to the exit code: start MPI where a job needs it, and end every rank whatever happens.
 
-Exit codes: 0 done; 1 error; 2 usage; 3 not converged, with --strict; 130 interrupted.
+Exit codes: 0 done; 1 error; 2 usage; 3 not converged, with --strict; 75 interrupted with a checkpoint, the same command
+goes on; 130 interrupted without.
 Files are closed and ranks have met before any of them exits: Open MPI ends a job at the first non-zero exit.
 """
 

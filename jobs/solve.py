@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mpiopt.stop import Stop
 
 GAP_TOL = 1e-8  # where no tolerance is given
+EVERY = 300.0  # seconds between checkpoints where nothing is said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,11 @@ class Solve:
 
     Minimises the mean of the rows' losses plus l2/2 |x|^2 + l1 |x|_1; the intercept is not penalised. The constant C of
     LIBLINEAR and scikit-learn is 1 / (N l2), with N rows.
+
+    SIGTERM, SIGUSR1, SIGUSR2 or SIGINT to any rank, and the approaching end of a Slurm job, end the run after the round
+    under way, its run file complete. With --checkpoint the exit code is then 75, and the same command goes on as if it
+    had never stopped, bit for bit (with --workers on any number of ranks, and then bit for bit with --deterministic);
+    without, it is 130. A second SIGINT ends the run at once.
     """
 
     data: str | None = field(default=None, kw_only=False)
@@ -70,6 +76,16 @@ class Solve:
     """Same bits for any rank count (with --workers fixed), by ordered sums."""
     seed: Whole = 0
     """Seed of everything random."""
+    checkpoint: Path | None = None
+    """Keep where the run stands in this file (HDF5), the generation before in FILE.1."""
+    every_rounds: MaybeWhole = None
+    """Write the checkpoint every so many rounds; it is written at the end of a run anyway."""
+    every_seconds: float | None = None
+    """Write it every so many seconds of solving. [default: 300 unless --every-rounds is given]"""
+    resume: Literal["auto", "must", "never"] = "auto"
+    """Go on from the checkpoint where there is one, or fail where there is none, or start anew."""
+    margin: float = 60.0
+    """Seconds before the end of a Slurm job at which to stop."""
     strict: bool = False
     """Exit with 3 where the run ends before it reaches a tolerance."""
     out: Path | None = None
@@ -80,6 +96,12 @@ class Solve:
     """Start from the solution of this run file."""
     config: Path | None = None
     """Job file (TOML with the names of these options), or a run file to repeat; the command line comes first."""
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The parameters that the method is given."""
+        found: dict[str, Any] = {"server_rows": self.server_rows, "mu": self.mu, **dict(self.set)}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 def run(job: Solve, world: "World", console: Console) -> dict[str, Any]:
@@ -92,13 +114,26 @@ def run(job: Solve, world: "World", console: Console) -> dict[str, Any]:
 
 def complete(job: Solve) -> Solve:
     """The job with the defaults that depend on other options. Raises UsageError for values that cannot be."""
-    for name in ("rounds", "bytes", "seconds", "gradient_tol", "gap_tol", "l1", "l2"):
+    for name in ("rounds", "bytes", "seconds", "gradient_tol", "gap_tol", "l1", "l2", "every_seconds", "margin"):
         value = getattr(job, name)
         if value is not None and not value >= 0:
             raise UsageError(f"--{name.replace('_', '-')} {value:g}: give a number that is not negative")
+    if job.from_ is not None and job.out is not None and job.from_.resolve() == job.out.resolve():
+        raise UsageError(f"--from and --out are both {job.out}: write to another file, or go on from a --checkpoint")
     if job.gradient_tol is None and job.gap_tol is None:
         job = replace(job, gap_tol=GAP_TOL)
-    return replace(job, data=job.data or "default")
+    return _kept(replace(job, data="default" if job.data is None else job.data))
+
+
+def _kept(job: Solve) -> Solve:
+    given = [name for name in ("every_rounds", "every_seconds") if getattr(job, name) is not None]
+    if job.every_rounds is not None and job.every_rounds < 1:
+        raise UsageError(f"--every-rounds {job.every_rounds}: give a whole number of at least 1")
+    if job.checkpoint is not None:
+        return job if given else replace(job, every_seconds=EVERY)
+    for name in given + ["resume"] * (job.resume == "must"):
+        raise UsageError(f"--{name.replace('_', '-')} is about a checkpoint: give --checkpoint FILE too")
+    return job
 
 
 def method_of(job: Solve) -> "Method":
@@ -109,11 +144,10 @@ def method_of(job: Solve) -> "Method":
     if job.l1 > 0 and entry.smooth_only:
         able = ", ".join(name for name, other in catalogue().items() if not other.smooth_only)
         raise CapabilityError(f"{entry.name} needs a smooth penalty, and --l1 {job.l1:g} is not: use --method {able}")
-    given: dict[str, Any] = {"server_rows": job.server_rows, "mu": job.mu, **dict(job.set)}
-    given = {name: value for name, value in given.items() if value is not None}
+    given = job.given
     for name in given.keys() & entry.parameters.keys():
         kind, wrong = formatannotation(entry.parameters[name].annotation), type(given[name]).__name__
-        if wrong in ("str", "float") and wrong not in kind:
+        if (wrong in ("str", "float") and wrong not in kind) or (wrong == "bool") is not (kind == "bool"):
             raise UsageError(f"{entry.name} takes {name} as {kind}; got {given[name]!r}")
     return entry.make(**given)
 

@@ -1,8 +1,9 @@
 """A solve from the source of rows to the run file: what `mpiopt.jobs.solve` does once its options are understood."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,15 @@ import numpy as np
 from mpiopt.errors import UsageError
 from mpiopt.io.record import RunFile, claim, read_solution
 from mpiopt.io.source import Source, open_source
+from mpiopt.jobs.checkpoints import Checkpoints
 from mpiopt.jobs.config import to_toml
 from mpiopt.jobs.console import WIDTH, Console, Progress, counted, size
 from mpiopt.jobs.node import compiled
 from mpiopt.jobs.problem import team_of
+from mpiopt.jobs.signals import Signals, end_of_job
 from mpiopt.jobs.warm import warm
 from mpiopt.method import Method
+from mpiopt.methods import find
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Team
 from mpiopt.solve import Solution, solve
@@ -29,35 +33,46 @@ if TYPE_CHECKING:
 
 def solving(job: "Solve", method: Method, stop: Stop, world: "World", console: Console) -> dict[str, Any]:
     """Solve and record. Collective. Raises MpioptError on every rank."""
+    with Signals(end_of_job(job.margin)) as signals:
+        return _solving(job, method, stop, world, console, signals)
+
+
+def _solving(
+    job: "Solve", method: Method, stop: Stop, world: "World", console: Console, interruption: Callable[[], str]
+) -> dict[str, Any]:
+    kept = Checkpoints.of(job, world, console)
     with world.together(f"looking at the run file {job.out}"):
         if job.out is not None and world.rank == 0:
-            claim(job.out, overwrite=job.overwrite)
+            claim(job.out, overwrite=job.overwrite, run_id=kept.run_id)
     if not compiled():
         console.note("compiling kernels: once on this machine, about half a minute")
     console(f"reading {job.data}")
     source = open_source(job.data, world)
+    kept.check(identity(job, source, world))
     penalty = ElasticNet(job.l1, job.l2, free=int(job.intercept))
     team = team_of(source, world, penalty, loss=job.loss, positive=job.positive, values=job.values, seed=job.seed)
-    x0 = start(job, team, source)
     warm(team)
-    about = described(job, source, world)
+    about = described(job, source, world) | {"run_id": kept.run_id, "checkpoint": kept.path}
     console(f"solving {about['dataset']} with {job.method} on {counted(world.size, 'rank')}")
     with ExitStack() as stack:
+        stack.enter_context(np.errstate(all="ignore"))  # what overflows is looked at, and told in a sentence
         file = None
         with world.together(f"writing the run file {job.out}"):
             if job.out is not None and world.rank == 0:
-                file = stack.enter_context(RunFile(job.out, about, overwrite=job.overwrite))
+                file = stack.enter_context(RunFile(job.out, about, overwrite=job.overwrite, past=columns(kept.history)))
         progress = Progress(console)
         watchers = [progress] if file is None else [lambda record: file.add(record._asdict()), progress]
-        solution = solve(method, team, x0, stop, watchers)
+        # nobody here holds where it begins: a run that goes on can then give up what it replaces
+        solution = solve(method, team, kept.standing(team) or start(job, team, source), stop, watchers,
+                         kept.keepers(team), interruption)  # fmt: skip
         progress.close()
         found = result(job, solution)
         with world.together(f"writing the run file {job.out}"):
             if file is not None:
                 file.finish(*split(solution.x, source.cols), {name: found[name] for name in FINAL})
     console.show(summary(job, about, found))
-    return {**about, "config": tomllib.loads(about["config"]), **found,
-            "exit_code": 3 if job.strict and not solution.reason.converged else 0}  # fmt: skip
+    return {**about, "config": tomllib.loads(about["config"]), **found, "resumed_after": kept.round,
+            "exit_code": kept.exit_code(solution.reason, job.strict)}  # fmt: skip
 
 
 def start(job: "Solve", team: Team, source: Source) -> np.ndarray:
@@ -81,14 +96,29 @@ def split(x: np.ndarray, features: int) -> tuple[np.ndarray, float]:
     return x[:features], float(x[features]) if x.size > features else 0.0
 
 
+def identity(job: "Solve", source: Source, world: "World") -> dict[str, Any]:
+    """What a checkpoint must have been of, for this job to go on from it."""
+    defaults = {name: parameter.default for name, parameter in find(job.method).parameters.items()}
+    return {
+        "workers": world.workers, "method": job.method, "dataset": source.name, "rows": source.rows, "features": source.cols,
+        "nonzeros": source.nnz, "loss": job.loss, "positive": job.positive, "l2": job.l2, "l1": job.l1,
+        "intercept": job.intercept, "values": job.values, "seed": job.seed, **defaults, **job.given,
+    }  # fmt: skip
+
+
 def described(job: "Solve", source: Source, world: "World") -> dict[str, Any]:
     """What is known of a run before it starts: the attributes of its file."""
     return {
         "method": job.method, "dataset": source.name, "rows": source.rows, "features": source.cols,
         "nonzeros": source.nnz, "loss": job.loss, "l2": job.l2, "l1": job.l1, "intercept": job.intercept,
         "positive": job.positive, "world_size": world.size, "workers": world.workers, "seed": job.seed,
-        "device": "cpu", "config": to_toml(job),
+        "device": "cpu", "config": to_toml(repeatable(job)),
     }  # fmt: skip
+
+
+def repeatable(job: "Solve") -> "Solve":
+    """The job for a run file to repeat: without the checkpoint, which is this run's own."""
+    return replace(job, checkpoint=None, every_rounds=None, every_seconds=None, resume="auto")
 
 
 FINAL = ("reason", "reason_text", "converged", "objective", "gradient_norm", "gap", "tight_gap")
@@ -109,7 +139,7 @@ def result(job: "Solve", solution: Solution) -> dict[str, Any]:
 
 def columns(history: Sequence[Record]) -> dict[str, list[float]]:
     """The history by column."""
-    return {name: list(column) for name, column in zip(Record._fields, zip(*history, strict=True), strict=True)}
+    return {name: [getattr(record, name) for record in history] for name in Record._fields}
 
 
 def summary(job: "Solve", about: dict[str, Any], found: dict[str, Any]) -> str:
@@ -124,7 +154,7 @@ def summary(job: "Solve", about: dict[str, Any], found: dict[str, Any]) -> str:
         ("work", f"{counted(found['rounds'], 'round')}, {counted(found['vector_rounds'], 'vector round')}, "
                  f"{size(found['bytes_sent'])} sent, {found['seconds']:.2f} s"),
         ("objective", f"{found['objective']:.15g}, |gradient| {found['gradient_norm']:.2e}"),
-        ("certified", f"F - F* <= {found['gap']:.2e}{tight}"),
+        ("certified", f"F - F* <= {found['gap']:.2e}{tight}" if np.isfinite(found["gap"]) else "nothing: no bound applies"),
         *([("support", support)] if job.l1 else []),
         ("ended", found["reason_text"]),
         *([("run file", found["out"])] if found["out"] else []),

@@ -1,8 +1,10 @@
 """The one driver loop: rounds, the record, the stopping rules, and the answer with its certificate."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from mpiopt.errors import NumericalError
 from mpiopt.method import Measured, Method, Run
 from mpiopt.problems.certificate import Certificate, certify, duality_gap
 from mpiopt.problems.problem import Team
-from mpiopt.stop import Reason, Record, Stop, Watcher
+from mpiopt.stop import Reason, Record, Stop, Watcher, ended
 
 
 @dataclass(frozen=True)
@@ -31,44 +33,97 @@ class Solution:
         return self.history[-1]
 
 
-def rounds(method: Method, team: Team, x: Array) -> Iterator[Run]:
-    """The run at the start and after every round, without end. Collective at every step."""
-    run = method.init(x, team)
+class Standing(NamedTuple):
+    """Where a solve stands after a round: all that another one needs to go on as if it had never stopped."""
+
+    run: Run | None = None
+    history: tuple[Record, ...] = ()
+    fresh: tuple[bool, ...] = ()  # per record whether the answer may have changed since the one before
+
+    def after(self, run: Run, record: Record, fresh: bool) -> "Standing":
+        """Where it stands one round later."""
+        return Standing(run, (*self.history, record), (*self.fresh, fresh))
+
+    @property
+    def judged(self) -> list[Record]:
+        """What stopping rules look at: the records of rounds that may have changed the answer, and the last."""
+        return [*compress(self.history[:-1], self.fresh), *self.history[-1:]]
+
+
+Keeper = Callable[[Standing, Reason | None], None]  # with the reason for which the solve ends here, if it does
+
+
+def rounds(method: Method, team: Team, run: Array | Run) -> Iterator[Run]:
+    """The run at the start x (dim,) and after every round, or after every further round of a run; without end.
+
+    Collective at every step.
+    """
+    run = method.step(run, team) if isinstance(run, Run) else method.init(run, team)
     while True:
         yield run
         run = method.step(run, team)
 
 
-def solve(method: Method, team: Team, x: Array, stop: Stop, watch: Sequence[Watcher] = ()) -> Solution:
-    """Run ``method`` from ``x`` (dim,) until a stopping rule holds. Collective; ``x`` is the same on every rank.
+def undisturbed() -> str:
+    """Nothing asks the solve to end early."""
+    return ""
 
-    Watchers are called on every rank after every round. Seconds, bytes and messages leave recording and the final
-    certificate out. Raises NumericalError on every rank once the objective is not finite.
+
+def solve(
+    method: Method,
+    team: Team,
+    x: Array | Standing,
+    stop: Stop,
+    watch: Sequence[Watcher] = (),
+    keep: Sequence[Keeper] = (),
+    interruption: Callable[[], str] = undisturbed,
+) -> Solution:
+    """Run ``method`` from ``x`` until a stopping rule holds. Collective.
+
+    x : (dim,), the same on every rank; or where an earlier solve of the same problem stood, to go on from there: neither
+    a start nor a round is repeated, and the history, seconds, bytes and messages continue.
+    watch, keep : called on every rank after every round, keepers with all that a checkpoint needs; what they do is not
+    collective, or collective on all ranks. interruption : asked on every rank after every round for what ends the solve
+    early, in a few words, or for ""; one rank's word is enough.
+
+    Seconds, bytes and messages leave recording, keeping and the final certificate out. Raises NumericalError on every
+    rank once the objective is not finite.
     """
-    history: list[Record] = []
-    arrived: list[Record] = []  # those of rounds that may have changed the answer
-    clock = 0.0
-    steps = rounds(method, team, x)
-    while True:
+    at = x if isinstance(x, Standing) else Standing()
+    steps, tally = rounds(method, team, x if at.run is None else at.run), team.world.tally
+    del x  # what a run of old has held is given up as it is replaced
+    clock, found = (_taken_up(at, team, stop)) if at.history else (0.0, None)
+    while found is None:
         start = perf_counter()
         run = next(steps)
         clock += perf_counter() - start
-        with team.world.tally.paused():
+        with tally.paused():
             measured = method.measure(run, team)
-            history.append(_record(method, run, team, measured, clock, stop))
-        for watcher in watch:
-            watcher(history[-1])
-        found = stop.reached([*arrived, history[-1]])
-        if measured.fresh:
-            arrived.append(history[-1])
-        if found is not None:
-            with team.world.tally.paused():
-                x = method.answer(run, team).x
-                return Solution(x, *found, tuple(history), certify(team, x, max(10, history[-1].vector_rounds)), run)
+            record, word = _record(method, run, team, measured, clock, stop, interruption())
+            at = at.after(run, record, measured.fresh)
+            for watcher in watch:
+                watcher(record)
+            found = stop.reached(at.judged) or (ended(Reason.INTERRUPTED, word) if word else None)
+            for keeper in keep:
+                keeper(at, found and found[0])
+    with tally.paused():
+        x = method.answer(at.run, team).x
+        effort = 0 if found[0] is Reason.INTERRUPTED else max(10, at.history[-1].vector_rounds)
+        return Solution(x, *found, at.history, certify(team, x, effort), at.run)
 
 
-def _record(method: Method, run: Run, team: Team, measured: Measured, clock: float, stop: Stop) -> Record:
-    """Ranks agree on bytes (the sum) and seconds (the largest), so that they stop together."""
+def _taken_up(at: Standing, team: Team, stop: Stop) -> tuple[float, tuple[Reason, str] | None]:
+    """The clock of a solve that goes on, and whether it has nothing left to do; its tally is put back. Not collective."""
+    last, tally = at.history[-1], team.world.tally
+    tally.bytes = last.bytes_sent if team.world.rank == 0 else 0  # known as the sum over the ranks
+    tally.messages, tally.vector_rounds = last.messages, last.vector_rounds
+    return last.seconds, stop.reached(at.judged)
+
+
+def _record(
+    method: Method, run: Run, team: Team, measured: Measured, clock: float, stop: Stop, word: str
+) -> tuple[Record, str]:
+    """Ranks agree on bytes (the sum), seconds (the largest) and interruptions, so that they stop together."""
     if not np.isfinite(measured.objective):
         raise NumericalError(
             f"the objective is {measured.objective} after round {run.round}: check the data for huge values, or give the "
@@ -78,8 +133,8 @@ def _record(method: Method, run: Run, team: Team, measured: Measured, clock: flo
     if stop.gap is not None and np.isinf(gap) and _near(team, measured, stop.gap):
         gap = duality_gap(team, method.answer(run, team).x)
     tally = team.world.tally
-    sent, seconds = team.world.tallied(clock)
-    return Record(
+    sent, seconds, word = team.world.tallied(clock, word)
+    record = Record(
         run.round,
         seconds,
         measured.objective,
@@ -89,6 +144,7 @@ def _record(method: Method, run: Run, team: Team, measured: Measured, clock: flo
         tally.vector_rounds,
         tally.messages,
     )
+    return record, word
 
 
 def _near(team: Team, measured: Measured, gap: float) -> bool:

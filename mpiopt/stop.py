@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-PATIENCE = 20  # rounds without any improvement, to the last digit, before a method counts as stalled
+PATIENCE = 20  # rounds without any improvement before a method counts as stalled or diverged
 
 
 class Record(NamedTuple):
@@ -30,10 +30,12 @@ class Reason(Enum):
     EXACT = ("The gradient is zero to the last digit.", True)
     GRADIENT = ("The gradient norm fell to the tolerance.", True)
     GAP = ("The certified gap fell to the tolerance.", True)
-    STALLED = ("No further progress: neither objective nor gradient improved, to the last digit.", False)
+    DIVERGED = ("The objective stays above where it started: give the method other parameters.", False)
+    STALLED = ("No further progress: the objective no longer changes, to the last digits.", False)
     ROUNDS = ("The limit of rounds was reached.", False)
     BYTES = ("The limit of bytes was reached.", False)
     SECONDS = ("The limit of seconds was reached.", False)
+    INTERRUPTED = ("The run was interrupted.", False)
 
     def __init__(self, sentence: str, converged: bool) -> None:
         self.sentence = sentence
@@ -60,7 +62,7 @@ class Stop:
         history : the records of the rounds that may have changed the answer, and of the last round.
         """
         for reason, numbers in self._holding(history):
-            return reason, f"{reason.sentence[:-1]} ({numbers})."
+            return ended(reason, numbers)
         return None
 
     def _holding(self, history: Sequence[Record]) -> Iterator[tuple[Reason, str]]:
@@ -77,13 +79,22 @@ class Stop:
             yield Reason.BYTES, f"{now.bytes_sent:,} of {self.bytes:,.0f} bytes"
         if self.seconds is not None and now.seconds >= self.seconds:
             yield Reason.SECONDS, f"{now.seconds:.3g} of {self.seconds:.3g} seconds"
-        if _stalled(history):
-            yield Reason.STALLED, f"{PATIENCE} rounds, |grad F| = {now.gradient_norm:.3g}"
+        if len(history) > PATIENCE:
+            yield from _stuck(history[:-PATIENCE], history[-PATIENCE:])
 
 
-def _stalled(history: Sequence[Record]) -> bool:
-    if len(history) <= PATIENCE:
-        return False
-    before, lately = history[:-PATIENCE], history[-PATIENCE:]
-    better_objective = min(r.objective for r in lately) < min(r.objective for r in before)
-    return not better_objective and min(r.gradient_norm for r in lately) >= min(r.gradient_norm for r in before)
+def ended(reason: Reason, details: str) -> tuple[Reason, str]:
+    """A reason with its sentence, and in that what made it hold."""
+    return reason, f"{reason.sentence[:-1]} ({details})."
+
+
+def _stuck(before: Sequence[Record], lately: Sequence[Record]) -> Iterator[tuple[Reason, str]]:
+    """Whether the last rounds only went up, or nowhere. Methods with momentum may rise for a while and yet be on their way."""
+    objectives = [record.objective for record in lately]
+    best, highest = min(objectives), max(objectives)
+    if best > before[0].objective:
+        yield Reason.DIVERGED, f"for {PATIENCE} rounds; F = {objectives[-1]:.6g}, at the start {before[0].objective:.6g}"
+    better = best < min(record.objective for record in before)
+    steeper = min(record.gradient_norm for record in lately) >= min(record.gradient_norm for record in before)
+    if not better and steeper and highest - best <= 1e-13 * abs(best):
+        yield Reason.STALLED, f"{PATIENCE} rounds, |grad F| = {lately[-1].gradient_norm:.3g}"

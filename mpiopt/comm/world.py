@@ -259,10 +259,12 @@ class World:
             self._comm.Allreduce(self._mpi.IN_PLACE, out, op=self._mpi.MAX)
         return out
 
-    def tallied(self, seconds: float) -> tuple[int, float]:
-        """Bytes sent so far, summed over the ranks, and the largest of the ranks' ``seconds``. Collective."""
-        both = self._comm.allgather((self.tally.bytes, seconds))
-        return sum(sent for sent, _ in both), max(second for _, second in both)
+    def tallied(self, seconds: float, word: str = "") -> tuple[int, float, str]:
+        """Bytes sent so far, summed over the ranks, the largest of the ranks' ``seconds``, and the ``word`` of the lowest
+        rank that has one. Collective."""
+        told = self._comm.allgather((self.tally.bytes, seconds, word))
+        words = (word for _, _, word in told if word)
+        return sum(sent for sent, _, _ in told), max(second for _, second, _ in told), next(words, "")
 
     def barrier(self) -> None:
         """Wait for every rank. Collective."""

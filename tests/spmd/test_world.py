@@ -306,8 +306,10 @@ def test_agree_is_the_elementwise_maximum(world):
 @SIZES
 def test_tallied_adds_bytes_and_takes_the_slowest(world):
     world.gather(np.zeros(world.rank, np.uint8))
-    sent, slowest = world.tallied(float(world.rank))
+    word = "" if world.rank < world.size - 2 else f"rank {world.rank}"
+    sent, slowest, said = world.tallied(float(world.rank), word)
     assert sent == sum(range(world.size)) and slowest == world.size - 1
+    assert said == f"rank {max(0, world.size - 2)}"
 
 
 # ---------------------------------------------------------------------------------------------- groups

@@ -62,11 +62,11 @@ def test_the_command_line_comes_before_the_job_file(tmp_path, job, l2, given):
 
 
 @pytest.mark.parametrize("body, said", [
-    ('methd = "spcg"', "unknown key 'methd'; the keys are bytes, data"),
+    ('methd = "spcg"', "unknown key 'methd'; the keys are bytes, checkpoint, data"),
     ("l2 = [1, 2]", "l2 needs one value"),
     ("set = 3", "set needs a table"),
     ("data = {a = 1}", "data needs one value"),
-    ('l2 = "much"', 'unable to convert "much" into float'),
+    ('l2 = "much"', 'l2 needs a number'),
     ("rounds = 1.5", "not a whole number"),
     ('loss = "hinge"', "Choose from"),
     ("json = true", "unknown key 'json'"),
@@ -151,3 +151,14 @@ def test_the_launcher_nearest_to_the_process_is_found(environment, found):
 def test_threads_are_what_the_user_or_slurm_says_and_one_otherwise():
     assert [threads(e) for e in ({}, {"OMP_NUM_THREADS": "3"}, {"SLURM_CPUS_PER_TASK": "4"},
                                  {"OMP_NUM_THREADS": "2", "SLURM_CPUS_PER_TASK": "4"})] == [1, 3, 4, 2]  # fmt: skip
+
+
+TYPES = {'intercept = "yes"': "true or false", "intercept = 1": "true or false", "l2 = true": "no switch",
+         'l2 = "1e-3"': "a number", 'rounds = "7"': "a number"}  # fmt: skip
+
+
+@pytest.mark.parametrize("line", TYPES)
+def test_a_job_file_keeps_to_its_types(tmp_path, line):
+    (tmp_path / "job.toml").write_text(line)
+    with pytest.raises(UsageError, match=TYPES[line]):
+        parse(["solve", "--config", str(tmp_path / "job.toml")])

@@ -1,0 +1,158 @@
+"""The tree of a Run taken apart into JSON and named arrays, and put together again as it was.
+
+    null, bool, number, text    themselves
+    [...]                       a tuple;  {"type": "module.Name", "items": [...]} a NamedTuple
+    {"scalar": "<f8", ...}      a number of NumPy's
+    {"array": name}             an array that all workers have in common
+    {"own": name}               an array of one worker
+    {"each": k, "tag": ...}     one entry per worker: the k-th of every worker's part
+    {"each": [...], "tag": ...} the same where one worker wraps what is its own alone
+
+Names are paths (``states/2/alpha``). An array that occurs twice is named after its first place and comes back as one.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+
+from mpiopt.errors import DataError
+from mpiopt.phase import PerRow, PerWorker, Tree
+from mpiopt.problems.problem import Point
+
+Json = Any
+TAGS = {kind.__name__: kind for kind in (PerWorker, PerRow)}
+COMMON = ("x", "gradient")  # fields of a Point that its docstring says are one array wherever the workers agree
+
+
+@dataclass
+class Flat:
+    """A tree taken apart, as one rank sees it.
+
+    tree : what all workers have in common, and arrays : its arrays by name; parts, own : the same per hosted worker;
+    alike : names of ``own`` that stand for the common fields of a Point.
+    """
+
+    tree: Json = None
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    parts: list[list[Json]] = field(default_factory=list)
+    own: list[dict[str, np.ndarray]] = field(default_factory=list)
+    alike: set[str] = field(default_factory=set)
+
+
+def flatten(tree: Tree, path: str = "run") -> Flat:
+    """Take a tree apart; arrays are not copied. Not collective. Raises TypeError for what is not plain data."""
+    flat, known, each = Flat(), {}, []
+
+    def leaf(array: np.ndarray, path: str) -> Json:
+        name = known.setdefault(_place(array), path)
+        flat.arrays.setdefault(name, array)
+        return {"array": name}
+
+    def later(node: tuple, path: str) -> Json:
+        each.append((node, path))
+        return {"each": len(each) - 1, "tag": type(node).__name__}
+
+    flat.tree = _encoded(tree, path, leaf, later)
+    for worker in range(len(each[0][0]) if each else 0):
+        _add_worker(flat, known, [(node[worker], path) for node, path in each])
+    return flat
+
+
+def _add_worker(flat: Flat, known: dict[tuple, str], nodes: list[tuple[Tree, str]]) -> None:
+    mine, own = {}, {}
+
+    def leaf(array: np.ndarray, path: str) -> Json:
+        place = _place(array)
+        if place in known:
+            return {"array": known[place]}
+        name = mine.setdefault(place, path)
+        own.setdefault(name, array)
+        return {"own": name}
+
+    def wrapped(node: tuple, path: str) -> Json:
+        inner = [_encoded(child, f"{path}/{k}", leaf, wrapped) for k, child in enumerate(node)]
+        return {"each": inner, "tag": type(node).__name__}
+
+    flat.parts.append([_encoded(node, path, leaf, wrapped) for node, path in nodes])
+    flat.own.append(own)
+    for node, path in nodes:
+        if isinstance(node, Point):
+            flat.alike |= {f"{path}/{name}" for name in COMMON} & own.keys()
+
+
+def unflatten(
+    tree: Json, arrays: dict[str, np.ndarray], parts: Sequence[list[Json]], own: Sequence[dict[str, np.ndarray]]
+) -> Tree:
+    """The tree of a rank that hosts the workers of ``parts`` and ``own``. Not collective.
+
+    Raises DataError where the JSON speaks of what this version does not know.
+    """
+    kinds = {_title(kind): kind for kind in tuple.__subclasses__() if hasattr(kind, "_fields")}
+
+    def decoded(node: Json, own: dict[str, np.ndarray], parts: Sequence[list[Json]]) -> Tree:
+        if isinstance(node, list):
+            return tuple(decoded(child, own, parts) for child in node)
+        if not isinstance(node, dict):
+            return node
+        if "array" in node:
+            return arrays[node["array"]]
+        if "own" in node:
+            return own[node["own"]]
+        if "scalar" in node:
+            return np.dtype(node["scalar"]).type(node["value"])
+        if "type" in node:
+            return kinds[node["type"]](*(decoded(child, own, parts) for child in node["items"]))
+        if isinstance(node["each"], list):
+            return TAGS[node["tag"]](decoded(child, own, ()) for child in node["each"])
+        return TAGS[node["tag"]](decoded(part[node["each"]], mine, ()) for part, mine in zip(parts, all_own, strict=True))
+
+    all_own = own
+    try:
+        return decoded(tree, {}, parts)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise DataError(f"its state is not what this version of the method keeps ({error})") from error
+
+
+def alike(flat: Flat, several: bool) -> list[str]:
+    """Names of the arrays that all workers of this rank hold as one object. Not collective.
+
+    several : whether some rank hosts more than one worker. Where none does, being one object says nothing, and the
+    common fields of Points are all there is.
+    """
+    names = set.intersection(*(set(own) for own in flat.own))
+    one = {name for name in names if len({_place(own[name]) for own in flat.own}) == 1}
+    return sorted(one if several else one & flat.alike)
+
+
+def digest(array: np.ndarray) -> str:
+    """The same for arrays of the same shape, type and bits, and for no others."""
+    content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return f"{array.shape} {array.dtype.str} {blake2b(content, digest_size=16).hexdigest()}"
+
+
+def _encoded(node: Tree, path: str, leaf: Callable[..., Json], each: Callable[..., Json]) -> Json:
+    if node is None or type(node) in (bool, int, float, str):
+        return node
+    if isinstance(node, np.ndarray):
+        return leaf(node, path)
+    if isinstance(node, np.generic):
+        return {"scalar": node.dtype.str, "value": node.item()}
+    if isinstance(node, PerWorker | PerRow):
+        return each(node, path)
+    if not isinstance(node, tuple):
+        raise TypeError(f"{path} is a {type(node).__name__}: state is made of tuples, arrays and numbers")
+    names = getattr(node, "_fields", range(len(node)))
+    items = [_encoded(child, f"{path}/{name}", leaf, each) for name, child in zip(names, node, strict=True)]
+    return items if type(node) is tuple else {"type": _title(type(node)), "items": items}
+
+
+def _title(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _place(array: np.ndarray) -> tuple:
+    """The same for arrays that are one and the same memory; empty ones are all different."""
+    return array.__array_interface__["data"][0] if array.size else id(array), array.shape, array.strides, array.dtype.str

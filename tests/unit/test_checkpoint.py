@@ -1,0 +1,332 @@
+"""Checkpoint files: what is written comes back as it was, and no kill, damage or full disk costs the last good one."""
+
+import os
+import random
+import resource
+import signal
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mpiopt.errors import DataError, UsageError
+from mpiopt.io import haul
+from mpiopt.io.checkpoint import Store
+from mpiopt.io.record import RunFile, claim, read_run
+from mpiopt.io.saved import newest
+from mpiopt.io.tree import flatten, unflatten
+from mpiopt.jobs.checkpoints import Checkpoints
+from mpiopt.jobs.console import Console
+from mpiopt.jobs.signals import Signals, end_of_job
+from mpiopt.jobs.solve import Solve, complete
+from mpiopt.krylov import CG
+from mpiopt.method import Run
+from mpiopt.phase import PerRow, PerWorker
+from mpiopt.problems.problem import Message, Point
+from mpiopt.solve import Standing
+from mpiopt.stop import Record
+
+FILES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+
+
+class Alone:
+    """A world of one rank without MPI, so that a test may fork."""
+
+    rank, size, workers, hosted = 0, 1, 2, range(2)
+
+    @contextmanager
+    def together(self, doing):
+        yield
+
+    def tell(self, message):
+        return message
+
+    def tell_all(self, message):
+        return [message]
+
+    def bcast(self, x):
+        return x
+
+    def host_of(self, worker):
+        return 0
+
+
+WORLD = Alone()
+TEAM = SimpleNamespace(world=WORLD, sites=[SimpleNamespace(loss=SimpleNamespace(rows=rows)) for rows in (3, 0)])
+
+
+def standing(k: int) -> Standing:
+    """Where some run stands after round k, every array of it telling k."""
+    x, agreed = np.full(500, k + 0.5), np.arange(500.0) * k
+    points = PerWorker(Point(x, np.full(rows, float(k)), gradient=agreed) for rows in (3, 0))
+    dual = PerRow(np.full((2, rows), k + 0.25) for rows in (3, 0))
+    states = (CG(x, agreed, np.zeros(500), np.float64(k), 0.1, k), dual, None, (True, "text", float("inf")), np.float32(0.1))
+    run = Run(points, Message(agreed, np.array([1.0])), states, k)
+    history = tuple(Record(i, 0.1 * i, 1 / 3, 0.0, float("inf"), 10**12 * i, i, i) for i in range(k + 1))
+    return Standing(run, history, tuple(i % 2 == 0 for i in range(k + 1)))
+
+
+def kept(path, *rounds: int) -> Store:
+    store = Store(path, WORLD, "name")
+    for k in rounds:
+        store.save(standing(k), {"l2": 1e-5, "workers": 2}, TEAM)
+    return store
+
+
+def loaded(path) -> Standing:
+    store = Store(path, WORLD, "")
+    return store.load(store.find(), TEAM)
+
+
+def equal(a, b) -> bool:
+    """The same types, numbers and bits all the way down."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and np.array_equal(a, b) and a.shape == b.shape
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return a == b
+
+
+# ------------------------------------------------------------------------------------------ the tree
+def test_a_run_comes_back_with_types_bits_and_aliases(tmp_path):
+    kept(tmp_path / "c.h5", 3)
+    found, expected = loaded(tmp_path / "c.h5"), standing(3)
+    assert equal(found, expected)
+    points, cg = found.run.points, found.run.states[0]
+    assert points[0].x is points[1].x is cg.x and points[0].gradient is points[1].gradient is found.run.agreed.vector
+    assert not np.may_share_memory(points[0].margins, found.run.states[1][0])
+
+
+class Pair(NamedTuple):
+    first: object
+    second: object
+
+
+leaves = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=3),
+    st.floats(width=32, allow_nan=False).map(np.float32), st.integers(0, 9).map(np.int64),
+    st.sampled_from([np.zeros(0), np.eye(2), np.arange(3, dtype=np.int32), np.array(1.5), np.ones((2, 3))[:, ::2]]),
+)  # fmt: skip
+trees = st.recursive(leaves, lambda t: st.lists(t, max_size=3).map(tuple) | st.builds(Pair, t, t), max_leaves=8)
+
+
+@given(joint=trees, first=trees, second=trees, row=st.integers(0, 3))
+def test_any_tree_of_plain_data_survives(joint, first, second, row):
+    tree = (joint, PerWorker((first, second)), PerRow((np.zeros(row), np.ones(row))), PerWorker(((PerRow((first,)), 1),) * 2))
+    flat = flatten(tree)
+    assert equal(unflatten(flat.tree, flat.arrays, flat.parts, flat.own), tree)
+
+
+@pytest.mark.parametrize("leaf", [[1.0], {"a": 1}, {1}, object(), 1j])
+def test_what_is_not_plain_data_is_named(leaf):
+    with pytest.raises(TypeError, match=f"run/1/0 is a {type(leaf).__name__}"):
+        flatten((0, (leaf,)))
+
+
+def test_a_tree_of_another_version_is_refused():
+    flat = flatten(Pair(1, 2))
+    with pytest.raises(DataError, match="not what this version"):
+        unflatten(flat.tree | {"type": "mpiopt.gone.Pair"}, {}, [], [])
+
+
+@given(sizes=st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 40)), max_size=5), first=st.integers(0, 2),
+       limit=st.integers(1, 30))  # fmt: skip
+def test_loads_hold_every_byte_once_and_never_more_than_the_limit(sizes, first, limit):
+    made = list(haul.loads(sizes, first, limit))
+    assert all(0 < sum(piece.stop - piece.start for piece in load) <= limit for load in made)
+    carried = [(piece.worker, piece.name, byte) for load in made for piece in load for byte in range(piece.start, piece.stop)]
+    assert carried == [
+        (w, name, byte) for w in range(first, len(sizes)) for name, size in sizes[w].items() for byte in range(size)
+    ]
+
+
+# ------------------------------------------------------------------------------------------ generations
+def test_two_generations_are_kept_and_the_newest_is_found(tmp_path):
+    kept(tmp_path / "c.h5", 1, 2, 3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.h5", "c.h5.1"]
+    assert loaded(tmp_path / "c.h5").run.round == 3 and loaded(tmp_path / "c.h5.1").run.round == 2
+
+
+def _flip(path: Path, at: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at % len(content)] ^= 1 << at % 8
+    path.write_bytes(content)
+
+
+def _truncate(path: Path, at: int) -> None:
+    path.write_bytes(path.read_bytes()[: at % path.stat().st_size])
+
+
+@FILES
+@given(harm=st.sampled_from([_flip, _truncate]), at=st.integers(0, 2**20))
+def test_any_damage_is_seen_and_the_generation_before_taken(tmp_path, harm, at):
+    kept(tmp_path / "c.h5", 1, 2)
+    harm(tmp_path / "c.h5", at)
+    store = Store(tmp_path / "c.h5", WORLD, "")
+    found = store.find()
+    assert found.round == 1 and str(tmp_path / "c.h5") in found.warning and "which is of round 1" in found.warning
+    store.save(standing(5), {}, TEAM)  # the damaged one must not take the sound one's place
+    assert [loaded(tmp_path / name).run.round for name in ("c.h5", "c.h5.1")] == [5, 1]
+
+
+@pytest.mark.parametrize("write", [lambda path: path.write_bytes(b""), lambda path: path.write_text("hello " * 99), Path.mkdir])
+def test_two_bad_generations_are_one_sentence(tmp_path, write):
+    for name in ("c.h5", "c.h5.1"):
+        write(tmp_path / name)
+    with pytest.raises(DataError) as caught:
+        newest((tmp_path / "c.h5", tmp_path / "c.h5.1"))
+    assert "c.h5.1 (" in str(caught.value) and "cannot be used" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_no_file_is_no_checkpoint_and_the_older_alone_will_do(tmp_path):
+    assert Store(tmp_path / "c.h5", WORLD, "").find() is None
+    kept(tmp_path / "c.h5", 1, 2)
+    (tmp_path / "c.h5").unlink()  # a kill between the two renames
+    found = Store(tmp_path / "c.h5", WORLD, "").find()
+    assert found.round == 1 and found.warning == ""
+
+
+def test_a_new_run_leaves_nothing_of_the_old_one(tmp_path):
+    kept(tmp_path / "c.h5", 8, 9)
+    kept(tmp_path / "c.h5", 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["c.h5"] and loaded(tmp_path / "c.h5").run.round == 1
+
+
+def in_a_child(act) -> int:
+    """The process id of a fork that does something and ends."""
+    child = os.fork()
+    if child == 0:
+        try:
+            act()
+        finally:
+            os._exit(1)
+    return child
+
+
+def test_a_kill_at_any_moment_leaves_a_sound_generation(tmp_path):
+    path, draws, seen = tmp_path / "c.h5", random.Random(0), set()
+    kept(path, 0)
+    for _ in range(40):
+        start = loaded(path).run.round
+
+        def saving(start=start):
+            store = Store(path, WORLD, "")
+            store.find()
+            for k in range(start + 1, start + 10**6):
+                store.save(standing(k % 50), {}, TEAM)
+
+        child = in_a_child(saving)
+        time.sleep(draws.uniform(0.005, 0.05))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        found = loaded(path)
+        assert equal(found, standing(found.run.round))
+        seen.add(found.run.round)
+    assert len(seen) > 5
+
+
+@pytest.mark.parametrize("room", [100, 3000, 6000, 12000])
+def test_a_full_disk_loses_nothing(tmp_path, room):
+    kept(tmp_path / "c.h5", 1, 2)
+
+    def failing():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+        store = Store(tmp_path / "c.h5", WORLD, "")
+        store.find()
+        try:
+            store.save(standing(3), {}, TEAM)
+        except DataError as error:
+            os._exit(0 if f"{tmp_path / 'c.h5'} cannot be written: file too large" in str(error) else 2)
+
+    _, status = os.waitpid(in_a_child(failing), 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.h5", "c.h5.1"]
+    assert [loaded(tmp_path / name).run.round for name in ("c.h5", "c.h5.1")] == [2, 1]
+
+
+# ------------------------------------------------------------------------------------------ the job's side
+def job(path, **options) -> Checkpoints:
+    return Checkpoints.of(complete(Solve(checkpoint=path, **options)), WORLD, Console(first=False))
+
+
+@pytest.mark.parametrize("now, said", [
+    ({"l2": 1e-4, "workers": 2}, "l2 was 1e-05 and is 0.0001; name another file"),
+    ({"l2": 1e-5, "workers": 2, "beta": 0.5}, "beta was not given and is 0.5"),
+    ({"l2": 1e-4, "workers": 3}, "written by 2 workers, and this run has 3: give --workers 2"),
+])  # fmt: skip
+def test_a_checkpoint_of_another_run_is_refused(tmp_path, now, said):
+    kept(tmp_path / "c.h5", 1)
+    with pytest.raises(UsageError) as caught:
+        job(tmp_path / "c.h5").check(now)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+    job(tmp_path / "c.h5").check({"l2": 1e-5, "workers": 2})
+    job(tmp_path / "c.h5", resume="never").check(now)
+
+
+def test_resume_says_whether_there_must_be_one(tmp_path):
+    with pytest.raises(DataError, match="no checkpoint"):
+        job(tmp_path / "c.h5", resume="must")
+    kept(tmp_path / "c.h5", 4)
+    assert job(tmp_path / "c.h5", resume="must").round == job(tmp_path / "c.h5").round == 4
+    assert job(tmp_path / "c.h5", resume="never").round is None
+    for options in ({"every_rounds": 3}, {"every_seconds": 1.0}, {"resume": "must"}):
+        with pytest.raises(UsageError, match="give --checkpoint"):
+            complete(Solve(**options))
+
+
+def test_a_run_file_is_replaced_by_the_run_that_left_it_and_by_no_other(tmp_path):
+    out, path = tmp_path / "r.h5", tmp_path / "c.h5"
+    with RunFile(out, {"run_id": "name", "checkpoint": str(path)}):
+        pass
+    for options, run_id in (({}, "name"), ({"resume": "never"}, None), ({"out": tmp_path / "other.h5"}, None)):
+        found = job(path, **{"out": out, **options}).run_id  # killed before its first checkpoint
+        assert found == run_id or (run_id is None and found != "name")
+    with RunFile(out, {"run_id": "name", "checkpoint": str(path)}, past={"round": [0, 1], "objective": [2.0, 1.0]}) as file:
+        file.add({"round": 2, "objective": 0.5})
+        file.finish(np.zeros(2), 0.0, {"reason": "GAP"})
+    assert read_run(out).history["objective"].tolist() == [2.0, 1.0, 0.5]
+    assert job(path, out=out).run_id != "name"
+    kept(path, 1)
+    claim(out, run_id=job(path, out=out).run_id)
+    with pytest.raises(DataError, match="exists"):
+        claim(out, run_id="another")
+
+
+@pytest.mark.parametrize("options, written", [
+    ({"every_rounds": 3}, [3, 6, 9]), ({"every_seconds": 0.35}, [4, 8]), ({"every_rounds": 5, "every_seconds": 0.35}, [4, 8]),
+    ({}, []),
+])  # fmt: skip
+def test_checkpoints_are_written_when_due_and_at_the_end(tmp_path, options, written):
+    keeper, found = job(tmp_path / "c.h5", **options).keepers(TEAM)[0], []
+    for k in range(11):
+        keeper(standing(k), None)
+        if (tmp_path / "c.h5").exists():
+            found.append(loaded(tmp_path / "c.h5").run.round)
+    assert sorted(set(found)) == written
+
+
+def test_signals_are_words_and_handlers_go_back_to_what_they_were():
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with Signals() as word:
+        assert word() == ""
+        os.kill(os.getpid(), signal.SIGUSR2)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert word() == "SIGUSR2"
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)  # as a terminal and a launcher together send it
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+    with Signals(time.time() - 1) as word:
+        assert "Slurm" in word()
+
+
+def test_the_end_of_a_slurm_job_is_read_from_the_environment():
+    assert end_of_job(60.0, {"SLURM_JOB_END_TIME": "1700000000"}) == 1699999940
+    assert end_of_job(60.0, {}) is None
