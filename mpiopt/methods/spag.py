@@ -16,6 +16,7 @@ mu has a cliff: well below the largest eigenvalue of the difference of the Hessi
 rises by orders of magnitude. `adaptive` finds the product M = L G from D_F itself and is safe there.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,7 +75,7 @@ class Spag:
         points, _, (v, ratio, gain, mu, sigma, rows, memories), k = run
         weights = weigh(ratio, gain, sigma)
         last = [Point(v, margins) for margins in rows]
-        middle = [_blend(x, at, *weights.towards_v) for x, at in zip(points, last, strict=True)]
+        middle = _blends(points, last, *weights.towards_v)
         agreed = gradient(team, middle)
         solved = [
             self._mirror(site, x, at, mid, agreed, weights, mu, memory)
@@ -82,7 +83,7 @@ class Spag:
         ]
         told, _, _ = From(0)([message for message, _ in solved], (), Joint(team, k))
         ahead = [Point(told.vector, site.loss.margins(told.vector)) for site in team.sites]
-        ends = PerWorker(_blend(x, to, 1 - weights.alpha, weights.alpha) for x, to in zip(points, ahead, strict=True))
+        ends = _blends(points, ahead, 1 - weights.alpha, weights.alpha)
         whole = self.gain.needs_whole and _divergence(team, ends, middle)
         taken, gain = self.gain.judge(gain, whole, told.scalars)
         memories = PerWorker(memory for _, memory in solved)
@@ -122,6 +123,12 @@ class Spag:
 def _blend(x: Point, v: Point, a: float, b: float) -> Point:
     """a x + b v, with margins."""
     return Point(a * x.x + b * v.x, a * x.margins + b * v.margins)
+
+
+def _blends(points: Sequence[Point], others: Sequence[Point], a: float, b: float) -> PerWorker:
+    """The same for every hosted worker, on one common x."""
+    first = _blend(points[0], others[0], a, b)
+    return PerWorker(Point(first.x, a * x.margins + b * v.margins) for x, v in zip(points, others, strict=True))
 
 
 def _divergence(team: Team, to: PerWorker, at: PerWorker) -> float:

@@ -7,6 +7,7 @@
 Each knows its ``minima`` (none of the saddle), the ``box`` to plot, (low, high) per axis, and a ``start`` worth watching.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
@@ -84,14 +85,14 @@ SADDLE = Quadratic((1.0, -1.0), (1.0, 0.01), 1.5)
 VALLEY = Quadratic((0.01, 1.0), (-10.0, 1.0), 11.0)
 
 
-class Plane(Landscape):
+class Plane(Landscape, ABC):
     """A landscape over the plane, given by its value, gradient and Hessian at (x, y) in ordinary numbers."""
 
     dim = 2
 
+    @abstractmethod
     def surface(self, x: float, y: float) -> tuple[float, Pair, tuple[Pair, Pair]]:
         """f, (f_x, f_y), ((f_xx, f_xy), (f_xy, f_yy))."""
-        raise NotImplementedError
 
     def value_grad(self, at: Point) -> tuple[float, Array]:
         """The value, and the gradient (2,) in the type of x."""

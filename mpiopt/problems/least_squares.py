@@ -12,6 +12,7 @@ class LeastSquares:
     name = "least_squares"
     curvature_bound = 1.0
     dual_start = 0.0
+    dual_epochs = staticmethod(host.dual_squares_epochs)
 
     def value_residual(self, m: Array, y: Array, w: Array) -> tuple[float, Array]:
         """Sum of losses, and their derivatives in the margins (rows,)."""
@@ -31,37 +32,12 @@ class LeastSquares:
         """Sum of losses at m + delta, less their linearisation at m."""
         return 0.5 * float((delta * w if w.size else delta) @ delta)
 
+    def signs(self, y: Array) -> Array:
+        """None in the dual map z = D^-1 (q + A^T (w alpha) / W): (0,) for all ones."""
+        return np.empty(0)
+
     def conjugate(self, m: Array, y: Array, w: Array, scale: Array) -> float:
         """Sum of w_i loss*(scale_i (m_i - y_i)), loss*(u) = u y + u^2 / 2."""
         u = scale * (m - y)
         each = u * y + 0.5 * u * u
         return float(each @ w if w.size else each.sum())
-
-    def dual_point(self, loss, alpha: Array, q: Array, total: float, ridge: float, bias: float) -> Array:
-        """z = D^-1 (q + A^T (w alpha) / total), (dim,)."""
-        a, z = loss.matrix, np.empty(q.size)
-        host.dual_start(a.indptr, a.indices, a.data, np.empty(0), loss.weights, alpha, q, total, ridge, bias, z)
-        return z
-
-    def dual_epochs(
-        self, loss, alpha: Array, total: float, ridge: float, bias: float, z: Array, seed: int, epochs: int, ratio: float
-    ) -> Array:
-        """Dual coordinate descent in place on alpha (rows,) and z (dim,); the duality gap's estimate per epoch."""
-        a, progress = loss.matrix, np.empty(epochs)
-        done = host.dual_squares_epochs(
-            a.indptr,
-            a.indices,
-            a.data,
-            loss.y,
-            loss.weights,
-            loss.row_squares,
-            alpha,
-            total,
-            ridge,
-            bias,
-            z,
-            seed,
-            progress,
-            ratio,
-        )
-        return progress[:done]

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from mpiopt.arrays import Array
+from mpiopt.kernels import host
 from mpiopt.kernels.csr import CSR
 from mpiopt.problems.problem import Point
 
@@ -21,6 +22,7 @@ class Family(Protocol):
 
     name: str
     curvature_bound: float  # the largest second derivative in the margin
+    dual_start: float  # every dual variable before the first epoch
 
     def value_residual(self, m: Array, y: Array, w: Array) -> tuple[float, Array]:
         """Sum of losses, and the derivatives in the margins."""
@@ -36,6 +38,12 @@ class Family(Protocol):
 
     def conjugate(self, m: Array, y: Array, w: Array, scale: Array) -> float:
         """Sum of the convex conjugates at the residuals times ``scale``."""
+
+    def signs(self, y: Array) -> Array:
+        """What the labels are in the dual map; (0,) for all ones."""
+
+    def dual_epochs(self, *arguments) -> int:
+        """The kernel of dual coordinate descent for this loss, see `kernels.dual`."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +165,22 @@ class Linear:
     def row_squares(self) -> Array:
         """|a_i|^2, (rows,) float32."""
         return self.matrix.row_squares().astype(np.float32)
+
+    def dual_point(self, alpha: Array, q: Array, ridge: float, bias: float) -> Array:
+        """z = D^-1 (q + A^T (w y alpha) / W), (dim,): the dual map of `kernels.dual`, ``bias`` the intercept's D."""
+        a, z, signs = self.matrix, np.empty(q.size), self.family.signs(self.y)
+        host.dual_start(a.indptr, a.indices, a.data, signs, self.weights, alpha, q, self.weight, ridge, bias, z)
+        return z
+
+    def dual_descent(self, alpha: Array, z: Array, ridge: float, bias: float, seed: int, epochs: int, ratio: float) -> Array:
+        """At most ``epochs`` of dual coordinate descent in place on alpha (rows,) and z (dim,), which satisfy the map.
+
+        Returns the duality gap as each epoch met it, (epochs done,); ends once it fell to ``ratio`` of the first.
+        """
+        a, gaps = self.matrix, np.empty(epochs)
+        done = self.family.dual_epochs(a.indptr, a.indices, a.data, self.y, self.weights, self.row_squares, alpha,
+                                       self.weight, ridge, bias, z, seed, gaps, ratio)  # fmt: skip
+        return gaps[:done]
 
     def head(self, rows: int) -> "Linear":
         """The loss of the first ``rows`` rows: views, nothing is copied."""

@@ -12,6 +12,7 @@ class Logistic:
     name = "logistic"
     curvature_bound = 0.25
     dual_start = 1e-3  # every dual variable before the first epoch: most end near 0
+    dual_epochs = staticmethod(host.dual_epochs)
 
     def value_residual(self, m: Array, y: Array, w: Array) -> tuple[float, Array]:
         """Sum of losses, and their derivatives in the margins (rows,)."""
@@ -32,6 +33,10 @@ class Logistic:
         """Sum of losses at m + delta, less their linearisation at m, without cancellation."""
         return host.bregman(m, delta, y, w)
 
+    def signs(self, y: Array) -> Array:
+        """What the labels are in the dual map z = D^-1 (q + A^T (w y alpha) / W), (rows,)."""
+        return y
+
     def conjugate(self, m: Array, y: Array, w: Array, scale: Array) -> float:
         """Sum of w_i loss*(scale_i l'(m_i)): minus the entropy of alpha = scale / (1 + e^(y m)), 0 < scale <= 1.
 
@@ -43,35 +48,6 @@ class Logistic:
         left = 1 - alpha
         entropy = alpha * _log(alpha) + left * _log(left)
         return float(entropy @ w if w.size else entropy.sum())
-
-    def dual_point(self, loss, alpha: Array, q: Array, total: float, ridge: float, bias: float) -> Array:
-        """z = D^-1 (q + A^T (w y alpha) / total), (dim,)."""
-        a, z = loss.matrix, np.empty(q.size)
-        host.dual_start(a.indptr, a.indices, a.data, loss.y, loss.weights, alpha, q, total, ridge, bias, z)
-        return z
-
-    def dual_epochs(
-        self, loss, alpha: Array, total: float, ridge: float, bias: float, z: Array, seed: int, epochs: int, ratio: float
-    ) -> Array:
-        """Dual coordinate descent in place on alpha (rows,) and z (dim,); the duality gap's estimate per epoch."""
-        a, progress = loss.matrix, np.empty(epochs)
-        done = host.dual_epochs(
-            a.indptr,
-            a.indices,
-            a.data,
-            loss.y,
-            loss.weights,
-            loss.row_squares,
-            alpha,
-            total,
-            ridge,
-            bias,
-            z,
-            seed,
-            progress,
-            ratio,
-        )
-        return progress[:done]
 
 
 def _log(p: Array) -> Array:

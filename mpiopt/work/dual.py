@@ -44,7 +44,7 @@ class DualAscent:
         if site.share == 0:
             return np.zeros(site.loss.dim)
         ridge = site.penalty.l2 / site.share
-        return site.loss.family.dual_point(site.loss, alpha, np.zeros(site.loss.dim), site.loss.weight, ridge, 0.0)
+        return site.loss.dual_point(alpha, np.zeros(site.loss.dim), ridge, 0.0)
 
     def __call__(self, at: Point, agreed: Message | None, alpha: Array, here: Local) -> tuple[Point, Message, Tree]:
         """Two passes' worth of work per epoch; the order of the rows is drawn afresh from the worker's stream."""
@@ -53,7 +53,7 @@ class DualAscent:
         if site.share > 0:
             seed = int(site.streams("dual ascent", here.round, site.worker).integers(1 << 62))
             ridge = site.penalty.l2 / (site.share * spread)
-            site.loss.family.dual_epochs(site.loss, alpha, site.loss.weight, ridge, 0.0, u, seed, self.epochs, 0.0)
+            site.loss.dual_descent(alpha, u, ridge, 0.0, seed, self.epochs, 0.0)
         u -= at.x
         u /= spread
         return at, Message(u, np.empty(0)), alpha

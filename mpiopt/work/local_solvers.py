@@ -95,13 +95,13 @@ class DualDescent:
             phi = replace(phi, ridge_free=self.floor)
         if loss.weight == 0:
             return phi.unscaled(q), memory
-        ridges = (loss.weight, phi.ridge, phi.ridge_free if loss.intercept else 0.0)
+        ridges = (phi.ridge, phi.ridge_free if loss.intercept else 0.0)
         if calls % REFRESH == 0:
-            z = loss.family.dual_point(loss, alpha, q, *ridges)
+            z = loss.dual_point(alpha, q, *ridges)
         else:
             z = phi.unscaled(q)
             z += image
-        loss.family.dual_epochs(loss, alpha, *ridges, z, calls, self.epochs, self.ratio)
+        loss.dual_descent(alpha, z, *ridges, calls, self.epochs, self.ratio)
         image = phi.unscaled(q)
         np.subtract(z, image, out=image)
         return z, (PerRow((alpha,)), image, calls + 1)

@@ -35,10 +35,10 @@ def test_one_worker_is_dual_coordinate_descent(worlds, loss):
     run = walk(cocoa(2), team, 3)
     site, whole = team.sites[0], data.linear(0, 120)
     alpha = np.full(120, 1e-10 if loss == "logistic" else 0.0)
-    z = whole.family.dual_point(whole, alpha, np.zeros(data.dim), whole.weight, l2, 0.0)
+    z = whole.dual_point(alpha, np.zeros(data.dim), l2, 0.0)
     for k in range(3):
         seed = int(site.streams("dual ascent", k, 0).integers(1 << 62))
-        whole.family.dual_epochs(whole, alpha, whole.weight, l2, 0.0, z, seed, 2, 0.0)
+        whole.dual_descent(alpha, z, l2, 0.0, seed, 2, 0.0)
     np.testing.assert_allclose(run.points[0].x, z, rtol=1e-12)
     np.testing.assert_allclose(run.states[0], alpha, rtol=1e-12)
 
