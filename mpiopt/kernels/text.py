@@ -122,7 +122,7 @@ def _product(number, exponent):
     The third result is a bound on the error of the second. Products without error by Dekker (A floating-point technique
     for extending the available precision, 1971).
     """
-    low_bits = number & _U(0x7FF)
+    low_bits = number & _U(0x7FF) if number >= _U(1 << 53) else _0  # so that a_low * b is far below what rounds
     a, a_low = np.float64(number - low_bits), np.float64(low_bits)  # both exact
     b, b_low = _POWERS[exponent + _REACH, 0], _POWERS[exponent + _REACH, 1]
     p = a * b

@@ -6,7 +6,7 @@ from itertools import pairwise
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -47,6 +47,7 @@ def nearest_single(text: str) -> np.float32:
 
 
 @given(numbers)
+@example(["3e23", "1e23", "7e-23", "1e-30", "2047e40", "4095e25", "9007199254740993e23", "18446744073709551615e-40"])
 def test_doubles_are_what_float_says(tmp_path_factory, texts):
     path = tmp_path_factory.getbasetemp() / "doubles.svm"
     path.write_text("".join(f"{text} 1:{text}\n" for text in texts))
