@@ -7,6 +7,7 @@ import numpy as np
 
 from mpiopt.errors import UsageError
 from mpiopt.kernels import host
+from mpiopt.kernels.rows import pack
 
 PAD = 256
 
@@ -59,6 +60,16 @@ class CSR:
     def rows_slice(self, lo: int, hi: int) -> Self:
         """Rows lo <= i < hi, without a copy."""
         return type(self)(self.indptr[lo : hi + 1], self.indices, self.data, (hi - lo, self.shape[1]))
+
+    def take(self, rows: np.ndarray) -> Self:
+        """The given rows (b,) in their order, copied."""
+        starts = self.indptr[:-1][rows]
+        lengths = self.indptr[1:][rows] - starts
+        out = self.empty(len(rows), int(lengths.sum()), self.shape[1], self.data.dtype)
+        np.cumsum(lengths, out=out.indptr[1:])
+        if len(rows):
+            pack(starts, lengths, self.indices, self.data, out.indices, out.data)
+        return out
 
     def dot(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """A x : (rows,), from x : (cols,); out is overwritten."""

@@ -20,6 +20,10 @@ class LeastSquares:
         weighted = e * w if w.size else e
         return 0.5 * float(weighted @ e), weighted
 
+    def correct(self, m: Array, y: Array) -> int:
+        """Rows less than 1/2 off."""
+        return int((abs(m - y) < 0.5).sum())
+
     def curvature(self, m: Array, y: Array, w: Array) -> Array:
         """Second derivatives in the margins, (rows,)."""
         return np.array(w, float) if w.size else np.ones(m.size)

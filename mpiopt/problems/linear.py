@@ -7,13 +7,14 @@ squares) knows the loss of one row; this class knows the matrix, the weights and
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.kernels import host
 from mpiopt.kernels.csr import CSR
+from mpiopt.problems.model import Block, Score
 from mpiopt.problems.problem import Point
 
 
@@ -26,6 +27,9 @@ class Family(Protocol):
 
     def value_residual(self, m: Array, y: Array, w: Array) -> tuple[float, Array]:
         """Sum of losses, and the derivatives in the margins."""
+
+    def correct(self, m: Array, y: Array) -> int:
+        """Rows answered rightly."""
 
     def curvature(self, m: Array, y: Array, w: Array) -> Array:
         """Second derivatives in the margins."""
@@ -59,6 +63,7 @@ class Linear:
     weights: Array = field(default_factory=lambda: np.empty(0))
     intercept: bool = False
     weight: float = field(init=False)
+    aux: ClassVar[tuple[Array, ...]] = ()
 
     def __post_init__(self) -> None:
         total = float(self.weights.sum() if self.weights.size else self.rows)
@@ -114,8 +119,13 @@ class Linear:
         """f_w(x)."""
         return self.family.value_residual(self.known(at), self.y, self.weights)[0] * self._scale
 
-    def value_grad(self, at: Point) -> tuple[float, Array]:
-        """f_w(x) and its gradient (dim,): one pass over the matrix where the margins are known, two otherwise."""
+    def value_grad(self, at: Point, rows: Array | None = None) -> tuple[float, Array]:
+        """f_w(x) and its gradient (dim,): one pass over the matrix where the margins are known, two otherwise.
+
+        rows : (b,) row numbers to take the weighted mean over instead of all; they may repeat.
+        """
+        if rows is not None:
+            return self.take(rows).value_grad(Point(at.x, None if at.margins is None else at.margins[rows]))
         value, residual = self.family.value_residual(self.known(at), self.y, self.weights)
         return value * self._scale, self.combine(residual, self._scale)
 
@@ -181,6 +191,27 @@ class Linear:
         done = self.family.dual_epochs(a.indptr, a.indices, a.data, self.y, self.weights, self.row_squares, alpha,
                                        self.weight, ridge, bias, z, seed, gaps, ratio)  # fmt: skip
         return gaps[:done]
+
+    def take(self, rows: Array) -> "Linear":
+        """The loss of the given rows (b,), copied."""
+        weights = self.weights[rows] if self.weights.size else self.weights
+        return Linear(self.matrix.take(rows), self.y[rows], self.family, weights, self.intercept)
+
+    # ------------------------------------------------------------------------------------ Model
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The weights, and the intercept, if any."""
+        return (Block("weights", (self.features,)), Block("intercept", (1,)))[: 1 + self.intercept]
+
+    def initial(self, stream: np.random.Generator) -> Array:
+        """0, float64: the loss is convex."""
+        return np.zeros(self.dim)
+
+    def evaluate(self, x: Array, rows: Array | None = None) -> Score:
+        """Weighted sum of losses, right answers and number of ``rows``, None for all."""
+        part = self if rows is None else self.take(rows)
+        m = part.margins(x)
+        return Score(self.family.value_residual(m, part.y, part.weights)[0], self.family.correct(m, part.y), part.rows)
 
     def head(self, rows: int) -> "Linear":
         """The loss of the first ``rows`` rows: views, nothing is copied."""

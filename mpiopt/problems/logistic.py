@@ -19,6 +19,10 @@ class Logistic:
         residual = np.empty(m.size)
         return host.logistic(m, y, w, residual), residual
 
+    def correct(self, m: Array, y: Array) -> int:
+        """Rows whose margin has the sign of the label; 0 counts as -1."""
+        return int(((m > 0) == (y > 0)).sum())
+
     def curvature(self, m: Array, y: Array, w: Array) -> Array:
         """Second derivatives in the margins, (rows,)."""
         h = np.empty(m.size)

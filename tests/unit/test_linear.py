@@ -57,6 +57,37 @@ class TestDerivatives:
         np.testing.assert_allclose(head.value_grad(head.point(x))[1], alone.value_grad(alone.point(x))[1], rtol=1e-12)
 
 
+@pytest.mark.parametrize(("loss", "intercept", "weighted"), KINDS)
+def test_a_minibatch_is_the_loss_of_its_rows(loss, intercept, weighted):
+    data = Data(loss=loss, intercept=bool(intercept), weighted=bool(weighted))
+    linear, x = data.linear(0, 120), np.random.default_rng(1).standard_normal(data.dim)
+    rows = np.arange(30, 70)
+    for at in (linear.point(x), Point(x)):
+        value, gradient = linear.value_grad(at, rows)
+        alone = data.linear(30, 70)
+        expected = alone.value_grad(alone.point(x))
+        assert value == pytest.approx(expected[0], rel=1e-13)
+        np.testing.assert_allclose(gradient, expected[1], rtol=1e-12, atol=1e-15)
+    twice = linear.value_grad(Point(x), np.array([4, 4, 9]))[0] * linear.take(np.array([4, 4, 9])).weight
+    each = [linear.take(np.array([i])) for i in (4, 4, 9)]
+    assert twice == pytest.approx(sum(one.value_grad(Point(x))[0] * one.weight for one in each), rel=1e-12)
+    nothing = linear.value_grad(Point(x), np.arange(0))
+    assert nothing[0] == 0 and not nothing[1].any()
+
+
+def test_scores_and_start():
+    data = Data(weighted=True, intercept=True)
+    linear, x = data.linear(0, 120), np.random.default_rng(1).standard_normal(data.dim)
+    score = linear.evaluate(x)
+    assert score.loss == pytest.approx(linear.value(Point(x)) * linear.weight, rel=1e-12)
+    assert (score.correct, score.rows) == ((np.sign(linear.margins(x)) == data.y).sum(), 120)
+    parts = [linear.evaluate(x, rows) for rows in (np.arange(50), np.arange(50, 120))]
+    assert np.sum(parts, axis=0) == pytest.approx(score, rel=1e-12)
+    assert [block.shape for block in linear.blocks] == [(15,), (1,)] and not linear.initial(np.random.default_rng(0)).any()
+    squares = Data(loss="least_squares").linear(0, 120)
+    assert squares.evaluate(np.zeros(15)).correct == (abs(squares.y) < 0.5).sum()
+
+
 def test_an_empty_share_weighs_nothing():
     data = Data()
     empty, x = data.linear(7, 7), np.ones(data.dim)

@@ -1,0 +1,107 @@
+"""Rows with answers in memory, handed out batch by batch: dense rows, scaled on the way, or sparse ones."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Protocol
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from mpiopt.arrays import Array, namespace
+from mpiopt.errors import DataError
+from mpiopt.kernels.csr import CSR
+
+
+class Source(Protocol):
+    """One worker's rows."""
+
+    rows: int
+
+    def take(self, rows: slice | Array, dtype: np.dtype) -> tuple[Array, Array]:
+        """Those rows (b, *shape) of ``dtype`` and their answers (b,) or (b, outputs); perhaps views: not to be written."""
+
+
+class Flat(Protocol):
+    """One worker's rows, for models that look at a row as a vector."""
+
+    rows: int
+    features: int
+    y: Array  # (rows,) class numbers, or (rows, outputs) real
+
+    def flat(self, rows: slice | Array, dtype: np.dtype) -> tuple[Array | csr_array, Array]:
+        """As `take`, rows as a matrix (b, features), which may be sparse."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """Rows x : (rows, *shape) of any real type, with answers y : (rows,) or (rows, outputs).
+
+    scaled : (stored rows (b, *shape), dtype) -> a new array of that type and shape, such as `mpiopt.io.item.Item.scaled`;
+    None where the values are used as they are. Raises DataError unless there are as many answers as rows.
+    """
+
+    x: Array
+    y: Array
+    scaled: Callable[[Array, np.dtype], Array] | None = None
+
+    def __post_init__(self) -> None:
+        _fit(len(self.x), self.y)
+
+    @property
+    def rows(self) -> int:
+        """Rows of this worker."""
+        return len(self.x)
+
+    @property
+    def features(self) -> int:
+        """Values in one row."""
+        return prod(self.x.shape[1:])
+
+    def take(self, rows: slice | Array, dtype: np.dtype) -> tuple[Array, Array]:
+        """See `Source.take`."""
+        if not isinstance(rows, slice):
+            rows = namespace(self.x).asarray(rows)
+            x, y = self.x.take(rows, axis=0), self.y.take(rows, axis=0)
+        else:
+            x, y = self.x[rows], self.y[rows]
+        return (x.astype(dtype, copy=False) if self.scaled is None else self.scaled(x, dtype)), y
+
+    def flat(self, rows: slice | Array, dtype: np.dtype) -> tuple[Array, Array]:
+        """See `Flat.flat`."""
+        x, y = self.take(rows, dtype)
+        return x.reshape(len(x), self.features), y
+
+
+@dataclass(frozen=True, eq=False)
+class Sparse:
+    """The rows of a CSR matrix (rows, features), with answers y : (rows,) or (rows, outputs). Raises DataError as `Dense`."""
+
+    matrix: CSR
+    y: Array
+
+    def __post_init__(self) -> None:
+        _fit(self.rows, self.y)
+
+    @property
+    def rows(self) -> int:
+        """Rows of this worker."""
+        return self.matrix.shape[0]
+
+    @property
+    def features(self) -> int:
+        """Columns of the matrix."""
+        return self.matrix.shape[1]
+
+    def flat(self, rows: slice | Array, dtype: np.dtype) -> tuple[csr_array, Array]:
+        """See `Flat.flat`; slices are not copied."""
+        a = self.matrix.rows_slice(rows.start, rows.stop) if isinstance(rows, slice) else self.matrix.take(rows)
+        span = slice(int(a.indptr[0]), int(a.indptr[-1]))
+        # scipy wants both kinds of index alike; a batch has fewer than 2^31 nonzeros
+        parts = a.data[span].astype(dtype, copy=False), a.indices[span], (a.indptr - a.indptr[0]).astype(np.int32)
+        return csr_array(parts, a.shape), self.y[rows]
+
+
+def _fit(rows: int, y: Array) -> None:
+    if len(y) != rows:
+        raise DataError(f"there are {rows} rows but {len(y)} answers: give one answer for each row")

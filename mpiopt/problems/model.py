@@ -1,0 +1,79 @@
+"""What training asks of a problem, beyond Smooth: minibatches, a start, a score on held-out rows, and the shape of x.
+
+x is one flat vector (dim,), float32 or float64; its ``blocks`` are the matrices and vectors it is made of, one after the
+other, and models work on views of them.
+"""
+
+from collections.abc import Iterator
+from itertools import accumulate, pairwise
+from math import prod
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.errors import UsageError
+from mpiopt.problems.problem import Point
+
+CHUNK = 1024  # rows treated at once, which bounds the memory on the way and keeps their activations in the cache
+
+
+class Block(NamedTuple):
+    """A named part of the flat vector."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+class Score(NamedTuple):
+    """Sums over rows, to be added up over workers."""
+
+    loss: float
+    correct: int
+    rows: int
+
+
+class Model(Protocol):
+    """One worker's mean loss, also over some of its rows. Not collective."""
+
+    dim: int
+    rows: int
+    weight: float  # sum of the sample weights of its rows
+    blocks: tuple[Block, ...]
+    aux: tuple[Array, ...]  # what a model keeps beside x, such as running statistics; assigned whole, and () for most
+
+    def point(self, x: Array) -> Point:
+        """x with what this loss keeps beside it."""
+
+    def value_grad(self, at: Point, rows: Array | None = None) -> tuple[float, Array]:
+        """Mean loss over ``rows`` (b,), local row numbers, None for all, and its gradient (dim,) in the type of x.
+
+        The gradient is a new array: the caller's to keep and to write into. No rows give 0 and zeros. A point that has
+        diverged gives NaN or infinity, without a warning.
+        """
+
+    def initial(self, stream: np.random.Generator) -> Array:
+        """A new x (dim,) to start from, in the memory of the CPU; equal streams give equal starts on every worker."""
+
+    def evaluate(self, x: Array, rows: Array | None = None) -> Score:
+        """Sum of losses, correct answers and number of ``rows``, None for all; penalties are not in it."""
+
+
+def split(x: Array, blocks: tuple[Block, ...]) -> list[Array]:
+    """Views of x (dim,), one of each block's shape. Raises UsageError if the blocks do not make up x."""
+    sizes = [prod(block.shape) for block in blocks]
+    if x.shape != (sum(sizes),):
+        raise UsageError(
+            f"a vector of shape {x.shape} was given to a model of {sum(sizes)} parameters "
+            f"({', '.join(f'{block.name} {block.shape}' for block in blocks)}): is it another model's?"
+        )
+    bounds = pairwise(accumulate(sizes, initial=0))
+    return [x[lo:hi].reshape(block.shape) for (lo, hi), block in zip(bounds, blocks, strict=True)]
+
+
+def chunks(rows: Array | None, total: int, size: int = CHUNK) -> Iterator[slice | Array]:
+    """``rows``, or all of ``total``, in pieces of at most ``size``: slices, or views of ``rows``."""
+    count = total if rows is None else len(rows)
+    for lo in range(0, count, size):
+        cut = slice(lo, min(lo + size, count))
+        yield cut if rows is None else rows[cut]

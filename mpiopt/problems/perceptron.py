@@ -1,0 +1,186 @@
+"""Multilayer perceptrons: h_l = s(W_l^T h_(l-1) + b_l) from a row h_0, the last layer without s, and a loss on its outputs.
+
+x is W_1 (inputs, outputs), b_1 (outputs,), W_2, b_2, ... one after the other. One code for the CPU and for a GPU: the
+arrays decide. The rows go through in chunks, all products by BLAS, gradients written where they belong in the flat vector.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import ClassVar, Protocol
+
+import numpy as np
+from scipy.sparse import issparse
+
+from mpiopt.arrays import Array, namespace
+from mpiopt.errors import UsageError
+from mpiopt.problems.examples import Flat
+from mpiopt.problems.heads import CrossEntropy, Head
+from mpiopt.problems.model import Block, Score, chunks, split
+from mpiopt.problems.problem import Point
+
+
+class Activation(Protocol):
+    """s, and the spread of the weights of a layer that ends in it."""
+
+    def apply(self, z: Array) -> None:
+        """z becomes s(z)."""
+
+    def pull(self, d: Array, h: Array) -> None:
+        """d becomes d s'(z), from h = s(z)."""
+
+    def spread(self, inputs: int, outputs: int) -> float:
+        """Standard deviation of the weights at the start."""
+
+
+class Relu:
+    """max(z, 0), whose slope at 0 is 0."""
+
+    def apply(self, z: Array) -> None:
+        """See `Activation.apply`."""
+        namespace(z).maximum(z, 0, out=z)
+
+    def pull(self, d: Array, h: Array) -> None:
+        """See `Activation.pull`."""
+        d *= h > 0
+
+    def spread(self, inputs: int, outputs: int) -> float:
+        """He, Zhang, Ren, Sun, Delving deep into rectifiers, ICCV 2015, eq. 10."""
+        return (2 / inputs) ** 0.5
+
+
+class Tanh:
+    """tanh z."""
+
+    def apply(self, z: Array) -> None:
+        """See `Activation.apply`."""
+        namespace(z).tanh(z, out=z)
+
+    def pull(self, d: Array, h: Array) -> None:
+        """See `Activation.pull`."""
+        d *= 1 - h * h
+
+    def spread(self, inputs: int, outputs: int) -> float:
+        """Glorot, Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010, eq. 12."""
+        return (2 / (inputs + outputs)) ** 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Perceptron:
+    """One worker's rows seen by a perceptron; a `Model`.
+
+    widths : (features, hidden ..., outputs). Raises UsageError for widths that fit neither each other nor the rows,
+    DataError for answers that do not fit the outputs. Sparse rows need the CPU.
+    """
+
+    data: Flat
+    widths: tuple[int, ...]
+    activation: Activation = field(default_factory=Relu)
+    head: Head = field(default_factory=CrossEntropy)
+    aux: ClassVar[tuple[Array, ...]] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.widths) < 2 or min(self.widths) < 1:
+            raise UsageError(f"a perceptron of widths {self.widths} cannot be made: give features, hidden widths, outputs")
+        if self.widths[0] != self.data.features:
+            raise UsageError(
+                f"a perceptron of widths {self.widths} was given rows of {self.data.features} features: its first width "
+                f"must be {self.data.features}"
+            )
+        self.head.check(self.data.y, self.widths[-1])
+
+    @property
+    def rows(self) -> int:
+        """Rows of this worker."""
+        return self.data.rows
+
+    @property
+    def weight(self) -> float:
+        """Every row weighs 1."""
+        return float(self.rows)
+
+    @property
+    def dim(self) -> int:
+        """Weights and biases."""
+        return sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.widths))
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """weights1, bias1, weights2, ..."""
+        return tuple(
+            block
+            for layer, (inputs, outputs) in enumerate(pairwise(self.widths), 1)
+            for block in (Block(f"weights{layer}", (inputs, outputs)), Block(f"bias{layer}", (outputs,)))
+        )
+
+    def point(self, x: Array) -> Point:
+        """x (dim,) alone."""
+        return Point(x)
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def value_grad(self, at: Point, rows: Array | None = None) -> tuple[float, Array]:
+        """See `Model.value_grad`."""
+        xp, layers = namespace(at.x), split(at.x, self.blocks)
+        count = self.rows if rows is None else len(rows)
+        value, gradient = 0.0, None
+        for cut in chunks(rows, self.rows):
+            inputs, y = self.data.flat(cut, at.x.dtype)
+            part = xp.empty_like(at.x)
+            value += self._chunk(layers, inputs, y, count, split(part, self.blocks))
+            gradient = part if gradient is None else xp.add(gradient, part, out=gradient)
+        return value / max(count, 1), xp.zeros_like(at.x) if gradient is None else gradient
+
+    def _chunk(self, layers: Sequence[Array], inputs: Array, y: Array, count: int, slopes: Sequence[Array]) -> float:
+        """Sum of losses of a chunk; fills ``slopes``, one for each block, with its part of the mean over ``count`` rows."""
+        h = [inputs, *self._forward(layers, inputs)]
+        value = self.head.value_slopes(h[-1], y)
+        d = h.pop()
+        d /= count
+        for weights, into, bias in zip(layers[-2::-2], slopes[-2::-2], slopes[::-2], strict=True):
+            below = h.pop()
+            _product(below.T, d, into)
+            d.sum(axis=0, out=bias)
+            if h:
+                d = d @ weights.T
+                self.activation.pull(d, below)
+        return value
+
+    def _forward(self, layers: Sequence[Array], inputs: Array) -> list[Array]:
+        """h_1 to h_L, each (b, width)."""
+        out = [inputs]
+        for weights, bias in zip(layers[::2], layers[1::2], strict=True):
+            if len(out) > 1:
+                self.activation.apply(out[-1])
+            z = out[-1] @ weights
+            z += bias
+            out.append(z)
+        return out[1:]
+
+    def initial(self, stream: np.random.Generator) -> Array:
+        """Normal weights as the activation asks, Glorot's in the last layer, no biases; 0 without hidden layers. float32."""
+        x = np.zeros(self.dim, np.float32)
+        hidden = len(self.widths) - 2
+        for layer, weights in enumerate(split(x, self.blocks)[::2] if hidden else ()):
+            spread = (self.activation if layer < hidden else Tanh()).spread(*weights.shape)
+            weights[:] = spread * stream.standard_normal(weights.shape)
+        return x
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def evaluate(self, x: Array, rows: Array | None = None) -> Score:
+        """See `Model.evaluate`."""
+        layers, loss, correct = split(x, self.blocks), 0.0, 0
+        for cut in chunks(rows, self.rows):
+            inputs, y = self.data.flat(cut, x.dtype)
+            z = self._forward(layers, inputs)[-1]
+            correct += self.head.correct(z, y)
+            loss += self.head.value_slopes(z, y)
+        return Score(loss, correct, self.rows if rows is None else len(rows))
+
+
+def _product(a: Array, b: Array, out: Array) -> None:
+    """out = a b, from a dense or sparse a."""
+    if issparse(a):
+        out[:] = a @ b
+    else:
+        namespace(b).matmul(a, b, out=out)

@@ -1,0 +1,220 @@
+"""Any torch module with its loss, seen as one flat vector: its parameters are views of one buffer, and so are gradients.
+
+torch is imported when a model is made, so that everything else works without it. Models stay in the memory of the CPU.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.errors import UsageError
+from mpiopt.problems.examples import Dense, Source
+from mpiopt.problems.heads import CrossEntropy
+from mpiopt.problems.model import Block, Score, chunks
+from mpiopt.problems.problem import Point
+
+if TYPE_CHECKING:
+    import torch
+
+Module: TypeAlias = "torch.nn.Module"
+
+
+def torch_module() -> ModuleType:
+    """torch itself. Raises UsageError where it is not installed."""
+    try:
+        import torch
+    except ImportError:
+        raise UsageError("this model needs torch, which is not installed: pip install 'mpiopt[torch]'") from None
+    return torch
+
+
+def use_threads(count: int) -> None:
+    """Let torch compute on ``count`` threads in this process. Raises UsageError without torch."""
+    torch_module().set_num_threads(count)
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """The items (input, answer) of a map-style torch dataset, as a `Source`; they are fetched one by one."""
+
+    dataset: Any
+
+    @property
+    def rows(self) -> int:
+        """Items of the dataset."""
+        return len(self.dataset)
+
+    def take(self, rows: slice | Array, dtype: np.dtype) -> tuple[Array, Array]:
+        """See `Source.take`."""
+        numbers = range(*rows.indices(self.rows)) if isinstance(rows, slice) else rows.tolist()
+        items = torch_module().utils.data.default_collate([self.dataset[number] for number in numbers])
+        return items[0].numpy().astype(dtype, copy=False), items[1].numpy()
+
+
+class TorchModel:
+    """One worker's rows seen by a torch module; a `Model` whose ``x`` (dim,) is the very memory of the parameters.
+
+    make : builds the module, a new one at every call, and draws its start from torch's generator. loss : (outputs, answers)
+    -> mean over the rows, a tensor; cross-entropy if None. chunk : rows that go through the module at once; batch
+    normalisation sees them apart. A point at ``x`` costs no copy; any other is copied into it. Parameters that need no
+    gradient are part of ``aux``, as are buffers. Dropout draws from torch's own generator. Raises UsageError without torch,
+    for a module without parameters, for parameters of several types or on a GPU, and for rows that the module cannot take;
+    DataError for class numbers beyond its outputs.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Module],
+        data: Source,
+        loss: "Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None" = None,
+        chunk: int = 512,
+    ) -> None:
+        self._torch = torch_module()
+        self.make, self.data, self.chunk = make, data, chunk
+        self.loss = loss or self._torch.nn.functional.cross_entropy
+        self.module = make()
+        named = [(name, p) for name, p in self.module.named_parameters() if p.requires_grad]
+        self.blocks = tuple(Block(name, tuple(p.shape)) for name, p in named)
+        self._parameters = [p for _, p in named]
+        _alike(self._parameters)
+        flat = _joined(self._torch, self._parameters)
+        for p, view in self._views(flat):
+            p.data = view
+        self.x = flat.numpy()
+        if self.rows:
+            self._try(loss is None)
+
+    @property
+    def dim(self) -> int:
+        """Numbers in all parameters."""
+        return self.x.size
+
+    @property
+    def rows(self) -> int:
+        """Rows of this worker."""
+        return self.data.rows
+
+    @property
+    def weight(self) -> float:
+        """Every row weighs 1."""
+        return float(self.rows)
+
+    @property
+    def aux(self) -> tuple[Array, ...]:
+        """Copies of the buffers (running statistics, counters) and of the parameters that need no gradient."""
+        return tuple(tensor.detach().numpy().copy() for tensor in _kept(self.module))
+
+    @aux.setter
+    def aux(self, arrays: tuple[Array, ...]) -> None:
+        """Put them back. Raises UsageError for those of another model."""
+        tensors = _kept(self.module)
+        if [a.shape for a in arrays] != [tuple(t.shape) for t in tensors]:
+            raise UsageError(
+                f"a model that keeps arrays of shapes {[tuple(t.shape) for t in tensors]} beside its parameters was given "
+                f"{[a.shape for a in arrays]}: are they another model's?"
+            )
+        for tensor, array in zip(tensors, arrays, strict=True):
+            tensor.detach().copy_(self._torch.as_tensor(array))
+
+    def point(self, x: Array) -> Point:
+        """x (dim,) alone."""
+        return Point(x)
+
+    def value_grad(self, at: Point, rows: Array | None = None) -> tuple[float, Array]:
+        """See `Model.value_grad`; in training mode, so that running statistics move. The module holds no gradient after."""
+        self._move(at.x)
+        self.module.train()
+        gradient, value = np.zeros(self.dim, self.x.dtype), 0.0
+        for p, view in self._views(self._torch.from_numpy(gradient)):
+            p.grad = view
+        count = self.rows if rows is None else len(rows)
+        for inputs, y in self._batches(rows):
+            part = self.loss(self.module(inputs), y) * (len(y) / count)
+            part.backward()
+            value += part.item()
+        for p in self._parameters:
+            p.grad = None
+        return value, gradient.astype(at.x.dtype, copy=False)
+
+    def initial(self, stream: np.random.Generator) -> Array:
+        """The parameters of a module made under the stream's seed; ``aux`` is set back to that module's. Not collective."""
+        with self._torch.random.fork_rng(devices=[]):
+            self._torch.manual_seed(int(stream.integers(2**63)))
+            fresh = self.make()
+        self.aux = tuple(tensor.detach().numpy() for tensor in _kept(fresh))
+        return _joined(self._torch, [p for p in fresh.parameters() if p.requires_grad]).numpy()
+
+    def evaluate(self, x: Array, rows: Array | None = None) -> Score:
+        """See `Model.evaluate`; in evaluation mode. Right is the largest output, or, for real answers, less than 1/2 off."""
+        self._move(x)
+        self.module.eval()
+        loss, correct = 0.0, 0
+        with self._torch.inference_mode():
+            for inputs, y in self._batches(rows):
+                z = self.module(inputs)
+                loss += self.loss(z, y).item() * len(y)
+                right = (z - y.reshape(z.shape)).abs() < 0.5 if y.is_floating_point() else z.argmax(1) == y
+                correct += int(right.reshape(len(y), -1).all(1).sum())
+        return Score(loss, correct, self.rows if rows is None else len(rows))
+
+    def settle(self, x: Array, rows: Array | None = None) -> None:
+        """Take the statistics of batch normalisation anew, as means over the chunks of ``rows``: what averages of x need."""
+        self._move(x)
+        self._torch.optim.swa_utils.update_bn((inputs for inputs, _ in self._batches(rows)), self.module)
+
+    def _try(self, classes: bool) -> None:
+        """See that one row goes through, and that there is an output for each class."""
+        inputs, _ = next(self._batches(np.zeros(1, int)))
+        self.module.eval()
+        try:
+            with self._torch.inference_mode():
+                z = self.module(inputs)
+        except (RuntimeError, ValueError, IndexError) as fault:
+            raise UsageError(
+                f"the module cannot take rows of shape {tuple(inputs.shape[1:])}: {str(fault).splitlines()[0]}; make it for "
+                "rows of this shape"
+            ) from fault
+        if classes and isinstance(self.data, Dense) and self.data.y.ndim == 1:
+            CrossEntropy().check(self.data.y, z.shape[1])
+
+    def _move(self, x: Array) -> None:
+        """Make x the parameters: nothing to do where it is their memory. Raises UsageError for another model's."""
+        if x.shape != self.x.shape:
+            raise UsageError(
+                f"a vector of shape {x.shape} was given to a model of {self.dim} parameters: is it another model's?"
+            )
+        if x.ctypes.data != self.x.ctypes.data:
+            self.x[:] = x
+
+    def _views(self, flat: "torch.Tensor") -> "Iterator[tuple[torch.nn.Parameter, torch.Tensor]]":
+        parts = flat.split([p.numel() for p in self._parameters])
+        return ((p, part.view(p.shape)) for p, part in zip(self._parameters, parts, strict=True))
+
+    def _batches(self, rows: Array | None) -> "Iterator[tuple[torch.Tensor, torch.Tensor]]":
+        """Rows and answers as tensors, chunk by chunk."""
+        for cut in chunks(rows, self.rows, self.chunk):
+            inputs, y = self.data.take(cut, self.x.dtype)
+            y = y.astype(np.int64 if y.dtype.kind in "iu" else self.x.dtype, copy=False)
+            yield tuple(self._torch.from_numpy(np.require(array, requirements=["C", "W"])) for array in (inputs, y))
+
+
+def _kept(module: Module) -> "list[torch.Tensor]":
+    return [*module.buffers(), *(p for p in module.parameters() if not p.requires_grad)]
+
+
+def _joined(torch: ModuleType, parameters: "list[torch.nn.Parameter]") -> "torch.Tensor":
+    """A new flat tensor of their values."""
+    return torch.cat([p.detach().reshape(-1) for p in parameters])
+
+
+def _alike(parameters: "list[torch.nn.Parameter]") -> None:
+    kinds = sorted({f"{p.dtype} on {p.device.type}" for p in parameters})
+    if kinds not in (["torch.float32 on cpu"], ["torch.float64 on cpu"]):
+        raise UsageError(
+            f"the module's trainable parameters are {' and '.join(kinds) or 'none'}: they must be all float32 or all float64, "
+            "in the memory of the CPU"
+        )
