@@ -31,7 +31,6 @@ from mpiopt.io.saved import SCHEMA, SCHEMA_VERSION, Saved, newest, why
 from mpiopt.io.tree import Flat, alike, digest, flatten, unflatten
 from mpiopt.problems.problem import Team
 from mpiopt.solve import Standing
-from mpiopt.stop import Record
 
 Identity = Mapping[str, str | int | float | bool | None]  # what makes a run this run: problem, method, parameters
 
@@ -116,7 +115,7 @@ class Store:
                 about = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "version": __version__,
                          "created": datetime.now(UTC).isoformat(timespec="seconds"), "round": at.run.round,
                          "run_id": self.run_id, "identity": json.dumps(dict(identity))}  # fmt: skip
-                columns = dict(zip(Record._fields, map(list, zip(*at.history, strict=True)), strict=True))
+                columns = dict(zip(at.history[-1]._fields, map(list, zip(*at.history, strict=True)), strict=True))
                 draft = Draft(self.partial, about, index, {**columns, "fresh": list(at.fresh)}, _forms(index))
                 for name, array in flat.arrays.items():
                     draft.put(f"all/{name}", haul.content(array))

@@ -25,7 +25,7 @@ from mpiopt.io.schema import replaceable
 
 SCHEMA, SCHEMA_VERSION = "mpiopt-run", 1
 CHUNK = 512  # rounds in a chunk of a column
-INTEGERS = ("round", "bytes_sent", "vector_rounds", "messages")
+INTEGERS = ("round", "bytes_sent", "vector_rounds", "messages", "steps", "leader")
 
 
 def claim(path: str | Path, *, overwrite: bool = False, run_id: str = "") -> None:
@@ -114,10 +114,11 @@ class RunFile:
         except (OSError, RuntimeError) as error:
             raise DataError(f"round {self._rounds - 1} cannot be added to the run file {self.path}: {error}") from error
 
-    def finish(self, x: np.ndarray, intercept: float, attributes: Mapping[str, Any]) -> None:
-        """Write the solution, x (d,), and why the run ended."""
+    def finish(self, x: np.ndarray, intercept: float, attributes: Mapping[str, Any], aux: Sequence[np.ndarray] = ()) -> None:
+        """Write the solution, x (d,) and what a model keeps beside it, and why the run ended."""
         solution = self._file["solution"]
-        for name, value in (("x", x), ("intercept", np.float64(intercept))):
+        beside = {f"aux{number}": array for number, array in enumerate(aux)}
+        for name, value in {"x": x, "intercept": np.float64(intercept), **beside}.items():
             if name in solution:
                 del solution[name]
             solution[name] = value

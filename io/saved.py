@@ -10,6 +10,7 @@ import h5py
 from mpiopt.errors import DataError
 from mpiopt.io.sealed import damage
 from mpiopt.stop import Record
+from mpiopt.train import Lesson
 
 SCHEMA, SCHEMA_VERSION = "mpiopt-checkpoint", 1
 
@@ -22,7 +23,7 @@ class Saved(NamedTuple):
     run_id: str
     identity: dict[str, Any]
     index: dict[str, Any]
-    history: tuple[Record, ...]
+    history: tuple[Record | Lesson, ...]
     fresh: tuple[bool, ...]
 
     @property
@@ -62,7 +63,8 @@ def _opened(path: Path) -> Saved:
             raise DataError(f"{path} was written by mpiopt {about['version']}, which is newer than this one: use that one")
         columns = {name: column[()].tolist() for name, column in file["history"].items()}
         index = json.loads(file["index"][()])
-    history = [Record(*line) for line in zip(*(columns[name] for name in Record._fields), strict=True)]
+    kind = Record if "gradient_norm" in columns else Lesson
+    history = [kind(*line) for line in zip(*(columns[name] for name in kind._fields), strict=True)]
     fresh = tuple(columns["fresh"])
     return Saved(path, "", about["run_id"], json.loads(about["identity"]), index, tuple(history), fresh)
 

@@ -22,6 +22,30 @@ def namespace(x: Array) -> ModuleType:
     return cupy
 
 
+def on_host(x: Array) -> np.ndarray:
+    """``x`` itself, or its copy in the memory of the CPU."""
+    return x if isinstance(x, np.ndarray) else namespace(x).asnumpy(x)
+
+
+def beside(x: Array, shape: int | tuple[int, ...], fill: float | None = None) -> Array:
+    """A new array in the memory that ``x`` is in, uninitialised unless ``fill`` is given.
+
+    float64 on the CPU whatever ``x``, of the type of ``x`` on a GPU.
+    """
+    out = np.empty(shape) if isinstance(x, np.ndarray) else namespace(x).empty(shape, x.dtype)
+    if fill is not None:
+        out[...] = fill
+    return out
+
+
 def norm(x: Array) -> float:
     """Euclidean length of a flat vector."""
     return float(namespace(x).sqrt(x @ x))
+
+
+def pull(x: Array, towards: Array, strength: float) -> None:
+    """x <- x + strength (towards - x) in place, for strength 1 to the last bit."""
+    if strength == 1:
+        x[:] = towards
+    else:
+        x += strength * (towards - x)

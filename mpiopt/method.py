@@ -2,8 +2,8 @@
 
 The ``opening`` phase is walked once at the start and then at the *end* of every step, so that a step ends knowing the
 objective and the gradient at the point it has made: nothing is evaluated only to be recorded, and the first phase of
-the next step finds that gradient as its ``agreed``. Methods whose mathematics does not fit (SPAG, truncated Newton)
-implement `Method` themselves.
+the next step finds that gradient as its ``agreed``. Training has no opening: its first phase finds what the round before
+agreed on. Methods whose mathematics does not fit (SPAG, truncated Newton) implement `Method` themselves.
 """
 
 from collections.abc import Iterable
@@ -32,6 +32,7 @@ class Run(NamedTuple):
     agreed: Message | None
     states: Tree
     round: int = 0
+    aux: PerWorker | None = None  # in checkpoints: what the workers' models keep beside their points
 
 
 class Method(Protocol):
@@ -57,44 +58,46 @@ class Composed:
     dvectors : d-vectors that a rank holds at most, for the memory forecast.
     """
 
-    opening: Phase
+    opening: Phase | None
     phases: tuple[Phase, ...]
     outer: Outer
     dvectors: int = field(default=16, compare=False)
 
+    @property
+    def walked(self) -> tuple[Phase, ...]:
+        """All phases; the opening, if there is one, first."""
+        return self.phases if self.opening is None else (self.opening, *self.phases)
+
     def init(self, x: Array, team: Team) -> Run:
         """Evaluate at x, the same array on every rank. Collective."""
-        points = PerWorker(site.loss.point(x) for site in team.sites)
-        all_phases = (self.opening, *self.phases)
+        return self._opened(Run(PerWorker(site.loss.point(x) for site in team.sites), None, self._states(x, team)), team)
+
+    def _states(self, x: Array, team: Team) -> Tree:
         with team.world.together("setting up the method"):
-            works = tuple(PerWorker(phase.work.init(x, site) for site in team.sites) for phase in all_phases)
-        states = (
-            works,
-            tuple(phase.exchange.init(x, team) for phase in all_phases),
-            self.outer.init(x, team),
-        )
-        return self._walk(Run(points, None, states), (0,), team)
+            works = tuple(PerWorker(phase.work.init(x, site) for site in team.sites) for phase in self.walked)
+        return works, tuple(phase.exchange.init(x, team) for phase in self.walked), self.outer.init(x, team)
 
     def step(self, run: Run, team: Team) -> Run:
         """The phases, the outer step, then the opening at the new point. Collective."""
-        run = self._walk(run, range(1, len(self.phases) + 1), team)
+        run = self._walk(run, range(len(self.walked) - len(self.phases), len(self.walked)), team)
         works, exchanges, outer = run.states
         points, outer = self.outer(run.agreed, run.points, outer, Joint(team, run.round))
-        run = Run(points, run.agreed, (works, exchanges, outer), run.round + 1)
-        return self._walk(run, (0,), team)
+        return self._opened(Run(points, run.agreed, (works, exchanges, outer), run.round + 1), team)
+
+    def _opened(self, run: Run, team: Team) -> Run:
+        return run if self.opening is None else self._walk(run, (0,), team)
 
     def _walk(self, run: Run, which: Iterable[int], team: Team) -> Run:
-        phases = (self.opening, *self.phases)
-        points, agreed, (works, exchanges, outer), k = run
+        points, agreed, (works, exchanges, outer), k = run[:4]
         works, exchanges = list(works), list(exchanges)
         for i in which:
+            work, exchange = self.walked[i]
             done = [
-                phases[i].work(at, agreed, state, Local(site, k))
-                for at, state, site in zip(points, works[i], team.sites, strict=True)
+                work(at, agreed, state, Local(site, k)) for at, state, site in zip(points, works[i], team.sites, strict=True)
             ]
             points, messages, states = (PerWorker(column) for column in zip(*done, strict=True))
             works[i] = PerWorker(states)
-            agreed, _, exchanges[i] = phases[i].exchange(messages, exchanges[i], Joint(team, k))
+            agreed, _, exchanges[i] = exchange(messages, exchanges[i], Joint(team, k))
         return Run(points, agreed, (tuple(works), tuple(exchanges), outer), k)
 
     def measure(self, run: Run, team: Team) -> Measured:

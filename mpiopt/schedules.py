@@ -6,6 +6,7 @@
     Inverse(a, b)            a / (step + b)
     WarmUp(inner, n)         a straight line up to inner(n), then inner
     Later(inner, n)          inner(step - n): the clock of ``inner`` starts after n steps
+    Stretched(inner, n, c)   c inner(n step): for rounds of n steps
 
 WarmUp leaves the clock of what it wraps alone, so that milestones count from the first step; put Later between the two
 where the wrapped schedule is to begin when the warm-up ends: ``WarmUp(Later(Cosine(0.1, 9000), 1000), 1000)``.
@@ -146,6 +147,19 @@ class Later:
     def __call__(self, step: int) -> float:
         """inner(step - steps)."""
         return self.inner(max(step - self.steps, 0))
+
+
+@dataclass(frozen=True)
+class Stretched:
+    """``factor`` times ``inner`` at every ``steps``-th step: what ``inner`` is at the start of a round of so many steps."""
+
+    inner: Schedule
+    steps: int
+    factor: float = 1.0
+
+    def __call__(self, step: int) -> float:
+        """factor inner(steps step)."""
+        return self.factor * self.inner(self.steps * step)
 
 
 def scheduled(value: float | Schedule) -> Schedule:

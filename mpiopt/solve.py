@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import compress
 from time import perf_counter
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from mpiopt.errors import NumericalError
 from mpiopt.method import Measured, Method, Run
 from mpiopt.problems.certificate import Certificate, certify, duality_gap
 from mpiopt.problems.problem import Team
-from mpiopt.stop import Reason, Record, Stop, Watcher, ended
+from mpiopt.stop import Limits, Reason, Record, Stop, Watcher, ended
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ def undisturbed() -> str:
     return ""
 
 
+def always(round: int) -> bool:  # noqa: A002 - the field's word
+    """Every round."""
+    return True
+
+
 def solve(
     method: Method,
     team: Team,
@@ -89,6 +95,41 @@ def solve(
     Seconds, bytes and messages leave recording, keeping and the final certificate out. Raises NumericalError on every
     rank once the objective is not finite.
     """
+    recorder = partial(_record, method, team, stop)
+    at, reason, text = drive(method, team, x, recorder, stop, watch, keep, interruption)
+    with team.world.tally.paused():
+        x = method.answer(at.run, team).x
+        effort = 0 if reason is Reason.INTERRUPTED else max(10, at.history[-1].vector_rounds)
+        return Solution(x, reason, text, at.history, certify(team, x, effort), at.run)
+
+
+Recorder = Callable[[Run, float, str], tuple[Record, bool, str]]  # run, clock, word -> record, whether fresh, agreed word
+
+
+class Driven(NamedTuple):
+    """Where a run ended, and why."""
+
+    at: Standing
+    reason: Reason
+    text: str
+
+
+def drive(
+    method: Method,
+    team: Team,
+    x: Array | Standing,
+    recorder: Recorder,
+    stop: Limits,
+    watch: Sequence[Watcher] = (),
+    keep: Sequence[Keeper] = (),
+    interruption: Callable[[], str] = undisturbed,
+    due: Callable[[int], bool] = always,
+) -> Driven:
+    """The loop of `solve`, with anybody's records. Collective.
+
+    recorder : makes the record of a round, collectively. due : the rounds, alike on all ranks, that are recorded; what lies
+    between is not looked at.
+    """
     at = x if isinstance(x, Standing) else Standing()
     steps, tally = rounds(method, team, x if at.run is None else at.run), team.world.tally
     del x  # what a run of old has held is given up as it is replaced
@@ -97,22 +138,20 @@ def solve(
         start = perf_counter()
         run = next(steps)
         clock += perf_counter() - start
+        if not due(run.round):
+            continue
         with tally.paused():
-            measured = method.measure(run, team)
-            record, word = _record(method, run, team, measured, clock, stop, interruption())
-            at = at.after(run, record, measured.fresh)
+            record, fresh, word = recorder(run, clock, interruption())
+            at = at.after(run, record, fresh)
             for watcher in watch:
                 watcher(record)
             found = stop.reached(at.judged) or (ended(Reason.INTERRUPTED, word) if word else None)
             for keeper in keep:
                 keeper(at, found and found[0])
-    with tally.paused():
-        x = method.answer(at.run, team).x
-        effort = 0 if found[0] is Reason.INTERRUPTED else max(10, at.history[-1].vector_rounds)
-        return Solution(x, *found, at.history, certify(team, x, effort), at.run)
+    return Driven(at, *found)
 
 
-def _taken_up(at: Standing, team: Team, stop: Stop) -> tuple[float, tuple[Reason, str] | None]:
+def _taken_up(at: Standing, team: Team, stop: Limits) -> tuple[float, tuple[Reason, str] | None]:
     """The clock of a solve that goes on, and whether it has nothing left to do; its tally is put back. Not collective."""
     last, tally = at.history[-1], team.world.tally
     tally.bytes = last.bytes_sent if team.world.rank == 0 else 0  # known as the sum over the ranks
@@ -120,10 +159,9 @@ def _taken_up(at: Standing, team: Team, stop: Stop) -> tuple[float, tuple[Reason
     return last.seconds, stop.reached(at.judged)
 
 
-def _record(
-    method: Method, run: Run, team: Team, measured: Measured, clock: float, stop: Stop, word: str
-) -> tuple[Record, str]:
+def _record(method: Method, team: Team, stop: Stop, run: Run, clock: float, word: str) -> tuple[Record, bool, str]:
     """Ranks agree on bytes (the sum), seconds (the largest) and interruptions, so that they stop together."""
+    measured = method.measure(run, team)
     if not np.isfinite(measured.objective):
         raise NumericalError(
             f"the objective is {measured.objective} after round {run.round}: check the data for huge values, or give the "
@@ -134,17 +172,8 @@ def _record(
         gap = duality_gap(team, method.answer(run, team).x)
     tally = team.world.tally
     sent, seconds, word = team.world.tallied(clock, word)
-    record = Record(
-        run.round,
-        seconds,
-        measured.objective,
-        measured.gradient_norm,
-        gap,
-        sent,
-        tally.vector_rounds,
-        tally.messages,
-    )
-    return record, word
+    counts = sent, tally.vector_rounds, tally.messages
+    return Record(run.round, seconds, measured.objective, measured.gradient_norm, gap, *counts), measured.fresh, word
 
 
 def _near(team: Team, measured: Measured, gap: float) -> bool:

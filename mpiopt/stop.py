@@ -32,6 +32,8 @@ class Reason(Enum):
     GAP = ("The certified gap fell to the tolerance.", True)
     DIVERGED = ("The objective stays above where it started: give the method other parameters.", False)
     STALLED = ("No further progress: the objective no longer changes, to the last digits.", False)
+    TARGET = ("The target was reached.", True)
+    EPOCHS = ("The last epoch was finished.", True)
     ROUNDS = ("The limit of rounds was reached.", False)
     BYTES = ("The limit of bytes was reached.", False)
     SECONDS = ("The limit of seconds was reached.", False)
@@ -43,18 +45,15 @@ class Reason(Enum):
 
 
 @dataclass(frozen=True)
-class Stop:
-    """When to stop: at the first of these. None leaves a rule out.
+class Limits:
+    """What a run may spend; None leaves a limit out.
 
-    rounds : method steps; bytes : payload over all ranks; seconds : solver time; gradient : |grad F| (of the shortest
-    subgradient where F has a kink); gap : certified bound on F - F*.
+    rounds : method steps; bytes : payload over all ranks; seconds : of the solver.
     """
 
     rounds: int | None = None
     bytes: float | None = None
     seconds: float | None = None
-    gradient: float | None = None
-    gap: float | None = None
 
     def reached(self, history: Sequence[Record]) -> tuple[Reason, str] | None:
         """The first rule that holds, and its sentence with the numbers that made it hold.
@@ -67,18 +66,33 @@ class Stop:
 
     def _holding(self, history: Sequence[Record]) -> Iterator[tuple[Reason, str]]:
         now = history[-1]
-        if now.gradient_norm == 0:
-            yield Reason.EXACT, "|grad F| = 0"
-        if self.gradient is not None and now.gradient_norm <= self.gradient:
-            yield Reason.GRADIENT, f"|grad F| = {now.gradient_norm:.3g} <= {self.gradient:.3g}"
-        if self.gap is not None and now.gap <= self.gap:
-            yield Reason.GAP, f"F - F* <= {now.gap:.3g} <= {self.gap:.3g}"
         if self.rounds is not None and now.round >= self.rounds:
             yield Reason.ROUNDS, f"{now.round} rounds"
         if self.bytes is not None and now.bytes_sent >= self.bytes:
             yield Reason.BYTES, f"{now.bytes_sent:,} of {self.bytes:,.0f} bytes"
         if self.seconds is not None and now.seconds >= self.seconds:
             yield Reason.SECONDS, f"{now.seconds:.3g} of {self.seconds:.3g} seconds"
+
+
+@dataclass(frozen=True)
+class Stop(Limits):
+    """When to stop: at the first of these, or at a limit.
+
+    gradient : |grad F| (of the shortest subgradient where F has a kink); gap : certified bound on F - F*.
+    """
+
+    gradient: float | None = None
+    gap: float | None = None
+
+    def _holding(self, history: Sequence[Record]) -> Iterator[tuple[Reason, str]]:
+        now = history[-1]
+        if now.gradient_norm == 0:
+            yield Reason.EXACT, "|grad F| = 0"
+        if self.gradient is not None and now.gradient_norm <= self.gradient:
+            yield Reason.GRADIENT, f"|grad F| = {now.gradient_norm:.3g} <= {self.gradient:.3g}"
+        if self.gap is not None and now.gap <= self.gap:
+            yield Reason.GAP, f"F - F* <= {now.gap:.3g} <= {self.gap:.3g}"
+        yield from super()._holding(history)
         if len(history) > PATIENCE:
             yield from _stuck(history[:-PATIENCE], history[-PATIENCE:])
 

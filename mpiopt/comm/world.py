@@ -17,6 +17,7 @@ import numpy as np
 
 from mpiopt.comm.blocks import even
 from mpiopt.comm.tally import Tally
+from mpiopt.comm.window import Window
 from mpiopt.errors import LaunchError, MpioptError, UsageError
 
 PIECE = 1 << 30  # bytes in one MPI message: counts stay far below 2^31 whatever the datatype
@@ -55,15 +56,17 @@ class World:
                 f"{self.workers} workers were asked for on {self.size} ranks: every rank hosts at least one worker; "
                 f"give at least {self.size} workers or start fewer ranks"
             )
+        self._bounds = even(self.workers, self.size)
         self.deterministic = deterministic
         self.tally = Tally()
+        self._windows: dict[str, Window] = {}
+        self._groups: dict[int | None, World] = {}
 
     # ------------------------------------------------------------------------------------------ who is where
     @cached_property
     def hosted(self) -> range:
         """The workers that this rank hosts."""
-        bounds = even(self.workers, self.size)
-        return range(int(bounds[self.rank]), int(bounds[self.rank + 1]))
+        return range(int(self._bounds[self.rank]), int(self._bounds[self.rank + 1]))
 
     @cached_property
     def host(self) -> str:
@@ -72,7 +75,7 @@ class World:
 
     def host_of(self, worker: int) -> int:
         """The rank that hosts ``worker``."""
-        return int(np.searchsorted(even(self.workers, self.size), worker, side="right")) - 1
+        return int(np.searchsorted(self._bounds, worker, side="right")) - 1
 
     # ------------------------------------------------------------------------------------------ sums
     def sum(self, parts: Sequence[np.ndarray], name: str = "sum", out: np.ndarray | None = None) -> np.ndarray:
@@ -202,20 +205,43 @@ class World:
         return int(mine["worker"][0])
 
     def split(self, colour: int) -> "World":
-        """The World of the ranks that gave the same colour, one worker per rank. Collective."""
-        part = self._comm.Split(colour, self.rank)
-        try:
-            return World(part)
-        finally:
-            part.Free()
+        """The World of the ranks that gave the same colour, with the workers that they host here. Collective."""
+        return self._part(self._comm.Split(colour, self.rank))
 
     def by_node(self) -> "World":
-        """The World of the ranks that share this rank's memory. Collective."""
-        part = self._comm.Split_type(self._mpi.COMM_TYPE_SHARED, self.rank)
+        """The World of the ranks that share this rank's memory, with the workers that they host here. Collective."""
+        return self._part(self._comm.Split_type(self._mpi.COMM_TYPE_SHARED, self.rank))
+
+    def _part(self, comm) -> "World":
         try:
-            return World(part)
+            counts = comm.allgather(len(self.hosted))
+            part = World(comm, workers=sum(counts), deterministic=self.deterministic)
+            part._bounds = np.cumsum([0, *counts])
+            return part
         finally:
-            part.Free()
+            comm.Free()
+
+    def group(self, groups: int | None) -> "World":
+        """The part of this rank: one of ``groups`` of neighbouring ranks, or its node where None. It counts in this tally
+        and is kept until this World is freed. Collective when it is first asked for. Raises UsageError on every rank."""
+        if groups not in self._groups:
+            if groups is not None and not 1 <= groups <= self.size:
+                raise UsageError(f"{groups} groups were asked for on {self.size} ranks: give a number from 1 to {self.size}")
+            bounds = even(self.size, groups or 1)
+            part = self.by_node() if groups is None else self.split(int(np.searchsorted(bounds, self.rank, "right")))
+            part.tally = self.tally
+            self._groups[groups] = part
+        return self._groups[groups]
+
+    def window(self, name: str, length: int, dtype: np.dtype) -> Window:
+        """The one-sided window of this name, made when it is first asked for, or asked for in another length or type; kept
+        until the World is freed. Collective where it is made."""
+        held = self._windows.get(name)
+        if held is None or (held.length, held.dtype) != (length, dtype):
+            if held is not None:
+                held.free()
+            self._windows[name] = Window(self._mpi, self._comm, self.tally, name, length, dtype)
+        return self._windows[name]
 
     def swap(self, x: np.ndarray, neighbours: Sequence[int], name: str = "swap") -> list[np.ndarray]:
         """Send ``x`` to each neighbouring rank and receive theirs, in the order given; same shapes. Collective
@@ -288,7 +314,11 @@ class World:
             self.barrier()
 
     def free(self) -> None:
-        """Give the private communicator back. Collective; the World cannot be used afterwards."""
+        """Give the private communicator, windows and groups back. Collective; the World cannot be used afterwards."""
+        for held in (*self._windows.values(), *self._groups.values()):
+            held.free()
+        self._windows.clear()
+        self._groups.clear()
         self._comm.Free()
 
 

@@ -2,6 +2,7 @@
 
 Mean()      agreed = sum_w share_w message_w          one allreduce
 From(w)     agreed = message of worker w              one broadcast
+Alone()     agreed is nothing                         no message
 """
 
 from collections.abc import Sequence
@@ -10,21 +11,60 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiopt.arrays import Array
+from mpiopt.clients import EVERYONE, Clients
+from mpiopt.errors import DataError
 from mpiopt.phase import Joint, Tree
 from mpiopt.problems.problem import Message, Team, mean
 
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean of the workers' messages, weighted by their sample weights."""
+    """The mean of the messages of the workers that take part, weighted by their sample weights.
+
+    Where not always all do, their share of all sample weights is one more scalar at the end of what is agreed.
+    """
+
+    clients: Clients = EVERYONE
 
     def init(self, x: Array, team: Team) -> Tree:
         """Nothing to remember."""
         return ()
 
     def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[float], Tree]:
-        """One allreduce of dim + k numbers. Collective."""
-        return mean(here.team, messages), [0.0] * len(messages), state
+        """One allreduce of dim + k numbers, one more where not all take part. Collective.
+
+        Raises DataError on every rank where those that take part hold no rows.
+        """
+        if self.clients.all:
+            return mean(here.team, messages), [0.0] * len(messages), state
+        shares, total = self._shares(here)
+        heard = [message if share else message._replace(scalars=np.zeros_like(message.scalars))
+                 for message, share in zip(messages, shares, strict=True)]  # fmt: skip
+        agreed = mean(here.team, heard, [share / total for share in shares])
+        return agreed._replace(scalars=np.append(agreed.scalars, total)), [0.0] * len(messages), state
+
+    def _shares(self, here: Joint) -> tuple[list[float], float]:
+        """The shares of the workers of this rank that take part, 0 for the others, and the sum of all. Collective."""
+        world, sites = here.team.world, here.team.sites
+        present = self.clients(world.workers, sites[0].streams, here.round)
+        shares = [site.share if present[site.worker] else 0.0 for site in sites]
+        total = float(world.total([np.array([share]) for share in shares], "shares")[0])
+        if not total > 0:
+            raise DataError(f"none of the workers that take part in round {here.round} holds any rows: take more of them")
+        return shares, total
+
+
+@dataclass(frozen=True)
+class Alone:
+    """Every worker goes on by itself."""
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """Nothing to remember."""
+        return ()
+
+    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[None, list[float], Tree]:
+        """Not collective."""
+        return None, [0.0] * len(messages), state
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,37 @@
 """Named methods, each a composition of a few lines, in files by family."""
 
+from collections.abc import Mapping
+
 from mpiopt.errors import UsageError
+from mpiopt.methods.averaging import ENTRIES as AVERAGING
 from mpiopt.methods.catalyst import ENTRIES as CATALYST
 from mpiopt.methods.cocoa import ENTRIES as COCOA
 from mpiopt.methods.dane import ENTRIES as DANE
+from mpiopt.methods.elastic import ENTRIES as ELASTIC
 from mpiopt.methods.entry import Entry
+from mpiopt.methods.federated import ENTRIES as FEDERATED
 from mpiopt.methods.first_order import ENTRIES as FIRST_ORDER
+from mpiopt.methods.leader import ENTRIES as LEADER
 from mpiopt.methods.newton import ENTRIES as NEWTON
+from mpiopt.methods.one_sided import ENTRIES as ONE_SIDED
 from mpiopt.methods.spag import ENTRIES as SPAG
 
-__all__ = ["Entry", "catalogue", "find"]
+__all__ = ["Entry", "catalogue", "find", "training"]
 
 
 def catalogue() -> dict[str, Entry]:
-    """Every named method, the default first, then by family."""
+    """Every method that solves convex problems, the default first, then by family."""
     return {entry.name: entry for entry in (*DANE, *CATALYST, *SPAG, *NEWTON, *COCOA, *FIRST_ORDER)}
 
 
-def find(name: str) -> Entry:
-    """The entry of a name. Raises UsageError with the known names."""
-    known = catalogue()
+def training() -> dict[str, Entry]:
+    """Every method that trains, the default first, then by family."""
+    return {entry.name: entry for entry in (*AVERAGING, *LEADER, *ELASTIC, *ONE_SIDED, *FEDERATED)}
+
+
+def find(name: str, known: Mapping[str, Entry] | None = None) -> Entry:
+    """The entry of a name, among those of `catalogue` unless others are given. Raises UsageError with the known names."""
+    known = catalogue() if known is None else known
     if name not in known:
         raise UsageError(f"there is no method {name!r}: choose one of {', '.join(known)}")
     return known[name]

@@ -19,6 +19,7 @@ class Entry:
     paper: str
     needs: str = "nothing"
     smooth_only: bool = True
+    shared: bool = False  # whether all workers had better draw from the same rows
 
     @property
     def name(self) -> str:

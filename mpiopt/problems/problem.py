@@ -27,6 +27,7 @@ class Point(NamedTuple):
     margins: Array | None = None  # (rows,) products of this worker's rows with x, where the model is linear
     slope: Array | None = None  # (dim,) gradient of this worker's loss at x, where known
     gradient: Array | None = None  # (dim,) gradient of f at x, where agreed
+    loss: float | None = None  # this worker's running loss, where it trains
 
 
 class Smooth(Protocol):
@@ -46,6 +47,13 @@ class Smooth(Protocol):
         """The map v -> H_w(x) v."""
 
 
+Sample = Callable[[int], "Array | None"]  # a worker's step, from 0 on -> the rows that it looks at, None for all
+
+
+def everything(step: int) -> None:
+    """The sample of every step that is all rows."""
+
+
 @dataclass(frozen=True)
 class Site:
     """One hosted worker's share of the problem."""
@@ -56,6 +64,7 @@ class Site:
     streams: Streams
     worker: int
     share: float  # this worker's weight over the sum of all
+    sample: Sample = everything
 
 
 @dataclass(frozen=True)
@@ -82,18 +91,29 @@ class Team:
         return self.sites[0].loss.dim
 
     @staticmethod
-    def of(world: World, losses: Sequence[Smooth], penalty: Penalty, seed: int = 0) -> "Team":
+    def of(
+        world: World,
+        losses: Sequence[Smooth],
+        penalty: Penalty,
+        seed: int = 0,
+        samples: Sequence[Sample] | None = None,
+        weights: Sequence[float] | None = None,
+    ) -> "Team":
         """Team up the losses of the workers that this rank hosts, in worker order. Collective.
 
-        Raises DataError where no worker holds a row of positive weight.
+        samples : what each looks at in every step, all rows unless given. weights : what each counts for in means, the
+        weight of its rows unless given. Raises DataError where no worker holds a row of positive weight.
         """
-        rows, weight = world.total([np.array([loss.rows, loss.weight], np.float64) for loss in losses])
+        samples = [everything] * len(losses) if samples is None else samples
+        weights = [loss.weight for loss in losses] if weights is None else weights
+        counts = zip(losses, weights, strict=True)
+        rows, weight = world.total([np.array([loss.rows, each], np.float64) for loss, each in counts])
         if not weight > 0:
             raise DataError("the sample weights add up to 0: there is nothing to fit; give at least one row of positive weight")
         streams = Streams(seed)
         sites = [
-            Site(loss, penalty, world, streams, worker, loss.weight / float(weight))
-            for worker, loss in zip(world.hosted, losses, strict=True)
+            Site(loss, penalty, world, streams, worker, each / float(weight), sample)
+            for worker, loss, each, sample in zip(world.hosted, losses, weights, samples, strict=True)
         ]
         return Team(tuple(sites), int(rows), float(weight))
 
@@ -108,12 +128,13 @@ class Message(NamedTuple):
 def mean(team: Team, messages: Sequence[Message], shares: Sequence[float] | None = None, name: str = "mean") -> Message:
     """The share-weighted mean of the workers' messages, in one collective; counts a vector round. Collective.
 
+    Scalars travel in the type of the vectors.
     shares : one weight per hosted worker, adding up to 1 over all workers; None for the sites' own.
     """
     shares = [site.share for site in team.sites] if shares is None else shares
     parts = []
     for share, message in zip(shares, messages, strict=True):
-        part = np.empty(message.vector.size + message.scalars.size)
+        part = np.empty(message.vector.size + message.scalars.size, message.vector.dtype)
         np.multiply(message.vector, share, out=part[: message.vector.size])
         np.multiply(message.scalars, share, out=part[message.vector.size :])
         parts.append(part)

@@ -26,6 +26,18 @@ class Scale(Transform):
 
 
 @dataclass(frozen=True)
+class Divide(Transform):
+    """u <- u / schedule(step): how far something went, in units of a step size; as it is where that is 0."""
+
+    schedule: Schedule
+
+    def __call__(self, u: Array, x: Array, state: State, step: int) -> tuple[Array, State]:
+        """One pass."""
+        u /= self.schedule(step) or 1.0
+        return u, state
+
+
+@dataclass(frozen=True)
 class Momentum(Transform):
     """v <- gamma v + u;  u <- v: Polyak's heavy ball.
 

@@ -212,7 +212,7 @@ def in_a_child(act) -> int:
 
 
 def test_a_kill_at_any_moment_leaves_a_sound_generation(tmp_path):
-    path, draws, seen = tmp_path / "c.h5", random.Random(0), set()
+    path, draws, seen, patience = tmp_path / "c.h5", random.Random(0), set(), 0.05
     kept(path, 0)
     for _ in range(40):
         start = loaded(path).run.round
@@ -224,11 +224,12 @@ def test_a_kill_at_any_moment_leaves_a_sound_generation(tmp_path):
                 store.save(standing(k % 50), {}, TEAM)
 
         child = in_a_child(saving)
-        time.sleep(draws.uniform(0.005, 0.05))
+        time.sleep(draws.uniform(0.005, patience))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         found = loaded(path)
         assert equal(found, standing(found.run.round))
+        patience *= 1 if found.run.round != start else 1.3  # where the machine is slow, most kills come before a first save
         seen.add(found.run.round)
     assert len(seen) > 5
 

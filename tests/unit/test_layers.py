@@ -20,11 +20,14 @@ LAYERS = """
 arrays errors streams
 kernels comm schedules krylov newton batches
 problems compress transforms
+clients pace
 phase
 exchange work outer
 method
+training
 stop
 solve
+train
 methods
 mpiopt
 io

@@ -1,0 +1,74 @@
+"""A vector that every rank reads and adds to whenever it likes, without the others' help: MPI's one-sided operations.
+
+The vector is cut into even slices, one in the memory of each rank, so that no rank is the server of all. The window is
+open from its making to its end (one shared lock), and every operation completes before it returns: a lock for each
+operation would wait until the target happens to be inside MPI.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+
+from mpiopt.comm.blocks import even
+from mpiopt.comm.tally import Tally
+
+
+class Window:
+    """``length`` numbers of ``dtype``, zero at first. Make one with `World.window`. Collective.
+
+    Additions to one number are atomic, those to the whole vector are not: a reader may see a part of another's addition.
+    """
+
+    def __init__(self, mpi, comm, tally: Tally, name: str, length: int, dtype: np.dtype) -> None:
+        self._mpi, self._tally, self._name, self.length, self.dtype = mpi, tally, name, length, np.dtype(dtype)
+        self._bounds, self._rank = [int(b) for b in even(length, comm.size)], comm.rank
+        item = self.dtype.itemsize
+        self._vector = self.dtype.kind == "f"  # whole numbers count, and are no d-vector
+        mine = self._bounds[comm.rank + 1] - self._bounds[comm.rank]
+        self._win = mpi.Win.Allocate(mine * item, item, comm=comm)
+        self._mine = np.frombuffer(self._win.tomemory(), self.dtype, mine)
+        self._mine[:] = 0
+        self._win.Lock_all(mpi.MODE_NOCHECK)
+        comm.Barrier()
+
+    def put(self, x: np.ndarray) -> None:
+        """Set this rank's slice to its part of x (length,). Not collective: barriers around it are the caller's."""
+        self._mine[:] = x[self._bounds[self._rank] : self._bounds[self._rank + 1]]
+        self._win.Sync()
+
+    def get(self, out: np.ndarray | None = None) -> np.ndarray:
+        """What the vector is now, (length,), into ``out`` where given. Not collective."""
+        out = np.empty(self.length, self.dtype) if out is None else out
+        with self._tally.call(f"{self._name} get", out.nbytes, self._vector):
+            self._win.Sync()
+            for rank, part in self._parts(out):
+                self._win.Get(part, rank)
+            self._win.Flush_all()
+        return out
+
+    def add(self, x: np.ndarray) -> None:
+        """Add x (length,) of the window's type, number by number. Not collective."""
+        with self._tally.call(f"{self._name} add", x.nbytes, self._vector):
+            for rank, part in self._parts(np.ascontiguousarray(x, self.dtype)):
+                self._win.Accumulate(part, rank, op=self._mpi.SUM)
+            self._win.Flush_all()
+
+    def fetch_and_add(self, amount: float, at: int = 0) -> float:
+        """Add ``amount`` to number ``at`` and return what it was before, in one. Not collective."""
+        rank = int(np.searchsorted(self._bounds, at, side="right")) - 1
+        given, before = np.array([amount], self.dtype), np.empty(1, self.dtype)
+        with self._tally.call(f"{self._name} fetch and add", given.nbytes):
+            self._win.Fetch_and_op(given, before, rank, at - self._bounds[rank], self._mpi.SUM)
+            self._win.Flush(rank)
+        return before[0].item()
+
+    def _parts(self, x: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """The ranks that hold something, and their slices of x."""
+        return ((rank, x[lo:hi]) for rank, (lo, hi) in enumerate(pairwise(self._bounds)) if hi > lo)
+
+    def free(self) -> None:
+        """Close the window. Collective."""
+        self._mine = None
+        self._win.Unlock_all()
+        self._win.Free()

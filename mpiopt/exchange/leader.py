@@ -1,0 +1,35 @@
+"""Leader()      agreed = message of the worker with the lowest running loss          MINLOC of a number, one broadcast"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.phase import Joint, Tree
+from mpiopt.problems.problem import Message, Team
+
+
+@dataclass(frozen=True)
+class Leader:
+    """The point of the best worker, and who it is: scalars are its running loss and its number.
+
+    The first scalar of a message is the running loss; NaN never leads, ties go to the lowest worker. Teng, Gao, Chalus,
+    Choromanska, Goldfarb, Weller, Leader stochastic gradient descent, NeurIPS 2019.
+    """
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """Nothing to remember."""
+        return ()
+
+    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[float], Tree]:
+        """Collective."""
+        world = here.team.world
+        winner = world.best([float(message.scalars[0]) for message in messages], "leader")
+        joined = np.empty(messages[0].vector.size + 1, messages[0].vector.dtype)
+        if winner in world.hosted:
+            lead = messages[winner - world.hosted.start]
+            joined[:-1], joined[-1] = lead.vector, lead.scalars[0]
+        world.bcast(joined, world.host_of(winner), "leader")
+        number = here.team.sites[0].worker - world.hosted.start + winner  # of all workers, where this is a group of them
+        return Message(joined[:-1], np.array([joined[-1], number])), [0.0] * len(messages), state

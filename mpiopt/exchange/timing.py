@@ -1,0 +1,67 @@
+"""When workers agree, and which of them.
+
+Every(k, inner)         inner in every k-th round, nothing agreed in the others
+Grouped(n, inner)       inner within each of n groups of neighbouring workers, or within each node
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.errors import UsageError
+from mpiopt.phase import Exchange, Joint, PerWorker, Tree
+from mpiopt.problems.problem import Message, Team
+
+
+@dataclass(frozen=True)
+class Every:
+    """``inner`` after every ``rounds`` rounds. Raises UsageError unless rounds >= 1."""
+
+    rounds: int
+    inner: Exchange
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise UsageError(f"an agreement every {self.rounds} rounds is not possible: give at least 1")
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """The state of ``inner``. Collective where that is."""
+        return self.inner.init(x, team)
+
+    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message | None, list, Tree]:
+        """Collective in the rounds in which ``inner`` is called."""
+        if (here.round + 1) % self.rounds:
+            return None, [message.vector for message in messages], state
+        return self.inner(messages, state, here)
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """``inner`` within each group: ``groups`` of them, of neighbouring ranks, or the ranks of each node where None.
+
+    What is agreed differs from group to group. Raises UsageError where there are more groups than ranks.
+    """
+
+    inner: Exchange
+    groups: int | None = None
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """(every worker's share of its group, the state of ``inner``). Collective."""
+        part = team.world.group(self.groups)
+        total = float(part.total([np.array([site.share]) for site in team.sites])[0]) or 1.0  # a group may hold no rows
+        shares = PerWorker(site.share / total for site in team.sites)
+        return shares, self.inner.init(x, self._team(team, shares))
+
+    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list, Tree]:
+        """Collective within the group."""
+        shares, inner = state
+        agreed, residual, inner = self.inner(messages, inner, Joint(self._team(here.team, shares), here.round))
+        return agreed, residual, (shares, inner)
+
+    def _team(self, team: Team, shares: PerWorker) -> Team:
+        """The team of this rank's group."""
+        part = team.world.group(self.groups)
+        sites = [replace(site, world=part, share=share) for site, share in zip(team.sites, shares, strict=True)]
+        return Team(tuple(sites), team.rows, team.weight)

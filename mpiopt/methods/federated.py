@@ -1,0 +1,82 @@
+"""Local steps on data that differ from worker to worker, and what is done with how far they came.
+
+fedavg            Steps(period) -> Mean (of the clients of a round)                x + server_lr mean
+fedprox           Steps(period, Proximal) -> Mean                                  the same
+scaffold          Steps(period, Controlled) -> Mean, 2 vectors                     the same
+scaffnew          Steps(Geometric, Shifted) -> Mean                                x + mean
+slowmo, diloco    Steps(period) -> Mean                                            heavy ball, Nesterov's momentum
+"""
+
+from mpiopt.clients import EVERYONE, Clients
+from mpiopt.exchange.mean import Mean
+from mpiopt.methods.averaging import AS_FAR
+from mpiopt.methods.entry import Entry
+from mpiopt.outer.descend import Descend
+from mpiopt.pace import Geometric, Period
+from mpiopt.phase import Phase
+from mpiopt.schedules import Schedule, Stretched, demand
+from mpiopt.training import Training
+from mpiopt.transforms.momentum import Divide, Momentum, Scale
+from mpiopt.transforms.rules import sgd as plain
+from mpiopt.transforms.rules import torch_nag
+from mpiopt.transforms.transform import Transform, chain
+from mpiopt.work.drift import Controlled, Proximal, Shifted
+from mpiopt.work.steps import Steps
+
+
+def fedavg(rule: Transform, period: int = 16, server_lr: float = 1.0, clients: Clients = EVERYONE) -> Training:
+    """Federated averaging: ``period`` local steps of the clients of a round, whose rules begin anew each time."""
+    steps = Steps(rule, Period(period), reset=True, clients=clients)
+    return Training(None, (Phase(steps, Mean(clients)),), Descend(plain(server_lr)))
+
+
+def fedprox(
+    rule: Transform, period: int = 16, mu: float = 0.1, server_lr: float = 1.0, clients: Clients = EVERYONE
+) -> Training:
+    """Federated averaging with mu/2 |y - x|^2 added to every local loss."""
+    demand(mu >= 0, "mu", mu, "a number of at least 0")
+    steps = Steps(rule, Period(period), Proximal(mu), reset=True, clients=clients)
+    return Training(None, (Phase(steps, Mean(clients)),), Descend(plain(server_lr)))
+
+
+def scaffold(lr: Schedule, period: int = 16, server_lr: float = 1.0, clients: Clients = EVERYONE) -> Training:
+    """Federated averaging with control variates: exact where the workers' data differ; two vectors a round."""
+    steps = Steps(plain(lr), Period(period), Controlled(lr, clients), clients=clients)
+    return Training(None, (Phase(steps, Mean(clients)),), Descend(plain(server_lr)))
+
+
+def scaffnew(lr: Schedule, probability: float = 0.1) -> Training:
+    """ProxSkip for averages: agreements with a probability, exact where the data differ; needs a constant step size."""
+    step = lr(0)
+    demand(all(lr(k) == step for k in (1, 1000)), "the step size of scaffnew", lr, "a constant one")
+    steps = Steps(plain(lr), Geometric(probability), Shifted(step, probability))
+    return Training(None, (Phase(steps, Mean()),), Descend(AS_FAR))
+
+
+def slowmo(
+    rule: Transform, lr: Schedule, period: int = 12, beta: float = 0.7, alpha: float = 1.0, reset: bool = False,
+    clients: Clients = EVERYONE,
+) -> Training:  # fmt: skip
+    """SlowMo: a slow momentum on the workers' mean displacement, in units of their step size; ``reset`` their own."""
+    demand(0 <= beta < 1, "beta", beta, "a number of at least 0 and below 1")
+    steps = Steps(rule, Period(period), reset=reset, clients=clients)
+    outer = chain(Divide(Stretched(lr, period)), Momentum(beta), Scale(Stretched(lr, period, alpha)))
+    return Training(None, (Phase(steps, Mean(clients)),), Descend(outer))
+
+
+def diloco(
+    rule: Transform, period: int = 500, outer_lr: float = 0.7, outer_momentum: float = 0.9, clients: Clients = EVERYONE
+) -> Training:
+    """DiLoCo: long rounds of a local rule (--rule adamw), whose mean displacement is a gradient for Nesterov's momentum."""
+    steps = Steps(rule, Period(period), clients=clients)
+    return Training(None, (Phase(steps, Mean(clients)),), Descend(torch_nag(outer_lr, outer_momentum)))
+
+
+ENTRIES = (
+    Entry(fedavg, "McMahan, Moore, Ramage, Hampson, Aguera y Arcas, Communication-efficient learning, AISTATS 2017"),
+    Entry(fedprox, "Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith, Federated optimization in heterogeneous networks, 2020"),
+    Entry(scaffold, "Karimireddy, Kale, Mohri, Reddi, Stich, Suresh, SCAFFOLD, ICML 2020"),
+    Entry(scaffnew, "Mishchenko, Malinovsky, Stich, Richtarik, ProxSkip, ICML 2022"),
+    Entry(slowmo, "Wang, Tantia, Ballas, Rabbat, SlowMo, ICLR 2020"),
+    Entry(diloco, "Douillard et al., DiLoCo: distributed low-communication training of language models, 2023"),
+)

@@ -1,0 +1,189 @@
+"""Asynchronous training around a centre that nobody serves: every rank reads it and adds to it when it likes.
+
+    async_easgd, async_eamsgd    e = a (x - c);  x <- x - e;  c <- c + e          after every ``period`` steps
+    downpour, async_sgd          c <- c + (x - what was read);  x <- c            after every ``period`` steps, or each
+
+A round is all that happens between two meetings: the workers make ``meeting`` steps in the mean, fast ones more, then
+wait for each other, so that records, examinations and checkpoints see a centre at rest.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.comm.window import Window
+from mpiopt.errors import UsageError
+from mpiopt.exchange.mean import Alone
+from mpiopt.method import Run
+from mpiopt.methods.elastic import PAPER, elastic
+from mpiopt.methods.entry import Entry
+from mpiopt.outer.descend import Stay
+from mpiopt.pace import Period
+from mpiopt.phase import Local, PerWorker, Phase, Tree
+from mpiopt.problems.problem import Point, Team
+from mpiopt.schedules import Schedule
+from mpiopt.training import Training
+from mpiopt.transforms.rules import nag
+from mpiopt.transforms.transform import Transform
+from mpiopt.work.steps import Steps
+
+
+class Trade(Protocol):
+    """What a worker does at the centre after its steps. Not collective."""
+
+    def __call__(self, x: Array, read: Array, centre: Window, delay: int) -> Array:
+        """Move the worker's x in place and add to the centre; what it has read there, to be kept until the next time.
+
+        read : what it read the last time. delay : how many additions the others made since then.
+        """
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """e = pull (x - c): the worker gives it, the centre takes it. The elastic exchange of Zhang et al., algorithm 1."""
+
+    pull: float
+
+    def __call__(self, x: Array, read: Array, centre: Window, delay: int) -> Array:
+        """See `Trade`."""
+        pull = self.pull * (x - centre.get(read))
+        x -= pull
+        centre.add(pull)
+        return read
+
+
+@dataclass(frozen=True)
+class Pour:
+    """The centre takes how far the worker came, over 1 + delay where ``damped``; the worker goes on from the centre.
+
+    Dean et al., Large scale distributed deep networks, NIPS 2012, algorithm 7.1.
+    """
+
+    damped: bool = False
+
+    def __call__(self, x: Array, read: Array, centre: Window, delay: int) -> Array:
+        """See `Trade`."""
+        came = x - read
+        if self.damped:
+            came /= 1 + delay
+        centre.add(came)
+        x[:] = centre.get(read)
+        return read
+
+
+@dataclass(frozen=True)
+class OneSided(Training):
+    """Local steps and trades with the centre, until it is time to meet.
+
+    meeting : steps of a worker in a round, in the mean. bound : the trades by which a worker may be ahead of the slowest one
+    when it begins its steps, None for any number. The state is (works, (centre, per worker what it has read and how many
+    trades there had been), trades of each worker).
+    """
+
+    trade: Trade = Stretch(0.1)
+    meeting: int = 100
+    bound: int | None = None
+
+    def init(self, x: Array, team: Team) -> Run:
+        """All workers and the centre at x. Collective."""
+        run = super().init(x, team)
+        read = PerWorker((x.copy(), 0) for _ in team.sites)
+        clocks = np.zeros(team.world.workers, np.int64)
+        return run._replace(states=(run.states[0], (x.copy(), read), clocks))
+
+    def step(self, run: Run, team: Team) -> Run:
+        """From one meeting to the next. Collective at both."""
+        works, (at_rest, read), clocks = run.states
+        world = team.world
+        centre = world.window("centre", at_rest.size, at_rest.dtype)
+        counts = world.window("clocks", world.workers + 2, np.dtype(np.int64))  # per worker, then trades and steps of all
+        centre.put(at_rest)
+        counts.put(np.concatenate([clocks, [clocks.sum(), 0]]))
+        world.barrier()
+        points, states, read = self._work(run, works[0], list(read), clocks, team, centre, counts)
+        world.barrier()
+        after = (PerWorker(states),), (centre.get(at_rest), PerWorker(read)), counts.get()[: world.workers]
+        world.barrier()  # nobody prepares the next round while others still read this one
+        return Run(PerWorker(points), None, after, run.round + 1)
+
+    def _work(
+        self, run: Run, states: PerWorker, read: list, clocks: np.ndarray, team: Team, centre: Window, counts: Window
+    ) -> Tree:
+        """This rank's workers in turn, until enough steps have been made. Not collective."""
+        points, states, work, workers = list(run.points), list(states), self.phases[0].work, team.world.workers
+        mine = [int(clocks[site.worker]) for site in team.sites]
+        while True:
+            i = mine.index(min(mine))  # the hindmost: nobody waits for one whose turn comes after on the same rank
+            site, (x, seen) = team.sites[i], read[i]
+            if not self._may_go_on(counts, site.worker, workers):
+                return points, states, read
+            points[i], _, states[i] = work(points[i], None, states[i], Local(site, run.round))
+            trades = counts.fetch_and_add(1, workers)
+            read[i] = self.trade(points[i].x, x, centre, trades - seen), trades + 1
+            mine[i] += 1
+            counts.fetch_and_add(1, site.worker)
+            counts.fetch_and_add(work.pace.steps, workers + 1)
+
+    def _may_go_on(self, counts: Window, worker: int, workers: int) -> bool:
+        """Wait until this worker is at most ``bound`` trades ahead; False once it is time to meet. Not collective."""
+        while counts.fetch_and_add(0, workers + 1) < self.meeting * workers:
+            if self.bound is None:
+                return True
+            clocks = counts.get()[:workers]
+            if clocks[worker] - clocks.min() <= self.bound:
+                return True
+            time.sleep(1e-4)
+        return False
+
+    def steps_in(self, round: int) -> float:  # noqa: A002 - the field's word
+        """Those between two meetings."""
+        return float(self.meeting)
+
+    def answer(self, run: Run, team: Team) -> Point:
+        """The centre at rest. Not collective."""
+        return Point(run.states[1][0])
+
+
+def async_easgd(
+    rule: Transform, workers: int, period: int = 10, beta: float = 0.9, meeting: int = 100, bound: int | None = None
+) -> OneSided:
+    """Elastic averaging SGD without waiting: each worker meets the centre every ``period`` steps of its own."""
+    elastic(beta)
+    return _one_sided(rule, period, Stretch(beta / workers), meeting, bound)
+
+
+def async_eamsgd(
+    lr: Schedule, workers: int, period: int = 10, beta: float = 0.9, delta: float = 0.99, meeting: int = 100
+) -> OneSided:
+    """Asynchronous elastic averaging with Nesterov momentum ``delta`` in every worker."""
+    return async_easgd(nag(lr, delta), workers, period, beta, meeting)
+
+
+def downpour(rule: Transform, period: int = 1, meeting: int = 100, bound: int | None = None) -> OneSided:
+    """DOWNPOUR: workers add what they did in ``period`` steps to the centre, and go on from there."""
+    return _one_sided(rule, period, Pour(), meeting, bound)
+
+
+def async_sgd(rule: Transform, bound: int = 16, damped: bool = False, meeting: int = 100) -> OneSided:
+    """Asynchronous SGD with bounded delay: no worker is more than ``bound`` steps ahead; ``damped`` divides by the delay."""
+    return _one_sided(rule, 1, Pour(damped), meeting, bound)
+
+
+def _one_sided(rule: Transform, period: int, trade: Trade, meeting: int, bound: int | None) -> OneSided:
+    if bound is not None and bound < 0:
+        raise UsageError(f"the bound on the delay is {bound}: give at least 0")
+    if meeting < 1:
+        raise UsageError(f"a meeting every {meeting} steps is not possible: give at least 1")
+    phase = Phase(Steps(rule, Period(period), own=True), Alone())
+    return OneSided(None, (phase,), Stay(), own=True, trade=trade, meeting=meeting, bound=bound)
+
+
+ENTRIES = (
+    Entry(async_easgd, PAPER),
+    Entry(async_eamsgd, PAPER),
+    Entry(downpour, "Dean et al., Large scale distributed deep networks, NIPS 2012"),
+    Entry(async_sgd, "Ho et al., More effective distributed ML via a stale synchronous parallel parameter server, 2013"),
+)

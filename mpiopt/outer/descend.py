@@ -1,0 +1,71 @@
+"""Outer steps of training.
+
+Descend(rule)     x <- x + rule(agreed)          one common point; agreed is a gradient, or how far workers came
+Pull(strength)    x_i <- x_i + strength (agreed - x_i)          points of the workers' own
+Stay()            x_i as they are
+"""
+
+from dataclasses import dataclass
+
+from mpiopt.arrays import Array, pull
+from mpiopt.phase import Joint, PerWorker, Tree
+from mpiopt.problems.problem import Message, Point, Team
+from mpiopt.transforms.transform import Transform
+
+
+@dataclass(frozen=True)
+class Descend:
+    """The common point moved by a rule, the same on every rank; workers see the point at which the rule looks.
+
+    What an agreed vector holds beyond dim numbers is not for the point.
+    """
+
+    rule: Transform
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """(x, the rule's state)."""
+        return x.copy(), self.rule.init(x)
+
+    def __call__(self, agreed: Message | None, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+        """Not collective; spends ``agreed``."""
+        x, inner = state
+        if agreed is None:
+            return points, state
+        u, inner = self.rule(agreed.vector[: x.size], x, inner, here.round)
+        x += u
+        look = Point(self.rule.look(x, inner))
+        return PerWorker(look for _ in points), (x, inner)
+
+    def answer(self, points: PerWorker, state: Tree) -> Point:
+        """The point itself, not where its rule looks."""
+        return Point(state[0])
+
+
+@dataclass(frozen=True)
+class Pull:
+    """Every worker's own point, part of the way to what was agreed; all of it for strength 1."""
+
+    strength: float = 1.0
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """Nothing to remember."""
+        return ()
+
+    def __call__(self, agreed: Message | None, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+        """Not collective; moves the points where they are."""
+        for at in points if agreed is not None else ():
+            pull(at.x, agreed.vector, self.strength)
+        return points, state
+
+
+@dataclass(frozen=True)
+class Stay:
+    """Every worker where its steps have led it."""
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """Nothing to remember."""
+        return ()
+
+    def __call__(self, agreed: Message | None, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+        """Not collective."""
+        return points, state

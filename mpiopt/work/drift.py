@@ -1,0 +1,174 @@
+"""What local steps add to the gradients of their own loss, so that workers with different data do not drift apart.
+
+    Free()            nothing
+    Proximal(mu)      mu (y - x), x where the round began                               FedProx
+    Controlled(lr)    c - c_i, control variates that are learnt                         SCAFFOLD
+    Shifted(lr, p)    -h_i, shifts that are learnt from the agreements                  Scaffnew
+    Elastic(a, b)     a pull towards a centre that moves towards the mean               EASGD
+
+What a worker says at the end of a round is how far it came, as a gradient: the start minus its point.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.clients import EVERYONE, Clients
+from mpiopt.phase import Local, Tree
+from mpiopt.problems.problem import Message, Site
+from mpiopt.schedules import Schedule
+
+
+class Free:
+    """No correction; and what all corrections do unless they say otherwise. Not collective."""
+
+    def init(self, x: Array, site: Site) -> Tree:
+        """The memory of one worker before the first round."""
+        return ()
+
+    def begin(self, x: Array, agreed: Message | None, memory: Tree, here: Local) -> Tree:
+        """At the start x of a round, with what was agreed in the one before."""
+        return memory
+
+    def bend(self, g: Array, x: Array, memory: Tree) -> None:
+        """Add the correction to the gradient g taken at x."""
+
+    def after(self, x: Array, memory: Tree) -> Tree:
+        """After a step; may move x."""
+        return memory
+
+    def tell(self, start: Array, x: Array, steps: range, memory: Tree) -> tuple[Array, Tree]:
+        """What to say of a round that led from ``start`` to x in the worker's ``steps``, and the next memory."""
+        return start - x, memory
+
+
+@dataclass(frozen=True)
+class Proximal(Free):
+    """mu (y - x): the local loss plus mu/2 |y - x|^2.
+
+    Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith, Federated optimization in heterogeneous networks, MLSys 2020, eq. 2.
+    """
+
+    mu: float
+
+    def begin(self, x: Array, agreed: Message | None, memory: Tree, here: Local) -> Tree:
+        """Where the round begins."""
+        return x
+
+    def bend(self, g: Array, x: Array, memory: Tree) -> None:
+        """g + mu (x - start)."""
+        g += self.mu * (x - memory)
+
+    def tell(self, start: Array, x: Array, steps: range, memory: Tree) -> tuple[Array, Tree]:
+        """As `Free`; the start need not be kept."""
+        return start - x, ()
+
+
+@dataclass(frozen=True)
+class Controlled(Free):
+    """c - c_i with c_i <- c_i - c + (x - y) / (sum of step sizes), c <- c + sum over the clients of share_i change of c_i.
+
+    c stays the share-weighted mean of all c_i, without which clients of unequal weight would lead to a wrong point.
+
+    lr : the step size of the local rule, which must be plain SGD. The message has 2 dim numbers: how far, and the change
+    of c_i. Karimireddy, Kale, Mohri, Reddi, Stich, Suresh, SCAFFOLD, ICML 2020, algorithm 1 with option II.
+    """
+
+    lr: Schedule
+    clients: Clients = EVERYONE
+
+    def init(self, x: Array, site: Site) -> Tree:
+        """(c_i, c), both 0."""
+        return np.zeros_like(x), np.zeros_like(x)
+
+    def begin(self, x: Array, agreed: Message | None, memory: Tree, here: Local) -> Tree:
+        """Move c by what the workers of the last round found."""
+        own, common = memory
+        if agreed is not None:
+            part = 1.0 if self.clients.all else float(agreed.scalars[-1])  # of the weights: those of the last round's clients
+            common -= part * agreed.vector[x.size :]
+        return own, common
+
+    def bend(self, g: Array, x: Array, memory: Tree) -> None:
+        """g - c_i + c."""
+        own, common = memory
+        g -= own
+        g += common
+
+    def tell(self, start: Array, x: Array, steps: range, memory: Tree) -> tuple[Array, Tree]:
+        """Both as gradients: start - x and c_i - next c_i."""
+        own, common = memory
+        went = start - x
+        length = sum(self.lr(step) for step in steps)
+        if not length:
+            return np.concatenate([went, np.zeros_like(went)]), memory
+        change = common - went / length
+        return np.concatenate([went, change]), (own - change, common)
+
+
+@dataclass(frozen=True)
+class Shifted(Free):
+    """-h_i with h_i <- h_i + (p / lr) (x - y_i), where x is the mean of y_i - (lr / p) h_i; the h_i add up to 0.
+
+    Mishchenko, Malinovsky, Stich, Richtarik, ProxSkip, ICML 2022, algorithm 2 (Scaffnew), with ``Geometric(p)``.
+    """
+
+    lr: float
+    probability: float
+
+    def init(self, x: Array, site: Site) -> Tree:
+        """(h_i, y_i): 0, and no y_i yet."""
+        return np.zeros_like(x), None
+
+    def begin(self, x: Array, agreed: Message | None, memory: Tree, here: Local) -> Tree:
+        """Move h_i by what the agreement did to y_i."""
+        shift, y = memory
+        if y is not None:
+            y -= x
+            y *= -self.probability / self.lr
+            shift += y
+        return shift, None
+
+    def bend(self, g: Array, x: Array, memory: Tree) -> None:
+        """g - h_i."""
+        g -= memory[0]
+
+    def tell(self, start: Array, x: Array, steps: range, memory: Tree) -> tuple[Array, Tree]:
+        """start - y_i + (lr / p) h_i."""
+        shift, _ = memory
+        return start - x + (self.lr / self.probability) * shift, (shift, x.copy())
+
+
+@dataclass(frozen=True)
+class Elastic(Free):
+    """x_i <- x_i - lr g(x_i) - a (x_i - c),  c <- c + b (mean of x_i - c), all right-hand sides at the same time.
+
+    Zhang, Choromanska, LeCun, Deep learning with elastic averaging SGD, NIPS 2015, eqs. 5 and 6: a = lr rho, b = workers a.
+    With longer periods the pull goes with the first step of each. What workers agree on is the mean of their points.
+    """
+
+    pull: float
+    centre: float
+
+    def init(self, x: Array, site: Site) -> Tree:
+        """(c, pull of the next step): the common start, and none."""
+        return x.copy(), None
+
+    def begin(self, x: Array, agreed: Message | None, memory: Tree, here: Local) -> Tree:
+        """a (x - c), then the next c."""
+        c, _ = memory
+        pull = self.pull * (x - c)
+        return (c if agreed is None else self.moved(c, agreed)), pull
+
+    def moved(self, c: Array, agreed: Message) -> Array:
+        """c + b (mean - c), written over c."""
+        c += self.centre * (agreed.vector - c)
+        return c
+
+    def after(self, x: Array, memory: Tree) -> Tree:
+        """The pull, once."""
+        c, pull = memory
+        if pull is not None:
+            x -= pull
+        return c, None

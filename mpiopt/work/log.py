@@ -1,0 +1,48 @@
+"""How far a worker has come in training, kept at the head of the state of every Work that looks at samples."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.phase import Local
+from mpiopt.problems.problem import Point
+
+WINDOW = 10  # losses that the running loss is the mean of, as in the paper on leader SGD
+
+
+class Log(NamedTuple):
+    """Steps, rows and losses of one worker."""
+
+    recent: Array  # (WINDOW,) float64: the last losses, NaN where there were none
+    steps: int = 0
+    rows: int = 0  # that its steps looked at
+    bad: int = -1  # the first step whose loss was not finite
+
+    @staticmethod
+    def blank() -> "Log":
+        """Before the first step."""
+        return Log(np.full(WINDOW, np.nan))
+
+    def after(self, loss: float, rows: int) -> "Log":
+        """One step later."""
+        self.recent[self.steps % WINDOW] = loss
+        bad = self.steps if self.bad < 0 and not np.isfinite(loss) else self.bad
+        return Log(self.recent, self.steps + 1, self.rows + rows, bad)
+
+    @property
+    def loss(self) -> float:
+        """The running loss: the mean of the last ones, NaN before the first and once one of them was."""
+        return float(self.recent[: min(self.steps, WINDOW)].mean()) if self.steps else float("nan")
+
+
+def sampled(x: Array, log: Log, here: Local) -> tuple[Array, Log]:
+    """The gradient (dim,) of this worker's loss and smooth penalty at x over the sample of its next step. Not collective."""
+    site = here.site
+    rows = site.sample(log.steps)
+    point = Point(x) if rows is not None else site.loss.point(x)
+    value, g = site.loss.value_grad(point) if rows is None else site.loss.value_grad(point, rows)
+    if site.penalty.l2:
+        g += site.penalty.grad(x).astype(g.dtype, copy=False)
+        value += site.penalty.value(x)
+    return g, log.after(value, site.loss.rows if rows is None else len(rows))
