@@ -12,6 +12,7 @@ import numpy as np
 from mpiopt.io.checksum import fletcher32
 from mpiopt.io.item import Item
 from mpiopt.io.layout import CHUNK, Shard
+from mpiopt.io.sealed import OWN, Piece, seal_path
 
 
 class Rows(NamedTuple):
@@ -52,7 +53,9 @@ class _Writer:
         sums = np.concatenate([column.finish() for column in self._columns])
         digest = crc32(sums.astype("<u4").tobytes())
         self._file.attrs["digest"] = digest
+        chunks = [chunk for column in self._columns for chunk in column.chunks()]
         self._file.close()
+        seal_path(self.path, chunks)
         return Shard(self.path.name, self.rows, self.nnz, self.path.stat().st_size, digest)
 
     def give_up(self) -> None:
@@ -157,3 +160,10 @@ class _Column:
         if self._at != len(self._dataset):
             raise ValueError(f"{self._dataset.name} was given {self._at} values of {len(self._dataset)}")
         return np.array(self._sums, np.uint32)
+
+    def chunks(self) -> list[Piece]:
+        """Where the chunks stand in the file: they carry their own checksums."""
+        stored = self._dataset.id
+        count = stored.get_num_chunks() if self._at else 0
+        places = [(info.byte_offset, info.byte_offset + info.size) for info in map(stored.get_chunk_info, range(count))]
+        return [(start, stop, OWN) for start, stop in places]

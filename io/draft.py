@@ -37,7 +37,7 @@ class Draft:
             file["index"] = json.dumps(index)
             for name, column in columns.items():
                 file[f"history/{name}"] = column
-            places = [file.create_dataset(name, *form, dcpl=_reserved()).id.get_offset() for name, form in forms.items()]
+            places = [file.create_dataset(name, *form, dcpl=reserved()).id.get_offset() for name, form in forms.items()]
         self._places = dict(zip(forms, places, strict=True))
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
@@ -105,7 +105,7 @@ class Content:
             self.failed = str(error)
 
 
-def _reserved() -> h5py.h5p.PropDCID:
+def reserved() -> h5py.h5p.PropDCID:
     """A dataset whose place in the file is fixed at once and which nobody fills."""
     made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     made.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)

@@ -13,8 +13,10 @@ import h5py
 import numpy as np
 
 from mpiopt.errors import DataError
+from mpiopt.io.guard import parsing, tail, wrong
 from mpiopt.io.item import Item
 from mpiopt.io.labels import Labels
+from mpiopt.io.sealed import is_sealed, seal_path
 
 SCHEMA, VERSION = "mpiopt-data", 1
 CHUNK = 1 << 18  # elements
@@ -79,7 +81,12 @@ def shard_name(number: int) -> str:
 
 
 def write_index(path: Path, index: Index) -> None:
-    """Write the index file. Not collective. Raises OSError."""
+    """Write the index file and seal it. Not collective. Raises OSError."""
+    _write_content(path, index)
+    seal_path(path)
+
+
+def _write_content(path: Path, index: Index) -> None:
     labels = index.labels
     with h5py.File(path, "w") as file:
         file.attrs.update(
@@ -126,15 +133,15 @@ def read_index(path: Path) -> Index:
         raise DataError(f"{path} does not exist; convert text or images with: mpiopt convert SOURCE {path}")
     if not h5py.is_hdf5(path):
         raise DataError(f"{path} is not HDF5; convert text or images first: mpiopt convert {path} DATA.h5")
-    try:
+    with parsing(path, "convert again"):
+        if (found := wrong(path)) or (not is_sealed(path) and tail(path)):
+            raise DataError(f"{path} cannot be read as a data set ({found or 'its seal is damaged'}): convert again")
         with h5py.File(path, "r", locking=False) as file:
             if file.attrs.get("schema") != SCHEMA:
                 raise DataError(f"{path} is HDF5, but not the index of a data set as `mpiopt convert` writes it")
             if file.attrs["schema_version"] > VERSION:
                 raise DataError(f"{path} was written by a newer mpiopt ({file.attrs['version']}): update this one")
             return _index(file)
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as a data set ({_first_line(error)}): convert it again") from error
 
 
 def _index(file: h5py.File) -> Index:
@@ -166,7 +173,3 @@ def _read_shards(group: h5py.Group) -> tuple[Shard, ...]:
     names = group["name"].asstr()[()]
     numbers = (group[column][()].tolist() for column in ("rows", "nnz", "nbytes", "digest"))
     return tuple(Shard(*entry) for entry in zip(names.tolist(), *numbers, strict=True))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

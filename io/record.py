@@ -5,11 +5,13 @@
              solution/    x (d,), intercept ()
 
 Every record is flushed, and the file keeps HDF5's oldest format: a run that is killed leaves a file that opens and
-holds all rounds but perhaps the last. ``reason`` is RUNNING until the run says why it ended.
+holds all rounds but perhaps the last. ``reason`` is RUNNING until the run says why it ended. A file that is closed is
+sealed (`io.sealed`): HDF5 does not mind, and damage is found.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +23,12 @@ import numpy as np
 
 from mpiopt import __version__
 from mpiopt.errors import DataError
+from mpiopt.io.draft import reserved
+from mpiopt.io.guard import parsing, reason, tail, wrong
+from mpiopt.io.mirror import Mirror
+from mpiopt.io.pages import PAGE
 from mpiopt.io.schema import replaceable
+from mpiopt.io.sealed import is_sealed
 
 SCHEMA, SCHEMA_VERSION = "mpiopt-run", 1
 CHUNK = 512  # rounds in a chunk of a column
@@ -64,13 +71,18 @@ class RunFile:
         overwrite: bool = False,
         past: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
-        self.path = Path(path)
-        claim(path, overwrite=overwrite, run_id=attributes.get("run_id", ""))
+        self.path, self._fit = Path(path), True
+        mine = {"overwrite": overwrite, "run_id": attributes.get("run_id", "")}
+        claim(path, **mine)
         draft = self.path.with_name(self.path.name + ".partial")
         try:
-            self._file = h5py.File(draft, "w", libver=("earliest", "v110"), locking="best-effort")
+            self._disk = Mirror(draft)
+        except BlockingIOError as error:
+            raise DataError(f"the run file {path} is being written by another job: give --out another name") from error
         except OSError as error:
             raise DataError(f"the run file {path} cannot be written: {_why(error, self.path.parent)}") from error
+        claim(path, **mine)  # again: another job may have put its file there before this one had the lock
+        self._file = h5py.File(self._disk, "w", libver=("earliest", "v110"))
         self._rounds = 0
         self._columns: dict[str, h5py.Dataset] = {}
         start = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "version": __version__,
@@ -110,24 +122,58 @@ class RunFile:
                 column = self._column(name)
                 column.resize((self._rounds,))
                 column[start:] = columns.get(name, 0 if name in INTEGERS else np.nan)
-            self._file.flush()
-        except (OSError, RuntimeError) as error:
-            raise DataError(f"round {self._rounds - 1} cannot be added to the run file {self.path}: {error}") from error
+            self._sync()
+        except OSError as error:
+            raise DataError(f"round {self._rounds - 1} cannot be added to the run file {self.path}: {reason(error)}") from error
 
     def finish(self, x: np.ndarray, intercept: float, attributes: Mapping[str, Any], aux: Sequence[np.ndarray] = ()) -> None:
-        """Write the solution, x (d,) and what a model keeps beside it, and why the run ended."""
-        solution = self._file["solution"]
+        """Write the solution, x (d,) and what a model keeps beside it, and why the run ended.
+
+        Raises DataError where the disk is full; the file then keeps its history.
+        """
         beside = {f"aux{number}": array for number, array in enumerate(aux)}
-        for name, value in {"x": x, "intercept": np.float64(intercept), **beside}.items():
-            if name in solution:
-                del solution[name]
+        try:
+            for name, value in {"x": x, "intercept": np.float64(intercept), **beside}.items():
+                self._solve(name, np.asarray(value))
+            self._sync()
+            self.describe(attributes)
+            self._sync()
+        except OSError as error:
+            raise DataError(f"the solution cannot be added to the run file {self.path}: {reason(error)}") from error
+
+    def _solve(self, name: str, value: np.ndarray) -> None:
+        """Put an array into the solution; a large one goes to the disk without a copy in memory."""
+        solution = self._file["solution"]
+        if name in solution:
+            del solution[name]
+        if value.nbytes <= PAGE:
             solution[name] = value
-        self.describe(attributes)
-        self._file.flush()
+            return
+        place = solution.create_dataset(name, value.shape, value.dtype, dcpl=reserved()).id.get_offset()
+        self._sync()
+        self._disk.put(np.ascontiguousarray(value).reshape(-1).view(np.uint8), place)
+
+    def _sync(self) -> None:
+        """Bring the file to the disk. Raises OSError, and then writes no more."""
+        try:
+            self._file.flush()
+            self._disk.sync()
+        except OSError:
+            self._fit = False
+            raise
 
     def close(self) -> None:
-        """Close the file; closing twice is harmless."""
-        self._file.close()
+        """Close the file and seal it; closing twice is harmless. A file that found no room stays as it is on the disk."""
+        if self._file:
+            self._file.close()
+            try:
+                if self._fit:
+                    self._disk.sync()
+                self._disk.finish(seal=self._fit)
+            except OSError as error:
+                raise DataError(f"the run file {self.path} cannot be closed: {reason(error)}") from error
+            finally:
+                self._disk.finish(seal=False)
 
     def _column(self, name: str) -> h5py.Dataset:
         if name not in self._columns:
@@ -155,11 +201,8 @@ def read_run(path: str | Path) -> RunData:
     Raises DataError where the file is missing, damaged or not a run.
     """
     with _open(path) as file:
-        try:
-            columns = {name: column[()] for name, column in file["history"].items()}
-            attributes = {name: _text(value) for name, value in file.attrs.items()}
-        except (OSError, KeyError, RuntimeError) as error:
-            raise DataError(f"{path} is damaged, or was being written while it was read: try again") from error
+        columns = {name: column[()] for name, column in file["history"].items()}
+        attributes = {name: _text(value) for name, value in file.attrs.items()}
     length = min(map(len, columns.values()), default=0)
     return RunData(Path(path), attributes, {name: column[:length] for name, column in columns.items()})
 
@@ -188,19 +231,24 @@ def run_of(path: str | Path, *, abandoned_by: str | None = None) -> str:
     return "" if abandoned_by is not None and ended else str(attributes.get("run_id", ""))
 
 
-def _open(path: str | Path) -> h5py.File:
-    """The file, unlocked, so that a run under way can be read."""
+@contextmanager
+def _open(path: str | Path) -> Iterator[h5py.File]:
+    """The file, unlocked, so that a run under way can be read; whatever is wrong with it is a DataError."""
+    path = Path(path)
     try:
-        file = h5py.File(path, "r", locking=False)
+        found = wrong(path)
     except OSError as error:
-        raise DataError(f"the run file {path} cannot be read: {_why(error, Path(path))}") from error
-    if file.attrs.get("schema") != SCHEMA or not {"history", "solution"} <= set(file):
-        file.close()
-        raise DataError(f"{path} is not a run file of mpiopt: name one that mpiopt solve --out has written")
-    if file.attrs["schema_version"] > SCHEMA_VERSION:
-        file.close()
-        raise DataError(f"{path} was written by a newer mpiopt than this one, {__version__}: install that one to read it")
-    return file
+        raise DataError(f"the run file {path} cannot be read: {_why(error, path)}") from error
+    if found:
+        raise DataError(f"the run file {path} cannot be read: {found}")
+    with parsing(path, "try again if it was being written meanwhile"), h5py.File(path, "r", locking=False) as file:
+        if file.attrs.get("schema") != SCHEMA or not {"history", "solution"} <= set(file):
+            raise DataError(f"{path} is not a run file of mpiopt: name one that mpiopt solve --out has written")
+        if file.attrs["schema_version"] > SCHEMA_VERSION:
+            raise DataError(f"{path} was written by a newer mpiopt than this one, {__version__}: install that one to read it")
+        if file.attrs["reason"] != "RUNNING" and not is_sealed(path) and tail(path):
+            raise DataError(f"the run file {path} cannot be read: its seal is damaged")
+        yield file
 
 
 def _text(value: Any) -> Any:

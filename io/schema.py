@@ -5,14 +5,17 @@ from pathlib import Path
 import h5py
 
 from mpiopt.errors import UsageError
+from mpiopt.io.guard import BROKEN, wrong
 
 
 def schema_of(path: Path) -> str | None:
     """The ``schema`` attribute of an HDF5 file of ours; None for anything else. Not collective."""
     try:
+        if wrong(path):
+            return None
         with h5py.File(path, "r", locking=False) as file:
             found = file.attrs.get("schema")
-    except OSError:
+    except BROKEN:
         return None
     return found if isinstance(found, str) else None
 

@@ -13,8 +13,10 @@ import numpy as np
 
 from mpiopt.comm.world import World
 from mpiopt.errors import DataError
+from mpiopt.io.guard import BROKEN
 from mpiopt.io.labels import Labels
 from mpiopt.io.layout import Index, Shard, folder, read_index
+from mpiopt.io.sealed import damage, is_sealed
 from mpiopt.kernels.csr import CSR
 
 
@@ -79,11 +81,13 @@ class Shards:
         path = folder(self.path) / shard.name
         _complete(path, shard)
         try:
+            if is_sealed(path) and (found := damage(path)):
+                raise OSError(found)
             with h5py.File(path, "r", locking=False) as file:  # finished files never change: no lock, network or not
                 if file.attrs.get("digest") != shard.digest:
                     raise DataError(f"{path} belongs to another conversion than {self.path}: convert again")
                 yield file
-        except (OSError, KeyError) as error:
+        except BROKEN as error:
             raise DataError(
                 f"{path} is damaged: HDF5 refuses it on host {socket.gethostname()} "
                 f"({str(error).splitlines()[0]}); copy it again or convert again"

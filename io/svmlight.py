@@ -14,6 +14,7 @@ from mpiopt.io.runs import Run, Store
 from mpiopt.io.source import Source
 from mpiopt.kernels import text as kernel
 
+LONGEST = 4096  # characters of a number that the kernel leaves aside
 _ODDS = 1 << 14
 _PLAIN_NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _NO_NUMBER = re.compile(rb"[+-]?(nan|inf|infinity)", re.IGNORECASE)
@@ -116,10 +117,12 @@ class Parser:
 
 
 def _token(text: np.ndarray, position: int) -> bytes:
-    return re.match(rb"[^ \t\r\n]*", text[position : position + 4096].tobytes())[0]
+    return re.match(rb"[^ \t\r\n]*", text[position : position + LONGEST + 1].tobytes())[0]
 
 
 def _double(token: bytes) -> float:
+    if len(token) > LONGEST:
+        raise ValueError(f"has more than {LONGEST} characters")
     if _NO_NUMBER.fullmatch(token):
         raise ValueError("is not finite")
     if not _PLAIN_NUMBER.fullmatch(token):
@@ -138,7 +141,8 @@ def _single(token: bytes) -> np.float32:
     if value == 0:
         return np.float32(value)
     exact, guess = Fraction(token.decode()), np.float32(min(max(value, -3.4028235e38), 3.4028235e38))
-    near = [guess, *(n for n in (np.nextafter(guess, s * np.float32(np.inf)) for s in (-1, 1)) if np.isfinite(n))]
+    with np.errstate(over="ignore"):
+        near = [guess, *(n for n in (np.nextafter(guess, s * np.float32(np.inf)) for s in (-1, 1)) if np.isfinite(n))]
     return min(near, key=lambda n: (abs(Fraction(float(n)) - exact), int(n.view(np.uint32)) & 1))
 
 

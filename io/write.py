@@ -1,7 +1,5 @@
 """Writing a data set: shards and index under temporary names, put in place when all is there."""
 
-import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from mpiopt.comm.blocks import even
 from mpiopt.comm.world import World
 from mpiopt.errors import DataError, MpioptError, UsageError
 from mpiopt.io.chunked import Form, Rows, ShardWriter
+from mpiopt.io.guard import reason
 from mpiopt.io.item import Item
 from mpiopt.io.labels import Labels, Tallied
 from mpiopt.io.layout import CHUNK, SCHEMA, Index, Shard, folder, shard_name, stride_for, write_index
@@ -106,14 +105,6 @@ def told_plainly(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(f"{path} cannot be written ({reason(error)}); what was unfinished is removed") from error
-
-
-def reason(error: OSError) -> str:
-    """Why, in the system's words; HDF5 hides the number in its message."""
-    number = error.errno
-    if number is None and (found := re.search(r"errno = (\d+)", str(error))):
-        number = int(found[1])
-    return os.strerror(number).lower() if number else str(error).splitlines()[0]
 
 
 def shard_count(asked: int | None, rows: int, nnz: int) -> int:

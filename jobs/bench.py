@@ -17,16 +17,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Measure kernels against scipy, convert against scikit-learn, solve against LIBLINEAR (extra: bench)."""
+    """Measure kernels against scipy, convert against scikit-learn, solve against LIBLINEAR (extra: bench), train against
+    torch DistributedDataParallel (extra: torch).
 
-    what: Literal["kernels", "convert", "solve"] = field(kw_only=False)
+    gpu measures the kernels of one GPU against its memory and against cupyx, and a whole solve against torch.
+    """
+
+    what: Literal["kernels", "compress", "convert", "solve", "train", "gpu"] = field(kw_only=False)
     """What to measure."""
     data: str | None = None
-    """A generator such as rcv1:rows=50000; for solve also DATA.h5, for convert also a text file."""
+    """A generator such as rcv1:rows=50000; for solve also DATA.h5, for convert also a text file, for gpu a
+    binary one, as kdd2010, for compress a compressor, as topk:0.01."""
     l2: float = 1e-5
     """Lambda of bench solve (mean loss; C = 1 / (N lambda))."""
     target: float = 1e-8
     """Relative suboptimality (F - F*) / (F(0) - F*) that bench solve runs to."""
+    largest: float = 1e7
+    """Length of the longest vector of bench compress."""
     runs: int = 5
     """Counted runs; medians are shown."""
 
@@ -41,10 +48,22 @@ def run(job: Bench, world: "World", console: Console) -> dict[str, Any]:
 
             spec = job.data or "rcv1:rows=500000,cols=2400000,per_row=40"
             return kernels(spec, job.runs, console) if world.rank == 0 else {}
+        if job.what == "compress":
+            from mpiopt.jobs.bench_compress import compressing
+
+            return compressing(job.data, job.largest, job.runs, world, console)
         if job.what == "convert":
             from mpiopt.jobs.bench_convert import converting
 
             return converting(job.data or "rcv1:rows=100000", job.runs, world, console)
+        if job.what == "train":
+            from mpiopt.jobs.bench_train import racing
+
+            return racing(job.data, job.runs, world, console)
+        if job.what == "gpu":
+            from mpiopt.jobs.bench_gpu import gpu
+
+            return gpu(job.data or "kdd2010", job.l2, job.target, job.runs, world, console)
         from mpiopt.jobs.bench_solve import solving
 
         return solving(job.data or "rcv1", job.l2, job.target, job.runs, world, console)

@@ -23,10 +23,14 @@ COMMANDS = {
     "convert": Needs(True, True),
     "describe": Needs(False, False),
     "solve": Needs(True, True),
+    "train": Needs(True, True),
     "methods": Needs(False, False),
     "report": Needs(False, False),
+    "watch": Needs(False, False),
     "bench": Needs(True, True),
+    "reproduce": Needs(True, True),
     "doctor": Needs(True, False),
+    "slurm": Needs(False, False),
 }
 
 OFF = Parameter(negative=())  # a flag that is off unless given

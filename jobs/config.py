@@ -34,18 +34,35 @@ def _plain(value: Any) -> Any:
 
 
 def from_file(_app: Any, _commands: Any, arguments: Any) -> None:
-    """Give the options that the command line left out the values of the file named by --config.
+    """Give the options that the command line left out the values of the file named by --config, then those of the preset.
 
     A configuration source of cyclopts. Tables (``[set]``) are merged with the command line's pairs.
     Raises UsageError.
     """
     named = {argument.name: argument for argument in arguments}
-    if "--config" not in named or not named["--config"].tokens:
-        return
-    path = named["--config"].tokens[0].value
+    if "--config" in named and named["--config"].tokens:
+        _take(named, named["--config"].tokens[0].value)
+    if "--preset" in named and named["--preset"].tokens:
+        _take(named, _preset(named["--preset"].tokens[0].value))
+
+
+def _preset(name: str) -> str:
+    """The file of a preset. Raises UsageError with the names that there are."""
+    folder = Path(__file__).parent / "presets"
+    if not (folder / f"{name}.toml").is_file():
+        names = ", ".join(sorted(path.stem for path in folder.glob("*.toml")))
+        raise UsageError(f"there is no preset {name!r}: choose one of {names}, or say what to train with --data and --model")
+    return str(folder / f"{name}.toml")
+
+
+def _take(named: dict[str, Any], path: str) -> None:
+    """Fill what is not given from a file. Raises UsageError."""
     known = {name for name, argument in named.items()
              if name.startswith("--") and name not in ("--config", "--json", "--debug")}  # fmt: skip
-    for entry, value in _load(path).items():
+    table, chosen = _load(path), [token.value for token in named["--method"].tokens] if "--method" in named else []
+    if chosen and chosen != [table.get("method")]:
+        table.pop("set", None)  # the parameters of another method
+    for entry, value in table.items():
         option = "--" + entry.replace("_", "-")
         if option not in known:
             keys = ", ".join(sorted(name[2:].replace("-", "_") for name in known))

@@ -83,14 +83,14 @@ class Progress:
 
     def __call__(self, record: Any) -> None:
         """Take note of a round's record."""
-        self._console.phase = f"solving, after round {record.round}"
+        self._console.phase = f"under way, after round {record.round}"
         if not self._console.first:
             return
         self._last, self._printed = record, False
         now = time.monotonic()
         if self._console.live:
             self._console.live_line(line(record))
-        elif record.round <= self._at_once or now >= self._due:
+        elif record.round <= self._at_once or now >= self._due or math.isfinite(getattr(record, "accuracy", math.nan)):
             self._line(now, record)
 
     def close(self) -> None:
@@ -108,6 +108,10 @@ class Progress:
 
 def line(record: Any) -> str:
     """One round in less than 80 columns."""
+    if hasattr(record, "epoch"):
+        marks = f"  test {100 * record.accuracy:.2f} %, loss {record.test_loss:.4f}" if math.isfinite(record.accuracy) else ""
+        loss = f"{record.objective:8.4f}" if math.isfinite(record.objective) else "       -"
+        return f"epoch {record.epoch:6.2f}  loss {loss}{marks:28s}  {size(record.bytes_sent):>7s}  {record.seconds:.1f} s"
     gap = f"  gap <= {record.gap:.1e}" if math.isfinite(record.gap) else ""
     return (f"round {record.round:4d}  F {record.objective:.11f}  |grad F| {record.gradient_norm:.1e}{gap}  "
             f"{size(record.bytes_sent):>7s}  {record.seconds:.1f} s")  # fmt: skip

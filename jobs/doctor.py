@@ -6,14 +6,15 @@ if __name__ == "__main__":
     alone(__file__)
 
 import platform
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpiopt.jobs.console import Console, size
-from mpiopt.jobs.environment import detect
-from mpiopt.jobs.node import gpus, rank_facts
+from mpiopt.jobs.environment import detect, process_manager
+from mpiopt.jobs.node import cuda_aware, gpus, rank_facts
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
@@ -27,18 +28,23 @@ class Doctor:
     """Folder in which an HDF5 file is written, locked and read back."""
 
 
+SKEW = 5.0  # seconds that clocks of hosts may differ, more than ranks take to leave a barrier
+
+
 def run(job: Doctor, world: "World", console: Console) -> dict[str, Any]:
     """Look around on every rank; rank 0 tells. Collective."""
     from mpiopt.comm.runtime import facts
-    from mpiopt.io.folder import hdf5_version, probe
+    from mpiopt.io.folder import hdf5_version
 
     with world.together("looking at its node"):
         mine = rank_facts()
-        here = {"folder": probe(job.folder)._asdict(), "gpu": gpus()} if world.rank == 0 else None
+        here = _shared(job) if world.rank == 0 else None
+    world.barrier()
+    mine["clock"] = time.time()
     ranks = [{"rank": rank, **found} for rank, found in enumerate(world.tell_all(mine))]
     launch = detect()
     found = {
-        "launcher": launch.launcher, "promised_ranks": launch.size, "ranks": world.size,
+        "launcher": launch.launcher, "process_manager": process_manager(), "promised_ranks": launch.size, "ranks": world.size,
         "hosts": dict(Counter(rank["host"] for rank in ranks)), "mpi": facts(world)._asdict(),
         "hdf5": hdf5_version(), "python": platform.python_version(), **world.tell(here), "per_rank": ranks,
     }  # fmt: skip
@@ -47,15 +53,29 @@ def run(job: Doctor, world: "World", console: Console) -> dict[str, Any]:
     return found
 
 
+def _shared(job: Doctor) -> dict[str, Any]:
+    """What one rank finds for all."""
+    from mpiopt.io.folder import probe
+
+    cards = gpus()
+    return {"folder": probe(job.folder)._asdict(), "gpu": {**cards, "cuda_aware_mpi": cuda_aware(cards)}}
+
+
 def warnings(found: dict[str, Any]) -> list[str]:
     """What is amiss, a sentence each."""
     out = []
     if found["promised_ranks"] not in (None, found["ranks"]):
+        offers = f" and offers {found['process_manager']}" if found["process_manager"] else ""
+        library = found["mpi"]["library"]
         out.append(
-            f"{found['launcher']} started {found['promised_ranks']} processes, but MPI sees {found['ranks']}: the "
-            f"launcher does not belong to this MPI library ({found['mpi']['library']}); use that library's own mpiexec, "
-            "or srun --mpi=pmi2 or --mpi=pmix"
+            f"{found['launcher']} started {found['promised_ranks']} processes{offers}, but MPI sees {found['ranks']}: that "
+            f"does not belong to this MPI library ({library}); use the library's own mpiexec, or {_cure(library)}"
         )
+    clocks = [rank["clock"] for rank in found["per_rank"]]
+    if max(clocks) - min(clocks) > SKEW:
+        late = min(found["per_rank"], key=lambda rank: rank["clock"])
+        out.append(f"the clocks of the hosts differ by {max(clocks) - min(clocks):.0f} s ({late['host']} is behind): results "
+                   "do not depend on them, but times of files and the end of a Slurm job do")  # fmt: skip
     for host in found["hosts"]:
         out += _node_warnings(host, [rank for rank in found["per_rank"] if rank["host"] == host])
     if found["folder"]["problem"]:
@@ -65,8 +85,19 @@ def warnings(found: dict[str, Any]) -> list[str]:
     return out
 
 
+def _cure(library: str) -> str:
+    """How srun is to start this MPI library."""
+    kinds = (("Open MPI", "srun --mpi=pmix"), ("MPICH", "srun --mpi=pmi2"), ("Intel", "srun --mpi=pmi2"))
+    return next((cure for name, cure in kinds if name in library), "srun --mpi=pmix or --mpi=pmi2; srun --mpi=list names all")
+
+
 def _node_warnings(host: str, ranks: list[dict[str, Any]]) -> list[str]:
     out = []
+    same = Counter(tuple(rank["cores"]) for rank in ranks)
+    cores, many = max(same.items(), key=lambda entry: entry[1] / len(entry[0]))
+    if many > len(cores) < ranks[0]["node_cores"]:
+        out.append(f"host {host}: {many} ranks are bound to the same {len(cores)} of {ranks[0]['node_cores']} cores: give "
+                   "mpiexec --bind-to core or none, or srun --cpu-bind=cores")  # fmt: skip
     wanted = sum(_widest(rank) for rank in ranks)
     cores = len(set().union(*(rank["cores"] for rank in ranks)))
     if wanted > cores:
@@ -90,15 +121,17 @@ def _widest(rank: dict[str, Any]) -> int:
 def _page(found: dict[str, Any]) -> str:
     mpi, folder, gpu, first = found["mpi"], found["folder"], found["gpu"], found["per_rank"][0]
     promised = f", {found['promised_ranks']} processes" if found["promised_ranks"] else ""
+    manager = found["process_manager"]
     limit = f", limit {size(first['memory_limit'])}" if first["memory_limit"] else ""
     lines = (
-        ("launcher", (found["launcher"] or "none seen") + promised),
+        ("launcher", (found["launcher"] or "none seen") + promised + (f", {manager}" if manager else "")),
         ("ranks", f"{found['ranks']} on " + ", ".join(f"{host} ({n})" for host, n in found["hosts"].items())),
         ("MPI", f"{mpi['library']}, standard {mpi['standard']}, threads {mpi['threads']}"),
         ("Python", f"{found['python']}, mpi4py {mpi['mpi4py']}, HDF5 {found['hdf5']}"),
         ("folder", f"{folder['path']}: {'writable' if folder['writable'] else 'not writable'}, "
                    f"{'locks work' if folder['locks'] else 'no locks'}"),
         ("GPU", ("; ".join(gpu["devices"]) or "none") + f", CuPy {'installed' if gpu['cupy'] else 'not installed'}"),
+        ("CUDA", f"messages from GPU memory {gpu['cuda_aware_mpi']}"),
         ("memory", f"{size(first['memory_free'])} free of {size(first['memory_node'])} a node{limit}"),
         ("kernels", f"kept in {first['cache']}"),
     )  # fmt: skip

@@ -47,6 +47,14 @@ def detect(environment: Mapping[str, str] = os.environ) -> Launch:
     return Launch(None, None, None)
 
 
+def process_manager(environment: Mapping[str, str] = os.environ) -> str:
+    """What the launcher offers for ranks to find each other by: PMIx, PMI, Slurm's --mpi type, or ""."""
+    kinds = [name for name, variables in (("PMIx", ("PMIX_RANK", "PMIX_NAMESPACE")), ("PMI", ("PMI_RANK", "PMI_FD")))
+             if any(variable in environment for variable in variables)]  # fmt: skip
+    slurm = environment.get("SLURM_MPI_TYPE", "")
+    return ", ".join([*kinds, *([f"srun --mpi={slurm}"] if slurm else [])])
+
+
 def threads(environment: Mapping[str, str] = os.environ) -> int:
     """Threads that one rank may use: what OMP_NUM_THREADS or Slurm's --cpus-per-task say, else one."""
     for name in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"):

@@ -68,6 +68,7 @@ def _run(call: Call, launch: Launch, console: Console, end: "Ending") -> int:
     console.first = world.rank == 0
     code = _finish(call.run(call.job, world, console), console)
     world.barrier()
+    world.free()  # windows that are left open make the MPI library complain at its end
     return code
 
 

@@ -16,9 +16,15 @@ if TYPE_CHECKING:
     from mpiopt.methods import Entry
 
 
+GIVEN = ("rule", "lr", "workers", "total_steps", "clients", "meeting")  # what mpiopt train fills from its other options
+
+
 @dataclass(frozen=True, kw_only=True)
 class Methods:
-    """List the methods, or show one: its parameters, what it needs, its paper."""
+    """List the methods, or show one: its parameters, what it needs, its paper.
+
+    The name compressors lists what --compress takes.
+    """
 
     name: str | None = field(default=None, kw_only=False)
     """Show this method only."""
@@ -26,19 +32,41 @@ class Methods:
 
 def run(job: Methods, world: None, console: Console) -> dict[str, Any]:
     """Print the catalogue or one entry of it. Raises UsageError for an unknown name."""
-    from mpiopt.methods import catalogue, find
+    from mpiopt.methods import catalogue, find, training
 
+    solving, learning = catalogue(), training()
+    if job.name == "compressors":
+        return _compressors(console)
     if job.name is not None:
-        entry = find(job.name)
-        console.show(_page(entry))
+        entry = find(job.name, solving | learning)
+        console.show(_page(entry, "train" if job.name in learning else "solve"))
         return {entry.name: _facts(entry)}
-    entries = catalogue()
-    width = WIDTH - max(map(len, entries)) - 6
+    width = WIDTH - max(map(len, solving | learning)) - 6
+    console.show(_list("mpiopt solve", solving, width))
+    console.show(f"\n{_list('mpiopt train', learning, width)}")
+    console.show("\nL1: solves problems with an L1 penalty too. Parameters, needs, paper: mpiopt methods NAME;\n"
+                 "what --compress takes: mpiopt methods compressors")  # fmt: skip
+    return {name: _facts(entry) for name, entry in (solving | learning).items()}
+
+
+def _list(title: str, entries: "dict[str, Entry]", width: int) -> str:
     rows = [[name, "" if entry.smooth_only else "L1", textwrap.shorten(entry.summary, width, placeholder=" ...")]
             for name, entry in entries.items()]  # fmt: skip
-    console.show(table(["method", "", "what it does"], rows))
-    console.show("\nL1: solves problems with an L1 penalty too. Parameters, needs, paper: mpiopt methods NAME")
-    return {name: _facts(entry) for name, entry in entries.items()}
+    return table([title, "", "what it does"], rows)
+
+
+def _compressors(console: Console) -> dict[str, Any]:
+    """What --compress takes."""
+    from mpiopt.compress.catalogue import CATALOGUE
+
+    wide = WIDTH - max(map(len, CATALOGUE)) - 2
+    rows = [[name, textwrap.shorten(entry.summary, wide, placeholder=" ...")] for name, entry in CATALOGUE.items()]
+    console.show(table(["--compress", "what it sends"], rows))
+    examples = ("topk:0.01", "topk:k=100", "randk:0.1,shared=yes", "qsgd:bits=4,bucket=512", "topk:0.01+natural",
+                "shrunk:qsgd:bits=2", "powersgd:rank=2", "vote")  # fmt: skip
+    console.show("\n" + textwrap.fill("for example " + ", ".join(examples), WIDTH))
+    return {name: {"summary": e.summary, "paper": e.paper, "parameters": {n: str(f.default) for n, f in e.parameters.items()}}
+            for name, e in CATALOGUE.items()}  # fmt: skip
 
 
 def _facts(entry: "Entry") -> dict[str, Any]:
@@ -47,16 +75,16 @@ def _facts(entry: "Entry") -> dict[str, Any]:
             "parameters": defaults}  # fmt: skip
 
 
-def _page(entry: "Entry") -> str:
+def _page(entry: "Entry", command: str) -> str:
     penalties = "smooth ones only (--l2)" if entry.smooth_only else "smooth and not (--l2, --l1)"
-    facts = (("", f"{entry.name}: {entry.summary}"), ("Needs: ", entry.needs), ("Penalties: ", penalties),
-             ("Paper: ", entry.paper))  # fmt: skip
+    facts = (("", f"{entry.name}: {entry.summary}"), ("Needs: ", entry.needs),
+             *([("Penalties: ", penalties)] if command == "solve" else []), ("Paper: ", entry.paper))  # fmt: skip
     text = "\n".join(textwrap.fill(head + body, WIDTH, subsequent_indent="    ") for head, body in facts)
-    rows = [[name, _default(p), _kind(p)] for name, p in entry.parameters.items()]
+    rows = [[name, _default(p), _kind(p)] for name, p in entry.parameters.items() if name not in GIVEN]
     if not rows:
-        return f"{text}\n\nIt has no parameters."
+        return f"{text}\n\nIt has no parameters of its own."
     name, value, _ = next((row for row in rows if row[1] not in ("", "None")), [rows[0][0], "VALUE", ""])
-    use = f"mpiopt solve --method {entry.name} --set {name}={value}"
+    use = f"mpiopt {command} --method {entry.name} --set {name}={value}"
     return f"{text}\n\n{table(['parameter', 'default', 'type'], rows)}\n\n{use}"
 
 

@@ -28,10 +28,12 @@ def team_of(
     positive: str | None = None,
     values: Literal["float32", "float64"] = "float32",
     seed: int = 0,
+    device: Literal["cpu", "gpu"] = "cpu",
 ) -> Team:
     """Read every worker's rows and team them up; a free coordinate of the penalty is the intercept. Collective.
 
     positive : the class or rule that becomes +1 (logistic loss). values : type of the stored entries.
+    device : where the rows are to be; see `mpiopt.jobs.gpu.take`.
     Raises DataError or UsageError on every rank.
     """
     if positive is not None and loss != "logistic":
@@ -40,6 +42,9 @@ def team_of(
     family = FAMILIES[loss]()
     with world.together("mapping labels"):
         losses = [_linear(share, source, family, positive, bool(penalty.free)) for share in found]
+    if device == "gpu":
+        with world.together("copying rows to the GPU"):
+            losses = [loss.on_device() for loss in losses]
     return Team.of(world, losses, penalty, seed)
 
 

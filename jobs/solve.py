@@ -44,6 +44,12 @@ class Solve:
     """One of the list that mpiopt methods prints."""
     set: Settings = ()
     """A parameter of the method, see mpiopt methods NAME; may be repeated. In a job file: a table [set]."""
+    compress: str | None = None
+    """Send the second message of dane, spcg and their kin in fewer bytes: topk:0.01, qsgd:bits=4, natural, ..."""
+    error_feedback: Annotated[bool, Parameter(negative=())] = False
+    """Add what was not sent to the next message."""
+    force: Annotated[bool, Parameter(negative=())] = False
+    """Compress also where the theory asks for error feedback."""
     loss: Literal["logistic", "least_squares"] = "logistic"
     """Loss of a row."""
     positive: str | None = None
@@ -84,8 +90,18 @@ class Solve:
     """Write it every so many seconds of solving. [default: 300 unless --every-rounds is given]"""
     resume: Literal["auto", "must", "never"] = "auto"
     """Go on from the checkpoint where there is one, or fail where there is none, or start anew."""
+    device: Literal["cpu", "gpu"] = "cpu"
+    """gpu: one NVIDIA GPU a rank, by its number on the node; ranks share where there are fewer (extra: cuda13 or cuda12)."""
+    check_against: Literal["cpu"] | None = None
+    """After a solve on a GPU, compare value, gradient and optimum with the CPU's; exit with 1 where they differ."""
     margin: float = 60.0
     """Seconds before the end of a Slurm job at which to stop."""
+    dry_run: bool = False
+    """Read no rows: say what memory and messages the run would take. Exit with 1 where a node has too little memory."""
+    watchdog: float | None = None
+    """Warn of ranks that keep the others waiting for so many seconds, and say what they are doing."""
+    watchdog_abort: float | None = None
+    """End the run with exit code 1 where a rank waits for so many seconds."""
     strict: bool = False
     """Exit with 3 where the run ends before it reaches a tolerance."""
     out: Path | None = None
@@ -106,14 +122,23 @@ class Solve:
 
 def run(job: Solve, world: "World", console: Console) -> dict[str, Any]:
     """Read, solve, record. Collective. Raises MpioptError on every rank."""
+    from mpiopt.jobs.guarding import guarded
     from mpiopt.jobs.solving import solving
 
     job = complete(job)
-    return solving(job, method_of(job), stop_of(job), world, console)
+    method = method_of(job)
+    if job.dry_run:
+        from mpiopt.jobs.forecast import forecast
+
+        return forecast(job, method_of, world, console)
+    with guarded(job, world, console):
+        return solving(job, method, stop_of(job), world, console)
 
 
 def complete(job: Solve) -> Solve:
     """The job with the defaults that depend on other options. Raises UsageError for values that cannot be."""
+    from mpiopt.jobs import gpu
+
     for name in ("rounds", "bytes", "seconds", "gradient_tol", "gap_tol", "l1", "l2", "every_seconds", "margin"):
         value = getattr(job, name)
         if value is not None and not value >= 0:
@@ -122,10 +147,12 @@ def complete(job: Solve) -> Solve:
         raise UsageError(f"--from and --out are both {job.out}: write to another file, or go on from a --checkpoint")
     if job.gradient_tol is None and job.gap_tol is None:
         job = replace(job, gap_tol=GAP_TOL)
-    return _kept(replace(job, data="default" if job.data is None else job.data))
+    gpu.check(job)
+    return kept(replace(job, data="default" if job.data is None else job.data))
 
 
-def _kept(job: Solve) -> Solve:
+def kept(job: Any) -> Any:
+    """A job with its default for --every-seconds. Raises UsageError for options about a checkpoint that is not named."""
     given = [name for name in ("every_rounds", "every_seconds") if getattr(job, name) is not None]
     if job.every_rounds is not None and job.every_rounds < 1:
         raise UsageError(f"--every-rounds {job.every_rounds}: give a whole number of at least 1")
@@ -139,7 +166,10 @@ def _kept(job: Solve) -> Solve:
 def method_of(job: Solve) -> "Method":
     """The method with its parameters. Raises UsageError, or CapabilityError naming methods for an L1 penalty."""
     from mpiopt.methods import catalogue, find
+    from mpiopt.methods.linked import linked
 
+    if job.compress is None and (job.error_feedback or job.force):
+        raise UsageError("--error-feedback and --force are about compressed messages: give --compress too")
     entry = find(job.method)
     if job.l1 > 0 and entry.smooth_only:
         able = ", ".join(name for name, other in catalogue().items() if not other.smooth_only)
@@ -149,7 +179,10 @@ def method_of(job: Solve) -> "Method":
         kind, wrong = formatannotation(entry.parameters[name].annotation), type(given[name]).__name__
         if (wrong in ("str", "float") and wrong not in kind) or (wrong == "bool") is not (kind == "bool"):
             raise UsageError(f"{entry.name} takes {name} as {kind}; got {given[name]!r}")
-    return entry.make(**given)
+    method = entry.make(**given)
+    if job.compress is None:
+        return method
+    return linked(method, entry.name, job.compress, "ef" if job.error_feedback else "plain", force=job.force)
 
 
 def stop_of(job: Solve) -> "Stop":

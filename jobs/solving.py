@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mpiopt.arrays import Array, on_host
 from mpiopt.errors import UsageError
 from mpiopt.io.record import RunFile, claim, read_solution
 from mpiopt.io.source import Source, open_source
+from mpiopt.jobs import gpu
 from mpiopt.jobs.checkpoints import Checkpoints
 from mpiopt.jobs.config import to_toml
 from mpiopt.jobs.console import WIDTH, Console, Progress, counted, size
@@ -19,6 +21,7 @@ from mpiopt.jobs.node import compiled
 from mpiopt.jobs.problem import team_of
 from mpiopt.jobs.signals import Signals, end_of_job
 from mpiopt.jobs.warm import warm
+from mpiopt.kernels.launch import library
 from mpiopt.method import Method
 from mpiopt.methods import find
 from mpiopt.problems.penalties import ElasticNet
@@ -40,18 +43,23 @@ def solving(job: "Solve", method: Method, stop: Stop, world: "World", console: C
 def _solving(
     job: "Solve", method: Method, stop: Stop, world: "World", console: Console, interruption: Callable[[], str]
 ) -> dict[str, Any]:
+    if job.device == "gpu":
+        gpu.take(world)
     kept = Checkpoints.of(job, world, console)
     with world.together(f"looking at the run file {job.out}"):
         if job.out is not None and world.rank == 0:
             claim(job.out, overwrite=job.overwrite, run_id=kept.run_id)
-    if not compiled():
+    if job.device == "cpu" and not compiled():
         console.note("compiling kernels: once on this machine, about half a minute")
     console(f"reading {job.data}")
     source = open_source(job.data, world)
     kept.check(identity(job, source, world))
     penalty = ElasticNet(job.l1, job.l2, free=int(job.intercept))
-    team = team_of(source, world, penalty, loss=job.loss, positive=job.positive, values=job.values, seed=job.seed)
-    warm(team)
+    team = built(job, source, world, penalty, job.device)
+    if job.device == "gpu":
+        gpu.ready(team, method.dvectors)
+    else:
+        warm(team)
     about = described(job, source, world) | {"run_id": kept.run_id, "checkpoint": kept.path}
     console(f"solving {about['dataset']} with {job.method} on {counted(world.size, 'rank')}")
     with ExitStack() as stack:
@@ -69,17 +77,28 @@ def _solving(
         found = result(job, solution)
         with world.together(f"writing the run file {job.out}"):
             if file is not None:
-                file.finish(*split(solution.x, source.cols), {name: found[name] for name in FINAL})
+                file.finish(*split(on_host(solution.x), source.cols), {name: found[name] for name in FINAL})
     console.show(summary(job, about, found))
+    if job.check_against == "cpu":
+        rows = built(job, source, world, penalty, "cpu")
+        found |= gpu.compare(team, rows, solution, lambda team, x: solve(method, team, x, stop), console)
     return {**about, "config": tomllib.loads(about["config"]), **found, "resumed_after": kept.round,
             "exit_code": kept.exit_code(solution.reason, job.strict)}  # fmt: skip
 
 
-def start(job: "Solve", team: Team, source: Source) -> np.ndarray:
+def built(job: "Solve", source: Source, world: "World", penalty: ElasticNet, device: str) -> Team:
+    """The team that a job asks for, its rows on ``device``. Collective."""
+    return team_of(
+        source, world, penalty, loss=job.loss, positive=job.positive, values=job.values, seed=job.seed, device=device
+    )
+
+
+def start(job: "Solve", team: Team, source: Source) -> Array:
     """Where to start, (dim,): zero, or another run's solution. Collective. Raises UsageError, DataError."""
     x = np.zeros(team.dim)
+    place = library().asarray if job.device == "gpu" else np.asarray
     if job.from_ is None:
-        return x
+        return place(x)
     with team.world.together(f"reading {job.from_}"):
         if team.world.rank == 0:
             before, intercept = read_solution(job.from_)
@@ -88,7 +107,7 @@ def start(job: "Solve", team: Team, source: Source) -> np.ndarray:
                                  "features: start from a run on the same features")  # fmt: skip
             x[: source.cols] = before
             x[source.cols :] = intercept
-    return team.world.bcast(x)
+    return place(team.world.bcast(x))
 
 
 def split(x: np.ndarray, features: int) -> tuple[np.ndarray, float]:
@@ -112,7 +131,7 @@ def described(job: "Solve", source: Source, world: "World") -> dict[str, Any]:
         "method": job.method, "dataset": source.name, "rows": source.rows, "features": source.cols,
         "nonzeros": source.nnz, "loss": job.loss, "l2": job.l2, "l1": job.l1, "intercept": job.intercept,
         "positive": job.positive, "world_size": world.size, "workers": world.workers, "seed": job.seed,
-        "device": "cpu", "config": to_toml(repeatable(job)),
+        "device": job.device, "config": to_toml(repeatable(job)),
     }  # fmt: skip
 
 
@@ -132,7 +151,7 @@ def result(job: "Solve", solution: Solution) -> dict[str, Any]:
         "rounds": last.round, "vector_rounds": last.vector_rounds, "messages": last.messages,
         "bytes_sent": last.bytes_sent, "seconds": last.seconds, "objective": proved.objective,
         "gradient_norm": proved.gradient_norm, "gap": proved.gap, "tight_gap": proved.tight_gap,
-        "nonzero_coefficients": int(np.count_nonzero(solution.x)), "out": None if job.out is None else str(job.out),
+        "nonzero_coefficients": int(np.count_nonzero(on_host(solution.x))), "out": None if job.out is None else str(job.out),
         "history": columns(solution.history),
     }  # fmt: skip
 

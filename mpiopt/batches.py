@@ -68,3 +68,39 @@ class Batches:
             self._order.clear()
             self._order[epoch] = self.streams("batches", epoch, self.worker).permutation(self.rows)
         return self._order[epoch]
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """The minibatch of a worker that holds several chunks of rows, one after the other: one batch of each, joined.
+
+    parts : the batches of each chunk and the number of its first row. Where these are of equal size, the mean gradient over
+    the joined batch is the mean of the chunks' own.
+    """
+
+    parts: tuple[tuple[Batches, int], ...]
+
+    def __call__(self, step: int) -> np.ndarray:
+        """The rows of ``step``, counted from 0, int64."""
+        return np.concatenate([batches(step) + first for batches, first in self.parts])
+
+
+def redundant(rows: int, workers: int, redundancy: int, worker: int, size: int, streams: Streams) -> Chunks:
+    """The minibatches of a worker that holds ``redundancy`` chunks of all rows: its own and those of the next, in a circle.
+
+    rows : of all chunks together, as many as there are workers, even, the larger first. size : rows of a step from each
+    chunk. With one chunk they are `Batches` of the worker; every holder of a chunk has an order of its own. Haddadpour,
+    Kamani, Mahdavi, Cadambe, Trading redundancy for communication, ICML 2019. Raises UsageError for more chunks than there
+    are, none, and for batches that are larger than a chunk.
+    """
+    if not 1 <= redundancy <= workers:
+        raise UsageError(
+            f"a redundancy of {redundancy} is not possible with {workers} workers: give 1 to {workers} chunks each"
+        )
+    parts, first = [], 0
+    for k in range(redundancy):
+        chunk = (worker + k) % workers
+        length = rows // workers + (chunk < rows % workers)
+        parts.append((Batches(length, size, streams, worker + k * workers), first))
+        first += length
+    return Chunks(tuple(parts))

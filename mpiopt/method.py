@@ -32,7 +32,6 @@ class Run(NamedTuple):
     agreed: Message | None
     states: Tree
     round: int = 0
-    aux: PerWorker | None = None  # in checkpoints: what the workers' models keep beside their points
 
 
 class Method(Protocol):
@@ -88,7 +87,7 @@ class Composed:
         return run if self.opening is None else self._walk(run, (0,), team)
 
     def _walk(self, run: Run, which: Iterable[int], team: Team) -> Run:
-        points, agreed, (works, exchanges, outer), k = run[:4]
+        points, agreed, (works, exchanges, outer), k = run
         works, exchanges = list(works), list(exchanges)
         for i in which:
             work, exchange = self.walked[i]

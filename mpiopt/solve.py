@@ -127,8 +127,8 @@ def drive(
 ) -> Driven:
     """The loop of `solve`, with anybody's records. Collective.
 
-    recorder : makes the record of a round, collectively. due : the rounds, alike on all ranks, that are recorded; what lies
-    between is not looked at.
+    recorder : makes the record of a round, collectively. due : the rounds, alike on all ranks, that are recorded besides the
+    last one that ``stop`` allows; what lies between is not looked at.
     """
     at = x if isinstance(x, Standing) else Standing()
     steps, tally = rounds(method, team, x if at.run is None else at.run), team.world.tally
@@ -138,7 +138,7 @@ def drive(
         start = perf_counter()
         run = next(steps)
         clock += perf_counter() - start
-        if not due(run.round):
+        if not due(run.round) and run.round != stop.rounds:
             continue
         with tally.paused():
             record, fresh, word = recorder(run, clock, interruption())

@@ -19,5 +19,5 @@ class Streams:
     def __call__(self, purpose: str, round: int = 0, worker: int = -1) -> np.random.Generator:  # noqa: A002 - the field's word
         """The generator of this purpose, round and worker (Philox 4x64; Salmon et al., Parallel random numbers, 2011)."""
         key = np.array([self.seed & 0xFFFFFFFFFFFFFFFF, crc32(purpose.encode())], np.uint64)
-        counter = np.array([0, 0, round, worker & 0xFFFFFFFFFFFFFFFF], np.uint64)
+        counter = np.array([0, 0, round, int(worker) & 0xFFFFFFFFFFFFFFFF], np.uint64)
         return np.random.Generator(np.random.Philox(key=key, counter=counter))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mpiopt.arrays import Array, pull
-from mpiopt.errors import NumericalError
+from mpiopt.errors import CapabilityError, NumericalError
 from mpiopt.method import Composed, Measured, Run
 from mpiopt.phase import PerWorker, Work
 from mpiopt.problems.problem import Message, Point, Site, Team, mean
@@ -31,24 +31,28 @@ class Training(Composed):
     own: bool = False
 
     def init(self, x: Array, team: Team) -> Run:
-        """All workers at x. Collective."""
+        """All workers at x. Collective. Raises CapabilityError for penalties with a kink: steps follow gradients."""
+        if not team.penalty.smooth:
+            raise CapabilityError("training follows gradients, and the penalty has none everywhere: leave the l1 part or the "
+                                  "box out, or use mpiopt solve --method fista")  # fmt: skip
         common = None if self.own else Point(x.copy())  # x may be the memory of a model, in which its worker moves
         points = PerWorker(Point(_settled(site, x)) if self.own else common for site in team.sites)
         return Run(points, None, self._states(x, team))
 
     def kept(self, run: Run, team: Team) -> Run:
         """The run as a checkpoint keeps it: with what models hold beside x. Not collective."""
-        return run._replace(aux=PerWorker(getattr(site.loss, "aux", ()) for site in team.sites))
+        return run._replace(states=(run.states, PerWorker(getattr(site.loss, "aux", ()) for site in team.sites)))
 
     def taken_up(self, run: Run, team: Team) -> Run:
         """A run out of a checkpoint, its points and statistics back in the models. Not collective."""
-        for site, aux in zip(team.sites, run.aux or (), strict=False):
+        states, kept = run.states
+        for site, aux in zip(team.sites, kept, strict=True):
             if aux:
                 site.loss.aux = aux
         points = run.points
         if self.own:
             points = PerWorker(at._replace(x=_settled(site, at.x)) for site, at in zip(team.sites, points, strict=True))
-        return run._replace(points=points, aux=None)
+        return run._replace(points=points, states=states)
 
     def steps_in(self, round: int) -> float:  # noqa: A002 - the field's word
         """Steps that a worker is expected to make in a round."""

@@ -16,6 +16,7 @@ from time import sleep
 import numpy as np
 
 from mpiopt.comm.blocks import even
+from mpiopt.comm.staging import brought, on_device, reduced
 from mpiopt.comm.tally import Tally
 from mpiopt.comm.window import Window
 from mpiopt.errors import LaunchError, MpioptError, UsageError
@@ -90,6 +91,8 @@ class World:
         return self._reduce(parts, name, False, None)
 
     def _reduce(self, parts: Sequence[np.ndarray], name: str, vector: bool, out: np.ndarray | None) -> np.ndarray:
+        if on_device(parts[0]):
+            return self._reduce_staged(parts, name, vector, out)
         if self.deterministic:
             total = self._ordered(parts, name, vector)
             if out is None:
@@ -106,6 +109,18 @@ class World:
             for piece in _pieces(flat):
                 self._comm.Allreduce(self._mpi.IN_PLACE, piece, op=self._mpi.SUM)
         return out
+
+    def _reduce_staged(self, parts, name: str, vector: bool, out):
+        """The same for arrays of a GPU; a lone rank's do not leave it, and count as if they had."""
+        alone = self.size == 1 and not self.deterministic
+        if alone:
+            with self.tally.call(name, parts[0].nbytes, vector):
+                return reduced(self._reduce, parts, out, ordered=False, alone=True)
+
+        def reduce(staged, into):
+            return self._reduce(staged, name, vector, into)
+
+        return reduced(reduce, parts, out, ordered=self.deterministic, alone=False)
 
     def _ordered(self, parts: Sequence[np.ndarray], name: str, vector: bool) -> np.ndarray:
         """Each rank adds up one slice over all workers in order, then the slices are gathered."""
@@ -165,8 +180,11 @@ class World:
 
     def bcast(self, x: np.ndarray, root: int = 0, name: str = "bcast") -> np.ndarray:
         """Fill ``x`` in place with rank ``root``'s values and return it; shapes and dtypes agree. Collective."""
+        staged = brought(x)
         with self.tally.call(name, x.nbytes if self.rank == root else 0, vector=x.ndim > 0 and x.size > 1):
-            self._bcast_into(x, root)
+            self._bcast_into(staged, root)
+        if on_device(x):
+            x.set(staged)
         return x
 
     def _bcast_into(self, x: np.ndarray, root: int) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpiopt.arrays import Array
+from mpiopt.arrays import Array, namespace, on_host
 from mpiopt.clients import EVERYONE, Clients
 from mpiopt.errors import DataError
 from mpiopt.phase import Joint, Tree
@@ -80,8 +80,11 @@ class From:
     def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[float], Tree]:
         """One broadcast of dim + k numbers. Collective."""
         world, first = here.team.world, messages[0]
-        joined = np.empty(first.vector.size + first.scalars.size)
+        xp, size = namespace(first.vector), first.vector.size
+        joined = xp.empty(size + first.scalars.size)
         if self.worker in world.hosted:
-            joined[:] = np.concatenate(messages[self.worker - world.hosted.start])
+            vector, scalars = messages[self.worker - world.hosted.start]
+            joined[:size] = vector
+            joined[size:] = xp.asarray(scalars)
         world.bcast(joined, world.host_of(self.worker))
-        return Message(joined[: first.vector.size], joined[first.vector.size :]), [0.0] * len(messages), state
+        return Message(joined[:size], on_host(joined[size:])), [0.0] * len(messages), state

@@ -6,6 +6,7 @@ from mpiopt.errors import UsageError
 from mpiopt.methods.averaging import ENTRIES as AVERAGING
 from mpiopt.methods.catalyst import ENTRIES as CATALYST
 from mpiopt.methods.cocoa import ENTRIES as COCOA
+from mpiopt.methods.compression import ENTRIES as COMPRESSION
 from mpiopt.methods.dane import ENTRIES as DANE
 from mpiopt.methods.elastic import ENTRIES as ELASTIC
 from mpiopt.methods.entry import Entry
@@ -14,6 +15,7 @@ from mpiopt.methods.first_order import ENTRIES as FIRST_ORDER
 from mpiopt.methods.leader import ENTRIES as LEADER
 from mpiopt.methods.newton import ENTRIES as NEWTON
 from mpiopt.methods.one_sided import ENTRIES as ONE_SIDED
+from mpiopt.methods.pruning import ENTRIES as PRUNING
 from mpiopt.methods.spag import ENTRIES as SPAG
 
 __all__ = ["Entry", "catalogue", "find", "training"]
@@ -21,12 +23,12 @@ __all__ = ["Entry", "catalogue", "find", "training"]
 
 def catalogue() -> dict[str, Entry]:
     """Every method that solves convex problems, the default first, then by family."""
-    return {entry.name: entry for entry in (*DANE, *CATALYST, *SPAG, *NEWTON, *COCOA, *FIRST_ORDER)}
+    return {entry.name: entry for entry in (*DANE, *CATALYST, *SPAG, *NEWTON, *COCOA, *FIRST_ORDER, *COMPRESSION)}
 
 
 def training() -> dict[str, Entry]:
     """Every method that trains, the default first, then by family."""
-    return {entry.name: entry for entry in (*AVERAGING, *LEADER, *ELASTIC, *ONE_SIDED, *FEDERATED)}
+    return {entry.name: entry for entry in (*AVERAGING, *LEADER, *ELASTIC, *ONE_SIDED, *FEDERATED, *PRUNING)}
 
 
 def find(name: str, known: Mapping[str, Entry] | None = None) -> Entry:

@@ -29,7 +29,7 @@ class Entry:
     @property
     def summary(self) -> str:
         """The first line of the builder's docstring."""
-        return (inspect.getdoc(self.build) or "").splitlines()[0].rstrip(".")
+        return (inspect.getdoc(self.build) or "").splitlines()[0].rstrip(".").replace("``", "")
 
     @property
     def parameters(self) -> Mapping[str, inspect.Parameter]:

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from mpiopt import krylov
-from mpiopt.arrays import Array
+from mpiopt.arrays import Array, beside, namespace
 from mpiopt.phase import PerWorker, Tree
 from mpiopt.problems.problem import Message, Point, Team, mean
 from mpiopt.problems.surrogate import Reference
@@ -32,9 +32,9 @@ class Jacobi:
     def prepare(self, points: PerWorker, team: Team) -> Tree:
         """1 / M, (dim,)."""
         parts = [Message(site.loss.diagonal(at), np.empty(0)) for site, at in zip(team.sites, points, strict=True)]
-        ridge = team.penalty.grad(np.ones(team.dim))
+        ridge = team.penalty.grad(beside(points[0].x, team.dim, 1))
         m = ridge + self.weight * mean(team, parts, name="diagonal").vector
-        return np.divide(1, m, out=np.ones_like(m), where=m > 0)
+        return 1 / namespace(m).where(m > 0, m, 1.0)
 
     def __call__(self, r: Array, kept: Tree, points: PerWorker, team: Team) -> Array:
         """r / M; no communication."""
@@ -60,7 +60,7 @@ class Server:
 
     def __call__(self, r: Array, kept: Tree, points: PerWorker, team: Team) -> Array:
         """As many passes over the server's sample as its CG takes, then one broadcast."""
-        out = np.empty(r.size)
+        out = beside(r, r.size)
         if 0 in team.world.hosted:
             phi = Reference.of(sample(team.sites[0], self.rows), team.penalty, kept)
             at = Point(points[0].x, points[0].margins[: phi.loss.rows])

@@ -42,6 +42,34 @@ class Descend:
 
 
 @dataclass(frozen=True)
+class Downhill:
+    """A gradient step; its method finds the length and keeps it as the state."""
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """No step yet."""
+        return (0.0,)
+
+    def __call__(self, agreed: Message | None, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+        """Not collective."""
+        at = Point(points[0].x - state[0] * agreed.vector)
+        return PerWorker(at for _ in points), state
+
+
+@dataclass(frozen=True)
+class Relax:
+    """Part of the way to the agreed point; its method finds how far and keeps it as the state."""
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """No relaxation yet."""
+        return (0.0,)
+
+    def __call__(self, agreed: Message | None, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+        """Not collective."""
+        at = Point(points[0].x + state[0] * (agreed.vector - points[0].x))
+        return PerWorker(at for _ in points), state
+
+
+@dataclass(frozen=True)
 class Pull:
     """Every worker's own point, part of the way to what was agreed; all of it for strength 1."""
 

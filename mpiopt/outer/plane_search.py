@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpiopt.arrays import Array
+from mpiopt.arrays import Array, beside
 from mpiopt.newton import newton, unpack
 from mpiopt.phase import Joint, PerRow, PerWorker, Tree
 from mpiopt.problems.penalties import along
@@ -36,7 +36,7 @@ class PlaneSearch:
 
     def init(self, x: Array, team: Team) -> Tree:
         """No last step yet. Collective: one vector round with ``jacobi``."""
-        buffers = PerRow(np.zeros((2 + self.jacobi, site.loss.rows)) for site in team.sites)
+        buffers = PerRow(beside(x, (2 + self.jacobi, site.loss.rows), 0) for site in team.sites)
         return np.zeros(0), diagonal(team, x) if self.jacobi else np.zeros(0), buffers
 
     def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
@@ -53,7 +53,7 @@ class PlaneSearch:
             directions.append(last)
         k = len(directions)
         c = minimise(team, points, directions, [buffer[:k] for buffer in buffers])
-        step = sum(factor * direction for factor, direction in zip(c, directions, strict=True))
+        step = sum(factor * direction for factor, direction in zip(c.tolist(), directions, strict=True))
         x = points[0].x + step
         moved = (
             _move(site, at, x, c, buffer, here.round) for site, at, buffer in zip(team.sites, points, buffers, strict=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpiopt.arrays import Array
+from mpiopt.arrays import Array, beside, namespace
 from mpiopt.outer.line_search import refuse_kinks, search
 from mpiopt.outer.plane_search import diagonal
 from mpiopt.phase import Joint, PerWorker, Tree
@@ -35,8 +35,8 @@ class QuasiNewton:
         none = np.zeros(0)
         if not self.jacobi:
             return (), none, none, none
-        scale = diagonal(team, x) + team.penalty.grad(np.ones(x.size))
-        return (), none, none, np.where(scale > 0, scale, 1.0)
+        scale = diagonal(team, x) + team.penalty.grad(beside(x, x.size, 1))
+        return (), none, none, namespace(x).where(scale > 0, scale, 1.0)
 
     def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
         """Two to five small sums. Collective."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpiopt.arrays import Array
+from mpiopt.arrays import Array, beside
 from mpiopt.errors import UsageError
 from mpiopt.phase import Joint, PerRow, PerWorker, Tree
 from mpiopt.problems.problem import Message, Point, Team, mean_scalars
@@ -99,7 +99,7 @@ class Accelerated:
 
     def init(self, x: Array, team: Team) -> Tree:
         """t = 1: no momentum yet. Collective."""
-        return self.forward.init(team), 1.0, x, PerRow(np.zeros(site.loss.rows) for site in team.sites)
+        return self.forward.init(team), 1.0, x, PerRow(beside(x, site.loss.rows, 0) for site in team.sites)
 
     def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
         """The next y. Collective: one small sum a trial."""
@@ -126,7 +126,7 @@ class Polyak:
 
     def init(self, x: Array, team: Team) -> Tree:
         """No last y yet. Collective."""
-        return self.forward.init(team), np.zeros(0), PerRow(np.zeros(site.loss.rows) for site in team.sites)
+        return self.forward.init(team), np.zeros(0), PerRow(beside(x, site.loss.rows, 0) for site in team.sites)
 
     def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
         """The next y. Collective: one small sum a trial."""

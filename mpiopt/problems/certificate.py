@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mpiopt import krylov
-from mpiopt.arrays import Array, norm
+from mpiopt.arrays import Array, beside, norm
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean, mean_scalars
@@ -64,7 +64,7 @@ def duality_gap(team: Team, x: Array) -> float:
     points = [site.loss.point(x) for site in team.sites]
     scales, agreed = _balanced_residuals(team, points)
     slope = agreed.vector[: agreed.vector.size - penalty.free]
-    largest = float(abs(slope).max(initial=0))
+    largest = float(abs(slope).max()) if slope.size else 0.0
     shrink = min(1.0, penalty.l1 / largest) if penalty.l2 == 0 and largest > 0 else 1.0
     conjugates = mean_scalars(
         team,
@@ -85,9 +85,9 @@ def _balanced_residuals(team: Team, points: Sequence[Point]) -> tuple[list[Array
         site.loss.family.value_residual(site.loss.known(at), site.loss.y, site.loss.weights)
         for site, at in zip(team.sites, points, strict=True)
     ]
-    scales = [np.ones(residual.size) for _, residual in found]
+    scales = [beside(residual, residual.size, 1) for _, residual in found]
     if team.penalty.free:
-        up, down = team.world.total([np.array([r[r > 0].sum(), -r[r < 0].sum()]) for _, r in found])
+        up, down = team.world.total([np.array([float(r[r > 0].sum()), -float(r[r < 0].sum())]) for _, r in found])
         for scale, (_, residual) in zip(scales, found, strict=True):
             scale[residual > 0] = min(1.0, down / up) if up > 0 else 1.0
             scale[residual < 0] = min(1.0, up / down) if down > 0 else 1.0

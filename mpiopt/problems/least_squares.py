@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from mpiopt.arrays import Array
-from mpiopt.kernels import host
+from mpiopt.arrays import Array, beside
+from mpiopt.kernels import device, host
+from mpiopt.kernels.matching import matching
 
 
 class LeastSquares:
@@ -16,6 +17,9 @@ class LeastSquares:
 
     def value_residual(self, m: Array, y: Array, w: Array) -> tuple[float, Array]:
         """Sum of losses, and their derivatives in the margins (rows,)."""
+        if not isinstance(m, np.ndarray):
+            residual = beside(m, m.size)
+            return device.least_squares(m, y, w, residual), residual
         e = m - y
         weighted = e * w if w.size else e
         return 0.5 * float(weighted @ e), weighted
@@ -26,11 +30,13 @@ class LeastSquares:
 
     def curvature(self, m: Array, y: Array, w: Array) -> Array:
         """Second derivatives in the margins, (rows,)."""
-        return np.array(w, float) if w.size else np.ones(m.size)
+        h = beside(m, m.size)
+        h[:] = w if w.size else 1
+        return h
 
     def plane(self, m: Array, p: Array, c: Array, y: Array, w: Array) -> Array:
         """Value, gradient and upper Hessian triangle of c -> sum of losses at m + c p, p : (k, rows)."""
-        return host.plane_squares(m, p, c, y, w)
+        return matching(m).plane_squares(m, p, c, y, w)
 
     def bregman(self, m: Array, delta: Array, y: Array, w: Array) -> float:
         """Sum of losses at m + delta, less their linearisation at m."""

@@ -11,9 +11,12 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from mpiopt.arrays import Array
+from mpiopt.arrays import Array, beside, namespace
+from mpiopt.errors import CapabilityError
 from mpiopt.kernels import host
 from mpiopt.kernels.csr import CSR
+from mpiopt.kernels.device_csr import DeviceCSR
+from mpiopt.kernels.launch import library
 from mpiopt.problems.model import Block, Score
 from mpiopt.problems.problem import Point
 
@@ -54,10 +57,11 @@ class Family(Protocol):
 class Linear:
     """One worker's rows of a linear model.
 
-    rows_matrix : CSR (rows, features); y : (rows,) labels, -1/+1 for logistic; weights : (rows,), or (0,) for all 1.
+    matrix : CSR (rows, features); y : (rows,) labels, -1/+1 for logistic; weights : (rows,), or (0,) for all 1. On a GPU all
+    three are, as is every x and every vector made here; y and weights then have the type of the matrix's vectors.
     """
 
-    matrix: CSR
+    matrix: CSR | DeviceCSR
     y: Array
     family: Family
     weights: Array = field(default_factory=lambda: np.empty(0))
@@ -66,6 +70,8 @@ class Linear:
     aux: ClassVar[tuple[Array, ...]] = ()
 
     def __post_init__(self) -> None:
+        if not self.weights.size:
+            object.__setattr__(self, "weights", beside(self.y, 0))
         total = float(self.weights.sum() if self.weights.size else self.rows)
         object.__setattr__(self, "weight", total)
 
@@ -85,6 +91,11 @@ class Linear:
         return self.features + self.intercept
 
     @property
+    def sequential(self) -> bool:
+        """Whether row after row can be visited, as dual coordinate descent does: on the CPU, not on a GPU."""
+        return isinstance(self.matrix, CSR)
+
+    @property
     def _scale(self) -> float:
         return 1 / self.weight if self.weight > 0 else 0.0
 
@@ -98,7 +109,7 @@ class Linear:
 
     def combine(self, r: Array, scale: float = 1.0) -> Array:
         """scale * A^T r, the sum of r in the intercept's place, (dim,)."""
-        out = np.empty(self.dim)
+        out = beside(r, self.dim)
         self.matrix.tdot(r, out[: self.features])
         if self.intercept:
             out[-1] = r.sum()
@@ -109,7 +120,7 @@ class Linear:
     # ------------------------------------------------------------------------------------ Smooth
     def point(self, x: Array) -> Point:
         """x with its margins; the origin needs no pass over the rows."""
-        return Point(x, self.margins(x) if x.any() else np.zeros(self.rows))
+        return Point(x, self.margins(x) if x.any() else beside(x, self.rows, 0))
 
     def known(self, at: Point) -> Array:
         """The margins at a point, computed where it does not carry them."""
@@ -125,6 +136,7 @@ class Linear:
         rows : (b,) row numbers to take the weighted mean over instead of all; they may repeat.
         """
         if rows is not None:
+            rows = namespace(self.y).asarray(rows)
             return self.take(rows).value_grad(Point(at.x, None if at.margins is None else at.margins[rows]))
         value, residual = self.family.value_residual(self.known(at), self.y, self.weights)
         return value * self._scale, self.combine(residual, self._scale)
@@ -145,7 +157,7 @@ class Linear:
         """The diagonal of H_w(x), (dim,)."""
         h = self.family.curvature(self.known(at), self.y, self.weights)
         h *= self._scale
-        out = np.empty(self.dim)
+        out = beside(h, self.dim)
         out[: self.features] = self.matrix.squares(h)
         if self.intercept:
             out[-1] = h.sum()
@@ -169,7 +181,8 @@ class Linear:
     @cached_property
     def radius(self) -> float:
         """The longest row, max |(a_i, 1)| with an intercept."""
-        return float(np.sqrt(self.row_squares.max(initial=0) + self.intercept))
+        longest = float(self.row_squares.max()) if self.rows else 0.0
+        return float(np.sqrt(longest + self.intercept))
 
     @cached_property
     def row_squares(self) -> Array:
@@ -178,6 +191,7 @@ class Linear:
 
     def dual_point(self, alpha: Array, q: Array, ridge: float, bias: float) -> Array:
         """z = D^-1 (q + A^T (w y alpha) / W), (dim,): the dual map of `kernels.dual`, ``bias`` the intercept's D."""
+        self._demand_sequential()
         a, z, signs = self.matrix, np.empty(q.size), self.family.signs(self.y)
         host.dual_start(a.indptr, a.indices, a.data, signs, self.weights, alpha, q, self.weight, ridge, bias, z)
         return z
@@ -187,13 +201,22 @@ class Linear:
 
         Returns the duality gap as each epoch met it, (epochs done,); ends once it fell to ``ratio`` of the first.
         """
+        self._demand_sequential()
         a, gaps = self.matrix, np.empty(epochs)
         done = self.family.dual_epochs(a.indptr, a.indices, a.data, self.y, self.weights, self.row_squares, alpha,
                                        self.weight, ridge, bias, z, seed, gaps, ratio)  # fmt: skip
         return gaps[:done]
 
+    def _demand_sequential(self) -> None:
+        if not self.sequential:
+            raise CapabilityError(
+                "dual coordinate descent visits one row after the other, which a GPU does not: use --device cpu, or "
+                "--method spcg, whose local models a GPU solves by conjugate gradients"
+            )
+
     def take(self, rows: Array) -> "Linear":
         """The loss of the given rows (b,), copied."""
+        rows = namespace(self.y).asarray(rows)
         weights = self.weights[rows] if self.weights.size else self.weights
         return Linear(self.matrix.take(rows), self.y[rows], self.family, weights, self.intercept)
 
@@ -212,6 +235,13 @@ class Linear:
         part = self if rows is None else self.take(rows)
         m = part.margins(x)
         return Score(self.family.value_residual(m, part.y, part.weights)[0], self.family.correct(m, part.y), part.rows)
+
+    def on_device(self, vector: type = np.float64, atomic: bool = False) -> "Linear":
+        """A copy on the current GPU, for vectors of the given type; ``atomic`` as in `DeviceCSR`. Raises UsageError."""
+        place = library().asarray
+        matrix = DeviceCSR.of(self.matrix, vector, atomic)
+        y, weights = (place(np.asarray(rows, vector)) for rows in (self.y, self.weights))
+        return Linear(matrix, y, self.family, weights, self.intercept)
 
     def head(self, rows: int) -> "Linear":
         """The loss of the first ``rows`` rows: views, nothing is copied."""

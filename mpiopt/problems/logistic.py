@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from mpiopt.arrays import Array
+from mpiopt.arrays import Array, beside
 from mpiopt.kernels import host
+from mpiopt.kernels.matching import matching
 
 
 class Logistic:
@@ -16,8 +17,8 @@ class Logistic:
 
     def value_residual(self, m: Array, y: Array, w: Array) -> tuple[float, Array]:
         """Sum of losses, and their derivatives in the margins (rows,)."""
-        residual = np.empty(m.size)
-        return host.logistic(m, y, w, residual), residual
+        residual = beside(m, m.size)
+        return matching(m).logistic(m, y, w, residual), residual
 
     def correct(self, m: Array, y: Array) -> int:
         """Rows whose margin has the sign of the label; 0 counts as -1."""
@@ -25,17 +26,17 @@ class Logistic:
 
     def curvature(self, m: Array, y: Array, w: Array) -> Array:
         """Second derivatives in the margins, (rows,)."""
-        h = np.empty(m.size)
-        host.curvature(m, w, h)
+        h = beside(m, m.size)
+        matching(m).curvature(m, w, h)
         return h
 
     def plane(self, m: Array, p: Array, c: Array, y: Array, w: Array) -> Array:
         """Value, gradient and upper Hessian triangle of c -> sum of losses at m + c p, p : (k, rows)."""
-        return host.plane(m, p, c, y, w)
+        return matching(m).plane(m, p, c, y, w)
 
     def bregman(self, m: Array, delta: Array, y: Array, w: Array) -> float:
         """Sum of losses at m + delta, less their linearisation at m, without cancellation."""
-        return host.bregman(m, delta, y, w)
+        return matching(m).bregman(m, delta, y, w)
 
     def signs(self, y: Array) -> Array:
         """What the labels are in the dual map z = D^-1 (q + A^T (w y alpha) / W), (rows,)."""
@@ -55,4 +56,4 @@ class Logistic:
 
 
 def _log(p: Array) -> Array:
-    return np.log(np.maximum(p, np.finfo(float).tiny))
+    return np.log(np.maximum(p, np.finfo(p.dtype).tiny))

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from mpiopt.arrays import Array
+from mpiopt.arrays import Array, namespace, on_host
 from mpiopt.comm.world import World
 from mpiopt.errors import DataError
 from mpiopt.problems.penalties import Penalty
@@ -134,12 +134,13 @@ def mean(team: Team, messages: Sequence[Message], shares: Sequence[float] | None
     shares = [site.share for site in team.sites] if shares is None else shares
     parts = []
     for share, message in zip(shares, messages, strict=True):
-        part = np.empty(message.vector.size + message.scalars.size, message.vector.dtype)
-        np.multiply(message.vector, share, out=part[: message.vector.size])
-        np.multiply(message.scalars, share, out=part[message.vector.size :])
+        xp, size = namespace(message.vector), message.vector.size
+        part = xp.empty(size + message.scalars.size, message.vector.dtype)
+        xp.multiply(message.vector, share, out=part[:size])
+        part[size:] = xp.asarray(message.scalars * share)
         parts.append(part)
     agreed = team.world.sum(parts, name, out=parts[0])
-    return Message(agreed[: messages[0].vector.size], agreed[messages[0].vector.size :])
+    return Message(agreed[: messages[0].vector.size], on_host(agreed[messages[0].vector.size :]))
 
 
 def gradient(team: Team, points: Sequence[Point], name: str = "gradient") -> Message:

@@ -10,9 +10,7 @@ using an approximate Newton-type method, 2014, eq. 13). It holds for smooth pena
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
-from mpiopt.arrays import Array
+from mpiopt.arrays import Array, beside, namespace
 from mpiopt.problems.penalties import Penalty
 from mpiopt.problems.problem import Point, Smooth
 
@@ -73,7 +71,7 @@ class Reference:
 
     def jacobi(self, at: Point) -> Callable[[Array], Array]:
         """Division by the diagonal of the Hessian; coordinates with next to no curvature are left alone."""
-        diagonal = self.loss.diagonal(at) + self.scaled(np.ones(at.x.size))
-        least = 1e-30 * float(diagonal.max(initial=0))
-        inverse = np.divide(1, diagonal, out=np.ones_like(diagonal), where=diagonal > least)
+        diagonal = self.loss.diagonal(at) + self.scaled(beside(at.x, at.x.size, 1))
+        least = 1e-30 * float(diagonal.max()) if diagonal.size else 0.0
+        inverse = 1 / namespace(diagonal).where(diagonal > least, diagonal, 1.0)
         return lambda r: r * inverse

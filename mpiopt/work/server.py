@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mpiopt.arrays import Array
+from mpiopt.arrays import Array, namespace
 from mpiopt.errors import UsageError
 from mpiopt.phase import Local, Tree, Work
 from mpiopt.problems.problem import Message, Point, Site, Team
@@ -77,4 +77,4 @@ class Only:
         """The work's own result on its worker."""
         if here.site.worker == self.worker:
             return self.work(at, agreed, state, here)
-        return at, Message(np.broadcast_to(0.0, at.x.shape), np.empty(0)), state
+        return at, Message(namespace(at.x).zeros_like(at.x), np.empty(0)), state

@@ -62,7 +62,7 @@ def test_the_command_line_comes_before_the_job_file(tmp_path, job, l2, given):
 
 
 @pytest.mark.parametrize("body, said", [
-    ('methd = "spcg"', "unknown key 'methd'; the keys are bytes, checkpoint, data"),
+    ('methd = "spcg"', "unknown key 'methd'; the keys are bytes, check_against, checkpoint"),
     ("l2 = [1, 2]", "l2 needs one value"),
     ("set = 3", "set needs a table"),
     ("data = {a = 1}", "data needs one value"),

@@ -17,7 +17,7 @@ FOLDERS = {"mpiopt": ROOT / "mpiopt", "mpiopt.io": ROOT / "io", "mpiopt.jobs": R
 
 # an import may only go up this list; modules of one folder may import each other, the units of one line may not
 LAYERS = """
-arrays errors streams
+arrays errors streams theory
 kernels comm schedules krylov newton batches
 problems compress transforms
 clients pace
@@ -35,7 +35,7 @@ jobs
 """
 LEVEL = {unit: level for level, line in enumerate(LAYERS.split("\n")) for unit in line.split()}
 HOMES = {
-    "mpi4py": ["comm"], "cupy": ["arrays", "kernels"], "h5py": ["io"], "hdf5plugin": ["io"], "torch": ["problems.torch_model"],
+    "mpi4py": ["comm"], "cupy": ["arrays", "kernels"], "h5py": ["io"], "hdf5plugin": ["io"], "torch": ["problems.torch_model", "jobs.bench*"],
     "argparse": ["jobs"], "cyclopts": ["jobs"], "rich": ["jobs"], "matplotlib": ["jobs"],
     "sklearn": ["jobs.bench*"], "liblinear": ["jobs.bench*"], "PIL": ["io.pictures"],
 }  # fmt: skip

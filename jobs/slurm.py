@@ -1,0 +1,147 @@
+"""``mpiopt slurm``: write a batch script for another command, or the table of an array's runs."""
+
+if __name__ == "__main__":
+    from alone import alone
+
+    alone(__file__)
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from mpiopt.errors import UsageError
+from mpiopt.jobs.console import Console
+from mpiopt.jobs.options import Whole
+from mpiopt.jobs.plan import planned
+from mpiopt.jobs.sbatch import script
+
+TIME = re.compile(r"(?:(?P<d>\d+)-(?P<dh>\d+)(?::(?P<dm>\d+)(?::(?P<ds>\d+))?)?"
+                  r"|(?:(?P<h>\d+):)?(?P<m>\d+):(?P<s>\d+)|(?P<minutes>\d+))")  # fmt: skip
+DIRECTIVE = re.compile(r"[a-z][a-z0-9-]*(=[^\n]+)?")
+FILE_NAME = re.compile(r"[\w.+-]+", re.ASCII)
+ALWAYS = ("nodes", "ntasks-per-node", "cpus-per-task", "gpus-per-task", "time", "job-name", "partition", "account", "array",
+          "output", "open-mode", "signal", "requeue", "no-requeue")  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slurm:
+    """Write a batch script for Slurm: mpiopt slurm solve DATA.h5 --l2 1e-6 --nodes 4 --time 8:00:00 --out-script fit.sbatch
+
+    COMMAND is any command of mpiopt that runs on many ranks, with all its options; those below are Slurm's. A command that
+    can keep a checkpoint gets one: when its time is nearly up, or it is signalled, it keeps where it stands, queues itself
+    again, and goes on bit for bit. --out and --checkpoint are named after the job unless given.
+
+    mpiopt slurm report RUN.h5... prints a table of runs, such as those of an array, which ends with one.
+    """
+
+    command: Annotated[
+        tuple[str, ...], Parameter(name="--command", metavar="COMMAND...", allow_leading_hyphen=True, show_default=False)
+    ] = field(kw_only=False)
+    """The command to run, and its options."""
+    nodes: Whole = 1
+    """Nodes."""
+    tasks_per_node: Whole = 1
+    """Ranks on each of them."""
+    cpus_per_task: Whole = 1
+    """Cores, and so threads, of a rank."""
+    gpus_per_task: Whole = 0
+    """GPUs of a rank; one where the command has --device gpu."""
+    time: str = "1:00:00"
+    """Time limit of one attempt, as Slurm has it: MINUTES, H:MM:SS, D-H."""
+    job_name: str | None = None
+    """Name of the job and of its files. [default: the command]"""
+    partition: str | None = None
+    """Partition."""
+    account: str | None = None
+    """Account."""
+    sbatch: Annotated[tuple[str, ...], Parameter(n_tokens=1, metavar="OPTION[=VALUE]", show_default=False)] = ()
+    """Another option of sbatch: mem=16G, constraint=skylake, exclusive; may be repeated."""
+    mpi: str | None = None
+    """How srun starts MPI: pmi2, pmix; srun --mpi=list names them. [default: as the site has it]"""
+    env: Path | None = None
+    """Shell file with modules and the virtual environment. [default: env.sh or slurm/env.sh, where there is one]"""
+    signal: Literal["USR1", "USR2"] = "USR1"
+    """Signal by which Slurm tells the ranks that the time is nearly up."""
+    signal_margin: Whole = 120
+    """Seconds before the end of the time limit at which it does: several rounds, and a checkpoint."""
+    requeues: Whole = 10
+    """Times that the job may queue itself again."""
+    array: Annotated[str | None, Parameter(metavar="KEY=V1,V2,...")] = None
+    """A task for each value of an option, or of a parameter of the method: l2=1e-3,1e-4 or seed=0,1,2."""
+    out_script: Path | None = None
+    """Write the script to this file. [default: print it]"""
+
+
+def run(job: Slurm, world: None, console: Console) -> dict[str, Any]:
+    """Write the script, or print the table. Raises UsageError, and DataError for run files that cannot be read."""
+    if job.command[0] == "report":
+        from mpiopt.jobs.summary import summary
+
+        return summary([Path(name) for name in job.command[1:]], console)
+    check(job)
+    text = script(job, planned(job, *array(job)))
+    if job.out_script is None:
+        console.show(text.rstrip("\n"))
+    else:
+        _write(job.out_script, text)
+        console.show(f"wrote {job.out_script}: submit it from the folder where its files are, sbatch {job.out_script}")
+    return {"script": text, "out_script": None if job.out_script is None else str(job.out_script)}
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise UsageError(f"{path} exists: name another file with --out-script, or remove it") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def check(job: Slurm) -> None:
+    """Raises UsageError for options that Slurm would refuse, or that contradict the script."""
+    least = {"nodes": 1, "tasks_per_node": 1, "cpus_per_task": 1, "gpus_per_task": 0, "requeues": 0, "signal_margin": 1}
+    for name, bound in least.items():
+        if getattr(job, name) < bound:
+            raise UsageError(f"--{name.replace('_', '-')} {getattr(job, name)}: give a whole number of at least {bound}")
+    if not TIME.fullmatch(job.time) or seconds(job.time) == 0:
+        raise UsageError(f"--time {job.time}: give a time as Slurm writes it, such as 90 (minutes), 8:00:00 or 2-12")
+    if not job.signal_margin <= min(seconds(job.time) // 3, 65535):  # sent before the ranks are up, it would be lost
+        raise UsageError(f"--signal-margin {job.signal_margin}: give at most a third of the --time of {seconds(job.time)} "
+                         "seconds, and at most 65535")  # fmt: skip
+    for name in ("job_name", "partition", "account", "mpi"):
+        value = getattr(job, name)
+        if value is not None and not FILE_NAME.fullmatch(value.replace(",", "")):
+            raise UsageError(f"--{name.replace('_', '-')} {value!r}: give a name of letters, digits and ._+-")
+    for option in job.sbatch:
+        _directive(option)
+
+
+def _directive(option: str) -> None:
+    if not DIRECTIVE.fullmatch(option):
+        raise UsageError(f"--sbatch {option!r}: give a long option of sbatch without its dashes, such as mem=16G")
+    if option.partition("=")[0] in ALWAYS:
+        raise UsageError(f"--sbatch {option}: the script has that option already; mpiopt slurm --help lists how to set it")
+
+
+def seconds(time: str) -> int:
+    """A time limit as Slurm writes it, in seconds."""
+    part = {name: int(value) for name, value in TIME.fullmatch(time).groupdict(default="0").items()}
+    days = ((part["d"] * 24 + part["dh"]) * 60 + part["dm"]) * 60 + part["ds"]
+    return days + (part["h"] * 60 + part["m"]) * 60 + part["s"] + part["minutes"] * 60
+
+
+def array(job: Slurm) -> tuple[str | None, list[str]]:
+    """The key and values of --array. Raises UsageError."""
+    if job.array is None:
+        return None, []
+    key, _, text = job.array.partition("=")
+    values = text.split(",")
+    fine = FILE_NAME.fullmatch(key) and all(FILE_NAME.fullmatch(value) for value in values)
+    if not fine or len(set(values)) < len(values) or key in ("out", "checkpoint"):
+        raise UsageError(f"--array {job.array}: give an option and values that differ and can be part of a file's name, "
+                         "such as l2=1e-3,1e-4")  # fmt: skip
+    return key, values

@@ -1,0 +1,163 @@
+"""``mpiopt train``: train a model over all ranks, which agree in the way that a method says, and record how it went."""
+
+if __name__ == "__main__":
+    from alone import alone
+
+    alone(__file__)
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from mpiopt.errors import UsageError
+from mpiopt.jobs.console import Console
+from mpiopt.jobs.options import MaybeWhole, Settings, Whole
+from mpiopt.jobs.solve import kept
+
+if TYPE_CHECKING:
+    from mpiopt.comm.world import World
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a model on dense rows over all ranks: every worker takes local steps, and the method says how they agree.
+
+    A preset (mnist-mlp, mnist-cnn, cifar-cnn, cifar-resnet20) is a job file that comes with the package; what the command
+    line or --config says goes before it. Without one, a small perceptron learns blobs.
+
+    An epoch is as many rows as there are, looked at by all workers together. Signals and the end of a Slurm job end the
+    run at the next record; with --checkpoint the exit code is then 75, and the same command goes on.
+    """
+
+    preset: str | None = field(default=None, kw_only=False)
+    """The name of a preset."""
+    data: str = "blobs:rows=20000"
+    """Rows to train on: DATA.h5 of mpiopt convert, or a generator such as blobs:rows=500,seed=3."""
+    test: str | None = None
+    """Rows to be examined on. [default: none, but for blobs]"""
+    model: str = "mlp:32"
+    """softmax, mlp:WIDTH,WIDTH,..., cnn or resnet20 (these two need the extra torch)."""
+    method: str = "local_sgd"
+    """How workers agree: one of those that mpiopt methods lists under training."""
+    set: Settings = ()
+    """A parameter of the method, see mpiopt methods NAME; may be repeated. In a job file: a table [set]."""
+    compress: str | None = None
+    """Send messages in fewer bytes: topk:0.01, randk:0.1, qsgd:bits=4, scaled_sign, natural, powersgd:rank=2, vote, ...
+    (mpiopt methods compressors)."""
+    error_feedback: Annotated[bool, Parameter(negative=())] = False
+    """Add what was not sent to the next message; the same as --link ef."""
+    link: Literal["plain", "ef", "ef21", "diana"] = "plain"
+    """What is remembered of compressed messages: nothing, errors, or shifts."""
+    back: str | None = None
+    """Compress what was agreed once more, as a server would on the way back."""
+    force: Annotated[bool, Parameter(negative=())] = False
+    """Compress also where the theory asks for another link."""
+    rule: str = "momentum"
+    """The local rule: sgd, momentum, nag, torch_momentum, torch_nag, adagrad, adadelta, rmsprop, adam, adamw."""
+    lr: float | None = None
+    """Step size. [default: the rule's own]"""
+    momentum: float | None = None
+    """Momentum of the rules that have one. [default: 0.9]"""
+    schedule: Literal["constant", "cosine", "step", "inverse"] = "constant"
+    """Step size over time: cosine to 0, a tenth after half and after three quarters, or lr / (1 + epoch)."""
+    warmup: float = 0.0
+    """Epochs over which the step size grows to its value."""
+    decay: float = 0.0
+    """Weight decay: this times x is added to the gradient."""
+    clip: float | None = None
+    """Longest gradient of a step, in Euclidean norm."""
+    batch: Whole = 32
+    """Rows of a worker's step."""
+    ownership: Literal["sharded", "shared", "turns"] | None = None
+    """Rows that a worker draws from: its own share, all in an order of its own, or all in turns with the others.
+    [default: sharded; shared for leader methods]"""
+    redundancy: Whole = 1
+    """Shares that each worker holds, its own and the next ones; a step draws from all of them alike."""
+    clients: MaybeWhole = None
+    """Workers that take part in a round, drawn anew each time. [default: all]"""
+    dead: tuple[int, ...] = ()
+    """Workers that neither work nor count."""
+    delay: Annotated[tuple[str, ...], Parameter(metavar="WORKER:FACTOR")] = ()
+    """Make a worker slower by a factor, asleep: 3:5."""
+    epochs: float = 5.0
+    """Stop after so many epochs."""
+    accuracy: float | None = None
+    """Stop at this accuracy on the test rows, 0 to 1."""
+    rounds: MaybeWhole = None
+    """Stop after so many rounds."""
+    bytes: float | None = None
+    """Stop after so many bytes sent, summed over all ranks."""
+    seconds: float | None = None
+    """Stop after so many seconds of training."""
+    record: float = 0.1
+    """Epochs between records."""
+    examine: float = 1.0
+    """Epochs between examinations on the test rows."""
+    own: bool = False
+    """Examine the workers' own points too."""
+    leader: bool = False
+    """Examine the leader's point too."""
+    workers: MaybeWhole = None
+    """Workers, at least one a rank. [default: one a rank]"""
+    deterministic: bool = False
+    """Same bits for any rank count (with --workers fixed), by ordered sums."""
+    seed: Whole = 0
+    """Seed of everything random."""
+    checkpoint: Path | None = None
+    """Keep where the run stands in this file (HDF5), the generation before in FILE.1."""
+    every_rounds: MaybeWhole = None
+    """Write the checkpoint at the first record after so many rounds; it is written at the end of a run anyway."""
+    every_seconds: float | None = None
+    """Write it at the first record after so many seconds. [default: 300 unless --every-rounds is given]"""
+    resume: Literal["auto", "must", "never"] = "auto"
+    """Go on from the checkpoint where there is one, or fail where there is none, or start anew."""
+    margin: float = 60.0
+    """Seconds before the end of a Slurm job at which to stop."""
+    strict: bool = False
+    """Exit with 3 where the run ends before it reaches --accuracy."""
+    out: Path | None = None
+    """Run file to write (HDF5): history, solution, configuration."""
+    overwrite: bool = False
+    """Replace an existing run file."""
+    from_: Annotated[Path | None, Parameter(name="--from")] = None
+    """Start from the solution of this run file."""
+    config: Path | None = None
+    """Job file (TOML with the names of these options), or a run file to repeat; the command line comes first."""
+
+
+def run(job: Train, world: "World", console: Console) -> dict[str, Any]:
+    """Read, train, record. Collective. Raises MpioptError on every rank."""
+    from mpiopt.jobs.training import training
+
+    return training(complete(job), world, console)
+
+
+def complete(job: Train) -> Train:
+    """The job with the defaults that depend on other options. Raises UsageError for values that cannot be."""
+    for name in ("lr", "momentum", "warmup", "decay", "clip", "bytes", "seconds", "every_seconds", "margin"):
+        value = getattr(job, name)
+        if value is not None and not value >= 0:
+            raise UsageError(f"--{name} {value:g}: give a number that is not negative")
+    for name in ("epochs", "record", "examine"):
+        if not getattr(job, name) > 0:
+            raise UsageError(f"--{name} {getattr(job, name):g}: give a number above 0")
+    if job.redundancy < 1:
+        raise UsageError(f"--redundancy {job.redundancy}: give a whole number of at least 1")
+    if job.redundancy > 1 and job.ownership in ("shared", "turns"):
+        raise UsageError(f"--redundancy is for sharded rows, and --ownership is {job.ownership}: leave one of them out")
+    if job.error_feedback and job.link not in ("plain", "ef"):
+        raise UsageError(f"--error-feedback is --link ef, and --link is {job.link}: leave one of them out")
+    if job.compress is None and (job.error_feedback or job.link != "plain" or job.back or job.force):
+        raise UsageError("--error-feedback, --link, --back and --force are about compressed messages: give --compress too")
+    if job.accuracy is not None and job.test is None and not job.data.startswith("blobs"):
+        raise UsageError(f"--accuracy {job.accuracy:g} needs rows to examine on: give --test TEST.h5")
+    link = "ef" if job.error_feedback else job.link
+    return kept(replace(job, ownership=_ownership(job), link=link))
+
+
+def _ownership(job: Train) -> str:
+    from mpiopt.methods import find, training
+
+    return job.ownership or ("shared" if find(job.method, training()).shared else "sharded")

@@ -1,0 +1,170 @@
+"""A training from the rows to the run file: what `mpiopt.jobs.train` does once its options are understood."""
+
+import tomllib
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mpiopt.clients import Clients
+from mpiopt.errors import UsageError
+from mpiopt.io.dense import DenseSource
+from mpiopt.io.record import RunFile, claim, read_solution
+from mpiopt.jobs.checkpoints import Checkpoints
+from mpiopt.jobs.config import to_toml
+from mpiopt.jobs.console import WIDTH, Console, Progress, counted, size
+from mpiopt.jobs.learners import exam_of, opened, team_of
+from mpiopt.jobs.rates import rate_of, rule_of
+from mpiopt.jobs.signals import Signals, end_of_job
+from mpiopt.methods import find
+from mpiopt.methods import training as catalogue
+from mpiopt.methods.linked import linked
+from mpiopt.problems.problem import Team
+from mpiopt.streams import Streams
+from mpiopt.train import Calendar, Goal, Lesson, Trained, train
+from mpiopt.training import Training
+
+if TYPE_CHECKING:
+    from mpiopt.comm.world import World
+    from mpiopt.jobs.train import Train
+
+
+def training(job: "Train", world: "World", console: Console) -> dict[str, Any]:
+    """Train and record. Collective. Raises MpioptError on every rank."""
+    with Signals(end_of_job(job.margin)) as signals:
+        return _training(job, world, console, signals)
+
+
+def _training(job: "Train", world: "World", console: Console, interruption: Callable[[], str]) -> dict[str, Any]:
+    find(job.method, catalogue())  # a name that is not known is said before anything is read
+    keeping = Checkpoints.of(job, world, console)
+    with world.together(f"looking at the run file {job.out}"):
+        if job.out is not None and world.rank == 0:
+            claim(job.out, overwrite=job.overwrite, run_id=keeping.run_id)
+    console(f"reading {job.data}")
+    source, test = opened(job, world)
+    per_epoch = source.rows / (job.batch * world.workers)
+    method, given = method_of(job, world.workers, per_epoch)
+    keeping.check(identity(job, given, source, world))
+    team = team_of(job, source, world)
+    calendar = [Calendar(method.steps_in, epochs * per_epoch, job.epochs * per_epoch) for epochs in (job.record, job.examine)]
+    exam = exam_of(job, source, test, world, calendar[1])
+    about = described(job, source, team) | {"run_id": keeping.run_id, "checkpoint": keeping.path}
+    console(f"training {job.model} on {about['dataset']} with {job.method} on {counted(world.size, 'rank')}")
+    with ExitStack() as stack:
+        stack.enter_context(np.errstate(all="ignore"))  # what overflows is looked at, and told in a sentence
+        file = None
+        with world.together(f"writing the run file {job.out}"):
+            if job.out is not None and world.rank == 0:
+                file = stack.enter_context(RunFile(job.out, about, overwrite=job.overwrite, past=columns(keeping.history)))
+        progress = Progress(console)
+        watchers = [progress] if file is None else [lambda record: file.add(record._asdict()), progress]
+        goal = Goal(job.rounds, job.bytes, job.seconds, job.epochs, job.accuracy)
+        begin = keeping.standing(team) or start(job, team)
+        trained = train(method, team, begin, goal, exam, watchers, keeping.keepers(team), interruption,
+                        lambda k: any([due(k) for due in calendar]), source.rows)  # fmt: skip
+        progress.close()
+        found = result(job, trained)
+        with world.together(f"writing the run file {job.out}"):
+            if file is not None:
+                file.finish(trained.x, 0.0, {name: found[name] for name in FINAL}, trained.aux)
+    console.show(summary(job, about, found))
+    return {**about, "config": tomllib.loads(about["config"]), **found, "resumed_after": keeping.round,
+            "exit_code": keeping.exit_code(trained.reason, job.strict and job.accuracy is not None)}  # fmt: skip
+
+
+def method_of(job: "Train", workers: int, per_epoch: float) -> tuple[Training, dict[str, Any]]:
+    """The method, and the parameters of it that the job gives. Raises UsageError."""
+    entry = find(job.method, catalogue())
+    given = dict(job.set)
+    rate = rate_of(job, per_epoch)
+    known = {"rule": rule_of(job, rate), "lr": rate, "workers": workers, "total_steps": max(1, round(job.epochs * per_epoch)),
+             "clients": Clients(job.clients, job.dead), "meeting": max(1, round(job.record * per_epoch))}  # fmt: skip
+    if (job.clients is not None or job.dead) and "clients" not in entry.parameters:
+        able = ", ".join(name for name, other in catalogue().items() if "clients" in other.parameters)
+        raise UsageError(f"{entry.name} needs all workers in every round: leave --clients and --dead out, or use one of {able}")
+    if absent := sorted(set(given) & (known.keys() - {"meeting"})):
+        raise UsageError(f"--set {absent[0]}: this is set by other options (--rule, --lr, --workers, --clients, --epochs)")
+    filled = {name: value for name, value in known.items() if name in entry.parameters}
+    method = entry.make(**{**filled, **given})
+    if job.compress is not None:
+        method = linked(method, entry.name, job.compress, job.link, job.back, job.force)
+    return method, given
+
+
+def start(job: "Train", team: Team) -> np.ndarray:
+    """Where to start, (dim,): the model's own start, the same on all ranks, or another run's solution. Collective."""
+    starts = [site.loss.initial(Streams(job.seed)("start")) for site in team.sites]  # of each: it sets what models keep beside
+    x = starts[0]
+    with team.world.together(f"reading {job.from_}"):
+        if job.from_ is not None and team.world.rank == 0:
+            before, _ = read_solution(job.from_)
+            if before.shape != x.shape:
+                raise UsageError(f"{job.from_} has {before.size:,} parameters, but {job.model} has {x.size:,}: start from a "
+                                 "run of the same model on rows of the same shape")  # fmt: skip
+            x[:] = before
+    with team.world.tally.paused():
+        return team.world.bcast(x)
+
+
+def identity(job: "Train", given: dict[str, Any], source: DenseSource, world: "World") -> dict[str, Any]:
+    """What a checkpoint must have been of, for this job to go on from it."""
+    names = ("method", "model", "rule", "lr", "momentum", "schedule", "warmup", "decay", "clip", "batch", "ownership",
+             "redundancy", "clients", "seed", "record", "examine", "compress", "link", "back")  # fmt: skip
+    return {"workers": world.workers, **{name: getattr(job, name) for name in names}, "dead": str(job.dead),
+            "dataset": source.name, "rows": source.rows, "epochs": job.epochs if job.schedule == "cosine" else None,
+            **given}  # fmt: skip
+
+
+def described(job: "Train", source: DenseSource, team: Team) -> dict[str, Any]:
+    """What is known of a run before it starts: the attributes of its file."""
+    return {
+        "method": job.method, "compress": job.compress, "link": job.link if job.compress else None,
+        "model": job.model, "dataset": source.name, "rows": source.rows, "parameters": team.dim,
+        "classes": source.classes, "test": job.test, "rule": job.rule, "batch": job.batch, "ownership": job.ownership,
+        "world_size": team.world.size, "workers": team.world.workers, "seed": job.seed, "device": "cpu",
+        "config": to_toml(replace(job, checkpoint=None, every_rounds=None, every_seconds=None, resume="auto")),
+    }  # fmt: skip
+
+
+FINAL = ("reason", "reason_text", "converged", "objective", "test_loss", "accuracy")
+
+
+def result(job: "Train", trained: Trained) -> dict[str, Any]:
+    """What came out of a run."""
+    last = trained.final
+    return {
+        "reason": trained.reason.name, "reason_text": trained.reason_text, "converged": trained.reason.converged,
+        "rounds": last.round, "steps": last.steps, "epochs": last.epoch, "vector_rounds": last.vector_rounds,
+        "messages": last.messages, "bytes_sent": last.bytes_sent, "seconds": last.seconds, "objective": last.objective,
+        "test_loss": trained.test_loss, "accuracy": trained.accuracy, "out": None if job.out is None else str(job.out),
+        "history": columns(trained.history),
+    }  # fmt: skip
+
+
+def columns(history: Sequence[Lesson]) -> dict[str, list[float]]:
+    """The history by column."""
+    return {name: [getattr(record, name) for record in history] for name in Lesson._fields}
+
+
+def summary(job: "Train", about: dict[str, Any], found: dict[str, Any]) -> str:
+    """A run in a few lines of at most 80 columns."""
+    rate = found["steps"] / found["seconds"] if found["seconds"] else float("nan")
+    tested = np.isfinite(found["accuracy"])
+    fewer = f", {job.compress} ({job.link})" if job.compress else ""
+    lines = [
+        ("data", f"{about['dataset']}: {about['rows']:,} rows, {about['classes']} classes, {about['ownership']}"),
+        ("model", f"{job.model}, {about['parameters']:,} parameters; {job.rule}, {job.schedule} step size"),
+        ("method", f"{job.method} on {counted(about['world_size'], 'rank')}, {counted(about['workers'], 'worker')}, "
+                   f"batch {job.batch} each{fewer}"),
+        ("work", f"{found['epochs']:.3g} epochs, {counted(found['steps'], 'step')}, {counted(found['rounds'], 'round')}, "
+                 f"{size(found['bytes_sent'])} sent, {found['seconds']:.1f} s ({rate:,.0f} steps/s)"),
+        ("training", f"running loss {found['objective']:.4g}"),
+        *([("test", f"accuracy {100 * found['accuracy']:.2f} %, loss {found['test_loss']:.4g}")] if tested else []),
+        ("ended", found["reason_text"]),
+        *([("run file", found["out"])] if found["out"] else []),
+    ]  # fmt: skip
+    return "\n".join(fill(f"{name:9s}  {value}", WIDTH, subsequent_indent=" " * 11) for name, value in lines)

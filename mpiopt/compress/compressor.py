@@ -1,0 +1,177 @@
+"""What a compressor is, and what it draws its random numbers from.
+
+    payload = compressor.encode(x, stream)              x (d,) float32 or float64  ->  what goes on the wire
+    y = compressor.decode(payload, x, stream)           a vector like x
+    compressor.add(payload, total, stream, 1 / n)       total += y / n, without holding y
+
+A payload is one flat array: of x's type where the compressor is linear, so that ranks may add payloads up, and of bytes
+otherwise. Its length follows from d and the type of x alone (`nbytes`). Nothing that both sides know is sent: whoever
+decodes gives the stream that the sender encoded with, which names round and worker.
+"""
+
+from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple, TypeAlias
+from zlib import crc32
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.errors import DataError, NumericalError, UsageError
+from mpiopt.kernels import host
+from mpiopt.streams import Streams
+
+Payload: TypeAlias = np.ndarray  # flat: of x's type if the compressor is linear, else uint8
+
+_WORD = 0xFFFFFFFFFFFFFFFF
+
+
+def mixed(*words: int) -> int:
+    """A 64-bit key made of integers: SplitMix64's finaliser, word after word (Steele, Lea and Flood, 2014, figure 16)."""
+    key = 0
+    for word in words:
+        key = (key + word + 0x9E3779B97F4A7C15) & _WORD
+        key = ((key ^ (key >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
+        key = ((key ^ (key >> 27)) * 0x94D049BB133111EB) & _WORD
+        key ^= key >> 31
+    return key
+
+
+class Stream(NamedTuple):
+    """The keys of one worker's random numbers in one round: kernels hash (key, coordinate), so nothing is drawn ahead."""
+
+    own: int  # this worker's key
+    shared: int  # the key that all workers have
+    worker: int = 0
+    workers: int = 1
+
+    @staticmethod
+    def of(streams: Streams, purpose: str, round: int = 0, worker: int = 0, workers: int = 1) -> "Stream":  # noqa: A002
+        """The stream of this purpose, round and worker; equal names give equal streams on every rank."""
+        shared = mixed(streams.seed & _WORD, crc32(purpose.encode()), round)
+        return Stream(mixed(shared, worker + 1), shared, worker, workers)
+
+    def part(self, number: int) -> "Stream":
+        """The stream of the ``number``-th stage, counted from 0, of a compressor that has several."""
+        return self._replace(own=mixed(self.own, number + 1), shared=mixed(self.shared, number + 1))
+
+
+@dataclass(frozen=True)
+class Compressor:
+    """A map of vectors to short messages and back. Not collective.
+
+    Q is in U(omega) where E Q(x) = x and E |Q(x) - x|^2 <= omega |x|^2; C is in B(delta) where
+    E |C(x) - x|^2 <= (1 - delta) |x|^2. Constants are None where there is none that holds for every x.
+    """
+
+    @property
+    def unbiased(self) -> bool:
+        """Whether E decode(encode(x)) = x."""
+        return False
+
+    @property
+    def linear(self) -> bool:
+        """Whether payloads under equal shared keys may be added up: their sum is the payload of the sum."""
+        return False
+
+    def among(self, workers: int) -> "Compressor":
+        """This compressor for so many workers, where that matters. Raises UsageError if it was made for another number."""
+        return self
+
+    def nbytes(self, d: int, dtype: np.typing.DTypeLike = np.float32) -> int:
+        """Exact length of the payload of a vector of ``d`` numbers. Raises UsageError for a d that it cannot compress."""
+        raise NotImplementedError
+
+    def omega(self, d: int) -> float | None:
+        """The variance constant, for unbiased compressors."""
+        return None
+
+    def delta(self, d: int) -> float | None:
+        """The contraction constant; 1 - omega where that is positive."""
+        omega = self.omega(d)
+        return 1 - omega if omega is not None and omega < 1 else None
+
+    def encode(self, x: Array, stream: Stream) -> Payload:
+        """The payload of x (d,), a new array. Raises NumericalError if x has entries that are not finite."""
+        raise NotImplementedError
+
+    def decode(self, payload: Payload, like: Array, stream: Stream, out: Array | None = None) -> Array:
+        """The vector of a payload, in ``out`` or a new array like ``like``; ``stream`` is the one of its sender.
+
+        Raises DataError if the payload has another length than `nbytes`.
+        """
+        out = np.empty_like(like) if out is None else out
+        self.demand_payload(payload, out)
+        self._write(payload, out, stream, 1.0, True)
+        return out
+
+    def add(self, payload: Payload, out: Array, stream: Stream, scale: float = 1.0) -> None:
+        """out += scale * decode(payload), without another vector of that length. Raises DataError as decode does."""
+        self.demand_payload(payload, out)
+        self._write(payload, out, stream, scale, False)
+
+    def _write(self, payload: Payload, out: Array, stream: Stream, scale: float, fresh: bool) -> None:
+        """out = scale * decode(payload) if ``fresh``, else out += that."""
+        raise NotImplementedError
+
+    def demand_payload(self, payload: Payload, out: Array) -> None:
+        """Raise DataError unless ``payload`` is one of this compressor for vectors like ``out``."""
+        demand_vector(out)
+        wanted = self.nbytes(out.size, out.dtype)
+        kind = out.dtype if self.linear else np.dtype(np.uint8)
+        if payload.nbytes != wanted or payload.dtype != kind or payload.ndim != 1:
+            raise DataError(
+                f"a payload of {payload.nbytes} bytes ({payload.dtype}) came for a vector of {out.size} numbers "
+                f"({out.dtype}), where {self} sends {wanted} bytes ({kind}): do all ranks compress alike?"
+            )
+
+
+def demand_vector(x: Array) -> None:
+    """Raise UsageError unless x is a flat, contiguous, non-empty vector of float32 or float64."""
+    good = x.ndim == 1 and x.size and x.dtype in (np.float32, np.float64) and x.flags.c_contiguous
+    if not good:
+        raise UsageError(
+            f"an array of shape {x.shape} and type {x.dtype} was given to a compressor: "
+            "give a flat contiguous vector of float32 or float64 with at least one entry"
+        )
+
+
+def keys(x: Array) -> np.ndarray:
+    """The bits of x as unsigned integers; without their sign bit they are ordered as the magnitudes are."""
+    return x.view(np.uint32 if x.itemsize == 4 else np.uint64)
+
+
+def peaks(x: Array, bucket: int) -> Array:
+    """The largest magnitude of each bucket of x (d,), like x. Raises NumericalError if one is not finite."""
+    demand_vector(x)
+    out = np.empty(-(-x.size // bucket), x.dtype)
+    host.peaks(keys(x), bucket, keys(out))
+    demand_finite(out.max())
+    return out
+
+
+def peak(x: Array) -> float:
+    """The largest magnitude in x (d,), in one pass over its bits. Raises NumericalError if it is not finite."""
+    demand_vector(x)
+    return float(peaks(x, x.size)[0])
+
+
+def demand_finite(largest: float) -> None:
+    """Raise NumericalError unless the largest magnitude of a vector is finite."""
+    if not abs(largest) < inf:
+        raise NumericalError(
+            "a vector that was to be compressed has entries that are not finite: the iteration has diverged; "
+            "take a smaller step size or add error feedback"
+        )
+
+
+def demand(good: bool, what: str, value: object, wanted: str) -> None:
+    """Raise UsageError in one sentence unless ``good``."""
+    if not good:
+        raise UsageError(f"{what} is {value}: give {wanted}")
+
+
+def segment(payload: Payload, first: int, count: int, dtype: np.typing.DTypeLike) -> np.ndarray:
+    """``count`` numbers of a payload of bytes from byte ``first`` on; a copy only where they are not aligned."""
+    cut = payload[first : first + count * np.dtype(dtype).itemsize].view(dtype)
+    return cut if cut.flags.aligned else cut.copy()

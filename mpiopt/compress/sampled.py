@@ -1,0 +1,145 @@
+"""Entries of a vector drawn at random: anywhere, in a row, or so that no two workers send the same.
+
+name        sent                           class                              aggregate by
+randk       k anywhere                     omega = d / k - 1, delta = k / d   allreduce if all workers share the set
+block       k in a row from a random one   omega = d / k - 1, delta = k / d   allreduce if all workers share the block
+permk       d / n of n workers             omega = n - 1                      gather
+
+No index is sent, since both sides know the stream.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.compress.compressor import Stream, demand, peak
+from mpiopt.compress.reducer import NOTHING, Reducer
+from mpiopt.compress.sparse import Few
+from mpiopt.kernels import host
+
+
+@dataclass(frozen=True)
+class RandK(Few):
+    """k coordinates at random, times d / k if ``scaled``.
+
+    shared : all workers take the same coordinates, so that payloads can be added up; their errors then do not average out.
+    Wangni, Wang, Liu, Zhang, Gradient sparsification for communication-efficient distributed optimization, 2018;
+    unscaled: Stich, Cordonnier, Jaggi, Sparsified SGD with memory, 2018, lemma A.1.
+    """
+
+    shared: bool = False
+    scaled: bool = True
+
+    @property
+    def unbiased(self) -> bool:
+        """If scaled."""
+        return self.scaled
+
+    @property
+    def linear(self) -> bool:
+        """If shared."""
+        return self.shared
+
+    @property
+    def projection(self) -> bool:
+        """If not scaled."""
+        return not self.scaled
+
+    def omega(self, d: int) -> float | None:
+        """d / k - 1, if scaled."""
+        return d / self.length(d) - 1 if self.scaled else None
+
+    def delta(self, d: int) -> float | None:
+        """k / d, if not scaled."""
+        return super().delta(d) if self.scaled else self.share(d)
+
+    def places(self, d: int, stream: Stream) -> np.ndarray:
+        """The k coordinates."""
+        chosen = np.empty(self.length(d), np.int64)
+        host.subset(np.uint64(stream.shared if self.shared else stream.own), 0, d, chosen)
+        return chosen
+
+    def gain(self, d: int) -> float:
+        """What an entry is multiplied by."""
+        return d / self.length(d) if self.scaled else 1.0
+
+    def reduce(self, x: Array, stream: Stream) -> tuple[Array, np.ndarray]:
+        """The entries at the places of the stream."""
+        peak(x)
+        return x[self.places(x.size, stream)], NOTHING
+
+    def expand(self, kept: Array, beside: np.ndarray, out: Array, stream: Stream, scale: float) -> None:
+        """k additions."""
+        host.scatter(kept, self.places(out.size, stream), scale * self.gain(out.size), out)
+
+
+@dataclass(frozen=True)
+class RandomBlock(RandK):
+    """k coordinates in a row, from a random one on and around the end; the same for all workers if ``shared``.
+
+    Vogels, Karimireddy, Jaggi, PowerSGD, 2019, section 4.2.
+    """
+
+    shared: bool = True
+
+    def places(self, d: int, stream: Stream) -> np.ndarray:
+        """The k coordinates."""
+        first = np.empty(1, np.int64)
+        host.subset(np.uint64(stream.shared if self.shared else stream.own), 0, d, first)
+        return np.arange(first[0], first[0] + self.length(d)) % d
+
+
+@dataclass(frozen=True)
+class PermK(Reducer):
+    """Every coordinate from one worker of n, times n: all workers together send one vector.
+
+    Szlendak, Tyurin, Richtarik, Permutation compressors for provably faster distributed nonconvex optimization, 2022,
+    definition 2; where n does not divide d, the coordinates are filled up with empty ones. The mean over the workers is
+    exact where their vectors are equal.
+    """
+
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        demand(self.workers >= 0, "the number of workers", self.workers, "at least 1, or 0 until it is known")
+
+    def among(self, workers: int) -> "PermK":
+        """The same for so many workers. Raises UsageError if that contradicts its own number."""
+        demand(self.workers in (0, workers), "the number of workers of permk", self.workers, f"{workers}, or leave it out")
+        return replace(self, workers=workers)
+
+    @property
+    def unbiased(self) -> bool:
+        """Yes."""
+        return True
+
+    def omega(self, d: int) -> float:
+        """n - 1 of each worker by itself; their errors cancel in part."""
+        return float(self._n() - 1)
+
+    def length(self, d: int) -> int:
+        """d / n, rounded up."""
+        return -(-d // self._n())
+
+    def _n(self) -> int:
+        demand(self.workers > 0, "the number of workers of permk", self.workers, "it, as in permk:workers=4")
+        return self.workers
+
+    def places(self, d: int, stream: Stream) -> np.ndarray:
+        """This worker's coordinates; d and more stand for none."""
+        there = stream.workers
+        demand(there == self._n(), "the number of workers of permk", self.workers, f"{there}, as many as there are")
+        chosen = np.empty(self.length(d), np.int64)
+        host.subset(np.uint64(stream.shared), stream.worker * chosen.size, chosen.size * self.workers, chosen)
+        return chosen
+
+    def reduce(self, x: Array, stream: Stream) -> tuple[Array, np.ndarray]:
+        """The entries at this worker's places."""
+        peak(x)
+        places = self.places(x.size, stream)
+        return np.where(places < x.size, x[np.minimum(places, x.size - 1)], x.dtype.type(0)), NOTHING
+
+    def expand(self, kept: Array, beside: np.ndarray, out: Array, stream: Stream, scale: float) -> None:
+        """d / n additions."""
+        host.scatter(kept, self.places(out.size, stream), scale * self.workers, out)

@@ -1,0 +1,117 @@
+"""Compressors made of others: the numbers that one keeps, compressed by the next; and an unbiased one made a contraction."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.compress.compressor import Compressor, Payload, Stream, demand
+from mpiopt.compress.reducer import Reducer
+from mpiopt.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Then(Compressor):
+    """``first`` keeps some numbers, ``second`` compresses them: the second's payload, then what the first sends beside.
+
+    Constants: (1 + omega1)(1 + omega2) - 1 where both are unbiased; delta1 delta2 where the first keeps entries as they are
+    (Basu, Data, Karakus, Diggavi, Qsparse-local-SGD, 2019, lemma 1, has the case of top-k and a quantiser).
+    """
+
+    first: Reducer
+    second: Compressor
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.first, Reducer):
+            raise UsageError(
+                f"{type(self.first).__name__} cannot stand before another compressor, since it sends codes, not numbers: "
+                "put topk, randk, block, permk, sketch or identity first"
+            )
+
+    @property
+    def unbiased(self) -> bool:
+        """If both are."""
+        return self.first.unbiased and self.second.unbiased
+
+    @property
+    def linear(self) -> bool:
+        """If both are."""
+        return self.first.linear and self.second.linear
+
+    def among(self, workers: int) -> "Then":
+        """Both, for so many workers."""
+        return Then(self.first.among(workers), self.second.among(workers))
+
+    def nbytes(self, d: int, dtype: np.typing.DTypeLike = np.float32) -> int:
+        """The second's payload of the numbers kept, then the bytes beside them."""
+        return self.second.nbytes(self.first.length(d), dtype) + self.first.beside(d)
+
+    def omega(self, d: int) -> float | None:
+        """(1 + omega1)(1 + omega2) - 1, if both are unbiased and the first selects coordinates."""
+        one, two = self.first.omega(d), self.second.omega(self.first.length(d))
+        known = self.unbiased and self.first.selects and one is not None and two is not None
+        return (1 + one) * (1 + two) - 1 if known else None
+
+    def delta(self, d: int) -> float | None:
+        """delta1 delta2, if the first keeps entries as they are."""
+        if not self.first.projection:
+            return super().delta(d)
+        one, two = self.first.delta(d), self.second.delta(self.first.length(d))
+        return one * two if one is not None and two is not None else None
+
+    def encode(self, x: Array, stream: Stream) -> Payload:
+        """One after the other."""
+        kept, beside = self.first.reduce(x, stream.part(0))
+        payload = self.second.encode(kept, stream.part(1))
+        return payload if self.linear else np.concatenate([payload.view(np.uint8), beside])
+
+    def _write(self, payload: Payload, out: Array, stream: Stream, scale: float, fresh: bool) -> None:
+        n = self.first.length(out.size)
+        cut, kept = self.second.nbytes(n, out.dtype), np.empty(n, out.dtype)
+        inner = payload.view(np.uint8)[:cut].view(out.dtype if self.second.linear else np.uint8)
+        self.second.decode(inner if inner.flags.aligned else inner.copy(), kept, stream.part(1), kept)
+        if fresh:
+            out.fill(0)
+        self.first.expand(kept, payload.view(np.uint8)[cut:], out, stream.part(0), scale)
+
+
+@dataclass(frozen=True)
+class Shrunk(Compressor):
+    """Q / (1 + omega): the contraction that an unbiased Q makes, with delta = 1 / (1 + omega); for error feedback."""
+
+    inner: Compressor
+
+    def __post_init__(self) -> None:
+        demand(self.inner.unbiased, "the compressor to be shrunk", self.inner, "an unbiased one, such as qsgd")
+
+    @property
+    def linear(self) -> bool:
+        """If Q is."""
+        return self.inner.linear
+
+    def among(self, workers: int) -> "Shrunk":
+        """The same for so many workers."""
+        return Shrunk(self.inner.among(workers))
+
+    def nbytes(self, d: int, dtype: np.typing.DTypeLike = np.float32) -> int:
+        """Those of Q."""
+        return self.inner.nbytes(d, dtype)
+
+    def factor(self, d: int) -> float:
+        """1 / (1 + omega). Raises UsageError where Q has no omega."""
+        omega = self.inner.omega(d)
+        if omega is None:
+            raise UsageError(f"{self.inner} has no constant omega to be shrunk by: shrink another, or take this one as it is")
+        return 1 / (1 + omega)
+
+    def delta(self, d: int) -> float:
+        """1 / (1 + omega)."""
+        return self.factor(d)
+
+    def encode(self, x: Array, stream: Stream) -> Payload:
+        """The payload of Q."""
+        self.factor(x.size)
+        return self.inner.encode(x, stream)
+
+    def _write(self, payload: Payload, out: Array, stream: Stream, scale: float, fresh: bool) -> None:
+        self.inner._write(payload, out, stream, scale * self.factor(out.size), fresh)

@@ -1,0 +1,71 @@
+"""Memories around an exchange that does not send all.
+
+ErrorFeedback(inner)     what was not sent is added to the next message
+TwoWay(inner, c)         what was agreed is compressed again, with a memory of its own
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.compress.compressor import Compressor, Stream
+from mpiopt.phase import Exchange, Joint, PerWorker, Tree
+from mpiopt.problems.problem import Message, Team
+from mpiopt.schedules import Constant, Schedule
+
+ONE = Constant(1.0)
+
+
+@dataclass(frozen=True)
+class ErrorFeedback:
+    """e_w <- message_w + e_w - what was sent of it.
+
+    rate : messages are scaled by it, and agreements scaled back, so that the memory is in units of steps where the step
+    size changes. Seide et al. 2014; Karimireddy, Rebjock, Stich, Jaggi, Error feedback fixes SignSGD, ICML 2019,
+    algorithm 2; Stich, Cordonnier, Jaggi, Sparsified SGD with memory, 2018.
+    """
+
+    inner: Exchange
+    rate: Schedule = ONE
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """(e_w = 0 of every worker, the state of ``inner``). Collective where that is."""
+        return PerWorker(0.0 for _ in team.sites), self.inner.init(x, team)
+
+    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[float], Tree]:
+        """Collective."""
+        memory, inner = state
+        rate = self.rate(here.round)
+        wanted = [m._replace(vector=rate * m.vector + e) for m, e in zip(messages, memory, strict=True)]
+        agreed, residual, inner = self.inner(wanted, inner, here)
+        if agreed is not None and rate != 1:
+            agreed = agreed._replace(vector=agreed.vector / rate)
+        return agreed, [0.0] * len(messages), (PerWorker(residual), inner)
+
+
+@dataclass(frozen=True)
+class TwoWay:
+    """The agreement compressed once more, with error feedback: as a server would send it back.
+
+    All ranks hold the same memory and compress alike, so that nobody has to be the server. Zheng, Huang, Kwok,
+    Communication-efficient distributed blockwise momentum SGD with error-feedback, NeurIPS 2019, algorithm 1.
+    """
+
+    inner: Exchange
+    compressor: Compressor
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """(the memory, 0, and the state of ``inner``). Collective where that is."""
+        return np.zeros_like(x), self.inner.init(x, team)
+
+    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[Array], Tree]:
+        """Collective."""
+        memory, inner = state
+        agreed, residual, inner = self.inner(messages, inner, here)
+        memory += agreed.vector
+        stream = Stream.of(here.team.sites[0].streams, "two-way", here.round)
+        vector = self.compressor.decode(self.compressor.encode(memory, stream), memory, stream)
+        memory -= vector
+        return agreed._replace(vector=vector), residual, (memory, inner)

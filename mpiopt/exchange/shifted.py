@@ -1,0 +1,121 @@
+"""Exchanges that send differences from what both sides know already.
+
+Shifted(inner, alpha)     m = inner(message_w - h_w);  agreed = h + m;  h_w <- h_w + alpha (what was sent)
+Refreshed(inner, p)       the same with alpha = 0, and h_w <- message_w whole with probability p
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.errors import UsageError
+from mpiopt.phase import Exchange, Joint, PerWorker, Tree
+from mpiopt.problems.problem import Message, Site, Team, mean
+
+Shift = Callable[[Site, Array], Array]  # a worker's site and x -> its first shift (dim,)
+
+
+def nothing(site: Site, x: Array) -> Array:
+    """The first shift that is 0."""
+    return np.zeros_like(x)
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """Learnt or fixed shifts.
+
+    alpha : 0 for fixed shifts (DCGD-SHIFT, DCGD-STAR with first = the gradient at the optimum), 1 for EF21, None for DIANA's
+    1 / (1 + omega) of the compressor within.
+    first : the shifts at the start, or "message": the first messages whole, which takes one vector round.
+    Shulgin, Richtarik, Shifted compression framework, UAI 2022, algorithm 1; Richtarik, Sokolov, Fatkhullin, EF21, 2021.
+    """
+
+    inner: Exchange
+    alpha: float | None = None
+    first: Shift | Literal["message"] = nothing
+
+    def __post_init__(self) -> None:
+        if self.alpha is not None and not 0 <= self.alpha <= 1:
+            raise UsageError(f"alpha, the rate at which shifts are learnt, is {self.alpha}: give a number from 0 to 1")
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """(alpha, h_w, h, the state of ``inner``). Collective."""
+        inner = self.inner.init(x, team)
+        alpha = refreshing(self.inner, x) if self.alpha is None else self.alpha
+        if self.first == "message":
+            return alpha, PerWorker(None for _ in team.sites), None, inner
+        own = PerWorker(self.first(site, x) for site in team.sites)
+        return alpha, own, mean(team, [Message(h, np.zeros(0)) for h in own], name="shifts").vector, inner
+
+    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[Array | float], Tree]:
+        """Collective."""
+        alpha, own, common, inner = state
+        if common is None:
+            agreed = mean(here.team, messages, name="first messages")
+            own = PerWorker(message.vector.copy() for message in messages)
+            return agreed, [0.0] * len(messages), (alpha, own, agreed.vector.copy(), inner)
+        apart = [m._replace(vector=m.vector - h) for m, h in zip(messages, own, strict=True)]
+        moved, residual, inner = self.inner(apart, inner, here)
+        for h, message, rest in zip(own, apart, residual, strict=True):
+            h += alpha * (message.vector - rest)
+        agreed = moved._replace(vector=common + moved.vector)
+        common += alpha * moved.vector
+        return agreed, residual, (alpha, own, common, inner)
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """Shifts that are renewed as a whole when a coin that all workers share says so.
+
+    probability : None for 1 / (1 + omega) of the compressor within.
+    previous : MARINA: the shift is always the last message, and the agreement builds on the last one. Without it:
+    Rand-DIANA, whose shifts wait for the coin, and begin at 0. Shulgin, Richtarik 2022, section 3.3; Gorbunov, Burlachenko,
+    Li, Richtarik, MARINA, ICML 2021, algorithm 1.
+    """
+
+    inner: Exchange
+    probability: float | None = None
+    previous: bool = False
+
+    def __post_init__(self) -> None:
+        if self.probability is not None and not 0 < self.probability <= 1:
+            raise UsageError(f"the probability of a refresh is {self.probability}: give a number above 0, at most 1")
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """(p, h_w, what they add up to, the state of ``inner``). Collective where that is."""
+        own = PerWorker(np.zeros_like(x) for _ in team.sites)
+        probability = refreshing(self.inner, x) if self.probability is None else self.probability
+        return probability, own, np.zeros_like(x), self.inner.init(x, team)
+
+    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[Array | float], Tree]:
+        """Collective."""
+        probability, own, common, inner = state
+        heads = here.team.sites[0].streams("refresh", here.round).random() < probability
+        if self.previous and (here.round == 0 or heads):
+            agreed, own = self._renewed(messages, here)
+            return agreed, [0.0] * len(messages), (probability, own, agreed.vector.copy(), inner)
+        apart = [m._replace(vector=m.vector - h) for m, h in zip(messages, own, strict=True)]
+        moved, residual, inner = self.inner(apart, inner, here)
+        agreed = moved._replace(vector=common + moved.vector)
+        if self.previous:
+            own, common = PerWorker(message.vector.copy() for message in messages), agreed.vector.copy()
+        elif heads:
+            renewed, own = self._renewed(messages, here)
+            common = renewed.vector
+        return agreed, residual, (probability, own, common, inner)
+
+    def _renewed(self, messages: Sequence[Message], here: Joint) -> tuple[Message, PerWorker]:
+        """The mean of the whole messages, one vector round, and the messages to be kept. Collective."""
+        return mean(here.team, messages, name="refresh"), PerWorker(message.vector.copy() for message in messages)
+
+
+def refreshing(inner: Exchange, x: Array) -> float:
+    """1 / (1 + omega) of the compressor of an exchange, for vectors like x. Raises UsageError where there is no omega."""
+    compressor = getattr(inner, "compressor", None)
+    omega = None if compressor is None else compressor.omega(x.size)
+    if omega is None:
+        raise UsageError(f"{inner} has no variance constant to learn shifts by: give alpha or the probability yourself")
+    return 1 / (1 + omega)

@@ -1,0 +1,58 @@
+"""The GPU kernels under one roof, on CuPy arrays: the names of `kernels.host`, and what else a device does itself.
+
+Bytes that must move between the card's memory and its cores, per call, with s bytes an entry (float32: 4) and v bytes a
+vector element (float64: 8) for a matrix of N rows, d columns and Z nonzeros; the vectors' random accesses are counted once,
+as if the caches were perfect:
+
+    dot            Z (4 + s) + 8 N + v (d + N)             entries, row offsets, x, A x
+    tdot           Z (4 + s) + 8 d + v (d + N)             the same of the copy by columns
+    hvp            both, and v N for h and 2 v N for A v   the atomic variant: Z (4 + s) + 8 N + v (N + 2 d)
+    squares        as tdot
+    row_squares    Z s + 8 N + v N
+    logistic       3 v N, and v N with weights             margins, labels; residuals
+    curvature      2 v N, and v N with weights
+    plane          (2 + k) v N, and v N with weights
+    bregman        3 v N, and v N with weights
+    gradient_step  3 v n;   momentum_step  5 v n;   adam_step  7 v n
+    largest        7 v n (float32: 4) + (8 + v) k + v n    six (three) passes of counting, one more, and the one that writes
+    signs          v n + n / 8;   pack  4 n + b n / 8
+"""
+
+from mpiopt.kernels.device_csr import DeviceCSR
+from mpiopt.kernels.device_data import binary_rows
+from mpiopt.kernels.device_margins import bregman, curvature, inner, least_squares, logistic, plane, plane_squares
+from mpiopt.kernels.device_vectors import (
+    adam_step,
+    gradient_step,
+    largest,
+    momentum_step,
+    pack,
+    signed,
+    signs,
+    unpack,
+)
+from mpiopt.kernels.launch import choose_device, demand, free_bytes, library
+
+__all__ = [
+    "DeviceCSR",
+    "adam_step",
+    "binary_rows",
+    "bregman",
+    "choose_device",
+    "curvature",
+    "demand",
+    "free_bytes",
+    "gradient_step",
+    "inner",
+    "largest",
+    "least_squares",
+    "library",
+    "logistic",
+    "momentum_step",
+    "pack",
+    "plane",
+    "plane_squares",
+    "signed",
+    "signs",
+    "unpack",
+]

@@ -1,0 +1,197 @@
+"""Gradient descent with compressed gradients, the workers' losses as different as they like; step sizes of theory.
+
+    dcgd                  Minibatch -> Compressed                              x - gamma agreed
+    ef                    Minibatch -> ErrorFeedback(Compressed)               the same
+    diana, ef21           Minibatch -> Shifted(Compressed, alpha)              the same
+    rand_diana, marina    Minibatch -> Refreshed(Compressed, p)                the same
+    gdci, vr_gdci         Image -> Compressed / Shifted(Compressed)            (1 - eta) x + eta agreed
+
+``compress`` describes a compressor: randk:0.1, topk:0.01, qsgd:bits=4, natural, sign, ... (mpiopt methods compressors).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiopt import theory
+from mpiopt.arrays import Array, norm
+from mpiopt.compress.catalogue import find
+from mpiopt.compress.compressor import Compressor
+from mpiopt.errors import CapabilityError
+from mpiopt.exchange.compressed import Compressed
+from mpiopt.exchange.feedback import ErrorFeedback
+from mpiopt.exchange.shifted import Refreshed, Shifted
+from mpiopt.method import Measured, Run
+from mpiopt.methods.curvature import constants
+from mpiopt.methods.entry import Entry
+from mpiopt.outer.descend import Downhill, Relax
+from mpiopt.phase import Exchange, Local, PerWorker, Phase, Tree
+from mpiopt.problems.certificate import gradient_bound
+from mpiopt.problems.problem import Message, Point, Team, gradient
+from mpiopt.theory import Constants
+from mpiopt.training import Training
+from mpiopt.work.steps import Minibatch
+
+Law = Callable[[Constants, int], tuple[float, ...]]  # constants, dim -> the step, and the relaxation where there is one
+
+
+@dataclass(frozen=True)
+class Compressing(Training):
+    """A method whose steps follow from theory where they are not given; it is measured by exact gradients.
+
+    steps : given numbers, None for those of ``law``. They stand at the head of the outer state, and of every work's that
+    wants them (`Image`).
+    """
+
+    law: Law = lambda c, d: (1 / c.L,)
+    steps: tuple[float | None, ...] = (None,)
+
+    def init(self, x: Array, team: Team) -> Run:
+        """Find the steps, and begin at x. Collective: 60 vector rounds where a step is to be found."""
+        run = super().init(x, team)
+        steps = self.steps
+        if None in steps:
+            found = self.law(constants(team, np.zeros_like(x)), x.size)
+            steps = tuple(one if given is None else given for given, one in zip(steps, found, strict=True))
+        works, exchanges, _ = run.states
+        begun = tuple(PerWorker((*state[:1], *steps[:1]) for state in work) for work in works)
+        return run._replace(states=(begun, exchanges, steps[-1:]))
+
+    def measure(self, run: Run, team: Team) -> Measured:
+        """F and its gradient at the point, by a pass over all rows. Collective."""
+        x = run.points[0].x
+        exact = gradient(team, [site.loss.point(x) for site in team.sites])
+        size = norm(team.penalty.residual(x, exact.vector))
+        return Measured(float(exact.scalars[0]) + team.penalty.value(x), size, gradient_bound(team, size))
+
+
+@dataclass(frozen=True)
+class Image(Minibatch):
+    """x - gamma grad f_w(x): the message of methods that compress where a step leads. State: (log, gamma)."""
+
+    def __call__(self, at: Point, agreed: Message | None, state: Tree, here: Local) -> tuple[Point, Message, Tree]:
+        """Not collective."""
+        at, message, (log,) = super().__call__(at, agreed, state[:1], here)
+        return at, message._replace(vector=at.x - state[1] * message.vector), (log, state[1])
+
+
+def dcgd(compress: str = "randk:0.1", gamma: float | None = None, force: bool = False) -> Compressing:
+    """Gradient descent with compressed gradients: to a neighbourhood that the workers' differences make."""
+    c = unbiased(compress, "dcgd", force)
+    return _descent(Compressed(c), gamma, lambda k, d: (theory.dcgd(k, omega(c, d)),))
+
+
+def ef(compress: str = "topk:0.01", gamma: float | None = None) -> Compressing:
+    """Error feedback: what was not sent is added to the next gradient."""
+    c = contraction(compress)
+    return _descent(ErrorFeedback(Compressed(c)), gamma, lambda k, d: (theory.error_feedback(k, delta(c, d)),))
+
+
+def diana(
+    compress: str = "randk:0.1", gamma: float | None = None, alpha: float | None = None, force: bool = False
+) -> Compressing:
+    """Shifts learnt from compressed differences: exact, for unbiased compressors."""
+    c = unbiased(compress, "diana", force)
+    return _descent(Shifted(Compressed(c), alpha), gamma, lambda k, d: (theory.diana(k, omega(c, d))[0],))
+
+
+def ef21(compress: str = "topk:0.01", gamma: float | None = None) -> Compressing:
+    """Shifts that take in all that was sent: exact, for contractive compressors."""
+    c = contraction(compress)
+    exchange = Shifted(Compressed(c), 1.0, "message")
+    return _descent(exchange, gamma, lambda k, d: (theory.ef21(k, delta(c, d)),))
+
+
+def rand_diana(
+    compress: str = "randk:0.1", gamma: float | None = None, probability: float | None = None, force: bool = False
+) -> Compressing:
+    """Shifts renewed whole with a small probability: exact, for unbiased compressors."""
+    c = unbiased(compress, "rand_diana", force)
+    exchange = Refreshed(Compressed(c), probability)
+    return _descent(exchange, gamma, lambda k, d: (theory.rand_diana(k, omega(c, d))[0],))
+
+
+def marina(
+    compress: str = "randk:0.1", gamma: float | None = None, probability: float | None = None, force: bool = False
+) -> Compressing:
+    """Compressed differences of successive gradients, whole gradients with a small probability; also nonconvex."""
+    c = unbiased(compress, "marina", force)
+
+    def law(k: Constants, d: int) -> tuple[float]:
+        noise = omega(c, d)
+        return (theory.marina(k, noise, 1 / (1 + noise) if probability is None else probability),)
+
+    return _descent(Refreshed(Compressed(c), probability, True), gamma, law)
+
+
+def gdci(compress: str = "randk:0.1", gamma: float | None = None, eta: float | None = None, force: bool = False) -> Compressing:
+    """Gradient descent with compressed iterates: each worker sends where its step leads."""
+    c = unbiased(compress, "gdci", force)
+    return _image(Compressed(c), gamma, eta, lambda k, d: theory.gdci(k, omega(c, d)))
+
+
+def vr_gdci(
+    compress: str = "randk:0.1", gamma: float | None = None, eta: float | None = None, alpha: float | None = None,
+    force: bool = False,
+) -> Compressing:  # fmt: skip
+    """Gradient descent with compressed iterates and learnt shifts: exact."""
+    c = unbiased(compress, "vr_gdci", force)
+    return _image(Shifted(Compressed(c), alpha), gamma, eta, lambda k, d: theory.vr_gdci(k, omega(c, d))[:2])
+
+
+def _descent(exchange: Exchange, gamma: float | None, law: Law) -> Compressing:
+    return Compressing(None, (Phase(Minibatch(), exchange),), Downhill(), law=law, steps=(gamma,))
+
+
+def _image(exchange: Exchange, gamma: float | None, eta: float | None, law: Law) -> Compressing:
+    return Compressing(None, (Phase(Image(), exchange),), Relax(), law=law, steps=(gamma, eta))
+
+
+def unbiased(text: str, method: str, force: bool) -> Compressor:
+    """A compressor for methods whose proofs need E Q(x) = x. Raises CapabilityError with what to use instead."""
+    c = contraction(text)
+    if not c.unbiased and not force:
+        raise CapabilityError(
+            f"{method} needs an unbiased compressor, and {text} is not: take randk, qsgd or natural, or put error feedback "
+            "around it (ef, ef21), or insist with force (--set force=true)"
+        )
+    return c
+
+
+def contraction(text: str) -> Compressor:
+    """A compressor of vectors. Raises UsageError for PowerSGD, which needs the matrices of a model."""
+    c = find(text)
+    if not isinstance(c, Compressor):
+        raise CapabilityError(f"{text} compresses the matrices of a model: use it in training (mpiopt train --compress {text})")
+    return c
+
+
+def omega(c: Compressor, d: int) -> float:
+    """Its variance constant; raises CapabilityError where it has none."""
+    found = c.omega(d)
+    if found is None:
+        raise CapabilityError(f"no variance constant is known of {c}: give the step size yourself (--set gamma=0.01)")
+    return found
+
+
+def delta(c: Compressor, d: int) -> float:
+    """Its contraction constant; raises CapabilityError where it has none."""
+    found = c.delta(d)
+    if found is None:
+        raise CapabilityError(f"{c} is no contraction: take one that is, such as topk, scaled_sign, or shrunk:qsgd:bits=4, "
+                              "or give the step size yourself (--set gamma=0.01)")  # fmt: skip
+    return found
+
+
+SHIFTED = "Shulgin, Richtarik, Shifted compression framework, UAI 2022"
+ENTRIES = (
+    Entry(dcgd, "Khirirat, Feyzmahdavian, Johansson, Distributed learning with compressed gradients, 2018"),
+    Entry(ef, "Karimireddy, Rebjock, Stich, Jaggi, Error feedback fixes SignSGD, ICML 2019"),
+    Entry(ef21, "Richtarik, Sokolov, Fatkhullin, EF21, NeurIPS 2021"),
+    Entry(diana, "Mishchenko, Gorbunov, Takac, Richtarik, Distributed learning with compressed gradient differences, 2019"),
+    Entry(rand_diana, SHIFTED),
+    Entry(marina, "Gorbunov, Burlachenko, Li, Richtarik, MARINA, ICML 2021"),
+    Entry(gdci, "Khaled, Richtarik, Gradient descent with compressed iterates, 2019"),
+    Entry(vr_gdci, SHIFTED),
+)

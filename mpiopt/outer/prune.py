@@ -1,0 +1,131 @@
+"""A point of which only the largest weights are seen: training of sparse models.
+
+Prune(rule, sparsity)                  the dense point is moved, by gradients taken where it is pruned
+Prune(rule, sparsity, feedback=False)  what is pruned is gone for good
+Gradual(n, s_f, t0, s_i)               the sparsity of every step, from s_i at t0 to s_f after n more
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.compress.compressor import keys
+from mpiopt.kernels import host
+from mpiopt.phase import Joint, PerWorker, Tree
+from mpiopt.problems.model import Block
+from mpiopt.problems.problem import Message, Point, Team
+from mpiopt.schedules import Schedule, demand
+from mpiopt.transforms.transform import Transform
+
+
+@dataclass(frozen=True)
+class Gradual:
+    """s_f + (s_i - s_f) (1 - (t - t0) / n)^3 from step t0 on, s_f from t0 + n on, and s_i before t0.
+
+    Zhu, Gupta, To prune, or not to prune: exploring the efficacy of pruning for model compression, 2017, eq. 1. With n = 0
+    a jump. Raises UsageError unless 0 <= s_i <= s_f < 1 and the steps are not negative.
+    """
+
+    steps: int
+    final: float
+    start: int = 0
+    initial: float = 0.0
+
+    def __post_init__(self) -> None:
+        demand(0 <= self.final < 1, "the sparsity", self.final, "a number from 0 to below 1")
+        demand(0 <= self.initial <= self.final, "the sparsity at first", self.initial, f"0 to the final {self.final:g}")
+        demand(self.start >= 0, "the step at which pruning starts", self.start, "at least 0")
+        demand(self.steps >= 0, "the number of steps over which weights are pruned", self.steps, "at least 0")
+
+    def __call__(self, step: int) -> float:
+        """The sparsity of a step."""
+        if step < self.start:
+            return float(self.initial)
+        left = max(0.0, 1 - (step - self.start) / self.steps) if self.steps else 0.0
+        return self.final + (self.initial - self.final) * left**3
+
+
+@dataclass(frozen=True)
+class Prune:
+    """The common point moved by a rule; workers see, and the answer is, the point with its smallest weights set to 0.
+
+    Every ``every`` rounds the mask keeps the weights of largest magnitude, of equal ones the first; how many follows from
+    the sparsity of that round. Weights are the entries of matrices, of all together; biases and scales are never pruned. A
+    model without matrices is pruned anywhere.
+
+    feedback : what is not seen keeps its value and is moved too, so that it may come back: what the mask hides is the
+    memory of an error feedback. Lin, Stich, Barba, Dmitriev, Jaggi, Dynamic model pruning with feedback, ICLR 2020,
+    algorithm 1. Without it hidden weights are 0 and stay so.
+    """
+
+    rule: Transform
+    sparsity: Schedule
+    every: int = 16
+    feedback: bool = True
+
+    def __post_init__(self) -> None:
+        demand(self.every >= 1, "the number of rounds between two masks", self.every, "at least 1")
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """(x, the rule's state, the mask (dim,) of bool). Not collective."""
+        mask = self._mask(x, np.ones(x.size, bool), 0, team)
+        return self._kept(x.copy(), mask), self.rule.init(x), mask
+
+    def __call__(self, agreed: Message | None, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+        """Not collective; spends ``agreed``."""
+        x, inner, mask = state
+        if agreed is None:
+            return points, state
+        u, inner = self.rule(agreed.vector, x, inner, here.round)
+        x += u
+        if (here.round + 1) % self.every == 0:
+            mask = self._mask(x, mask, here.round + 1, here.team)
+        x = self._kept(x, mask)
+        return self.seen((x, inner, mask), here.team), (x, inner, mask)
+
+    def seen(self, state: Tree, team: Team) -> PerWorker:
+        """What the workers of this rank look at, each the same: where the rule looks, pruned."""
+        x, inner, mask = state
+        look = Point(self.rule.look(x, inner) * mask)
+        return PerWorker(look for _ in team.sites)
+
+    def answer(self, points: PerWorker, state: Tree) -> Point:
+        """The point itself, pruned."""
+        x, _, mask = state
+        return Point(x * mask)
+
+    def _kept(self, x: Array, mask: Array) -> Array:
+        if not self.feedback:
+            x *= mask
+        return x
+
+    def _mask(self, x: Array, before: Array, step: int, team: Team) -> Array:
+        """The next mask (dim,)."""
+        weights = prunable(getattr(team.sites[0].loss, "blocks", ()), x.size)
+        total = int(weights.sum())
+        kept = total - round(self.sparsity(step) * total)
+        able = weights if self.feedback else weights & before
+        if not self.feedback and kept >= int(able.sum()):
+            return before
+        mask = ~weights
+        mask[largest(x, able, kept)] = True
+        return mask
+
+
+def prunable(blocks: Sequence[Block], dim: int) -> Array:
+    """The entries (dim,) that may be pruned: those of matrices, and all where there is none."""
+    if not any(len(block.shape) > 1 for block in blocks):
+        return np.ones(dim, bool)
+    return np.repeat([len(block.shape) > 1 for block in blocks], [prod(block.shape) for block in blocks])
+
+
+def largest(x: Array, able: Array, count: int) -> Array:
+    """Where the ``count`` entries of largest magnitude are, of those that are ``able``; of equal ones the first."""
+    places = np.flatnonzero(able)
+    some, chosen = x[places], np.empty(count, np.int64)
+    if count:
+        host.largest(keys(some), count, chosen)
+    return places[chosen]

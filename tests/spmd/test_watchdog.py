@@ -1,0 +1,127 @@
+"""The watchdog: it names the rank that keeps the others waiting, ends what hangs, and costs nothing when it is off."""
+
+import signal
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+from mpiopt.comm.watchdog import Watchdog
+from mpiopt.errors import UsageError
+from tests import launcher
+
+LONG = ["solve", "rcv1:rows=300,cols=200,per_row=8", "--method", "gradient", "--gap-tol", "0", "--rounds", "10000000"]
+
+
+def linger_in_the_kitchen(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+@pytest.mark.ranks(2, 3)
+@pytest.mark.parametrize("late", [0, 1])
+def test_who_is_late_is_named_with_what_it_does(world, shared_tmp, late):
+    said = []
+    with Watchdog(world, shared_tmp / "w", 0.5, said.append, lambda: "stirring the pot"):
+        world.barrier()
+        if world.rank == late:
+            linger_in_the_kitchen(3.0)
+        world.sum([np.ones(5)])
+        linger_in_the_kitchen(0.3)  # for the last word
+    told = [line for rank in world.tell_all(said) for line in rank]
+    assert len(told) >= 2 and told == world.tell_all(said)[1 if late == 0 else 0]
+    assert "waits in sum for" in told[0] and f"rank {late} on host {world.host} (pid" in told[0]
+    assert "has not come: stirring the pot" in told[0] and told[0].count("has not come") == 1
+    assert "go on" in told[-1] and len([line for line in told if "waits in" in line]) <= 3
+    assert not (shared_tmp / "w").exists() and not {"sum", "barrier"} & vars(world).keys()
+
+
+@pytest.mark.ranks(3)
+def test_a_group_is_watched_too_and_work_is_no_reason_to_speak(world, shared_tmp):
+    said = []
+    with Watchdog(world, shared_tmp / "w", 0.3, said.append):
+        part = world.split(world.rank // 2)
+        linger_in_the_kitchen(1.0)  # all of them
+        world.barrier()
+        if world.rank == 1:
+            linger_in_the_kitchen(2.0)
+        part.total([np.ones(1)])
+        part.barrier()
+    told = [line for rank in world.tell_all(said) for line in rank]
+    assert "waits in total of a group" in told[0] and all("rank 2" not in line for line in told)
+
+
+@pytest.mark.ranks(2)
+def test_hosts_that_do_not_share_the_folder_are_told(world, shared_tmp):
+    with pytest.raises(UsageError, match="not the same one on every host"):
+        Watchdog(world, shared_tmp / f"w{world.rank}", 1.0, print).__enter__()
+    assert "sum" not in vars(world)
+
+
+@pytest.mark.ranks(2)
+def test_many_calls_pass_unnoticed(world, shared_tmp):
+    said = []
+    with Watchdog(world, shared_tmp / "w", 0.2, said.append):
+        end = time.monotonic() + 1.5
+        while world.agree(np.array([time.monotonic() < end]))[0]:
+            world.sum([np.ones(3)])
+    assert said == []
+
+
+def ranks_of(process) -> list[psutil.Process]:
+    found = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in found if "mpiopt.jobs" in child.cmdline() and "mpiexec" not in child.cmdline()[0]]
+
+
+def stopped(tmp_path, *options: str):
+    """A job of three ranks of which one, not the first to have started, has been stopped; and that one."""
+    if not launcher.mpiexec():
+        pytest.skip("no mpiexec beside this Python or on PATH: pip install 'mpiopt[mpich]'")
+    argv = launcher.command(3, [sys.executable, "-m", "mpiopt.jobs", *LONG, "--out", "r.h5", *options])
+    process = launcher.start(argv, cwd=tmp_path, env=launcher.environment(), out=tmp_path / "said")
+    heard(process, tmp_path, "round   10")
+    victim = ranks_of(process)[-1]
+    victim.send_signal(signal.SIGSTOP)
+    return process, victim
+
+
+def heard(process, tmp_path, text: str) -> str:
+    """What the job has said once it has said ``text``."""
+    end = time.monotonic() + 60
+    while text not in (said := (tmp_path / "said").read_text()):
+        assert time.monotonic() < end and process.poll() is None, said
+        time.sleep(0.05)
+    return said
+
+
+def test_a_stopped_rank_is_named_and_the_job_goes_on_when_it_does(tmp_path):
+    process, victim = stopped(tmp_path, "--watchdog", "1")
+    try:
+        said = heard(process, tmp_path, "is silent")
+        line = next(line for line in said.splitlines() if "is silent" in line)
+        assert f"(pid {victim.pid})" in line and "solving, after round" in line and line.count("is silent") == 1
+        assert list(tmp_path.glob(".mpiopt-watchdog-*"))
+        victim.send_signal(signal.SIGCONT)
+        heard(process, tmp_path, "the ranks go on")
+        victim.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 130
+    finally:
+        launcher.end(process)
+    assert not list(tmp_path.glob(".mpiopt-watchdog-*"))
+
+
+def test_a_job_that_hangs_is_ended(tmp_path):
+    process, _ = stopped(tmp_path, "--watchdog-abort", "1.5")
+    try:
+        assert process.wait(40) != 0
+    finally:
+        launcher.end(process)
+    said = (tmp_path / "said").read_text()
+    assert "is silent" in said and said.count("ending the job: a rank has waited") == 1
+
+
+@pytest.mark.parametrize("option", ["--watchdog", "--watchdog-abort"])
+def test_times_must_be_positive(launch, option):
+    done = launch(2, ["-m", "mpiopt.jobs", *LONG, option, "0"], timeout=60)
+    assert done.returncode == 2 and f"{option} 0: give a number of seconds above 0" in done.stderr
