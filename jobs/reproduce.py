@@ -88,6 +88,9 @@ def catalogue() -> str:
 def _check(job: Reproduce, study: "ModuleType", out: Path) -> None:
     if job.animate and not hasattr(study, "animate"):
         raise UsageError(f"{job.name} has no animation: leave --animate out")
+    for option in ("data", "test", "seconds"):
+        if getattr(job, option) is not None and option not in getattr(study, "USES", ()):
+            raise UsageError(f"{job.name} makes its own data and does not go by time: leave --{option} out")
     if (out / "table.txt").exists() and not job.overwrite:
         raise UsageError(f"{out} holds the results of an earlier run: name another folder with --out, or give --overwrite")
 

@@ -57,7 +57,8 @@ def _directives(job: "Slurm", plan: Plan) -> Iterator[str]:
         yield f"#SBATCH --gpus-per-task={plan.gpus}"
     yield f"#SBATCH --time={job.time}"
     more = [f"{name}={value}" for name in ("partition", "account") if (value := getattr(job, name))] + list(job.sbatch)
-    yield from (f"#SBATCH --{option}" for option in more)
+    for name, equals, value in (option.partition("=") for option in more):
+        yield f"#SBATCH --{name}{equals}{shlex.quote(value) if equals else ''}"
     if not more:
         yield "# The site may want more of these: --partition, --account, --mem."
     if plan.key:
@@ -100,12 +101,14 @@ export OMP_NUM_THREADS="${{SLURM_CPUS_PER_TASK:-1}}" SRUN_CPUS_PER_TASK="${{SLUR
 def _run(job: "Slurm", plan: Plan) -> str:
     mpi = [f"--mpi={job.mpi}"] if job.mpi else []
     gpus = [f"--gpus-per-task={plan.gpus}"] if plan.gpus else []
-    words = ["srun", *mpi, *gpus, "--kill-on-bad-exit=0", "--wait=10", "mpiopt", *map(_word, plan.tokens), '"$@"']
+    deaf = ['bash -c \'trap "" USR1 USR2; exec "$@"\' rank'] if plan.stops else []
+    words = ["srun", *mpi, *gpus, "--kill-on-bad-exit=0", "--wait=10", *deaf, "mpiopt", *map(_word, plan.tokens), '"$@"']
     why = """# Where a rank is killed, srun ends the others 10 seconds later; not at once, for ranks that end with an exit code
 # of their own do so one after the other."""
     if not plan.stops:
         return f"{why}\n{_lines(words)}\ncode=$?"
     return f"""{why}
+# A signal would kill a rank that does not listen for it yet, or any more: bash has it ignored for that time.
 {_lines(words)} &
 step=$!
 # A signal to this shell goes to the ranks too; srun would not survive SIGTERM. It also ends wait, which then starts again.
@@ -137,7 +140,7 @@ def _report(job: "Slurm", plan: Plan) -> str:
 ends={name}-$SLURM_ARRAY_JOB_ID.ends report={name}-$SLURM_ARRAY_JOB_ID.report.txt runs=()
 mkdir -p "$ends" && echo "$code" >"$ends/$SLURM_ARRAY_TASK_ID"
 for end in "$ends"/*; do runs+=({run}); done
-if ((${{#runs[@]}} == SLURM_ARRAY_TASK_COUNT)) && mv -T "$ends" "$ends.all" 2>/dev/null; then
+if ((${{#runs[@]}} == ${{SLURM_ARRAY_TASK_COUNT:-${{#values[@]}}}})) && mv -T "$ends" "$ends.all" 2>/dev/null; then
   rm -r "$ends.all"
   mpiopt slurm report "${{runs[@]}}" | tee "$report"
 fi"""

@@ -21,7 +21,7 @@ from mpiopt.jobs.sbatch import script
 TIME = re.compile(r"(?:(?P<d>\d+)-(?P<dh>\d+)(?::(?P<dm>\d+)(?::(?P<ds>\d+))?)?"
                   r"|(?:(?P<h>\d+):)?(?P<m>\d+):(?P<s>\d+)|(?P<minutes>\d+))")  # fmt: skip
 DIRECTIVE = re.compile(r"[a-z][a-z0-9-]*(=[^\n]+)?")
-FILE_NAME = re.compile(r"[\w.+-]+", re.ASCII)
+NAME, ITEM = re.compile(r"\w[\w.+,-]*", re.ASCII), re.compile(r"[\w.+-]+", re.ASCII)
 ALWAYS = ("nodes", "ntasks-per-node", "cpus-per-task", "gpus-per-task", "time", "job-name", "partition", "account", "array",
           "output", "open-mode", "signal", "requeue", "no-requeue")  # fmt: skip
 
@@ -82,7 +82,12 @@ def run(job: Slurm, world: None, console: Console) -> dict[str, Any]:
 
         return summary([Path(name) for name in job.command[1:]], console)
     check(job)
-    text = script(job, planned(job, *array(job)))
+    plan = planned(job, *array(job))
+    if plan.stops and not job.signal_margin <= min(seconds(job.time) // 3, 65535):
+        # it may come half a minute and more before that, and is lost where the ranks are not up
+        raise UsageError(f"--signal-margin {job.signal_margin}: give at most a third of the --time of {seconds(job.time)} "
+                         "seconds, and at most 65535")  # fmt: skip
+    text = script(job, plan)
     if job.out_script is None:
         console.show(text.rstrip("\n"))
     else:
@@ -109,13 +114,10 @@ def check(job: Slurm) -> None:
             raise UsageError(f"--{name.replace('_', '-')} {getattr(job, name)}: give a whole number of at least {bound}")
     if not TIME.fullmatch(job.time) or seconds(job.time) == 0:
         raise UsageError(f"--time {job.time}: give a time as Slurm writes it, such as 90 (minutes), 8:00:00 or 2-12")
-    if not job.signal_margin <= min(seconds(job.time) // 3, 65535):  # sent before the ranks are up, it would be lost
-        raise UsageError(f"--signal-margin {job.signal_margin}: give at most a third of the --time of {seconds(job.time)} "
-                         "seconds, and at most 65535")  # fmt: skip
     for name in ("job_name", "partition", "account", "mpi"):
         value = getattr(job, name)
-        if value is not None and not FILE_NAME.fullmatch(value.replace(",", "")):
-            raise UsageError(f"--{name.replace('_', '-')} {value!r}: give a name of letters, digits and ._+-")
+        if value is not None and not NAME.fullmatch(value):
+            raise UsageError(f"--{name.replace('_', '-')} {value!r}: give a name of letters, digits and _.+,-")
     for option in job.sbatch:
         _directive(option)
 
@@ -140,7 +142,7 @@ def array(job: Slurm) -> tuple[str | None, list[str]]:
         return None, []
     key, _, text = job.array.partition("=")
     values = text.split(",")
-    fine = FILE_NAME.fullmatch(key) and all(FILE_NAME.fullmatch(value) for value in values)
+    fine = ITEM.fullmatch(key) and all(ITEM.fullmatch(value) for value in values)
     if not fine or len(set(values)) < len(values) or key in ("out", "checkpoint"):
         raise UsageError(f"--array {job.array}: give an option and values that differ and can be part of a file's name, "
                          "such as l2=1e-3,1e-4")  # fmt: skip

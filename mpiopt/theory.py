@@ -40,18 +40,18 @@ def rand_diana(c: Constants, omega: float) -> tuple[float, float]:
 
 
 def gdci(c: Constants, omega: float) -> tuple[float, float]:
-    """(gamma, eta): the step inside the fixed-point image, and the relaxation towards it."""
+    """(gamma, eta): the step inside the fixed-point image, and the relaxation towards it. Needs mu > 0."""
     return _image(c, 2 * omega / c.workers)
 
 
 def vr_gdci(c: Constants, omega: float) -> tuple[float, float, float]:
-    """(gamma, eta, alpha) for learnt shifts."""
+    """(gamma, eta, alpha) for learnt shifts. Needs mu > 0."""
     return *_image(c, 6 * omega / c.workers), 1 / (1 + omega)
 
 
 def _image(c: Constants, noise: float) -> tuple[float, float]:
-    eta = 1 / (c.L / c.mu + noise * (c.Lmax / c.mu - 1)) if c.mu > 0 else 0.0
-    return (1 + eta * noise) / (eta * (c.L + c.Lmax * noise)) if eta else 0.0, eta
+    eta = 1 / (c.L / c.mu + noise * (c.Lmax / c.mu - 1))
+    return (1 + eta * noise) / (eta * (c.L + c.Lmax * noise)), eta
 
 
 def ef21(c: Constants, delta: float) -> float:

@@ -22,6 +22,7 @@ from mpiopt.jobs.training import training
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+USES = ("data", "test", "seconds")
 WORKERS = 4
 METHODS = {
     "LSGD": Train(method="lsgd", set=(("period", 16), ("pull", 0.1))),
@@ -76,9 +77,9 @@ def _job(lab: Lab, job: Train, lr: float, seconds: float) -> Train:
     images = lab.data is not None
     rule = "sgd" if job.method == "downpour" else "torch_nag"  # momentum of its own would add to the servers' delay
     return complete(replace(
-        job, data=lab.data or "blobs:rows=5000,features=30,classes=5,spread=3", test=lab.test, model="cnn" if images else "mlp:64",
-        rule=rule, lr=lr * (10 if rule == "sgd" else 1), batch=64, decay=1e-4, ownership="shared", epochs=1e6, seconds=seconds,
-        record=0.25, examine=0.5,
+        job, data=lab.data or "blobs:rows=5000,features=30,classes=5,spread=3", test=lab.test,
+        model="cnn" if images else "mlp:64", rule=rule, lr=lr * (10 if rule == "sgd" else 1), batch=64, decay=1e-4,
+        ownership="shared", epochs=1e6, seconds=seconds, record=0.25, examine=0.5,
     ))  # fmt: skip
 
 

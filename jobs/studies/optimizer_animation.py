@@ -81,7 +81,7 @@ def _race(lab: Lab, name: str, task: Task, rule: Transform, limit: int) -> Trail
         return Team.of(world, [task.landscape] * len(world.hosted), Zero())
 
     start = np.array(task.landscape.start)
-    every = 1 if limit <= 5000 else 10
+    every = 1 if limit <= 1500 else 25 if limit > 40_000 else 10
     return lab.follow(name, synchronous(rule), WORKERS, team, start, limit, every=every, done=task.done)
 
 
@@ -107,7 +107,7 @@ def _of(found: Findings, name: str) -> dict[str, Trail]:
 def _contours(panel: "Axes", name: str) -> None:
     task = TASKS[name]
     (left, right), (bottom, top) = VIEW[name]
-    x, y = np.linspace(left, right, 161), np.linspace(bottom, top, 161)
+    x, y = np.linspace(left, right, 101), np.linspace(bottom, top, 101)
     f = np.array([[task.landscape.value_grad(Point(np.array([a, b])))[0] for a in x] for b in y])
     panel.contour(x, y, np.sign(f) * np.log1p(100 * abs(f)), 24, cmap="Greys", linewidths=0.6, alpha=0.7)
     panel.plot(*task.landscape.start, "k*", markersize=9)
@@ -121,6 +121,8 @@ def animate(found: Findings, path: "Path") -> None:
     """A GIF of the paths as they grow; the steps between two frames grow with the steps made."""
     from matplotlib.animation import FuncAnimation, PillowWriter
 
+    from mpiopt.jobs.plots import thinned
+
     figure = draw(found)
     figure.set_dpi(80)
     lines = [line for panel in figure.axes for line in panel.lines if line.get_marker() in ("None", "o")]
@@ -131,7 +133,7 @@ def animate(found: Findings, path: "Path") -> None:
     def frame(number: int) -> None:
         step = 0 if number == 0 else round((1 + last) ** (number / FRAMES))
         for path_line, end, points, trail in zip(lines[::2], lines[1::2], whole, trails, strict=True):
-            upto = max(1, round(len(points) * min(1.0, (step + 1) / (trail.rounds + 1))))
+            upto = max(1, int(np.searchsorted(trail.readings["round"][thinned(len(trail.points))], step, "right")))
             path_line.set_data(*points[:upto].T)
             end.set_data(*points[upto - 1 : upto].T)
         figure.suptitle(f"step {step:,}")

@@ -1,24 +1,39 @@
 """Agreements in fewer bytes.
 
 Compressed(c)     agreed = sum_w share_w c(message_w)        one allreduce where c is linear, else one allgather of payloads
-LowRank(p)        agreed = P Q^T of the mean, matrix by matrix                                 two allreduces (PowerSGD)
 Vote()            agreed = sign of the sum of signs                                            one allreduce of bytes
 
 Scalars travel beside, as they are. A vector that is not finite on one rank raises the same error on all of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.compress.compressor import Compressor, Stream
-from mpiopt.compress.lowrank import Plan, PowerSgd
-from mpiopt.errors import NumericalError
+from mpiopt.clients import EVERYONE, Clients
+from mpiopt.compress.compressor import Compressor, Payload, Stream
+from mpiopt.errors import DataError, NumericalError
 from mpiopt.phase import Joint, Tree
 from mpiopt.problems.problem import Message, Team
+
+
+class Agreeing(NamedTuple):
+    """One agreement: what all ranks know of it."""
+
+    compressor: Compressor
+    streams: list[Stream]  # of all workers
+    shares: Array  # of all workers in this agreement, (workers,): 0 for those that send nothing
+    team: Team
+
+    @property
+    def own(self) -> slice:
+        """The workers of this rank."""
+        hosted = self.team.world.hosted
+        return slice(hosted.start, hosted.stop)
 
 
 @dataclass(frozen=True)
@@ -27,126 +42,128 @@ class Compressed:
 
     What was not sent of a worker's message is the rest of its own. Payloads that cannot be added up are gathered and
     decoded one after the other into one vector, in worker order, so that all ranks agree to the last bit.
+
+    clients : the others of a round send nothing, and as in `Mean` the share of those that do is one more scalar.
     """
 
     compressor: Compressor
     purpose: str = "compress"
+    clients: Clients = EVERYONE
 
     def init(self, x: Array, team: Team) -> Tree:
-        """The shares of all workers, (workers,). Collective. Raises UsageError for a dim that cannot be compressed."""
-        self.compressor.among(team.world.workers).nbytes(x.size, x.dtype)
-        return np.concatenate(team.world.gather(np.array([site.share for site in team.sites]), "shares"))
+        """The shares of all workers, (workers,). Collective.
+
+        Raises UsageError for a dim that cannot be compressed, DataError where ranks compress differently.
+        """
+        with team.world.together("looking at the compressor"):
+            compressor = self.compressor.among(team.world.workers)
+            form = crc32(f"{compressor} {compressor.nbytes(x.size, x.dtype)} {x.dtype}".encode())
+        known = np.concatenate(team.world.gather(np.array([[site.share, form] for site in team.sites]), "shares"))
+        odd = np.flatnonzero(known[:, 1] != known[0, 1])
+        if odd.size:
+            rank = team.world.host_of(int(odd[0]))
+            raise DataError(f"rank {rank} compresses otherwise than rank 0: give all ranks the same compressor and model")
+        return known[:, 0].copy()
 
     def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[Array], Tree]:
         """Collective."""
         world, sites = here.team.world, here.team.sites
-        compressor = self.compressor.among(world.workers)
+        first = sites[0].worker - world.hosted.start  # of the workers of this world, which may be a group of all
         streams = [
-            Stream.of(sites[0].streams, self.purpose, here.round, worker, world.workers) for worker in range(world.workers)
+            Stream.of(sites[0].streams, self.purpose, here.round, first + worker, world.workers)._replace(worker=worker)
+            for worker in range(world.workers)
         ]
-        own = streams[sites[0].worker :][: len(sites)]
-        payloads, finite = _encoded(compressor, messages, own)
-        together = _added if compressor.linear else _gathered
-        vector, scalars = together(compressor, messages, payloads, finite, streams, state, here.team)
-        residual = [
-            message.vector - compressor.decode(payload, message.vector, stream)
-            for message, payload, stream in zip(messages, payloads, own, strict=True)
-        ]
-        return Message(vector, scalars), residual, state
+        shares, total = self._shares(state, here)
+        now = Agreeing(self.compressor.among(world.workers), streams, shares, here.team)
+        heard = [message if share else Message(np.zeros_like(message.vector), np.zeros_like(message.scalars))
+                 for message, share in zip(messages, shares[now.own], strict=True)]  # fmt: skip
+        payloads, finite = _encoded(now, heard)
+        vector, scalars = (_added if now.compressor.linear else _gathered)(now, heard, payloads, finite)
+        scalars = scalars if self.clients.all else np.append(scalars, total)
+        return Message(vector, scalars), _left(now, messages, payloads), state
+
+    def _shares(self, shares: Array, here: Joint) -> tuple[Array, float]:
+        """The shares of this round, (workers,), and what part of all they are. Raises DataError as `Mean`. Not collective."""
+        if self.clients.all:
+            return shares, 1.0
+        shares = shares * self.clients(len(shares), here.team.sites[0].streams, here.round)
+        total = float(shares.sum())
+        if not total > 0:
+            raise DataError(f"none of the workers that take part in round {here.round} holds any rows: take more of them")
+        return shares / total, total
 
 
-def _encoded(compressor: Compressor, messages: Sequence[Message], streams: Sequence[Stream]) -> tuple[list[Array], bool]:
+def _encoded(now: Agreeing, heard: Sequence[Message]) -> tuple[list[Payload], bool]:
     """The payloads of this rank's workers, and whether all their vectors were finite; else those of zeros."""
+    streams = now.streams[now.own]
     try:
-        return [compressor.encode(m.vector, stream) for m, stream in zip(messages, streams, strict=True)], True
+        return [now.compressor.encode(m.vector, stream) for m, stream in zip(heard, streams, strict=True)], True
     except NumericalError:
-        return [compressor.encode(np.zeros_like(m.vector), s) for m, s in zip(messages, streams, strict=True)], False
+        return [now.compressor.encode(np.zeros_like(m.vector), stream) for m, stream in zip(heard, streams, strict=True)], False
 
 
-def _added(
-    compressor: Compressor, messages: Sequence[Message], payloads: list[Array], finite: bool, streams: list[Stream],
-    shares: Array, team: Team,
-) -> tuple[Array, Array]:  # fmt: skip
-    """One allreduce of payloads, each scaled by its share. Collective."""
-    like = messages[0].vector
-    parts = [
-        np.concatenate([site.share * payload, site.share * message.scalars, [0.0 if finite else np.nan]]).astype(like.dtype)
-        for site, message, payload in zip(team.sites, messages, payloads, strict=True)
+def _left(now: Agreeing, messages: Sequence[Message], payloads: Sequence[Payload]) -> list[Array]:
+    """What was not sent: all of a message that was not heard."""
+    each = zip(messages, payloads, now.streams[now.own], now.shares[now.own], strict=True)
+    return [
+        message.vector - now.compressor.decode(payload, message.vector, stream) if share else message.vector
+        for message, payload, stream, share in each
     ]
-    total = team.world.sum(parts, "compressed", out=parts[0])
+
+
+def _added(now: Agreeing, heard: Sequence[Message], payloads: Sequence[Payload], finite: bool) -> tuple[Array, Array]:
+    """One allreduce of payloads, each scaled by its share. Collective."""
+    like = heard[0].vector
+    parts = [
+        np.concatenate([share * payload, share * message.scalars, [0.0 if finite else np.nan]]).astype(like.dtype)
+        for share, message, payload in zip(now.shares[now.own].tolist(), heard, payloads, strict=True)
+    ]
+    total = now.team.world.sum(parts, "compressed", out=parts[0])
     payload, scalars = total[: payloads[0].size], total[payloads[0].size : -1].astype(np.float64)
-    _demand_finite(total[-1:])
-    return compressor.decode(np.ascontiguousarray(payload), like, streams[team.sites[0].worker]), scalars
+    demand_finite(total[-1:])
+    return now.compressor.decode(np.ascontiguousarray(payload), like, now.streams[now.own.start]), scalars
 
 
-def _gathered(
-    compressor: Compressor, messages: Sequence[Message], payloads: list[Array], finite: bool, streams: list[Stream],
-    shares: Array, team: Team,
-) -> tuple[Array, Array]:  # fmt: skip
-    """One allgather of all payloads with their scalars. Collective."""
-    like, beside = messages[0].vector, [np.append(m.scalars, 1.0 if finite else np.nan) for m in messages]
-    mine = np.concatenate(
-        [part for p, s in zip(payloads, beside, strict=True) for part in (p.view(np.uint8), s.view(np.uint8))]
-    )
-    blocks = team.world.gather(mine.reshape(len(messages), -1), "compressed")
-    cut = 8 * beside[0].size
-    vector, scalars = np.zeros_like(like), np.zeros(beside[0].size)
-    rows = list(chain.from_iterable(blocks))
-    for row, share in zip(rows, shares, strict=True):
-        scalars += share * row[-cut:].copy().view(np.float64)
-    _demand_finite(scalars)
-    for row, share, stream in zip(rows, shares, streams, strict=True):
-        compressor.add(np.ascontiguousarray(row[:-cut]), vector, stream, float(share))
+def _gathered(now: Agreeing, heard: Sequence[Message], payloads: Sequence[Payload], finite: bool) -> tuple[Array, Array]:
+    """One allgather of the payloads with their scalars. Collective."""
+    like, flag = heard[0].vector, 1.0 if finite else np.nan
+    mine = [part.view(np.uint8) for share, message, payload in zip(now.shares[now.own], heard, payloads, strict=True)
+            if share for part in (payload, np.append(message.scalars, flag))]  # fmt: skip
+    blocks = now.team.world.gather(np.concatenate(mine) if mine else np.zeros(0, np.uint8), "compressed")
+    senders, cut = np.flatnonzero(now.shares).tolist(), 8 * (heard[0].scalars.size + 1)
+    rows = list(_rows(blocks, [now.team.world.host_of(worker) for worker in senders]))
+    vector, scalars = np.zeros_like(like), np.zeros(heard[0].scalars.size + 1)
+    for worker, row in zip(senders, rows, strict=True):
+        scalars += now.shares[worker] * row[-cut:].copy().view(np.float64)
+    demand_finite(scalars[-1:])
+    for worker, row in zip(senders, rows, strict=True):
+        payload = np.ascontiguousarray(row[:-cut])
+        now.compressor.add(payload, vector, now.streams[worker], float(now.shares[worker]))
     return vector, scalars[:-1]
 
 
-def _demand_finite(flags: Array) -> None:
+def _rows(blocks: Sequence[Array], hosts: Sequence[int]) -> Iterator[Array]:
+    """What each sender sent, out of the blocks of all ranks. hosts : its rank. Raises DataError alike on every rank."""
+    senders = np.bincount(hosts, minlength=len(blocks))
+    widths = [block.size / count for block, count in zip(blocks, senders, strict=True) if count]
+    ranks = np.flatnonzero(senders)
+    for rank, width in zip(ranks, widths, strict=True):
+        if width != widths[0]:
+            raise DataError(
+                f"rank {rank} sent {width:g} bytes for a worker where rank {ranks[0]} sent {widths[0]:g}: "
+                "do all ranks compress alike?"
+            )
+    for rank in ranks:
+        yield from blocks[rank].reshape(senders[rank], -1)
+
+
+def demand_finite(flags: Array) -> None:
+    """Raise NumericalError unless the sum of all workers' flags is finite. Not collective."""
     if not np.isfinite(flags).all():
         raise NumericalError(
             "a vector that was to be compressed has entries that are not finite: the iteration has diverged; take a smaller "
             "step size, or add error feedback"
         )
-
-
-@dataclass(frozen=True)
-class LowRank:
-    """The mean by low-rank factors of every matrix of the model, warm-started. What was not sent is the message less that.
-
-    Vogels, Karimireddy, Jaggi, PowerSGD, NeurIPS 2019, algorithms 1 and 2. Needs a model with ``blocks``.
-    """
-
-    power: PowerSgd
-
-    def _plan(self, team: Team) -> Plan:
-        return self.power.on(team.sites[0].loss.blocks)
-
-    def init(self, x: Array, team: Team) -> Tree:
-        """Q of every matrix, the same on all ranks. Raises UsageError for a model without matrices to compress."""
-        return self._plan(team).start(x.dtype, team.sites[0].streams("powersgd"))
-
-    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[Array], Tree]:
-        """Two allreduces. Collective."""
-        team, plan = here.team, self._plan(here.team)
-        left, scalars = _mean_left(plan, messages, state, team)
-        plan.orthogonalise(left)
-        parts = [site.share * plan.right(np.nan_to_num(m.vector), left) for site, m in zip(team.sites, messages, strict=True)]
-        right = team.world.sum([part.astype(left.dtype, copy=False) for part in parts], "right factors")
-        agreed = plan.decode(left, right)
-        return Message(agreed, scalars), [m.vector - agreed for m in messages], right
-
-
-def _mean_left(plan: Plan, messages: Sequence[Message], right: Array, team: Team) -> tuple[Array, Array]:
-    """The mean of M Q, and of the scalars. Collective. Raises NumericalError on every rank."""
-    parts = []
-    for site, message in zip(team.sites, messages, strict=True):
-        try:
-            left, flag = plan.left(message.vector, right), 0.0
-        except NumericalError:
-            left, flag = np.zeros(plan.left_size, right.dtype), np.nan
-        parts.append(np.concatenate([site.share * left, site.share * message.scalars, [flag]]).astype(right.dtype))
-    total = team.world.sum(parts, "left factors", out=parts[0])
-    _demand_finite(total[-1:])
-    return np.ascontiguousarray(total[: plan.left_size]), total[plan.left_size : -1].astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -168,6 +185,6 @@ class Vote:
         parts = [np.append(site.share * m.scalars, 0.0 if np.isfinite(m.vector).all() else np.nan)
                  for site, m in zip(here.team.sites, messages, strict=True)]  # fmt: skip
         scalars = world.total(parts, "scalars")
-        _demand_finite(scalars)
+        demand_finite(scalars[-1:])
         votes = world.sum([np.sign(m.vector).astype(kind) for m in messages], "votes")
         return Message(np.sign(votes).astype(like.dtype), scalars[:-1]), [0.0] * len(messages), state

@@ -7,8 +7,6 @@ TwoWay(inner, c)         what was agreed is compressed again, with a memory of i
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from mpiopt.arrays import Array
 from mpiopt.compress.compressor import Compressor, Stream
 from mpiopt.phase import Exchange, Joint, PerWorker, Tree
@@ -34,7 +32,7 @@ class ErrorFeedback:
         """(e_w = 0 of every worker, the state of ``inner``). Collective where that is."""
         return PerWorker(0.0 for _ in team.sites), self.inner.init(x, team)
 
-    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[float], Tree]:
+    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message | None, list[float], Tree]:
         """Collective."""
         memory, inner = state
         rate = self.rate(here.round)
@@ -58,13 +56,15 @@ class TwoWay:
 
     def init(self, x: Array, team: Team) -> Tree:
         """(the memory, 0, and the state of ``inner``). Collective where that is."""
-        return np.zeros_like(x), self.inner.init(x, team)
+        return 0.0, self.inner.init(x, team)
 
-    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[Array], Tree]:
+    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message | None, list[Array], Tree]:
         """Collective."""
         memory, inner = state
         agreed, residual, inner = self.inner(messages, inner, here)
-        memory += agreed.vector
+        if agreed is None:
+            return None, residual, (memory, inner)
+        memory = agreed.vector + memory
         stream = Stream.of(here.team.sites[0].streams, "two-way", here.round)
         vector = self.compressor.decode(self.compressor.encode(memory, stream), memory, stream)
         memory -= vector

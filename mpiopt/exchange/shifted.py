@@ -18,24 +18,19 @@ from mpiopt.problems.problem import Message, Site, Team, mean
 Shift = Callable[[Site, Array], Array]  # a worker's site and x -> its first shift (dim,)
 
 
-def nothing(site: Site, x: Array) -> Array:
-    """The first shift that is 0."""
-    return np.zeros_like(x)
-
-
 @dataclass(frozen=True)
 class Shifted:
     """Learnt or fixed shifts.
 
     alpha : 0 for fixed shifts (DCGD-SHIFT, DCGD-STAR with first = the gradient at the optimum), 1 for EF21, None for DIANA's
     1 / (1 + omega) of the compressor within.
-    first : the shifts at the start, or "message": the first messages whole, which takes one vector round.
+    first : the shifts at the start, None for 0, or "message": the first messages whole, which takes one vector round.
     Shulgin, Richtarik, Shifted compression framework, UAI 2022, algorithm 1; Richtarik, Sokolov, Fatkhullin, EF21, 2021.
     """
 
     inner: Exchange
     alpha: float | None = None
-    first: Shift | Literal["message"] = nothing
+    first: Shift | Literal["message"] | None = None
 
     def __post_init__(self) -> None:
         if self.alpha is not None and not 0 <= self.alpha <= 1:
@@ -44,7 +39,9 @@ class Shifted:
     def init(self, x: Array, team: Team) -> Tree:
         """(alpha, h_w, h, the state of ``inner``). Collective."""
         inner = self.inner.init(x, team)
-        alpha = refreshing(self.inner, x) if self.alpha is None else self.alpha
+        alpha = refreshing(self.inner, x, team.world.workers) if self.alpha is None else self.alpha
+        if self.first is None:
+            return alpha, PerWorker(0.0 for _ in team.sites), 0.0, inner
         if self.first == "message":
             return alpha, PerWorker(None for _ in team.sites), None, inner
         own = PerWorker(self.first(site, x) for site in team.sites)
@@ -59,11 +56,9 @@ class Shifted:
             return agreed, [0.0] * len(messages), (alpha, own, agreed.vector.copy(), inner)
         apart = [m._replace(vector=m.vector - h) for m, h in zip(messages, own, strict=True)]
         moved, residual, inner = self.inner(apart, inner, here)
-        for h, message, rest in zip(own, apart, residual, strict=True):
-            h += alpha * (message.vector - rest)
+        own = PerWorker(h + alpha * (m.vector - rest) for h, m, rest in zip(own, apart, residual, strict=True))
         agreed = moved._replace(vector=common + moved.vector)
-        common += alpha * moved.vector
-        return agreed, residual, (alpha, own, common, inner)
+        return agreed, residual, (alpha, own, common + alpha * moved.vector, inner)
 
 
 @dataclass(frozen=True)
@@ -85,16 +80,16 @@ class Refreshed:
             raise UsageError(f"the probability of a refresh is {self.probability}: give a number above 0, at most 1")
 
     def init(self, x: Array, team: Team) -> Tree:
-        """(p, h_w, what they add up to, the state of ``inner``). Collective where that is."""
-        own = PerWorker(np.zeros_like(x) for _ in team.sites)
-        probability = refreshing(self.inner, x) if self.probability is None else self.probability
-        return probability, own, np.zeros_like(x), self.inner.init(x, team)
+        """(p, h_w, their mean, None before MARINA's first agreement, the state of ``inner``). Collective where that is."""
+        probability = refreshing(self.inner, x, team.world.workers) if self.probability is None else self.probability
+        own = PerWorker(0.0 for _ in team.sites)
+        return probability, own, None if self.previous else 0.0, self.inner.init(x, team)
 
     def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[Array | float], Tree]:
         """Collective."""
         probability, own, common, inner = state
         heads = here.team.sites[0].streams("refresh", here.round).random() < probability
-        if self.previous and (here.round == 0 or heads):
+        if self.previous and (common is None or heads):
             agreed, own = self._renewed(messages, here)
             return agreed, [0.0] * len(messages), (probability, own, agreed.vector.copy(), inner)
         apart = [m._replace(vector=m.vector - h) for m, h in zip(messages, own, strict=True)]
@@ -112,10 +107,10 @@ class Refreshed:
         return mean(here.team, messages, name="refresh"), PerWorker(message.vector.copy() for message in messages)
 
 
-def refreshing(inner: Exchange, x: Array) -> float:
+def refreshing(inner: Exchange, x: Array, workers: int) -> float:
     """1 / (1 + omega) of the compressor of an exchange, for vectors like x. Raises UsageError where there is no omega."""
     compressor = getattr(inner, "compressor", None)
-    omega = None if compressor is None else compressor.omega(x.size)
+    omega = None if compressor is None else compressor.among(workers).omega(x.size)
     if omega is None:
         raise UsageError(f"{inner} has no variance constant to learn shifts by: give alpha or the probability yourself")
     return 1 / (1 + omega)

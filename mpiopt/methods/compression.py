@@ -79,13 +79,13 @@ class Image(Minibatch):
 def dcgd(compress: str = "randk:0.1", gamma: float | None = None, force: bool = False) -> Compressing:
     """Gradient descent with compressed gradients: to a neighbourhood that the workers' differences make."""
     c = unbiased(compress, "dcgd", force)
-    return _descent(Compressed(c), gamma, lambda k, d: (theory.dcgd(k, omega(c, d)),))
+    return _descent(Compressed(c), gamma, lambda k, d: (theory.dcgd(k, omega(c, k, d)),))
 
 
 def ef(compress: str = "topk:0.01", gamma: float | None = None) -> Compressing:
     """Error feedback: what was not sent is added to the next gradient."""
     c = contraction(compress)
-    return _descent(ErrorFeedback(Compressed(c)), gamma, lambda k, d: (theory.error_feedback(k, delta(c, d)),))
+    return _descent(ErrorFeedback(Compressed(c)), gamma, lambda k, d: (theory.error_feedback(k, delta(c, k, d)),))
 
 
 def diana(
@@ -93,14 +93,14 @@ def diana(
 ) -> Compressing:
     """Shifts learnt from compressed differences: exact, for unbiased compressors."""
     c = unbiased(compress, "diana", force)
-    return _descent(Shifted(Compressed(c), alpha), gamma, lambda k, d: (theory.diana(k, omega(c, d))[0],))
+    return _descent(Shifted(Compressed(c), alpha), gamma, lambda k, d: (theory.diana(k, omega(c, k, d))[0],))
 
 
 def ef21(compress: str = "topk:0.01", gamma: float | None = None) -> Compressing:
     """Shifts that take in all that was sent: exact, for contractive compressors."""
     c = contraction(compress)
     exchange = Shifted(Compressed(c), 1.0, "message")
-    return _descent(exchange, gamma, lambda k, d: (theory.ef21(k, delta(c, d)),))
+    return _descent(exchange, gamma, lambda k, d: (theory.ef21(k, delta(c, k, d)),))
 
 
 def rand_diana(
@@ -109,7 +109,7 @@ def rand_diana(
     """Shifts renewed whole with a small probability: exact, for unbiased compressors."""
     c = unbiased(compress, "rand_diana", force)
     exchange = Refreshed(Compressed(c), probability)
-    return _descent(exchange, gamma, lambda k, d: (theory.rand_diana(k, omega(c, d))[0],))
+    return _descent(exchange, gamma, lambda k, d: (theory.rand_diana(k, omega(c, k, d))[0],))
 
 
 def marina(
@@ -119,7 +119,7 @@ def marina(
     c = unbiased(compress, "marina", force)
 
     def law(k: Constants, d: int) -> tuple[float]:
-        noise = omega(c, d)
+        noise = omega(c, k, d)
         return (theory.marina(k, noise, 1 / (1 + noise) if probability is None else probability),)
 
     return _descent(Refreshed(Compressed(c), probability, True), gamma, law)
@@ -128,7 +128,7 @@ def marina(
 def gdci(compress: str = "randk:0.1", gamma: float | None = None, eta: float | None = None, force: bool = False) -> Compressing:
     """Gradient descent with compressed iterates: each worker sends where its step leads."""
     c = unbiased(compress, "gdci", force)
-    return _image(Compressed(c), gamma, eta, lambda k, d: theory.gdci(k, omega(c, d)))
+    return _image(Compressed(c), gamma, eta, lambda k, d: theory.gdci(k, omega(c, k, d)))
 
 
 def vr_gdci(
@@ -137,7 +137,7 @@ def vr_gdci(
 ) -> Compressing:  # fmt: skip
     """Gradient descent with compressed iterates and learnt shifts: exact."""
     c = unbiased(compress, "vr_gdci", force)
-    return _image(Shifted(Compressed(c), alpha), gamma, eta, lambda k, d: theory.vr_gdci(k, omega(c, d))[:2])
+    return _image(Shifted(Compressed(c), alpha), gamma, eta, lambda k, d: theory.vr_gdci(k, omega(c, k, d))[:2])
 
 
 def _descent(exchange: Exchange, gamma: float | None, law: Law) -> Compressing:
@@ -145,7 +145,13 @@ def _descent(exchange: Exchange, gamma: float | None, law: Law) -> Compressing:
 
 
 def _image(exchange: Exchange, gamma: float | None, eta: float | None, law: Law) -> Compressing:
-    return Compressing(None, (Phase(Image(), exchange),), Relax(), law=law, steps=(gamma, eta))
+    def convex(k: Constants, d: int) -> tuple[float, ...]:
+        if not k.mu > 0:
+            raise CapabilityError("this method finds its steps from strong convexity, and there is none: give --l2 above 0, or "
+                                  "both steps yourself (--set gamma=1 --set eta=0.1), or use diana")  # fmt: skip
+        return law(k, d)
+
+    return Compressing(None, (Phase(Image(), exchange),), Relax(), law=convex, steps=(gamma, eta))
 
 
 def unbiased(text: str, method: str, force: bool) -> Compressor:
@@ -167,17 +173,17 @@ def contraction(text: str) -> Compressor:
     return c
 
 
-def omega(c: Compressor, d: int) -> float:
-    """Its variance constant; raises CapabilityError where it has none."""
-    found = c.omega(d)
+def omega(c: Compressor, k: Constants, d: int) -> float:
+    """Its variance constant among the workers of a problem; raises CapabilityError where it has none."""
+    found = c.among(k.workers).omega(d)
     if found is None:
         raise CapabilityError(f"no variance constant is known of {c}: give the step size yourself (--set gamma=0.01)")
     return found
 
 
-def delta(c: Compressor, d: int) -> float:
-    """Its contraction constant; raises CapabilityError where it has none."""
-    found = c.delta(d)
+def delta(c: Compressor, k: Constants, d: int) -> float:
+    """Its contraction constant among the workers of a problem; raises CapabilityError where it has none."""
+    found = c.among(k.workers).delta(d)
     if found is None:
         raise CapabilityError(f"{c} is no contraction: take one that is, such as topk, scaled_sign, or shrunk:qsgd:bits=4, "
                               "or give the step size yourself (--set gamma=0.01)")  # fmt: skip

@@ -15,16 +15,18 @@ SAFETY = 1.02
 def constants(team: Team, x: Array) -> Constants:
     """L, the L_i and mu of F at x (dim,); at 0, where the logistic loss is steepest, they hold everywhere. Collective.
 
-    mu is that of the penalty. One vector round for each of `PRODUCTS` products.
+    F is the plain mean of n share_w (f_w + penalty) over the n workers, and the L_i are those of these: theory knows no
+    weights. mu is that of the penalty. One vector round for each of `PRODUCTS` products.
     """
     points = [site.loss.point(x) for site in team.sites]
     maps = [site.loss.hessian(at) for site, at in zip(team.sites, points, strict=True)]
     l2, start = team.penalty.l2, team.sites[0].streams("curvature").standard_normal(x.size)
     whole = SAFETY * _largest(lambda v: _mean(team, [product(v) for product in maps]), start)
-    own = [SAFETY * _largest(product, start) for product in maps]
+    n = team.world.workers
+    own = [n * site.share * (SAFETY * _largest(product, start) + l2) for site, product in zip(team.sites, maps, strict=True)]
     top = team.world.extremes(np.array([max(own)]))[1][0]
-    squares = team.world.total([np.array([(each + l2) ** 2]) for each in own])[0] / team.world.workers
-    return Constants(whole + l2, float(top) + l2, float(squares), l2, team.world.workers)
+    squares = team.world.total([np.array([each**2]) for each in own])[0] / n
+    return Constants(whole + l2, float(top), float(squares), l2, n)
 
 
 def _mean(team: Team, parts: Sequence[Array]) -> Array:

@@ -1,19 +1,27 @@
 """Any method with the mean of its last phase replaced by an agreement in fewer bytes."""
 
+from contextlib import suppress
 from dataclasses import replace
 
+from mpiopt.clients import Clients
 from mpiopt.compress.catalogue import find
 from mpiopt.compress.compressor import Compressor
+from mpiopt.compress.lowrank import PowerSgd
 from mpiopt.errors import CapabilityError, UsageError
-from mpiopt.exchange.compressed import Compressed, LowRank, Vote
+from mpiopt.exchange.compressed import Compressed, Vote
 from mpiopt.exchange.feedback import ErrorFeedback, TwoWay
+from mpiopt.exchange.lowrank import LowRank
 from mpiopt.exchange.mean import Mean
 from mpiopt.exchange.shifted import Shifted
 from mpiopt.method import Composed, Method
 from mpiopt.phase import Exchange
 
-TYPICAL = 10**6  # a dim at which constants are looked at before the model is known
+TYPICAL = (10**6, 10**12)  # dims at which constants are looked at before the model is known
 LINKS = ("plain", "ef", "ef21", "diana")
+ASTRAY = (
+    "{} is biased, and without error feedback a method may go astray: add --error-feedback (or --link ef21), or insist "
+    "with --force"
+)
 
 
 def linked(
@@ -25,42 +33,83 @@ def linked(
     take in all that was sent; diana, shifts learnt at 1 / (1 + omega). back : compresses what was agreed once more. force :
     also where the theory asks for another link. Raises UsageError, CapabilityError.
     """
-    if not (isinstance(method, Composed) and method.phases and method.phases[-1].exchange == Mean()):
+    last = method.phases[-1] if isinstance(method, Composed) and method.phases else None
+    if last is None or not isinstance(last.exchange, Mean):
         raise CapabilityError(f"{name} does not end its rounds with a mean that could be compressed: use one that does, such "
                               "as sgd, local_sgd, ri_sgd, slowmo, diloco, dane or spcg")  # fmt: skip
     if getattr(method, "own", False):
         raise CapabilityError(f"{name} agrees on points, which do not become small: compress sgd or local_sgd, whose messages "
                               "are steps")  # fmt: skip
-    exchange = _exchange(compress, link, force)
+    exchange = _exchange(compress, link, last.exchange.clients, force)
     if back is not None:
-        again = find(back)
-        if not isinstance(again, Compressor):
-            raise UsageError(f"{back} cannot be used on the way back: take a compressor of vectors, such as topk:0.01")
-        exchange = TwoWay(exchange, again)
-    return replace(method, phases=(*method.phases[:-1], method.phases[-1]._replace(exchange=exchange)))
+        exchange = TwoWay(exchange, _returning(back, force))
+    return replace(method, phases=(*method.phases[:-1], last._replace(exchange=exchange)))
 
 
-def _exchange(compress: str, link: str, force: bool) -> Exchange:
+def _returning(back: str, force: bool) -> Compressor:
+    """The compressor of the way back, which has a memory of what it did not send."""
+    again = find(back)
+    if not isinstance(again, Compressor):
+        raise UsageError(f"{back} cannot be used on the way back: take a compressor of vectors, such as topk:0.01")
+    if not (force or contracts(again)):
+        raise CapabilityError(f"{back} is no contraction, and the memory of the way back would grow: take shrunk:{back} "
+                              "where it is unbiased, or topk:0.01, or insist with --force")  # fmt: skip
+    return again
+
+
+def _exchange(compress: str, link: str, clients: Clients, force: bool) -> Exchange:
     if link not in LINKS:
         raise UsageError(f"there is no link {link!r}: choose one of {', '.join(LINKS)}")
     if compress == "vote":
         if link != "plain":
             raise UsageError(f"a vote keeps nothing that a link of kind {link} could remember: leave the link out")
-        return Vote()
+        return _with_all(Vote(), compress, clients)
     compressor = find(compress)
-    if not isinstance(compressor, Compressor):
-        if link not in ("plain", "ef"):
-            raise CapabilityError(f"{compress} goes with error feedback (--link ef), not with {link}")
-        inner: Exchange = LowRank(compressor)
+    if isinstance(compressor, Compressor):
+        _demand_fit(compressor, compress, link, force)
+        inner: Exchange = Compressed(compressor, clients=clients)
     else:
-        inner = Compressed(compressor)
-    if link in ("ef", "ef21") and isinstance(compressor, Compressor) and compressor.delta(TYPICAL) is None and not force:
-        raise CapabilityError(f"{compress} is no contraction, and error feedback would let the memory grow: take "
-                              f"shrunk:{compress}, or --link diana")  # fmt: skip
-    biased = not getattr(compressor, "unbiased", False)
-    if biased and link in ("plain", "diana") and not force:
+        inner = _low_rank(compressor, compress, link, clients, force)
+    if link in ("ef21", "diana"):
+        return _with_all(Shifted(inner, 1.0 if link == "ef21" else None), f"--link {link}", clients)
+    return ErrorFeedback(inner) if link == "ef" else inner
+
+
+def _low_rank(power: PowerSgd, compress: str, link: str, clients: Clients, force: bool) -> Exchange:
+    if link not in ("plain", "ef"):
+        raise CapabilityError(f"{compress} goes with error feedback (--link ef), not with {link}")
+    if link == "plain" and not force:
+        raise CapabilityError(ASTRAY.format(compress))
+    return _with_all(LowRank(power), compress, clients)
+
+
+def _demand_fit(compressor: Compressor, compress: str, link: str, force: bool) -> None:
+    """Raise CapabilityError where the proofs of a link are not for this compressor."""
+    if force:
+        return
+    if link in ("ef", "ef21") and not contracts(compressor):
         raise CapabilityError(
-            f"{compress} is biased, and without error feedback a method may go astray: add --error-feedback (or --link ef21), "
-            "or insist with --force"
+            f"{compress} is no contraction, and error feedback would let the memory grow: take "
+            + (f"shrunk:{compress}, or --link diana" if compressor.unbiased else "scaled_sign or topk:0.01")
+            + ", or insist with --force"
         )
-    return {"plain": inner, "ef": ErrorFeedback(inner), "ef21": Shifted(inner, 1.0), "diana": Shifted(inner)}[link]
+    if link in ("plain", "diana") and not compressor.unbiased:
+        raise CapabilityError(ASTRAY.format(compress))
+
+
+def contracts(compressor: Compressor) -> bool:
+    """Whether it has a contraction constant for long vectors."""
+    with suppress(UsageError):
+        compressor = compressor.among(2)  # for permk, which else does not know
+    for d in TYPICAL:
+        with suppress(UsageError):  # fewer than the coordinates that it keeps
+            return compressor.delta(d) is not None
+    return False
+
+
+def _with_all(exchange: Exchange, what: str, clients: Clients) -> Exchange:
+    """Raises CapabilityError where not all workers take part in every round."""
+    if not clients.all:
+        raise CapabilityError(f"{what} needs all workers in every round: leave --clients and --dead out, or use a compressor "
+                              "of vectors plainly or with --error-feedback")  # fmt: skip
+    return exchange

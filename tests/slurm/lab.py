@@ -200,8 +200,8 @@ class Job:
         return "".join(path.read_text() for path in sorted(self.folder.glob(f"*-{self.number}.out")))
 
     def cancel(self, *options: str) -> None:
-        """Cancel it, or signal it; a task of an array by its own number, for scancel signals it again and again by the other."""
-        self.lab.tell("scancel", *options, self.told["JobId"])
+        """Cancel or signal it."""
+        self.lab.tell("scancel", *options, self.number)
 
     def says(self, text: str, times: int = 1, seconds: float = 60) -> None:
         """Wait until it has said something so many times."""

@@ -17,9 +17,9 @@ from mpiopt.jobs.console import Console
 from mpiopt.jobs.solve import Solve
 from tests.slurm.lab import Job, kill
 
-ROWS, FEATURES, END = 400, 60, 120
+ROWS, FEATURES, END = 400, 60, 80
 LONG = ["--method", "gradient", "--gap-tol", "0", "--rounds", str(END), "--every-rounds", "1"]
-SLOW = "0.03"  # seconds a round of the first attempt: it can be caught in the middle
+SLOW = "0.04"  # seconds a round of the first attempt: it can be caught in the middle
 MIDDLE = "round    6"
 
 
@@ -82,7 +82,7 @@ def timed(lab, converted, tmp_path_factory) -> Job:
     folder = tmp_path_factory.mktemp("timed")
     copy(converted[1] / "train.h5", folder)
     copytree(converted[1] / "train.shards", folder / "train.shards")
-    return lab.submit(script(folder, "--time", "1", "--signal-margin", "20"), cwd=folder, pace="0.4")
+    return lab.submit(script(folder, "--time", "1", "--signal-margin", "20"), cwd=folder, pace="0.6")
 
 
 def test_convert_runs_on_two_nodes(converted, lab):
@@ -149,16 +149,18 @@ def test_a_killed_rank_ends_the_job_in_seconds_and_its_checkpoint_stays(data, la
 
 
 def test_an_array_ends_with_one_report_even_if_a_task_was_disturbed(data, lab):
-    job = lab.submit(data / "array.sbatch", *LONG, cwd=data, pace=SLOW)
+    short = [*LONG[:-3], "20", *LONG[-2:]]
+    job = lab.submit(data / "array.sbatch", *short, cwd=data, pace="0.2")
     tasks = [Job(lab, f"{job.number}_{index}", data) for index in range(4)]
     tasks[1].says(MIDDLE)
-    tasks[1].cancel("--signal=USR1")
+    # by the number of its step: some versions of scancel signal a task of an array again and again
+    lab.tell("scancel", "--signal=USR1", f"{tasks[1].told['JobId']}.0")
     assert [task.over() for task in tasks] == [("COMPLETED", 0, int(index == 1)) for index in range(4)], job.why()
     report = (data / f"path-{job.number}.report.txt").read_text()
     assert report.count("rounds\n") == 4 and "4 runs\n" in report and not list(data.glob("*.ends*")), report
     for l2 in ("1e-3", "1e-4", "1e-5", "1e-6"):
         assert f"path-l2-{l2}.run.h5" in report
-        assert len(ended(data / f"path-l2-{l2}.run.h5")) == FEATURES
+        assert read_run(data / f"path-l2-{l2}.run.h5").history["round"].tolist() == list(range(21))
     assert sum("path-l2-1e-3.run.h5" in task.said for task in tasks) == 2  # task 0 itself, and the one that came last
 
 
@@ -174,7 +176,7 @@ def test_gpu_gives_every_rank_a_gpu_of_its_own(data, lab):
 
 @pytest.mark.skipif("train" not in COMMANDS, reason="there is no mpiopt train yet")
 def test_train_runs_on_two_nodes_and_goes_on_bit_for_bit(folder, lab):
-    options = ["--data", "blobs:rows=800", "--test", "blobs:rows=200", "--epochs", "20", "--every-rounds", "1"]
+    options = ["--data", "blobs:rows=800", "--test", "blobs:rows=200", "--epochs", "9", "--every-rounds", "1"]
     found = []
     for name in ("straight", "disturbed"):
         copytree(folder, place := folder / name, ignore=lambda *_: ["straight", "disturbed"])

@@ -95,7 +95,9 @@ with open("ran", "a") as file:
     file.write(json.dumps(sys.argv[1:]) + "\\n")
 sys.exit(int(os.environ["CODE"]))""",
     "squeue": "import os\nprint(os.environ['STATE'])",
-    "scontrol": "import os, sys\nopen('requeued', 'a').write(' '.join(sys.argv[1:]) + '\\n')\nsys.exit(os.environ['STATE'] == 'STUCK')",
+    "scontrol": """import os, sys
+open("requeued", "a").write(" ".join(sys.argv[1:]) + "\\n")
+sys.exit(os.environ["STATE"] == "STUCK")""",
     "mpiopt": "import sys\nprint('table of', *sys.argv[3:])",
 }
 
@@ -127,6 +129,14 @@ def play(tmp_path):
 def ran(process) -> list[str]:
     """What srun was last asked to run."""
     return json.loads((process.place / "ran").read_text().splitlines()[-1])
+
+
+def test_a_rank_does_not_die_of_a_signal_before_it_listens_or_after(tmp_path, play):
+    found = ran(play(written(*SOLVE)))
+    rank = found[found.index("bash") : found.index("mpiopt")]
+    code = "import os, signal as s; os.kill(os.getpid(), s.SIGUSR1); os.kill(os.getpid(), s.SIGUSR2); print('alive')"
+    done = subprocess.run([*rank, sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stdout == "alive\n"
 
 
 def requeued(process) -> str:
@@ -177,7 +187,7 @@ def test_the_command_comes_through_every_quote(play):
 
 
 def test_threads_are_what_slurm_gives(play):
-    text = written(*SOLVE).replace("srun ", 'echo "threads $OMP_NUM_THREADS $SRUN_CPUS_PER_TASK"\nsrun ', 1)
+    text = written(*SOLVE).replace("\nsrun ", '\necho "threads $OMP_NUM_THREADS $SRUN_CPUS_PER_TASK"\nsrun ')
     assert "threads 4 4" in play(text, SLURM_CPUS_PER_TASK="4").said
     assert "threads 1 1" in play(text).said
 
@@ -214,8 +224,14 @@ def test_signal_and_margin_match_the_program_s():
     assert "--margin 7" in written(*SOLVE, "--margin", "7") and "--margin 120" not in written(*SOLVE, "--margin=7")
 
 
+def test_options_of_sbatch_come_through():
+    text = written(*SOLVE, "--sbatch", "comment=it is mine", "--sbatch", "exclusive", "--partition", "a,b", "--account", "me")
+    for line in ("--comment='it is mine'", "--exclusive", "--partition=a,b", "--account=me", "--nodes=1", "--time=1:00:00"):
+        assert f"\n#SBATCH {line}\n" in text
+
+
 def test_a_command_that_keeps_no_checkpoint_never_goes_back():
-    text = written("slurm", "convert", "a.svm", "a.h5")
+    text = written("slurm", "convert", "a.svm", "a.h5", "--time", "1")
     assert "scontrol" not in text and "--signal" not in text and "#SBATCH --requeue" in text
 
 
@@ -243,7 +259,7 @@ def test_the_script_is_saved_and_never_replaced(tmp_path):
     (["solve", "--time", "2", "--signal-margin", "50"], "at most a third of the --time of 120 seconds"),
     (["solve", "--signal", "HUP"], "HUP"),
     (["solve", "--account", "a b"], "--account 'a b'"),
-    (["solve", "--sbatch", "--mem=3"], "without its dashes"),
+    (["solve", "--sbatch=--mem=3"], "without its dashes"),
     (["solve", "--sbatch", "signal=USR1"], "the script has that option already"),
     (["solve", "--array", "l2"], "--array l2"),
     (["solve", "--array", "l2=1,1"], "values that differ"),

@@ -36,16 +36,25 @@ class Command(NamedTuple):
     ranks: int = 2
     keep: tuple[str, ...] = ("--checkpoint", "c.h5", "--every-rounds", "1", "--out", "r.h5")
     loose: tuple[str, ...] = ("seconds",)
+    exact: bool = True  # whether it ends alike however often it was killed; asynchronous training need only end
 
 
 def solving(method: str, rounds: int, ranks: int = 2, *more: str) -> Command:
     return Command(("solve", SMALL, "--method", method, "--rounds", str(rounds), "--gap-tol", "0", *more), ranks)
 
 
+def training(method: str, ranks: int = 2, *more: str, exact: bool = True) -> Command:
+    argv = ("train", "--data", "blobs:rows=2000", "--batch", "8", "--epochs", "4", "--lr", "0.02", "--record", "0.02",
+            "--method", method, *more)  # fmt: skip
+    return Command(argv, ranks, exact=exact)
+
+
 COMMANDS = [
     solving("gradient", 150), solving("spcg", 60, 3), solving("lbfgs", 120), solving("fista", 80, 3, "--l1", "1e-4"),
     solving("cocoa", 120, 2, "--l2", "1e-3"), solving("spag", 40, 2, "--l2", "1e-3"), solving("tron", 150, 3),
-    solving("nesterov", 150, 2, "--workers", "6", "--deterministic"),
+    solving("nesterov", 150, 2, "--workers", "6", "--deterministic"), solving("diana", 120, 2, "--l2", "1e-2"),
+    training("local_sgd"), training("sgd", 3, "--compress", "topk:0.05", "--error-feedback"), training("lsgd", 2),
+    training("scaffold", 2, "--workers", "4"), training("async_easgd", 2, exact=False), training("async_sgd", 2, exact=False),
 ]  # fmt: skip
 
 
@@ -66,6 +75,9 @@ def undisturbed(command: Command, folder: Path) -> tuple:
 
 def ended(command: Command, folder: Path) -> tuple:
     run = read_run(folder / "r.h5")
+    if not command.exact:
+        assert np.isfinite(read_solution(folder / "r.h5")[0]).all()
+        return (run.attributes["reason"],)
     history = {name: column for name, column in run.history.items() if name not in command.loose}
     return run.attributes["reason"], *read_solution(folder / "r.h5"), history
 
@@ -101,7 +113,7 @@ def readable(folder: Path) -> None:
     """Whatever is there must be sound: the run file as far as it came, and a generation of the checkpoint."""
     if (folder / "r.h5").exists():
         run = read_run(folder / "r.h5")
-        np.testing.assert_array_equal(run.history["round"], np.arange(len(run.history["round"])))
+        assert run.history["round"][:1].tolist() in ([], [0]) and (np.diff(run.history["round"]) > 0).all()
     with suppress(FileNotFoundError):
         if any(folder.glob("c.h5*")) and newest((folder / "c.h5", folder / "c.h5.1")) is None:
             assert list(folder.glob("c.h5*")) == [folder / "c.h5.partial"]

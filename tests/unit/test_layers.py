@@ -35,7 +35,8 @@ jobs
 """
 LEVEL = {unit: level for level, line in enumerate(LAYERS.split("\n")) for unit in line.split()}
 HOMES = {
-    "mpi4py": ["comm"], "cupy": ["arrays", "kernels"], "h5py": ["io"], "hdf5plugin": ["io"], "torch": ["problems.torch_model", "jobs.bench*"],
+    "mpi4py": ["comm"], "cupy": ["arrays", "kernels"], "h5py": ["io"], "hdf5plugin": ["io"],
+    "torch": ["problems.torch_model", "jobs.bench*"],
     "argparse": ["jobs"], "cyclopts": ["jobs"], "rich": ["jobs"], "matplotlib": ["jobs"],
     "sklearn": ["jobs.bench*"], "liblinear": ["jobs.bench*"], "PIL": ["io.pictures"],
 }  # fmt: skip

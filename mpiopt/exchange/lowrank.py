@@ -1,0 +1,54 @@
+"""LowRank(p)     agreed = P Q^T of the mean, matrix by matrix: two allreduces (PowerSGD)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.compress.lowrank import Plan, PowerSgd
+from mpiopt.errors import NumericalError
+from mpiopt.exchange.compressed import demand_finite
+from mpiopt.phase import Joint, Tree
+from mpiopt.problems.problem import Message, Team
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """The mean by low-rank factors of every matrix of the model, warm-started. What was not sent is the message less that.
+
+    Vogels, Karimireddy, Jaggi, PowerSGD, NeurIPS 2019, algorithms 1 and 2. Needs a model with ``blocks``.
+    """
+
+    power: PowerSgd
+
+    def _plan(self, team: Team) -> Plan:
+        return self.power.on(team.sites[0].loss.blocks)
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """Q of every matrix, the same on all ranks. Raises UsageError for a model without matrices to compress."""
+        return self._plan(team).start(x.dtype, team.sites[0].streams("powersgd"))
+
+    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[Array], Tree]:
+        """Two allreduces. Collective."""
+        team, plan = here.team, self._plan(here.team)
+        left, scalars = _mean_left(plan, messages, state, team)
+        plan.orthogonalise(left)
+        parts = [site.share * plan.right(m.vector, left) for site, m in zip(team.sites, messages, strict=True)]
+        right = team.world.sum([part.astype(left.dtype, copy=False) for part in parts], "right factors")
+        agreed = plan.decode(left, right)
+        return Message(agreed, scalars), [m.vector - agreed for m in messages], right
+
+
+def _mean_left(plan: Plan, messages: Sequence[Message], right: Array, team: Team) -> tuple[Array, Array]:
+    """The mean of M Q, and of the scalars. Collective. Raises NumericalError on every rank."""
+    parts = []
+    for site, message in zip(team.sites, messages, strict=True):
+        try:
+            left, flag = plan.left(message.vector, right), 0.0
+        except NumericalError:
+            left, flag = np.zeros(plan.left_size, right.dtype), np.nan
+        parts.append(np.concatenate([site.share * left, site.share * message.scalars, [flag]]).astype(right.dtype))
+    total = team.world.sum(parts, "left factors", out=parts[0])
+    demand_finite(total[-1:])
+    return np.ascontiguousarray(total[: plan.left_size]), total[plan.left_size : -1].astype(np.float64)
