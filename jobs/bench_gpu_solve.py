@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 STEPS = 2000  # of L-BFGS at most
 
 
-class Enough(Exception):  # noqa: N818 - not an error
+class Enough(Exception):
     """Raised to end the peer at the evaluation that reaches the target."""
 
 

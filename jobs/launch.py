@@ -28,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command ``argv`` (this process's by default) and return the exit code. Collective."""
     limit_threads()
     keep_freed()
+    for number in (signal.SIGUSR1, signal.SIGUSR2):  # a warning that comes before a run or after it must not kill
+        signal.signal(number, signal.SIG_IGN)
     argv = sys.argv[1:] if argv is None else argv
     launch = detect()
     console = Console(first=launch.first, live=launch.launcher is None)

@@ -121,7 +121,8 @@ def identity(job: "Solve", source: Source, world: "World") -> dict[str, Any]:
     return {
         "workers": world.workers, "method": job.method, "dataset": source.name, "rows": source.rows, "features": source.cols,
         "nonzeros": source.nnz, "loss": job.loss, "positive": job.positive, "l2": job.l2, "l1": job.l1,
-        "intercept": job.intercept, "values": job.values, "seed": job.seed, **defaults, **job.given,
+        "intercept": job.intercept, "values": job.values, "seed": job.seed, "compress": job.compress,
+        "error_feedback": job.error_feedback if job.compress else None, **defaults, **job.given,
     }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from mpiopt.jobs.console import Console
 from mpiopt.jobs.lab import Lab, Trail
 from mpiopt.jobs.train import Train, complete
 from mpiopt.jobs.training import training
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def model_for(lab: Lab, world: World, small: str) -> str:
@@ -46,7 +49,7 @@ def _trail(name: str, found: Mapping[str, Any], x: np.ndarray, world: World) -> 
     columns = {column: np.array(values, float) for column, values in found["history"].items()}
     for count in ("bytes_sent", "messages", "vector_rounds"):
         columns[count] -= columns[count][0]  # what an earlier run in the same World has sent
-    about = {key: found[key] for key in ("model", "batch", "parameters", "accuracy", "test_loss", "dataset", "compress")}
+    about = {key: found[key] for key in ("model", "batch", "parameters", "accuracy", "test_loss", "dataset", "classes")}
     return Trail(name, found["method"], world.workers, world.size, found["rows"], columns, x[None], np.empty((0, 0, 0)), about)
 
 
@@ -60,3 +63,12 @@ def examined(trail: Trail) -> tuple[np.ndarray, np.ndarray]:
     accuracy = trail.readings["accuracy"]
     at = np.flatnonzero(np.isfinite(accuracy))
     return at, 100 * (1 - accuracy[at])
+
+
+def percent(panel: "Axes") -> None:
+    """A logarithmic y axis for errors in per cent."""
+    panel.set_yscale("log")
+    low, high = panel.get_ylim()
+    ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 20, 30, 50, 100) if low <= tick <= high]
+    panel.set_yticks(ticks, map("{:g}".format, ticks))
+    panel.yaxis.set_minor_formatter("")

@@ -148,7 +148,7 @@ def run(lab: Lab) -> Findings:
     trails, checks = {}, []
     for number in lab.pick(tuple(RUNS), (2, SHARED, 4, 5)):
         problem = problems()[number]
-        for name, how in RUNS[number].items():
+        for name, how in lab.pick(list(RUNS[number].items()), list(RUNS[number].items())[: 1 if number == 4 else None]):
             trails[number, name] = follow(lab, problem, number, name, how)
         mine = {name: trail for (n, name), trail in trails.items() if n == number}
         checks += CHECKS[number](mine, problem)
@@ -203,7 +203,8 @@ def _shared(found: dict[str, Trail], problem: Problem) -> list[Check]:
 
 def _fourth(found: dict[str, Trail], problem: Problem) -> list[Check]:
     checks = [Check("4 top-1: growth - 1, 11 eta / 6", Equal(11 * ETA / 6, 1e-6), growth(found["top-1"]) - 1)]
-    return [*checks, *(Check(f"4 {name}: |x|", Below(1e-15), float(np.linalg.norm(found[name].x))) for name in ("EF", "EF21"))]
+    exact = [name for name in found if name != "top-1"]
+    return [*checks, *(Check(f"4 {name}: |x|", Below(1e-15), float(np.linalg.norm(found[name].x))) for name in exact)]
 
 
 def _fifth(found: dict[str, Trail], problem: Problem) -> list[Check]:

@@ -13,11 +13,12 @@ from mpiopt.jobs.checks import Above, Below, Check
 from mpiopt.jobs.lab import Lab, Trail
 from mpiopt.jobs.studies import Findings
 from mpiopt.jobs.train import Train
-from mpiopt.jobs.trained import bytes_of, examined, model_for, trained
+from mpiopt.jobs.trained import bytes_of, examined, model_for, percent, trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+USES = ("data", "test")
 WORKERS = 4
 PLAIN = "SGD"
 POINTS = 0.5  # of accuracy that may be lost, in per cent
@@ -33,7 +34,7 @@ class Kind(NamedTuple):
 COMPRESSORS = {"rank 1": "powersgd:rank=1", "rank 2": "powersgd:rank=2", "rank 4": "powersgd:rank=4", "top-k 1 %": "topk:0.01",
                "scaled sign": "scaled_sign", "random block 10 %": "block:0.1,scaled=no", "fp16": "fp16"}  # fmt: skip
 KINDS = {
-    "mlp:64,64": Kind(Train(data="blobs:rows=8000,features=64,classes=5,spread=3", lr=0.05, batch=32, epochs=8),
+    "mlp:64,64": Kind(Train(data="blobs:rows=8000,features=64,classes=5,spread=3", lr=0.02, batch=32, epochs=8),
                       {"rank 1": 10, "rank 2": 6, "scaled sign": 25, "top-k 1 %": 45}),
     "cnn": Kind(Train(lr=0.05, batch=32, epochs=3), {"top-k 1 %": 50, "scaled sign": 30, "rank 1": 15, "rank 2": 8}),
     "resnet20": Kind(Train(lr=0.1, batch=32, epochs=10, rule="torch_nag", decay=1e-4, record=0.5),
@@ -74,23 +75,23 @@ def _notes(plain: Trail, trails: list[Trail], lab: Lab) -> str:
     accuracies = ", ".join(f"{trail.name} {100 * trail.about['accuracy']:.2f}" for trail in trails)
     return (
         f"{plain.about['dataset']}, {plain.about['model']} with {plain.about['parameters']:,} parameters, {WORKERS} workers on "
-        f"{lab.world.size} ranks, {plain.readings['epoch'][-1]:.3g} epochs of {plain.about['batch']} rows a step. Bytes: all that "
-        f"ranks sent over all that they sent for SGD, {bytes_of(plain) / 1e6:,.0f} MB.\nAccuracies, %: {accuracies}."
+        f"{lab.world.size} ranks, {plain.readings['epoch'][-1]:.3g} epochs of {plain.about['batch']} rows a step. Bytes: all "
+        f"that ranks sent over all that they sent for SGD, {bytes_of(plain) / 1e6:,.0f} MB.\nAccuracies, %: {accuracies}."
     )  # fmt: skip
 
 
 def draw(found: Findings) -> "Figure":
     """Test errors against epochs, and against bytes."""
-    from mpiopt.jobs.canvas import curve, legend, logarithmic, sheet
+    from mpiopt.jobs.canvas import curve, legend, sheet
 
     with sheet(2, width=5, height=4.2) as (figure, (panels,)):
         for number, trail in enumerate(found.trails):
             at, errors = examined(trail)
-            curve(panels[0], trail.readings["epoch"][at], errors, number, trail.name)
+            curve(panels[0], trail.readings["epoch"][at][1:], errors[1:], number, trail.name)
             curve(panels[1], trail.readings["bytes_sent"][at][1:] / 1e6, errors[1:], number, marker="o", markersize=3)
         panels[1].set_xscale("log")
         for panel, unit in zip(panels, ("epochs", "megabytes sent by all ranks"), strict=True):
-            logarithmic(panel)
+            percent(panel)
             panel.set(xlabel=unit, ylabel="test error, %")
         legend(figure, panels[0], 4)
         return figure

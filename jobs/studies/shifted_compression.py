@@ -124,9 +124,10 @@ def run(lab: Lab) -> Findings:
     checks = [Check("condition number", Near(128, 1.02), ridge.kappa)]
     if not lab.quick:
         checks += [Check(f"{NAMES[name]}: relative |x - x*|^2", Near(LEVELS[name], FACTOR), ends[name]) for name in LEVELS]
-    checks += _floors(ridge, ends) + _tails(ridge, trails)
+        checks += _floors(ridge, ends)
+    checks += _tails(ridge, trails)
     costs = [cost(trail) for name, trail in trails.items() if name != "rand-diana"]
-    checks.append(Check("bytes of a message, without refreshes", Equal(8 * KEPT + 16, 0.01), max(costs)))
+    checks.append(Check("bytes of a message, without refreshes", Equal(8 * KEPT + 16), max(costs)))
     return Findings(checks, list(trails.values()), NOTES, {"ridge": ridge})
 
 
@@ -163,7 +164,8 @@ def _tails(ridge: Ridge, trails: dict[str, Trail]) -> list[Check]:
 
 def cost(trail: Trail) -> float:
     """Bytes that a worker sends in a round."""
-    return float(trail.readings["bytes_sent"][-1]) / (trail.rounds * trail.workers)
+    sent = trail.readings["bytes_sent"]
+    return float(sent[-1] - sent[0]) / (trail.rounds * trail.workers)
 
 
 NOTES = (

@@ -18,11 +18,12 @@ from mpiopt.exchange.mean import Mean
 from mpiopt.exchange.shifted import Refreshed, Shifted
 from mpiopt.exchange.timing import Every
 from mpiopt.phase import Joint
-from mpiopt.problems.problem import Message
+from mpiopt.problems.penalties import Zero
+from mpiopt.problems.problem import Message, Team
 from mpiopt.schedules import Inverse
-from tests.exchange_sets import AROUND, COMPRESSORS, DIM, SHAPES, agreements, said, team_of
+from tests.exchange_sets import AROUND, COMPRESSORS, DIM, SHAPES, Speaker, agreements, said, team_of
 
-ONE = pytest.mark.ranks(1)
+ONE, LAW = pytest.mark.ranks(1), settings(max_examples=30)
 texts, seeds, counts = st.sampled_from(COMPRESSORS), st.integers(0, 2**63 - 1), st.integers(1, 5)
 UNBIASED = [text for text in COMPRESSORS if find(text).unbiased]
 
@@ -67,7 +68,7 @@ def close(found, expected, size=1.0):
 
 # ---------------------------------------------------------------------------------------------- what is sent and left
 @ONE
-@settings(max_examples=60)
+@LAW
 @given(text=texts, workers=counts, seed=seeds, name=st.sampled_from(["plain", "ef21", "diana", "fixed", "rand-diana"]))
 def test_what_is_agreed_is_the_mean_of_what_was_sent(teams, text, workers, seed, name):
     """And what was sent and what is left make the message, whatever both sides knew before."""
@@ -79,6 +80,7 @@ def test_what_is_agreed_is_the_mean_of_what_was_sent(teams, text, workers, seed,
 
 
 @ONE
+@LAW
 @given(text=texts, workers=counts, seed=seeds, kind=st.sampled_from([np.float32, np.float64]))
 def test_error_feedback_telescopes(teams, text, workers, seed, kind):
     """All that was sent, and what is remembered, is all that was said; with a rate, in units of steps."""
@@ -96,6 +98,7 @@ def test_error_feedback_telescopes(teams, text, workers, seed, kind):
 
 
 @ONE
+@LAW
 @given(text=texts, workers=counts, seed=seeds)
 def test_the_way_back_telescopes_too(teams, text, workers, seed):
     team, spoken = teams(workers, seed), draws(seed, workers, 6)
@@ -106,6 +109,7 @@ def test_the_way_back_telescopes_too(teams, text, workers, seed):
 
 
 @ONE
+@LAW
 @given(text=texts, workers=counts, seed=seeds, name=st.sampled_from(["ef21", "diana", "fixed", "first-whole", "rand-diana"]))
 def test_what_all_know_of_the_shifts_is_their_mean(teams, text, workers, seed, name):
     team, spoken = teams(workers, seed), draws(seed, workers, 6)
@@ -114,6 +118,7 @@ def test_what_all_know_of_the_shifts_is_their_mean(teams, text, workers, seed, n
 
 
 @ONE
+@LAW
 @given(text=texts, workers=counts, seed=seeds)
 def test_marina_adds_differences_to_its_last_agreement(teams, text, workers, seed):
     team, spoken = teams(workers, seed), draws(seed, workers, 6)
@@ -147,31 +152,31 @@ def test_the_identity_is_the_mean(teams):
 
 @ONE
 @pytest.mark.parametrize("text", UNBIASED)
-@pytest.mark.parametrize("name", ["plain", "fixed"])
-def test_the_agreement_is_unbiased(teams, text, name):
+def test_the_agreement_is_unbiased(teams, text):
     """Within five standard errors, over 400 rounds with the same messages."""
     team = teams(3)
     vectors = [said(worker, 0).vector for worker in range(3)]
-    found = np.array([agreed.vector for _, agreed, _, _ in run(AROUND[name](Compressed(find(text))), team, [vectors] * 400)])
+    found = np.array([agreed.vector for _, agreed, _, _ in run(Compressed(find(text)), team, [vectors] * 400)])
     deviation = found.std(axis=0) / 20
     assert (abs(found.mean(axis=0) - mean(team, vectors)) <= 5 * deviation + 1e-6).all()
     assert deviation.max() > 0 or text == "identity"
 
 
 @ONE
-@pytest.mark.parametrize("text", [text for text in UNBIASED if text != "identity" and not find(text).linear])
+@pytest.mark.parametrize("text", [text for text in UNBIASED if text != "permk" and not find(text).linear])
 def test_errors_of_workers_with_seeds_of_their_own_average_out(teams, text):
     """n workers that say the same: a variance of 1 / n; under one seed for all it would stay what it is."""
     found = []
     for workers in (1, 4):
         team, vector = teams(workers, even=True), said(0, 0).vector
-        steps = run(Compressed(find(text.replace("permk", "randk:0.25"))), team, [[vector] * workers] * 300)
+        steps = run(Compressed(find(text)), team, [[vector] * workers] * 300)
         found.append(np.mean([((agreed.vector - vector) ** 2).sum() for _, agreed, _, _ in steps]))
     assert found[1] == pytest.approx(found[0] / 4, rel=0.25)
 
 
 # ---------------------------------------------------------------------------------------------- memories learn
 @ONE
+@settings(max_examples=6)
 @given(workers=counts, seed=seeds)
 def test_what_does_not_change_is_learnt_exactly(teams, workers, seed):
     """Top-k of what is left takes d / k rounds, MARINA none, and so on; without a memory it is never known."""
@@ -199,14 +204,15 @@ def test_memories_of_contractions_stay_bounded(teams):
     for text in ("topk:0.2", "scaled_sign:8", "two_means", "shrunk:qsgd:3", "randk:0.3,scaled=no", "topk:0.4+natural"):
         delta = find(text).delta(DIM if text != "scaled_sign:8" else 8)
         steps = agreements(ErrorFeedback(Compressed(find(text))), team, 150)
+        largest = 0.0
         for messages, _, _, (memory, _) in steps:
-            largest = max((said(w, k).vector ** 2).sum() for w in range(3) for k in range(3))
-            assert max((e**2).sum() for e in memory) <= 4 * (1 - delta) / delta**2 * 1.5 * largest, text
-            assert len(messages) == 3
+            largest = max(largest, *((m.vector**2).sum() for m in messages))
+            assert max((e**2).sum() for e in memory) <= 4 * (1 - delta) / delta**2 * largest, text
 
 
 # ---------------------------------------------------------------------------------------------- votes and low rank
 @ONE
+@LAW
 @given(workers=counts, seed=seeds)
 def test_a_vote_is_the_sign_of_the_sum_of_signs(teams, workers, seed):
     """Every worker has one vote, whatever its weight."""
@@ -226,6 +232,7 @@ def test_votes_of_very_many_workers_do_not_overflow(teams):
 
 
 @ONE
+@LAW
 @given(workers=counts, seed=seeds, rank=st.integers(1, 2))
 def test_low_rank_agrees_as_one_worker_with_the_mean_would(teams, workers, seed, rank):
     team, alone, spoken = teams(workers, seed), teams(1, seed), draws(seed, workers, 5)
@@ -244,10 +251,11 @@ def test_low_rank_agrees_as_one_worker_with_the_mean_would(teams, workers, seed,
                 assert np.linalg.matrix_rank(block, tol=1e-9 * (1 + abs(block).max())) <= rank
             first += size
         for message, rest in zip(messages, residual, strict=True):
-            np.testing.assert_array_equal(message.vector - rest, message.vector - (message.vector - agreed.vector))
+            np.testing.assert_array_equal(rest, message.vector - agreed.vector)
 
 
 @ONE
+@LAW
 @given(workers=counts, seed=seeds)
 def test_low_rank_with_error_feedback_telescopes(teams, workers, seed):
     team, spoken = teams(workers, seed), draws(seed, workers, 6)
@@ -260,10 +268,6 @@ def test_low_rank_with_error_feedback_telescopes(teams, workers, seed):
 # ---------------------------------------------------------------------------------------------- bad input
 @ONE
 def test_nothing_is_agreed_where_nobody_that_takes_part_holds_rows(teams, worlds):
-    from mpiopt.problems.penalties import Zero
-    from mpiopt.problems.problem import Team
-    from tests.exchange_sets import Speaker
-
     team = Team.of(worlds(workers=3), [Speaker()] * 3, Zero(), weights=[1.0, 0.0, 0.0])
     exchange = Compressed(find("topk:0.2"), clients=Clients(dead=(0,), since=2))
     messages, state = [said(w, 0) for w in range(3)], exchange.init(np.zeros(DIM), team)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mpiopt.clients import Clients
+from mpiopt.comm.world import World
 from mpiopt.compress.catalogue import find
 from mpiopt.compress.compressor import Stream
 from mpiopt.compress.lowrank import PowerSgd
@@ -13,9 +14,23 @@ from mpiopt.exchange.feedback import ErrorFeedback
 from mpiopt.exchange.lowrank import LowRank
 from mpiopt.exchange.mean import Mean
 from mpiopt.exchange.timing import Grouped
+from mpiopt.io.checkpoint import Store
+from mpiopt.io.record import read_run, read_solution
+from mpiopt.io.tree import flatten
+from mpiopt.methods import find as find_method
+from mpiopt.methods.averaging import local_sgd, sgd
+from mpiopt.methods.linked import linked
 from mpiopt.phase import Joint
+from mpiopt.problems.model import Block
+from mpiopt.problems.penalties import L2
+from mpiopt.solve import solve
+from mpiopt.stop import Reason, Stop
 from mpiopt.streams import Streams
+from mpiopt.train import Goal, train
+from mpiopt.transforms import rules
 from tests.exchange_sets import COMPRESSORS, DIM, EVERYTHING, FEW, SEED, SUMMING, Speaker, agreements, exchanges, said, team_of
+from tests.problem_sets import Data
+from tests.training_sets import Shared
 
 SIZES = pytest.mark.ranks(1, 2, 3)
 WORKERS, ROUNDS = 5, 4
@@ -25,8 +40,6 @@ WORKERS, ROUNDS = 5, 4
 def alone():
     """Worlds of this rank by itself."""
     from mpi4py import MPI
-
-    from mpiopt.comm.world import World
 
     made = []
 
@@ -164,6 +177,128 @@ def test_those_that_take_no_part_send_nothing(worlds):
             for m, rest, site in zip(messages, residual, team.sites, strict=True):
                 if not present[site.worker]:
                     np.testing.assert_array_equal(rest, m.vector)
+
+
+# ---------------------------------------------------------------------------------------------- going on
+LINKED = {
+    "ef": ("sgd", "topk:0.4", "ef"), "ef21": ("sgd", "scaled_sign", "ef21"), "diana": ("sgd", "qsgd:4", "diana"),
+    "both ways": ("sgd", "topk:0.4", "ef", "topk:0.6"), "summed": ("sgd", "randk:0.4,shared=yes", "plain"),
+    "vote": ("sgd", "vote", "plain"), "local": ("local_sgd", "topk:0.4+natural", "ef"),
+}  # fmt: skip
+AGAIN = {
+    **{name: (lambda how=how: linked(find_training(how[0]), *how)) for name, how in LINKED.items()},
+    "clients": lambda: linked(local_sgd(rules.adam(0.05), 3, Clients(3)), "local_sgd", "topk:0.4", "ef"),
+    "low rank": lambda: linked(sgd(rules.momentum(0.05)), "sgd", "powersgd:rank=1", "ef"),
+}
+
+
+def find_training(name: str):
+    return sgd(rules.momentum(0.05)) if name == "sgd" else local_sgd(rules.nag(0.05), 3)
+
+
+class Matrices(Shared):
+    """A regression whose weights stand in a matrix (4, 3)."""
+
+    def __init__(self):
+        super().__init__(workers=4, rows=43, features=12)
+
+    def linear(self, worker: int):
+        plain = super().linear(worker)
+
+        class InBlocks(type(plain)):
+            blocks = (Block("m", (4, 3)),)
+
+        return InBlocks(plain.matrix, plain.y, plain.family)
+
+
+@SIZES
+@pytest.mark.parametrize("name", AGAIN)
+def test_memories_are_kept_bit_for_bit(worlds, shared_tmp, name):
+    """A training that stops and goes on is one that never stopped: its points, and all that it remembers."""
+    data, world = Matrices() if name == "low rank" else Shared(workers=4, rows=43), worlds(workers=4)
+    team, method = data.team(world), AGAIN[name]()
+    straight = train(method, team, data.start, Goal(rounds=7))
+    begun = worlds(workers=4)
+    store, half = Store(shared_tmp / "c.h5", begun, "run"), data.team(begun)
+    train(method, half, data.start, Goal(rounds=3), keep=[lambda at, _: store.save(at, {}, half)])
+    again, fresh = Store(store.path, world, ""), data.team(worlds(workers=4))
+    later = train(AGAIN[name](), fresh, again.load(again.find(), fresh), Goal(rounds=7))
+    np.testing.assert_array_equal(later.x, straight.x)
+    ours = [flatten(found.run) for found in (later, straight)]
+    assert ours[0].tree == ours[1].tree and ours[0].parts == ours[1].parts
+    for a, b in zip([ours[0].arrays, *ours[0].own], [ours[1].arrays, *ours[1].own], strict=True):
+        assert list(a) == list(b)
+        for place in a:
+            np.testing.assert_array_equal(a[place], b[place], place)
+    assert later.final.bytes_sent == straight.final.bytes_sent
+    moved = method.answer(later.run, fresh).x
+    assert abs(moved - data.start).max() > 1e-3
+
+
+@pytest.mark.ranks(3)
+@pytest.mark.parametrize("name", AGAIN)
+def test_any_number_of_ranks_goes_on_with_the_memories(comm, shared_tmp, name):
+    fixed = {"workers": 4, "deterministic": True}
+    data = Matrices() if name == "low rank" else Shared(workers=4, rows=43)
+    two, one, all_ = (
+        World(comm.Split(int(comm.rank == 2)), **fixed),
+        World(comm.Split(comm.rank), **fixed),
+        World(comm, **fixed),
+    )
+    if comm.rank < 2:
+        team, store = data.team(two), Store(shared_tmp / "c.h5", two, "run")
+        train(AGAIN[name](), team, data.start, Goal(rounds=3), keep=[lambda at, _: store.save(at, {}, team)])
+    comm.Barrier()
+    found = []
+    for world in (all_, one):
+        team, store = data.team(world), Store(shared_tmp / "c.h5", world, "")
+        found.append(train(AGAIN[name](), team, store.load(store.find(), team), Goal(rounds=7)).x)
+        found.append(train(AGAIN[name](), team, data.start, Goal(rounds=7)).x)
+    for x in found[1:]:
+        np.testing.assert_array_equal(x, found[0])
+
+
+TRAIN = ["-m", "mpiopt.jobs", "train", "--data", "blobs:rows=400", "--model", "mlp:8", "--method", "sgd", "--compress",
+         "topk:0.1", "--error-feedback", "--back", "topk:0.3", "--batch", "10", "--epochs", "2", "--workers", "3"]  # fmt: skip
+
+
+def test_a_compressed_job_goes_on_as_if_it_had_never_stopped(launch, tmp_path):
+    kept = ["--checkpoint", "c.h5", "--every-rounds", "1"]
+    for name, more in (("a", []), ("b", [*kept, "--rounds", "9"]), ("b", [*kept, "--overwrite"])):
+        done = launch(2, [*TRAIN, *more, "--out", f"{name}.h5"], timeout=120, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    (x, _), (y, _) = (read_solution(tmp_path / f"{name}.h5") for name in "ab")
+    np.testing.assert_array_equal(x, y)
+    runs = [read_run(tmp_path / f"{name}.h5").history for name in "ab"]
+    assert runs[0]["bytes_sent"][-1] == runs[1]["bytes_sent"][-1]
+    each = find("topk:0.1").nbytes(x.size, np.float32) + 16  # the running loss and the flag
+    np.testing.assert_array_equal(np.diff(runs[0]["bytes_sent"]), 3 * each * np.diff(runs[0]["round"]))
+
+
+# ---------------------------------------------------------------------------------------------- solving
+@pytest.mark.ranks(1, 3)
+@pytest.mark.parametrize("name", ["diana", "rand_diana", "marina", "vr_gdci", "ef21"])
+def test_convex_problems_are_solved_to_a_certified_gap(worlds, name):
+    """In bytes, those of the steps' constants included, that all ranks know alike."""
+    given = {"compress": "topk:0.3" if name == "ef21" else "randk:0.3"}
+    world = worlds(workers=4)
+    team = Data(rows=120, features=15, seed=2).team(world, L2(0.05))
+    found = solve(find_method(name).make(**given), team, np.zeros(15), Stop(rounds=2500, gap=1e-7))
+    assert found.reason is Reason.GAP and found.certificate.gap <= 1e-7
+    exact = solve(find_method("spcg").make(), team, np.zeros(15), Stop(rounds=99, gap=1e-12))
+    np.testing.assert_allclose(found.x, exact.x, rtol=0, atol=3e-3)
+    assert len(set(world.tell_all((found.x.tobytes(), found.final.bytes_sent)))) == 1
+
+
+@pytest.mark.ranks(1, 2)
+@pytest.mark.parametrize("name", ["dcgd", "gdci", "ef"])
+def test_the_others_come_near(worlds, name):
+    given = {"compress": "topk:0.3" if name == "ef" else "randk:0.3"}
+    team = Data(rows=120, features=15, seed=2).team(worlds(workers=4), L2(0.05))
+    found = solve(find_method(name).make(**given), team, np.zeros(15), Stop(rounds=250))
+    first, best = found.history[0].objective, min(record.objective for record in found.history)
+    exact = solve(find_method("spcg").make(), team, np.zeros(15), Stop(rounds=99, gap=1e-12)).certificate.objective
+    assert found.reason is Reason.ROUNDS and best - exact < 0.03 * (first - exact)
 
 
 # ---------------------------------------------------------------------------------------------- bad input

@@ -95,6 +95,7 @@ def heard(process, tmp_path, text: str) -> str:
     return said
 
 
+@pytest.mark.study  # it depends on how busy the machine is
 def test_a_stopped_rank_is_named_and_the_job_goes_on_when_it_does(tmp_path):
     process, victim = stopped(tmp_path, "--watchdog", "1")
     try:
