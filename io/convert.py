@@ -16,13 +16,13 @@ from typing import Literal
 
 import numpy as np
 
-from mpiopt.comm.blocks import even
 from mpiopt.comm.world import World
 from mpiopt.errors import DataError, UsageError
 from mpiopt.io.chunked import Form, Rows, ShardWriter
-from mpiopt.io.labels import Labels, shown
-from mpiopt.io.layout import Index, Shard, shard_name
+from mpiopt.io.labels import Labels
+from mpiopt.io.layout import Index, shard_name
 from mpiopt.io.measured import Measured
+from mpiopt.io.move import Pieces, demand_two, move
 from mpiopt.io.parts import parts
 from mpiopt.io.runs import Picked, Store, packed, unpacked
 from mpiopt.io.shuffle import Shuffle
@@ -81,7 +81,7 @@ class _Conversion:
         firsts = self._parse()
         labels = self._plan()
         self._bin(firsts)
-        mine = self._move()
+        mine = move(self.world, self.output, self.pieces, self._exchange, self._writer, self._append, self.progress)
         labels = together_labels(self.world, labels, self.sums, self.measured.rows)
         self.measured.merge(self.world)
         self.store.scratch.unlink(missing_ok=True)
@@ -115,16 +115,12 @@ class _Conversion:
         if options.features is not None and options.features < cols:
             raise UsageError(f"--features {options.features} is less than the {cols} features in {self._named}")
         labels = together_labels(self.world, parser.labels, [], sum(rows))
-        if labels.one and not options.one_label:
-            raise DataError(
-                f"all {sum(rows)} rows of {self._named} have the label {shown(labels.least)}, and nothing can be learnt "
-                "from one label; give --one-label if these rows are only to be scored"
-            )
+        demand_two(labels, options.one_label, sum(rows), self._named)
         self.form = Form(max(cols, options.features or 0), np.dtype(options.values),
                          np.dtype(np.float32 if all(singles) else np.float64), False, options.gzip)  # fmt: skip
-        self.shards = shard_count(options.shards, sum(rows), sum(nnz))
+        shards = shard_count(options.shards, sum(rows), sum(nnz))
         piece = min(max(PIECE, sum(nnz) // PIECES), LARGEST)
-        self.pieces = max(1, round(sum(nnz) / self.shards / piece))  # of each shard
+        self.pieces = Pieces.of(sum(rows), shards, max(1, round(sum(nnz) / shards / piece)))
         self.measured, self.sums = Measured(sum(rows)), []
         return parser.labels
 
@@ -141,43 +137,17 @@ class _Conversion:
     def _bin(self, firsts: list[int]) -> None:
         """Sort every run by the pieces that its rows go to, and count what each piece will hold."""
         self.progress("sorting rows into shards")
-        rows = self.measured.rows
-        edges = even(rows, self.shards)
-        inner = [edges[s] + even(edges[s + 1] - edges[s], self.pieces)[:-1] for s in range(self.shards)]
-        self.bounds = np.concatenate([*inner, [rows]])
-        shuffle, counts = Shuffle(rows, self.options.shuffle), np.zeros(len(self.bounds) - 1, np.int64)
+        shuffle, counts = Shuffle(self.measured.rows, self.options.shuffle), np.zeros(len(self.pieces), np.int64)
         with self.world.together("sorting rows"), told_plainly(self.output.target):
             for run, first in zip(self.store.runs, firsts, strict=True):
-                run.bin(first, shuffle, self.bounds)
+                run.bin(first, shuffle, self.pieces.bounds)
                 counts += run.nonzeros()
         self.nonzeros = self.world.total([counts])
 
-    def _move(self) -> list[tuple[int, Shard]]:
-        """Bring every row to its place; every rank writes the shards with its number modulo the ranks."""
-        mine, ranks = [], self.world.size
-        for group in range(0, self.shards, ranks):
-            self.progress(f"writing {min(group + ranks, self.shards)} of {self.shards} shards")
-            shard, writer = group + self.world.rank, None
-            try:
-                for k in range(self.pieces):
-                    picked = self._exchange([(group + d) * self.pieces + k for d in range(ranks)])
-                    with self.world.together(f"writing {self.output.target}"), told_plainly(self.output.target):
-                        if shard < self.shards:
-                            writer = writer or self._writer(shard)
-                            writer.append(self._assemble(shard * self.pieces + k, picked))
-                with self.world.together(f"writing {self.output.target}"), told_plainly(self.output.target):
-                    if writer is not None:
-                        mine.append((shard, writer.finish()))
-            except BaseException:
-                if writer is not None:
-                    writer.give_up()
-                raise
-        return mine
-
     def _writer(self, shard: int) -> ShardWriter:
-        first, last = shard * self.pieces, (shard + 1) * self.pieces
-        rows, nonzeros = int(self.bounds[last] - self.bounds[first]), int(self.nonzeros[first:last].sum())
-        return ShardWriter(self.output.folder / shard_name(shard), rows, nonzeros, self.form)
+        each = self.pieces.each
+        nonzeros = int(self.nonzeros[shard * each : (shard + 1) * each].sum())
+        return ShardWriter(self.output.folder / shard_name(shard), self.pieces.rows(shard), nonzeros, self.form)
 
     def _exchange(self, pieces: list[int]) -> list[Picked]:
         """Send each rank d the rows of ``pieces[d]`` and receive this rank's; one's own are handed over as they lie."""
@@ -191,9 +161,9 @@ class _Conversion:
         arrived = [self.world.alltoall(field) for field in zip(*outgoing, strict=True)]
         return kept + [unpacked(*fields) for fields in zip(*arrived, strict=True)]
 
-    def _assemble(self, piece: int, picked: list[Picked]) -> Rows:
-        """The rows of one piece in their order."""
-        lo, hi = int(self.bounds[piece]), int(self.bounds[piece + 1])
+    def _append(self, writer: ShardWriter, shard: int, piece: int, picked: list[Picked]) -> None:
+        """The rows of one piece in their order, to the file."""
+        lo, hi = self.pieces.bounds[piece : piece + 2].tolist()
         lengths, y = np.zeros(hi - lo, np.int64), np.empty(hi - lo)
         for rows in picked:
             lengths[rows.places - lo], y[rows.places - lo] = rows.lengths, rows.y
@@ -205,7 +175,7 @@ class _Conversion:
             place(rows.places - lo, rows.starts, rows.lengths, rows.indices, rows.data, indptr, indices, data, base, unit)
         self.measured.add(lo, lengths)
         self.sums.append(float(y.sum()))
-        return Rows(lengths, indices, data, y, None)
+        writer.append(Rows(lengths, indices, data, y, None))
 
 
 def _firsts(world: World, counted: list[tuple[int, list[int]]]) -> list[int]:

@@ -23,8 +23,9 @@ from mpiopt.errors import DataError
 from mpiopt.io.chunked import DenseWriter
 from mpiopt.io.dense import Dense
 from mpiopt.io.item import Item, Moments
-from mpiopt.io.labels import Labels, Tallied, shown
-from mpiopt.io.layout import Index, Shard, shard_name
+from mpiopt.io.labels import Labels, Tallied
+from mpiopt.io.layout import Index, shard_name
+from mpiopt.io.move import Pieces, demand_two, move
 from mpiopt.io.pack import Pack
 from mpiopt.io.shuffle import Shuffle
 from mpiopt.io.write import Output, dense_index, finish, shard_count, together_labels, told_plainly, writing
@@ -99,7 +100,7 @@ class _Conversion:
             self._hold(scratch)
         labels = self._labels()
         self._plan()
-        mine = self._move()
+        mine = move(self.world, self.output, self.pieces, self._exchange, self._writer, self._append, self.progress)
         del self.x
         scratch.unlink(missing_ok=True)
         self.world.barrier()  # the folder is renamed only when it holds nothing but shards
@@ -143,47 +144,17 @@ class _Conversion:
 
     def _labels(self) -> Labels:
         labels = together_labels(self.world, self.tallied, [float(self.y.sum(dtype=np.int64))], self.rows)
-        if labels.one and not self.options.one_label:
-            raise DataError(
-                f"all {self.rows} rows of {self._named} have the label {shown(labels.least)}, and nothing can be learnt "
-                "from one label; give --one-label if these rows are only to be scored"
-            )
+        demand_two(labels, self.options.one_label, self.rows, self._named)
         return labels
 
     def _plan(self) -> None:
         """Divide the places into shards and pieces, whatever the number of ranks."""
         nbytes = self.rows * self.item.size * np.dtype(self.item.stored).itemsize
-        self.shards = shard_count(self.options.shards, self.rows, nbytes // _SHARD)
-        self.pieces = max(1, round(nbytes / self.shards / PIECE))  # of each shard
-        edges = even(self.rows, self.shards)
-        inner = [edges[s] + even(edges[s + 1] - edges[s], self.pieces)[:-1] for s in range(self.shards)]
-        self.bounds = np.concatenate([*inner, [self.rows]])
-
-    def _move(self) -> list[tuple[int, Shard]]:
-        """Bring every row to its place; every rank writes the shards with its number modulo the ranks."""
-        mine, ranks = [], self.world.size
-        for group in range(0, self.shards, ranks):
-            self.progress(f"writing {min(group + ranks, self.shards)} of {self.shards} shards")
-            shard, writer = group + self.world.rank, None
-            try:
-                for k in range(self.pieces):
-                    arrived = self._exchange([(group + d) * self.pieces + k for d in range(ranks)])
-                    with self.world.together(f"writing {self.output.target}"), told_plainly(self.output.target):
-                        if shard < self.shards:
-                            writer = writer or self._writer(shard)
-                            self._append(writer, shard, shard * self.pieces + k, arrived)
-                with self.world.together(f"writing {self.output.target}"), told_plainly(self.output.target):
-                    if writer is not None:
-                        mine.append((shard, writer.finish()))
-            except BaseException:
-                if writer is not None:
-                    writer.give_up()
-                raise
-        return mine
+        shards = shard_count(self.options.shards, self.rows, nbytes // _SHARD)
+        self.pieces = Pieces.of(self.rows, shards, max(1, round(nbytes / shards / PIECE)))
 
     def _writer(self, shard: int) -> DenseWriter:
-        rows = int(self.bounds[(shard + 1) * self.pieces] - self.bounds[shard * self.pieces])
-        return DenseWriter(self.output.folder / shard_name(shard), rows, self.item, self.options.gzip)
+        return DenseWriter(self.output.folder / shard_name(shard), self.pieces.rows(shard), self.item, self.options.gzip)
 
     def _exchange(self, pieces: list[int]) -> list[tuple[np.ndarray, ...]]:
         """Send each rank d the rows of ``pieces[d]`` and receive this rank's: places, values and labels by sender."""
@@ -194,14 +165,14 @@ class _Conversion:
 
     def _take(self, piece: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """This rank's rows that go to ``piece``, none if there is no such piece."""
-        ends = self.bounds[piece : piece + 2] if piece < len(self.bounds) - 1 else (0, 0)
+        ends = self.pieces.bounds[piece : piece + 2] if piece < len(self.pieces) else (0, 0)
         lo, hi = np.searchsorted(self.places, ends)
         rows = self.order[lo:hi]
         return self.places[lo:hi], self.x[rows].reshape(-1), self.y[rows]
 
     def _append(self, writer: DenseWriter, shard: int, piece: int, arrived: list[tuple[np.ndarray, ...]]) -> None:
         """The rows of one piece in their order, to the file."""
-        lo, hi = int(self.bounds[piece]), int(self.bounds[piece + 1])
+        lo, hi = self.pieces.bounds[piece : piece + 2].tolist()
         x, y = np.empty((hi - lo, self.item.size), self.item.stored), np.empty(hi - lo, np.int32)
         for places, values, labels in arrived:
             x[places - lo], y[places - lo] = values.reshape(len(places), self.item.size), labels

@@ -100,12 +100,14 @@ class Checkpoints:
         now = at.history[-1]
         if reason is None and not self._due(now):
             return
-        self._last, self._failure = now, ""
+        self._last, before, self._failure = now, self._failure, ""
         try:
             self._store.save(at, self._identity, team)
         except DataError as error:
             self._failure = str(error)
-            self._console.note(f"warning: {error}; going on without")
+        if bool(self._failure) != bool(before):  # told once, however often it fails
+            self._console.note(f"warning: {self._failure}; going on without" if self._failure else
+                               f"checkpoints can be written again: {self.path}")  # fmt: skip
 
     def _due(self, now: Record) -> bool:
         rounds, seconds = (self._last.round, self._last.seconds) if self._last is not None else (0, 0.0)

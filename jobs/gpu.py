@@ -40,6 +40,8 @@ def check(job: "Solve") -> None:
         raise CapabilityError(
             "fista's active set is kept on the CPU: with --device gpu give --set active_set=false, or --method prox_gradient"
         )
+    if job.compress is not None:
+        raise CapabilityError("messages are compressed on the CPU only: with --device gpu leave --compress out")
     if job.checkpoint is not None:
         raise CapabilityError(
             "checkpoints are kept of runs on the CPU: with --device gpu leave --checkpoint out, and go on from a run file "

@@ -115,6 +115,10 @@ class Train:
     """Go on from the checkpoint where there is one, or fail where there is none, or start anew."""
     margin: float = 60.0
     """Seconds before the end of a Slurm job at which to stop."""
+    watchdog: float | None = None
+    """Warn of ranks that keep the others waiting for so many seconds, and say what they are doing."""
+    watchdog_abort: float | None = None
+    """End the run with exit code 1 where a rank waits for so many seconds."""
     strict: bool = False
     """Exit with 3 where the run ends before it reaches --accuracy."""
     out: Path | None = None
@@ -129,9 +133,12 @@ class Train:
 
 def run(job: Train, world: "World", console: Console) -> dict[str, Any]:
     """Read, train, record. Collective. Raises MpioptError on every rank."""
+    from mpiopt.jobs.guarding import guarded
     from mpiopt.jobs.training import training
 
-    return training(complete(job), world, console)
+    job = complete(job)
+    with guarded(job, world, console):
+        return training(job, world, console)
 
 
 def complete(job: Train) -> Train:

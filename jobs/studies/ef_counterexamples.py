@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +18,7 @@ from mpiopt.jobs.studies import Findings
 from mpiopt.methods.averaging import sgd
 from mpiopt.methods.linked import linked
 from mpiopt.problems.landscapes import Landscape
-from mpiopt.problems.penalties import L2, Box, Zero
+from mpiopt.problems.penalties import L2, Box, Penalty, Zero
 from mpiopt.problems.problem import Point, Smooth, Team
 from mpiopt.schedules import Constant, Cosine, Schedule
 from mpiopt.streams import Streams
@@ -77,7 +77,8 @@ class Problem:
     start: np.ndarray
     rounds: int
     lr: Schedule
-    penalty: object = Zero()
+    penalty: Penalty = field(default_factory=Zero)
+    box: Box | None = None  # every step ends in it
     sample: Callable[[int, int], Callable[[int], np.ndarray]] | None = None
 
     def team(self, world) -> Team:
@@ -89,7 +90,7 @@ class Problem:
     def rule(self) -> Transform:
         """Plain steps, back into the box where there is one."""
         plain = rules.sgd(self.lr)
-        return chain(plain, Prox(self.penalty.prox, self.lr)) if isinstance(self.penalty, Box) else plain
+        return plain if self.box is None else chain(plain, Prox(self.box.prox, self.lr))
 
 
 def one_row(rows: int, worker: int) -> Callable[[int], np.ndarray]:
@@ -104,7 +105,7 @@ def problems() -> dict[int, Problem]:
     own = [regression(np.sqrt(2) * row[None], np.zeros(1)) for row in CYCLE]
     votes = [regression(np.ones((1, 1)), np.array([c])) for c in (1.0, 1.0, -3.0)]
     return {
-        1: Problem((Slopes((4.0, -1, -1, -1)),), np.zeros(1), 2000, Constant(0.004), Box(-1, 1), one_row),
+        1: Problem((Slopes((4.0, -1, -1, -1)),), np.zeros(1), 2000, Constant(0.004), box=Box(-1, 1), sample=one_row),
         2: Problem((Valley(EPSILON),), np.ones(2), 400, Cosine(0.05, 400)),
         3: Problem((regression(2 * tilted, np.zeros(2)),), np.ones(2), 400, Constant(0.05), sample=one_row),
         SHARED: Problem(tuple(halves), np.ones(2), 400, Constant(0.05)),

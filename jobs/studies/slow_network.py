@@ -29,7 +29,7 @@ COMPRESSED = {"top-k 1 %": "topk:0.01", "rank 2": "powersgd:rank=2", "scaled sig
 SOONER = {"100mbit": 3, "1gbit": 1}  # at least, of the best compressor
 BASE = {"method": "sgd", "rule": "momentum", "schedule": "cosine", "warmup": 0.1, "record": 0.02}
 BLOBS = BASE | {"data": "blobs:rows=8000,features=400,classes=10,spread=4", "model": "mlp:512,256", "lr": 0.005, "epochs": 2}
-ROWS = BASE | {"model": "cnn", "batch": 16, "lr": 0.02, "epochs": 1, "examine": 1}
+ROWS = BASE | {"model": "cnn", "batch": 8, "lr": 0.01, "epochs": 0.5, "examine": 0.5, "record": 0.01}
 SMOOTH = 5  # records over which the running loss is averaged
 PATIENCE = 3000.0  # seconds for one training
 
@@ -49,8 +49,8 @@ def run(lab: Lab) -> Findings:
     for rate in dict.fromkeys(rate for _, rate in trails):
         best = max(times[PLAIN, rate] / seconds for (name, r), seconds in times.items() if r == rate and name != PLAIN)
         checks.append(Check(f"{RATES[rate]}, the best compressor: times sooner", Above(SOONER[rate]), best))
-    checks += [Check(f"{trail.name}: bytes on the links over counted", Near(1, 1.3), trail.about["crossed"] / bytes_of(trail))
-               for trail in trails.values()]  # fmt: skip
+    headers = max(trail.about["crossed"] / bytes_of(trail) for trail in trails.values())
+    checks.append(Check("bytes on the links over bytes counted, at most", Near(1, 1.3), headers))
     return Findings(checks, list(trails.values()), _notes(trails, target), {"trails": trails, "target": target})
 
 

@@ -172,6 +172,7 @@ def test_the_bench_measures(launch):
         (("--device", "gpu", "--method", "cocoa"), "cocoa runs on the CPU only: with --device gpu use one of spcg"),
         (("--device", "gpu", "--method", "fista", "--l1", "1e-3"), "active_set=false"),
         (("--device", "gpu", "--checkpoint", "x.h5"), "leave --checkpoint out"),
+        (("--device", "gpu", "--method", "gradient", "--compress", "topk:0.1", "--error-feedback"), "leave --compress out"),
         (("--check-against", "cpu"), "give --device gpu too"),
     ],
 )
