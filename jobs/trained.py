@@ -29,7 +29,10 @@ def model_for(lab: Lab, world: World, small: str) -> str:
 
 
 def trained(lab: Lab, world: World, jobs: Mapping[str, Train]) -> list[Trail]:
-    """Run the jobs one after the other, as ``mpiopt train`` would, and return their trails, each with its x. Collective."""
+    """Run the jobs one after the other, as ``mpiopt train`` would, and return their trails, each with its x. Collective.
+
+    A signal that ends one of them ends all, as KeyboardInterrupt.
+    """
     trails = []
     for name, job in jobs.items():
         lab.console.note(f"training {name}")
@@ -41,6 +44,8 @@ def _one(name: str, job: Train, world: World) -> Trail:
     with TemporaryDirectory() as folder:
         out = world.tell(f"{folder}/run.h5")
         found = training(complete(replace(job, out=Path(out))), world, Console(first=False))
+        if found["reason"] == "INTERRUPTED":
+            raise KeyboardInterrupt  # a comparison with a half is none
         x = read_solution(out)[0] if world.rank == 0 else None
         return _trail(name, found, world.tell(x), world)
 

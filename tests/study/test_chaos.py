@@ -22,7 +22,7 @@ from mpiopt.io.saved import newest
 from tests import launcher
 
 SMALL = "rcv1:rows=400,cols=300,per_row=8"
-HANG = 90.0  # seconds after which a job counts as hung
+HANG = 300.0  # seconds after which a job counts as hung
 
 
 class Command(NamedTuple):

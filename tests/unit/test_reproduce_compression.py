@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +100,29 @@ def test_trainings_one_after_the_other_count_their_own_bytes(world):
     np.testing.assert_array_equal(first.x, second.x)
     at, errors = examined(first)
     assert errors[-1] == pytest.approx(100 * (1 - first.about["accuracy"])) and len(at) == 3
+
+
+@pytest.fixture
+def nagged():
+    """SIGTERM again and again, which nobody minds who does not look for it."""
+    before, enough = signal.signal(signal.SIGTERM, signal.SIG_IGN), threading.Event()
+
+    def nag() -> None:
+        while not enough.wait(0.2):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=nag)
+    thread.start()
+    yield
+    enough.set()
+    thread.join()
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_signal_ends_all_trainings_of_a_comparison(world, nagged):
+    job = Train(data="blobs:rows=200,features=5", method="sgd", epochs=1e6, batch=10)
+    with pytest.raises(KeyboardInterrupt):
+        trained(Lab(world, Console(first=False)), world, {"one": job, "two": job})
 
 
 # ---------------------------------------------------------------------------------------------- slow networks
