@@ -9,6 +9,7 @@
     {"each": [...], "tag": ...} the same where one worker wraps what is its own alone
 
 Names are paths (``states/2/alpha``). An array that occurs twice is named after its first place and comes back as one.
+Beside the name of an array on a GPU stands "gpu": true: it is taken apart as its copy in host memory, and comes back there.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,12 +19,15 @@ from typing import Any
 
 import numpy as np
 
+from mpiopt.arrays import Array, on_host
 from mpiopt.errors import DataError
+from mpiopt.kernels.launch import library
 from mpiopt.phase import PerRow, PerWorker, Tree
 from mpiopt.problems.problem import Point
 
 Json = Any
 TAGS = {kind.__name__: kind for kind in (PerWorker, PerRow)}
+CARD = "__cuda_array_interface__"  # what arrays on a GPU have
 COMMON = ("x", "gradient")  # fields of a Point that its docstring says are one array wherever the workers agree
 
 
@@ -43,13 +47,13 @@ class Flat:
 
 
 def flatten(tree: Tree, path: str = "run") -> Flat:
-    """Take a tree apart; arrays are not copied. Not collective. Raises TypeError for what is not plain data."""
-    flat, known, each = Flat(), {}, []
+    """Take a tree apart; arrays of the CPU are not copied. Not collective. Raises TypeError for what is not plain data."""
+    flat, known, each, copies = Flat(), {}, [], {}
 
-    def leaf(array: np.ndarray, path: str) -> Json:
+    def leaf(array: Array, path: str) -> Json:
         name = known.setdefault(_place(array), path)
-        flat.arrays.setdefault(name, array)
-        return {"array": name}
+        flat.arrays.setdefault(name, _copied(array, copies))
+        return _named("array", name, array)
 
     def later(node: tuple, path: str) -> Json:
         each.append((node, path))
@@ -57,20 +61,20 @@ def flatten(tree: Tree, path: str = "run") -> Flat:
 
     flat.tree = _encoded(tree, path, leaf, later)
     for worker in range(len(each[0][0]) if each else 0):
-        _add_worker(flat, known, [(node[worker], path) for node, path in each])
+        _add_worker(flat, known, copies, [(node[worker], path) for node, path in each])
     return flat
 
 
-def _add_worker(flat: Flat, known: dict[tuple, str], nodes: list[tuple[Tree, str]]) -> None:
+def _add_worker(flat: Flat, known: dict[tuple, str], copies: dict[tuple, np.ndarray], nodes: list[tuple[Tree, str]]) -> None:
     mine, own = {}, {}
 
-    def leaf(array: np.ndarray, path: str) -> Json:
+    def leaf(array: Array, path: str) -> Json:
         place = _place(array)
         if place in known:
-            return {"array": known[place]}
+            return _named("array", known[place], array)
         name = mine.setdefault(place, path)
-        own.setdefault(name, array)
-        return {"own": name}
+        own.setdefault(name, _copied(array, copies))
+        return _named("own", name, array)
 
     def wrapped(node: tuple, path: str) -> Json:
         inner = [_encoded(child, f"{path}/{k}", leaf, wrapped) for k, child in enumerate(node)]
@@ -88,9 +92,18 @@ def unflatten(
 ) -> Tree:
     """The tree of a rank that hosts the workers of ``parts`` and ``own``. Not collective.
 
-    Raises DataError where the JSON speaks of what this version does not know.
+    Raises DataError where the JSON speaks of what this version does not know, and UsageError where an array was on a GPU
+    and there is none.
     """
+    placed: dict[int, Array] = {}  # on the GPU, by what was read: one array stays one, whichever workers have it
     kinds = {_title(kind): kind for kind in tuple.__subclasses__() if hasattr(kind, "_fields")}
+
+    def found(array: np.ndarray, node: Json) -> Array:
+        if "gpu" not in node:
+            return array
+        if id(array) not in placed:
+            placed[id(array)] = library().asarray(array)
+        return placed[id(array)]
 
     def decoded(node: Json, own: dict[str, np.ndarray], parts: Sequence[list[Json]]) -> Tree:
         if isinstance(node, list):
@@ -98,9 +111,9 @@ def unflatten(
         if not isinstance(node, dict):
             return node
         if "array" in node:
-            return arrays[node["array"]]
+            return found(arrays[node["array"]], node)
         if "own" in node:
-            return own[node["own"]]
+            return found(own[node["own"]], node)
         if "scalar" in node:
             return np.dtype(node["scalar"]).type(node["value"])
         if "type" in node:
@@ -136,7 +149,7 @@ def digest(array: np.ndarray) -> str:
 def _encoded(node: Tree, path: str, leaf: Callable[..., Json], each: Callable[..., Json]) -> Json:
     if node is None or type(node) in (bool, int, float, str):
         return node
-    if isinstance(node, np.ndarray):
+    if isinstance(node, np.ndarray) or hasattr(node, CARD):
         return leaf(node, path)
     if isinstance(node, np.generic):
         return {"scalar": node.dtype.str, "value": node.item()}
@@ -153,6 +166,21 @@ def _title(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _place(array: np.ndarray) -> tuple:
+def _named(kind: str, name: str, array: Array) -> Json:
+    return {kind: name, "gpu": True} if hasattr(array, CARD) else {kind: name}
+
+
+def _copied(array: Array, copies: dict[tuple, np.ndarray]) -> np.ndarray:
+    """An array of the CPU itself; for one on a GPU its copy, one and the same wherever it occurs."""
+    if not hasattr(array, CARD):
+        return array
+    place = _place(array)
+    if place not in copies:
+        copies[place] = on_host(array)
+    return copies[place]
+
+
+def _place(array: Array) -> tuple:
     """The same for arrays that are one and the same memory; empty ones are all different."""
-    return array.__array_interface__["data"][0] if array.size else id(array), array.shape, array.strides, array.dtype.str
+    about = getattr(array, CARD) if hasattr(array, CARD) else array.__array_interface__
+    return about["data"][0] if array.size else id(array), array.shape, array.strides, array.dtype.str

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Bench:
     """Measure kernels against scipy, convert against scikit-learn, solve against LIBLINEAR (extra: bench), train against
-    torch DistributedDataParallel (extra: torch).
+    torch DistributedDataParallel (extra: torch), a checkpoint against a plain file, sums in a fixed order against MPI's own.
 
     gpu measures the kernels of one GPU against its memory and against cupyx, and a whole solve against torch.
     """
 
-    what: Literal["kernels", "compress", "convert", "solve", "train", "gpu"] = field(kw_only=False)
+    what: Literal["kernels", "compress", "convert", "solve", "train", "checkpoint", "sums", "gpu"] = field(kw_only=False)
     """What to measure."""
     data: str | None = None
     """A generator such as rcv1:rows=50000; for solve also DATA.h5, for convert also a text file, for gpu a
-    binary one, as kdd2010, for compress a compressor, as topk:0.01."""
+    binary one, as kdd2010, for compress a compressor, as topk:0.01; for checkpoint the columns are the length of vectors."""
     l2: float = 1e-5
     """Lambda of bench solve (mean loss; C = 1 / (N lambda))."""
     target: float = 1e-8
@@ -60,6 +60,14 @@ def run(job: Bench, world: "World", console: Console) -> dict[str, Any]:
             from mpiopt.jobs.bench_train import racing
 
             return racing(job.data, job.runs, world, console)
+        if job.what == "checkpoint":
+            from mpiopt.jobs.bench_checkpoint import keeping
+
+            return keeping(job.data or "rcv1:rows=2000,cols=20000000,per_row=8", job.runs, world, console)
+        if job.what == "sums":
+            from mpiopt.jobs.bench_sums import summing
+
+            return summing(job.runs, world, console)
         if job.what == "gpu":
             from mpiopt.jobs.bench_gpu import gpu
 

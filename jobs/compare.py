@@ -7,8 +7,9 @@ F* is the lowest objective of all runs and of the reference given, F_0 the highe
 F* itself is certified up to the best run's bound on F - F*; a gap below ``Comparison.floor`` cannot be told from none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from mpiopt.jobs.console import counted
 TARGETS = {f"1e-{digits}": 10.0**-digits for digits in (2, 4, 6, 8)}
 PROBLEM = ("rows", "features", "nonzeros", "loss", "l2", "l1", "intercept", "positive")
 EPSILON = 1e-15  # relative gaps below this are rounding
+
+Trait = Callable[[Mapping[str, Any]], str | None]
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,27 @@ def _same_problem(one: RunData, other: RunData) -> None:
                              "report runs of one problem at a time")  # fmt: skip
 
 
-def labels(runs: Sequence[RunData]) -> tuple[str, ...]:
-    """The shortest names that tell runs apart: the method, with its ranks, with its workers; else the file."""
+def compressing(told: Mapping[str, Any]) -> str | None:
+    """How messages were compressed, and what was remembered of them; None where they were not."""
+    link = told.get("link")
+    return told.get("compress") and f"{told['compress']}{f' ({link})' if link not in (None, 'plain') else ''}"
+
+
+def _ranks(told: Mapping[str, Any]) -> str:
+    return counted(int(told.get("world_size", 0)), "rank")
+
+
+def _workers(told: Mapping[str, Any]) -> str:
+    return counted(int(told.get("workers", 0)), "worker")
+
+
+def labels(runs: Sequence[RunData], traits: Sequence[Trait] = (compressing, _ranks, _workers)) -> tuple[str, ...]:
+    """The shortest names that tell runs apart: the method, with one of its traits; else with its file.
+
+    traits : attributes of a run -> what it has, in a few words, or None; the first that is enough is taken.
+    """
     methods = [str(run.attributes["method"]) for run in runs]
-    counts = [[counted(int(run.attributes.get(name, 0)), noun) for run in runs]
-              for name, noun in (("world_size", "rank"), ("workers", "worker"))]  # fmt: skip
-    ends = [*counts, [run.path.stem for run in runs], [str(run.path) for run in runs]]
-    names = [methods, *([f"{name}, {end}" for name, end in zip(methods, column, strict=True)] for column in ends)]
+    columns = [[trait(run.attributes) for run in runs] for trait in traits]
+    ends = [*columns, [run.path.stem for run in runs], [str(run.path) for run in runs]]
+    names = [methods, *([", ".join(filter(None, pair)) for pair in zip(methods, column, strict=True)] for column in ends)]
     return tuple(next((column for column in names if len(set(column)) == len(runs)), names[-1]))

@@ -18,6 +18,7 @@ from mpiopt.io.synthetic import Synthetic
 from mpiopt.jobs.console import WIDTH, Console, counted, size, table
 from mpiopt.jobs.node import compiled, memory_room, resident
 from mpiopt.jobs.problem import team_of
+from mpiopt.jobs.traffic import Tape, Traffic, features_for, fits, traffic
 from mpiopt.jobs.warm import warm
 from mpiopt.method import Method
 from mpiopt.problems.penalties import ElasticNet
@@ -32,18 +33,17 @@ if TYPE_CHECKING:
 Make = Callable[["Solve"], Method]  # the method that a job asks for
 
 ROUNDS = 12  # of a rehearsal: enough to fill the memory of L-BFGS
-WIDE, TALL = 1 << 16, 1 << 14  # features of the one rehearsal, rows of a rank in the other
+NARROW, WIDE, TALL = 1 << 6, 1 << 16, 1 << 14  # features of the rehearsals, rows of a rank in the narrow one
 FULL = 1  # the exit code where a node has not room enough
 
 
 class Effort(NamedTuple):
-    """Bytes of the program itself, vectors of doubles that a method holds on this rank, what it sends a round."""
+    """Bytes of the program itself, vectors of doubles that a method holds on this rank, what this rank sends a round."""
 
     program: int
     dvectors: float
     row_vectors: float
-    messages: float
-    vector_rounds: float
+    traffic: Traffic
 
 
 class Share(NamedTuple):
@@ -59,16 +59,19 @@ def forecast(job: "Solve", make: Make, world: "World", console: Console) -> dict
     if not compiled():
         console.note("compiling kernels: once on this machine, about half a minute")
     console(f"rehearsing {job.method} on {counted(world.size, 'rank')}")
-    effort = rehearse(job, make, world)
-    mine = {"host": world.host, "room": memory_room(), **needed(job, share(source, world), source, effort)}
-    ranks = [{"rank": rank, **found} for rank, found in enumerate(world.tell_all(mine))]
     dim = source.cols + job.intercept
+    effort = rehearse(job, make, world, dim)
+    sent = effort.traffic
+    mine = {"host": world.host, "room": memory_room(), **needed(job, share(source, world), source, effort),
+            "bytes_a_round": sent.nbytes}  # fmt: skip
+    ranks = [{"rank": rank, **found} for rank, found in enumerate(world.tell_all(mine))]
     found = {
         "dry_run": True, "dataset": source.name, "rows": source.rows, "features": source.cols,
         "nonzeros": sum(rank["nonzeros_held"] for rank in ranks),
         "method": job.method, "world_size": world.size, "workers": world.workers, "per_rank": ranks, "hosts": _hosts(ranks),
-        "largest_message": 8 * dim if world.size > 1 else 0, "messages_a_round": effort.messages,
-        "vector_rounds_a_round": effort.vector_rounds, "bytes_a_round": 8 * dim * effort.vector_rounds * world.size,
+        "largest_message": 8 * dim if world.size > 1 else 0, "messages_a_round": sent.messages,
+        "vector_rounds_a_round": sent.vector_rounds, "long_messages_a_round": sent.long, "payload": sent.payload,
+        "bytes_a_round": sum(rank["bytes_a_round"] for rank in ranks),
     }  # fmt: skip
     found["fits"] = all(host["needed"] <= host["room"] for host in found["hosts"].values())
     console.show(_page(found))
@@ -104,14 +107,29 @@ def needed(job: "Solve", mine: Share, source: Source, effort: Effort) -> dict[st
 
 
 # ------------------------------------------------------------------------------------------ the rehearsal
-def rehearse(job: "Solve", make: Make, world: "World") -> Effort:
-    """Run the job's method on made-up rows and count. Collective, some seconds. Raises MpioptError on every rank."""
-    _solved(job, make, _team(job, world, 64, 8 * world.workers))  # what is compiled or loaded once must not count
+def rehearse(job: "Solve", make: Make, world: "World", dim: int) -> Effort:
+    """Run the job's method on made-up rows and count. Collective, some seconds. Raises MpioptError on every rank.
+
+    dim : the job's own, which its messages are to be of.
+    """
+    method = made(job, make)
+    with world.together("looking at the compressor"):
+        few, many = (features_for(method, world.workers, least) for least in (NARROW, WIDE))
+        fits(method, world.workers, dim)
+    _solved(method, _team(job, world, few, 8 * world.workers))  # what is compiled or loaded once must not count
     program = resident()
-    wide, said = _counted(job, make, _team(job, world, WIDE, 8 * world.workers))
-    easy, _ = _counted(job, make, _team(job, world, WIDE, 64 * world.workers, 1.0))  # some choose their local solver by this
-    tall, _ = _counted(job, make, _team(job, world, 64, TALL * world.size))
-    return Effort(program, max(wide, easy) / (8 * WIDE), tall / (8 * TALL), *said)
+    team = _team(job, world, many, 8 * world.workers)
+    wide, tape = _counted(method, team)
+    easy, _ = _counted(method, _team(job, world, many, 64 * world.workers, 1.0))  # some choose their local solver by this
+    tall, _ = _counted(method, _team(job, world, few, TALL * world.size))
+    if few > NARROW:  # a compressor has asked for more features, which are no row vectors
+        tall -= _counted(method, _team(job, world, few, 8 * world.workers))[0]
+    return Effort(program, max(wide, easy) / (8 * many), max(tall, 0) / (8 * TALL), traffic(method, team, tape, dim))
+
+
+def made(job: "Solve", make: Make) -> Method:
+    """The method, with all rows of a worker as server sample: made-up rows are few."""
+    return make(replace(job, server_rows=None))
 
 
 def _team(job: "Solve", world: "World", features: int, rows: int, l2: float = 1e-3) -> Team:
@@ -122,21 +140,20 @@ def _team(job: "Solve", world: "World", features: int, rows: int, l2: float = 1e
     return team
 
 
-def _solved(job: "Solve", make: Make, team: Team) -> tuple[float, float]:
-    """Messages and vector rounds of a round, on average."""
-    method = make(replace(job, server_rows=None))
+def _solved(method: Method, team: Team) -> Tape:
+    """What some rounds sent."""
+    tape = Tape(team.world.tally)
     with np.errstate(all="ignore"):
-        history = solve(method, team, np.zeros(team.dim), Stop(rounds=ROUNDS)).history
-    first, last = history[0], history[-1]
-    return tuple((getattr(last, name) - getattr(first, name)) / max(1, last.round) for name in ("messages", "vector_rounds"))
+        solve(method, team, np.zeros(team.dim), Stop(rounds=ROUNDS), [tape])
+    return tape
 
 
-def _counted(job: "Solve", make: Make, team: Team) -> tuple[int, tuple[float, float]]:
-    """The most bytes that a solve has allocated at a time, and what `_solved` says of it."""
+def _counted(method: Method, team: Team) -> tuple[int, Tape]:
+    """The most bytes that a solve has allocated at a time, and its tape."""
     tracemalloc.start()
     try:
-        said = _solved(job, make, team)
-        return tracemalloc.get_traced_memory()[1], said
+        tape = _solved(method, team)
+        return tracemalloc.get_traced_memory()[1], tape
     finally:
         tracemalloc.stop()
 
@@ -165,7 +182,8 @@ def _page(found: dict[str, Any]) -> str:
         "", table(head, rows, "rrrrrrrr"),
         *([f"and {len(ranks) - len(shown)} ranks that need less"] if len(ranks) > len(shown) else []), "",
         f"message    {size(found['largest_message'])} at most; {found['messages_a_round']:.3g} a round, "
-        f"{found['vector_rounds_a_round']:.3g} of them that long",
+        f"{found['long_messages_a_round']:.3g} of them that long",
+        *_payload(found["payload"], found["features"]),
         f"sent       {size(found['bytes_a_round'])} a round, by all ranks",
     ]  # fmt: skip
     for name, host in found["hosts"].items():
@@ -173,3 +191,11 @@ def _page(found: dict[str, Any]) -> str:
         text = f"{name}: {counted(host['ranks'], 'rank')}, {size(host['needed'])} of {size(host['room'])} free: {verdict}"
         lines.append(fill(text, WIDTH, subsequent_indent=" " * 11))
     return "\n".join(lines)
+
+
+def _payload(nbytes: int | None, features: int) -> list[str]:
+    """A line about what is compressed, where anything is."""
+    if nbytes is None:
+        return []
+    whole = 8 * features
+    return [f"compressed {size(nbytes)} in place of {size(whole)} ({100 * nbytes / whole:.3g} %), by each worker"]

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 # methods whose works, exchanges and outer steps leave every vector where it is
 METHODS = ("spcg", "dane", "server_dane", "hb_dane", "aide", "spag", "tron", "disco", "giant", "gradient", "heavy_ball",
-           "nesterov", "prox_gradient", "fista", "lbfgs")  # fmt: skip
+           "nesterov", "prox_gradient", "fista", "lbfgs", "dcgd", "ef", "ef21", "diana", "rand_diana", "marina", "gdci",
+           "vr_gdci")  # fmt: skip
 AGREES = 1e-9  # relative difference of values and gradients, and of the optima's F, that passes
+MORE = 5  # (dim,) of each further worker of a rank
 ROW_VECTORS = 8  # (rows,) that a solve holds: margins, labels, residuals, curvatures, directions
 
 
@@ -39,13 +41,6 @@ def check(job: "Solve") -> None:
     if job.l1 > 0 and job.method == "fista" and job.given.get("active_set", True):
         raise CapabilityError(
             "fista's active set is kept on the CPU: with --device gpu give --set active_set=false, or --method prox_gradient"
-        )
-    if job.compress is not None:
-        raise CapabilityError("messages are compressed on the CPU only: with --device gpu leave --compress out")
-    if job.checkpoint is not None:
-        raise CapabilityError(
-            "checkpoints are kept of runs on the CPU: with --device gpu leave --checkpoint out, and go on from a run file "
-            "with --from"
         )
 
 
@@ -62,7 +57,8 @@ def ready(team: Team, dvectors: int) -> None:
     """Check that the vectors fit and compile every kernel that a solve may use. Collective. Raises UsageError."""
     with team.world.together("compiling kernels for the GPU"):
         rows = sum(site.loss.rows for site in team.sites)
-        device.demand(8 * (dvectors * team.dim + ROW_VECTORS * rows), f"a solve with {team.dim:,} coefficients")
+        vectors = dvectors + MORE * (len(team.sites) - 1)
+        device.demand(8 * (vectors * team.dim + ROW_VECTORS * rows), f"a solve with {team.dim:,} coefficients")
         _touch(team.sites[0].loss)
     team.world.barrier()
 

@@ -10,7 +10,8 @@ from mpiopt.batches import Batches
 from mpiopt.errors import UsageError
 from mpiopt.io.dense import DenseSource, Held, held, open_dense
 from mpiopt.jobs.environment import threads
-from mpiopt.problems.examples import Dense
+from mpiopt.problems.device_rows import on_device
+from mpiopt.problems.examples import Dense, Flat
 from mpiopt.problems.model import Model
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.perceptron import Perceptron
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from mpiopt.comm.world import World
     from mpiopt.jobs.train import Train
 
-Maker = Callable[[Dense], Model]
+Maker = Callable[[Flat], Model]
 
 
 def opened(job: "Train", world: "World") -> tuple[DenseSource, DenseSource | None]:
@@ -41,15 +42,18 @@ def opened(job: "Train", world: "World") -> tuple[DenseSource, DenseSource | Non
     return source, exam
 
 
-def team_of(job: "Train", source: DenseSource, world: "World") -> Team:
-    """Every hosted worker's model of its rows, with its samples. Collective. Raises DataError, UsageError on every rank."""
+def team_of(job: "Train", source: DenseSource, world: "World", sharing: int = 1) -> Team:
+    """Every hosted worker's model of its rows, with its samples. Collective. Raises DataError, UsageError on every rank.
+
+    sharing : ranks that use the GPU of this one, if the job wants one.
+    """
     if job.redundancy > world.workers:
         raise UsageError(f"--redundancy {job.redundancy}: there are {world.workers} workers, each with a share: give at most "
                          f"{world.workers}, or start more workers")  # fmt: skip
     shares = _redundant(job, source, world) if job.redundancy > 1 else held(source, world, _kept(job), None)
     make = maker(job, source)
     with world.together("making the model"):
-        models = [make(Dense(share.x, share.y, source.item.scaled)) for share in shares]
+        models = [make(data) for data in _placed(job, source, shares, sharing)]
         models = [_slowed(job, model, worker) for model, worker in zip(models, world.hosted, strict=True)]
         streams = Streams(job.seed)
         samples = [_sample(job, model, streams, worker, world, source.rows)
@@ -58,16 +62,23 @@ def team_of(job: "Train", source: DenseSource, world: "World") -> Team:
 
 
 def exam_of(
-    job: "Train", source: DenseSource, test: DenseSource | None, world: "World", due: Callable[[int], bool]
-) -> Exam | None:
-    """The models that are examined, each hosted worker's on its share of the test rows. Collective."""
+    job: "Train", source: DenseSource, test: DenseSource | None, world: "World", due: Callable[[int], bool],
+    sharing: int = 1,
+) -> Exam | None:  # fmt: skip
+    """The models that are examined, each hosted worker's on its share of the test rows. Collective. As `team_of`."""
     if test is None:
         return None
     make = maker(job, source)
     shares = held(test, world, "sharded", None)
     with world.together("making the model to be examined"):
-        models = tuple(make(Dense(share.x, share.y, source.item.scaled)) for share in shares)
+        models = tuple(make(data) for data in _placed(job, source, shares, sharing))
     return Exam(models, due, job.own, job.leader)
+
+
+def _placed(job: "Train", source: DenseSource, shares: Sequence[Held], sharing: int) -> Sequence[Flat]:
+    """The rows of the shares, in the memory in which the job computes."""
+    sets = [Dense(share.x, share.y, source.item.scaled) for share in shares]
+    return on_device(sets, sharing) if job.device == "gpu" else sets
 
 
 def maker(job: "Train", source: DenseSource) -> Maker:

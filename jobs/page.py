@@ -1,13 +1,14 @@
-"""A comparison as one HTML file that needs nothing else: table, pictures, configurations."""
+"""Runs side by side as one HTML file that needs nothing else: tables, pictures, configurations."""
 
+from collections.abc import Sequence
 from html import escape
 from string import Template
 
 from mpiopt.io.record import RunData
-from mpiopt.jobs.compare import Comparison
-from mpiopt.jobs.console import size
 from mpiopt.jobs.plots import svg
-from mpiopt.jobs.tabulate import facts, note, problem
+from mpiopt.jobs.sheet import DASH, Column, Grid, Sheet
+
+EN_DASH = "\N{EN DASH}"
 
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -19,17 +20,17 @@ PAGE = Template("""<!DOCTYPE html>
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin-top: 2rem; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .55rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child, th:last-child, td:last-child { text-align: left; }
+.left { text-align: left; }
 figure { margin: 1rem 0; background: var(--card); border-radius: 6px; padding: .5rem; }
 figure svg { width: 100%; height: auto; min-width: 60rem; }
 details { margin: .4rem 0; } pre { overflow-x: auto; padding: .7rem; border: 1px solid var(--line); border-radius: 6px; }
 </style>
 <h1>$title</h1>
 <p>$note</p>
-<div class="wide">$table</div>
-<h2>Gap against rounds, bytes and seconds</h2>
+$tables
+<h2>$heading</h2>
 <figure class="wide">$picture</figure>
 <h2>Configurations</h2>
 $configurations
@@ -37,29 +38,30 @@ $configurations
 """)
 
 
-def page(comparison: Comparison) -> str:
+def page(sheet: Sheet) -> str:
     """The page's text."""
+    own = [Grid((Column("setup", sheet.details, right=False),))] if any(sheet.details) else []
+    tables = "\n".join(f'{_caption(grid)}<div class="wide">{_table(grid, sheet.labels)}</div>' for grid in [*own, *sheet.wide])
     return PAGE.substitute(
-        title=escape(problem(comparison)), note=escape(note(comparison)), table=_table(comparison),
-        picture=svg(comparison), configurations="\n".join(map(_configuration, comparison.labels, comparison.runs)),
+        title=escape(sheet.title), note=escape(sheet.note), tables=tables, heading=escape(sheet.heading), picture=svg(sheet),
+        configurations="\n".join(map(_configuration, sheet.labels, sheet.runs)),
     )  # fmt: skip
 
 
-def _table(comparison: Comparison) -> str:
-    found = facts(comparison)
-    head = ["run", "ranks", *(f"to {target}" for target in found["targets"]), "rounds", "vector rounds",
-            "bytes", "seconds", "objective", "gap", "ended"]  # fmt: skip
-    lines = [_line("th", head)]
-    for row in found["runs"]:
-        reached = ["\N{EN DASH}" if k is None else str(k) for k in row["rounds_to"].values()]
-        lines.append(_line("td", [row["label"], str(row["ranks"]), *reached, str(row["rounds"]),
-                                  str(row["vector_rounds"]), size(row["bytes"]), f"{row['seconds']:.3g}",
-                                  f"{row['objective']:.12g}", f"{row['gap']:.1e}", row["reason"]]))  # fmt: skip
-    return f"<table>{''.join(lines)}</table>"
+def _caption(grid: Grid) -> str:
+    return f"<p>{escape(grid.caption)}</p>" if grid.caption else ""
 
 
-def _line(tag: str, cells: list[str]) -> str:
-    out = "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells)
+def _table(grid: Grid, labels: Sequence[str]) -> str:
+    sides = ["left", *("" if column.right else "left" for column in grid.columns)]
+    lines = [("th", ("run", *(column.head for column in grid.columns))),
+             *(("td", (label, *cells)) for label, cells in zip(labels, grid.cells, strict=True))]  # fmt: skip
+    return f"<table>{''.join(_line(tag, cells, sides) for tag, cells in lines)}</table>"
+
+
+def _line(tag: str, cells: Sequence[str], sides: Sequence[str]) -> str:
+    out = "".join(f"<{tag}{f' class={side}' * bool(side)}>{escape(EN_DASH if cell == DASH else cell)}</{tag}>"
+                  for cell, side in zip(cells, sides, strict=True))  # fmt: skip
     return f"<tr>{out}</tr>"
 
 

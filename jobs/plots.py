@@ -1,6 +1,7 @@
-"""Pictures of a comparison: the gap against rounds, bytes and seconds."""
+"""Pictures of runs side by side: what they came to against rounds, bytes and seconds."""
 
 import io
+from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from mpiopt.errors import UsageError
-from mpiopt.jobs.compare import Comparison
+from mpiopt.jobs.sheet import Sheet, Strip
 
 # Okabe and Ito, Color universal design, 2008: told apart with any colour vision; dark on white
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -27,60 +28,70 @@ STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, 
          "font.family": "sans-serif"}  # fmt: skip
 
 
-def figure(comparison: Comparison) -> Figure:
-    """Three panels side by side with one legend below."""
+def figure(sheet: Sheet) -> Figure:
+    """A row of three panels for every strip, and one legend below. Raises UsageError where there is no strip."""
+    if not sheet.picture:
+        raise UsageError(f"{sheet.runs[0].path} has no loss or accuracy yet that could be drawn: leave --png and --out out")
     with matplotlib.rc_context(STYLE):
-        longest = max(map(len, comparison.labels))
-        columns = max(1, min(6, len(comparison.labels), int(130 / (longest + 8))))
-        lines = -(-len(comparison.labels) // columns)
-        made = Figure(figsize=(13, 4.2 + 0.24 * lines), dpi=150, layout="constrained")
-        panels = made.subplots(1, 3, sharey=True)
-        for panel, (column, name, unit) in zip(panels, AXES, strict=True):
-            _panel(panel, comparison, column, name, unit)
-        panels[0].set_ylabel("(F \N{MINUS SIGN} F*) / (F\N{SUBSCRIPT ZERO} \N{MINUS SIGN} F*)")
-        handles, labels = panels[0].get_legend_handles_labels()
+        longest = max(map(len, sheet.labels))
+        columns = max(1, min(6, len(sheet.labels), int(130 / (longest + 8))))
+        lines, rows = -(-len(sheet.labels) // columns), len(sheet.picture)
+        made = Figure(figsize=(13, 1.2 + 3 * rows + 0.24 * lines), dpi=150, layout="constrained")
+        panels = made.subplots(rows, 3, sharex="col", sharey="row", squeeze=False)
+        for strip, row in zip(sheet.picture, panels, strict=True):
+            for panel, (column, _, _) in zip(row, AXES, strict=True):
+                _draw(panel, sheet.labels, strip, column)
+                _scale_y(panel, strip)
+            row[0].set_ylabel(strip.label)
+        for (column, name, unit), panel in zip(AXES, panels[-1], strict=True):
+            _scale_x(panel, [run.history[column] for run in sheet.runs], unit)
+            panel.set_xlabel(name)
+        handles, labels = panels[0, 0].get_legend_handles_labels()
         made.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=3.2)
         return made
 
 
-def _panel(panel: Axes, comparison: Comparison, column: str, name: str, unit: str) -> None:
-    floor = comparison.floor
+def _draw(panel: Axes, labels: Sequence[str], strip: Strip, column: str) -> None:
     looks = zip(cycle(COLOURS), (stroke for stroke in STROKES for _ in COLOURS), cycle(MARKERS), strict=False)
-    ends, starts = [], []
-    for run, label, (colour, stroke, marker) in zip(comparison.runs, comparison.labels, cycle(list(looks)), strict=False):
-        x, y = run.history[column].astype(float), np.maximum(comparison.gaps(run), floor)
+    for curve, label, (colour, stroke, marker) in zip(strip.curves, labels, cycle(list(looks)), strict=False):
+        x, y = curve.x[column].astype(float), np.maximum(curve.y, strip.floor) if strip.scale == "log" else curve.y
         keep = thinned(len(x))
         panel.plot(x[keep], y[keep], color=colour, linestyle=stroke, linewidth=1.5, label=label, marker=marker,
                    markersize=4, markevery=None if len(x) <= FEW else 0.09)  # fmt: skip
-        ends.append(x[-1])
-        starts += list(x[x > 0][:1])
+
+
+def _scale_y(panel: Axes, strip: Strip) -> None:
+    """Numbers at every so many powers of ten, or within them where there are few."""
+    if strip.scale == "linear":
+        return
     panel.set_yscale("log")
-    panel.yaxis.set_major_locator(LogLocator(numticks=10))
+    low, high = panel.get_ylim()
+    if high < 200 * low:
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 8 * low else (1, 2, 3, 4, 6, 8)))
+        panel.yaxis.set_major_formatter("{x:g}")
+    else:
+        panel.yaxis.set_major_locator(LogLocator(numticks=10))
     panel.yaxis.set_minor_formatter(NullFormatter())
-    _scale_x(panel, max(ends), min(ends), min(starts, default=1.0), unit)
-    panel.set_xlabel(name)
-    _certificate(panel, comparison)
+    if strip.mark and low < strip.mark[0] < high:
+        panel.axhline(strip.mark[0], color="#777777", linewidth=0.8, linestyle=(0, (2, 2)))
+        panel.annotate(strip.mark[1], (1, strip.mark[0]), xycoords=("axes fraction", "data"), ha="right", va="bottom",
+                       fontsize=8, color="#555555")  # fmt: skip
 
 
-def _scale_x(panel: Axes, longest: float, shortest: float, start: float, unit: str) -> None:
+def _scale_x(panel: Axes, columns: Sequence[np.ndarray], unit: str) -> None:
     """Linear from 0, or logarithmic with room for 0, where short runs would vanish beside long ones."""
+    longest, shortest = max(x[-1] for x in columns), min(x[-1] for x in columns)
+    start = float(min((x[x > 0][0] for x in columns if (x > 0).any()), default=1.0))
     if longest > SPREAD * max(shortest, start):
         panel.set_xscale("symlog", linthresh=start, linscale=0.4)
         decades = 10.0 ** np.arange(np.ceil(np.log10(start)), np.floor(np.log10(longest)) + 1)
         panel.set_xticks([0, *(decade for decade in decades if decade > 1.5 * start or decade == 1)])
         panel.xaxis.set_minor_formatter(NullFormatter())
+        panel.set_xlim(0, 1.2 * longest)
     else:
-        panel.xaxis.set_major_locator(MaxNLocator(6))
-    panel.set_xlim(left=0)
+        panel.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        panel.set_xlim(left=0)
     panel.xaxis.set_major_formatter(EngFormatter(unit) if unit else "{x:g}")
-
-
-def _certificate(panel: Axes, comparison: Comparison) -> None:
-    low, high = panel.get_ylim()
-    if low < comparison.certified < high:
-        panel.axhline(comparison.certified, color="#777777", linewidth=0.8, linestyle=(0, (2, 2)))
-        panel.annotate("F* certified", (1, comparison.certified), xycoords=("axes fraction", "data"), ha="right",
-                       va="bottom", fontsize=8, color="#555555")  # fmt: skip
 
 
 def thinned(count: int) -> np.ndarray:
@@ -91,16 +102,16 @@ def thinned(count: int) -> np.ndarray:
     return np.unique(np.concatenate([close, np.linspace(0, count - 1, POINTS // 2).astype(int)]))
 
 
-def save(comparison: Comparison, path: Path) -> None:
+def save(sheet: Sheet, path: Path) -> None:
     """Write the picture; the file's name ends in its format, png where it has none. Raises UsageError, OSError."""
-    picture, kind = figure(comparison), path.suffix[1:] or "png"
+    picture, kind = figure(sheet), path.suffix[1:] or "png"
     if kind not in picture.canvas.get_supported_filetypes():
         raise UsageError(f"{path} cannot be written: {kind} is no format of pictures; give a .png, .svg or .pdf")
     picture.savefig(path, format=kind)
 
 
-def svg(comparison: Comparison) -> str:
+def svg(sheet: Sheet) -> str:
     """The picture as an SVG element."""
     text = io.StringIO()
-    figure(comparison).savefig(text, format="svg")
+    figure(sheet).savefig(text, format="svg")
     return text.getvalue().partition("<svg")[1] + text.getvalue().partition("<svg")[2]

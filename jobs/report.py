@@ -1,10 +1,11 @@
-"""``mpiopt report``: runs of one problem as a table, a picture and a page."""
+"""``mpiopt report``: runs of one problem, or trainings, as tables, a picture and a page."""
 
 if __name__ == "__main__":
     from alone import alone
 
     alone(__file__)
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,20 +16,23 @@ from mpiopt.errors import MpioptError, UsageError
 from mpiopt.jobs.console import Console
 
 if TYPE_CHECKING:
-    from mpiopt.jobs.compare import Comparison
+    from mpiopt.io.record import RunData
+    from mpiopt.jobs.sheet import Sheet
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Compare runs of one problem: a table, and the gap against rounds, bytes and seconds.
+    """Compare runs: tables, and pictures against rounds, bytes and seconds.
 
-    The gap is (F - F*) / (F0 - F*): F* is the lowest objective of all runs and of the reference, F0 where they started.
+    Runs of mpiopt solve, all of one problem, by the gap (F - F*) / (F0 - F*): F* is the lowest objective of all runs and of
+    the reference, F0 where they started. Runs of mpiopt train and of mpiopt reproduce by losses and accuracy on held-out
+    rows, and by what it took them to come as far as all did.
     """
 
     runs: Annotated[tuple[Path, ...], Parameter(name="--run")] = field(kw_only=False)
-    """Run files, written by mpiopt solve --out."""
+    """Run files, written by mpiopt solve --out, by mpiopt train --out or by mpiopt reproduce."""
     reference: Path | None = None
-    """A run whose objective counts as reference optimum, without being shown."""
+    """A run of mpiopt solve whose objective counts as reference optimum, without being shown."""
     out: Path | None = None
     """Write a page, complete in one file, with table, pictures and configurations."""
     png: Path | None = None
@@ -36,22 +40,46 @@ class Report:
 
 
 def run(job: Report, world: None, console: Console) -> dict[str, Any]:
-    """Read, compare, print, draw. Raises UsageError for runs of different problems, DataError for a bad file."""
+    """Read, compare, print, draw. Raises UsageError for runs that cannot be compared, DataError for a bad file."""
     from mpiopt.io.record import read_run
-    from mpiopt.jobs.compare import compare
-    from mpiopt.jobs.tabulate import facts, text
 
     reference = read_run(job.reference) if job.reference else None
-    comparison = compare([read_run(path) for path in job.runs], reference)
-    console.show(text(comparison))
+    sheet = _sheet([read_run(path) for path in job.runs], reference)
+    console.show(sheet.text())
     if job.png or job.out:
-        _draw(comparison, job, console)
+        _draw(sheet, job, console)
     else:
         console.show("\nPictures: --png FILE; a page with everything: --out PAGE.html")
-    return facts(comparison)
+    return sheet.facts
 
 
-def _draw(comparison: "Comparison", job: Report, console: Console) -> None:
+def _sheet(runs: "Sequence[RunData]", reference: "RunData | None") -> "Sheet":
+    """What is to be shown, by what the runs are of."""
+    from mpiopt.jobs import lessons, tabulate
+    from mpiopt.jobs.compare import compare
+
+    other = next((run for run in runs if solved(run) != solved(runs[0])), None)
+    if other is not None:
+        raise UsageError(f"{runs[0].path} is a run of {_command(runs[0])}, but {other.path} is one of {_command(other)}: they "
+                         "have no number in common; report them one kind at a time")  # fmt: skip
+    if solved(runs[0]):
+        return tabulate.sheet(compare(runs, reference))
+    if reference is not None:
+        raise UsageError(f"--reference {reference.path} is for runs of mpiopt solve, and {runs[0].path} is one of "
+                         f"{_command(runs[0])}: leave it out")  # fmt: skip
+    return lessons.sheet(runs)
+
+
+def solved(run: "RunData") -> bool:
+    """Whether it is a run of mpiopt solve: these alone have the loss of a linear model."""
+    return "loss" in run.attributes
+
+
+def _command(run: "RunData") -> str:
+    return "mpiopt solve" if solved(run) else "mpiopt reproduce" if "study" in run.attributes else "mpiopt train"
+
+
+def _draw(sheet: "Sheet", job: Report, console: Console) -> None:
     try:
         from mpiopt.jobs.plots import save
     except ImportError as error:
@@ -64,10 +92,10 @@ def _draw(comparison: "Comparison", job: Report, console: Console) -> None:
             raise UsageError(f"{path} holds a run or a data set: give the picture or the page another name")
     try:
         if job.png:
-            save(comparison, job.png)
+            save(sheet, job.png)
             console.note(f"wrote {job.png}")
         if job.out:
-            job.out.write_text(page(comparison), encoding="utf-8")
+            job.out.write_text(page(sheet), encoding="utf-8")
             console.note(f"wrote {job.out}")
     except OSError as error:
         raise UsageError(f"{error.filename} cannot be written: {error.strerror}") from error

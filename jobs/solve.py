@@ -166,7 +166,7 @@ def kept(job: Any) -> Any:
 def method_of(job: Solve) -> "Method":
     """The method with its parameters. Raises UsageError, or CapabilityError naming methods for an L1 penalty."""
     from mpiopt.methods import catalogue, find
-    from mpiopt.methods.linked import linked
+    from mpiopt.methods.linked import SOLVING, linked
 
     if job.compress is None and (job.error_feedback or job.force):
         raise UsageError("--error-feedback and --force are about compressed messages: give --compress too")
@@ -182,7 +182,11 @@ def method_of(job: Solve) -> "Method":
     method = entry.make(**given)
     if job.compress is None:
         return method
-    return linked(method, entry.name, job.compress, "ef" if job.error_feedback else "plain", force=job.force)
+    if "compress" in entry.parameters:
+        raise UsageError(
+            f"{entry.name} compresses its messages itself: give --set compress={job.compress} in place of --compress"
+        )
+    return linked(method, entry.name, job.compress, "ef" if job.error_feedback else "plain", force=job.force, advice=SOLVING)
 
 
 def stop_of(job: Solve) -> "Stop":

@@ -15,6 +15,7 @@ from mpiopt.io.record import RunFile, claim, read_solution
 from mpiopt.io.source import Source, open_source
 from mpiopt.jobs import gpu
 from mpiopt.jobs.checkpoints import Checkpoints
+from mpiopt.jobs.compare import compressing
 from mpiopt.jobs.config import to_toml
 from mpiopt.jobs.console import WIDTH, Console, Progress, counted, size
 from mpiopt.jobs.node import compiled
@@ -122,7 +123,8 @@ def identity(job: "Solve", source: Source, world: "World") -> dict[str, Any]:
         "workers": world.workers, "method": job.method, "dataset": source.name, "rows": source.rows, "features": source.cols,
         "nonzeros": source.nnz, "loss": job.loss, "positive": job.positive, "l2": job.l2, "l1": job.l1,
         "intercept": job.intercept, "values": job.values, "seed": job.seed, "compress": job.compress,
-        "error_feedback": job.error_feedback if job.compress else None, **defaults, **job.given,
+        "error_feedback": job.error_feedback if job.compress else None,
+        "device": None if job.device == "cpu" else job.device, **defaults, **job.given,
     }  # fmt: skip
 
 
@@ -131,9 +133,20 @@ def described(job: "Solve", source: Source, world: "World") -> dict[str, Any]:
     return {
         "method": job.method, "dataset": source.name, "rows": source.rows, "features": source.cols,
         "nonzeros": source.nnz, "loss": job.loss, "l2": job.l2, "l1": job.l1, "intercept": job.intercept,
-        "positive": job.positive, "world_size": world.size, "workers": world.workers, "seed": job.seed,
-        "device": job.device, "config": to_toml(repeatable(job)),
+        "positive": job.positive, "compress": compressor_of(job), "link": link_of(job), "world_size": world.size,
+        "workers": world.workers, "seed": job.seed, "device": job.device, "config": to_toml(repeatable(job)),
     }  # fmt: skip
+
+
+def compressor_of(job: "Solve") -> str | None:
+    """The compressor of a job: that of its option, or its method's own; None for messages as they are."""
+    own = find(job.method).parameters.get("compress")
+    return job.compress or (None if own is None else str(job.given.get("compress", own.default)))
+
+
+def link_of(job: "Solve") -> str | None:
+    """What is remembered of messages that the option compresses; methods of their own have their own memories."""
+    return ("ef" if job.error_feedback else "plain") if job.compress else None
 
 
 def repeatable(job: "Solve") -> "Solve":
@@ -166,11 +179,12 @@ def summary(job: "Solve", about: dict[str, Any], found: dict[str, Any]) -> str:
     """A run in a few lines of at most 80 columns."""
     penalty = f"l2 {job.l2:g}" + (f", l1 {job.l1:g}" if job.l1 else "") + (", intercept" if job.intercept else "")
     tight = f", tight bound {found['tight_gap']:.2e}" if found["tight_gap"] < found["gap"] else ""
+    fewer = f", {compressing(about)}" if about["compress"] else ""
     support = f"{found['nonzero_coefficients']:,} of {about['features'] + job.intercept:,} coefficients are not 0"
     lines = [
         ("data", f"{about['dataset']}: {about['rows']:,} rows, {about['features']:,} features, {about['nonzeros']:,} nonzeros"),
         ("problem", f"{job.loss}, {penalty} (C = {1 / (about['rows'] * job.l2):.6g})" if job.l2 else f"{job.loss}, {penalty}"),
-        ("method", f"{job.method} on {counted(about['world_size'], 'rank')}, {counted(about['workers'], 'worker')}"),
+        ("method", f"{job.method} on {counted(about['world_size'], 'rank')}, {counted(about['workers'], 'worker')}{fewer}"),
         ("work", f"{counted(found['rounds'], 'round')}, {counted(found['vector_rounds'], 'vector round')}, "
                  f"{size(found['bytes_sent'])} sent, {found['seconds']:.2f} s"),
         ("objective", f"{found['objective']:.15g}, |gradient| {found['gradient_norm']:.2e}"),

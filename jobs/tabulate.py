@@ -1,34 +1,42 @@
-"""A comparison of runs in numbers and words: what the terminal, JSON and the page show."""
+"""A comparison of solves in numbers and words: what the terminal, JSON and the page show."""
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from mpiopt.io.record import RunData
 from mpiopt.jobs.compare import TARGETS, Comparison
-from mpiopt.jobs.console import size, table
+from mpiopt.jobs.console import counted, size
+from mpiopt.jobs.sheet import Column, Curve, Grid, Sheet, Strip
+
+GAP = "(F \N{MINUS SIGN} F*) / (F\N{SUBSCRIPT ZERO} \N{MINUS SIGN} F*)"
 
 
-def text(comparison: Comparison) -> str:
-    """The comparison for a terminal."""
+def sheet(comparison: Comparison) -> Sheet:
+    """All that is shown of it."""
     found = facts(comparison)
-    head = ["run", "ranks", *found["targets"], "bytes", "seconds", "objective", "ended"]
-    rows = [[row["label"], str(row["ranks"]), *("-" if k is None else str(k) for k in row["rounds_to"].values()),
-             size(row["bytes"]), f"{row['seconds']:.3g}", f"{row['objective']:.10g}", row["reason"]]
-            for row in found["runs"]]  # fmt: skip
-    return f"{problem(comparison)}\n\n{table(head, rows, 'lrrrrrrrrl')}\n\n{note(comparison)}"
+    rows = found["runs"]
+    return Sheet(
+        problem(comparison), comparison.runs, comparison.labels, ("",) * len(rows), (_narrow(rows),), (_wide(rows),),
+        note(comparison), "Gap against rounds, bytes and seconds", (_gaps(comparison),), found,
+    )  # fmt: skip
 
 
 def problem(comparison: Comparison) -> str:
     """What was solved, in a line."""
     a = comparison.runs[0].attributes
-    penalty = " + ".join(f"{name} {a[name]:g}" for name in ("l2", "l1") if a.get(name))
+    penalty = " + ".join(f"{name} {a[name]:g}" for name in ("l2", "l1") if a.get(name)) or "no penalty"
+    ranks = {run.attributes.get("world_size") for run in comparison.runs}
     return (f"{a.get('dataset', 'unnamed data')}: {a.get('rows', 0):,} rows, {a.get('features', 0):,} features, "
-            f"{a.get('loss', '')}, {penalty}{', intercept' if a.get('intercept') else ''}")  # fmt: skip
+            f"{a.get('loss', 'unknown loss')}, {penalty}{', intercept' if a.get('intercept') else ''}"
+            + "".join(f", {counted(count, 'rank')}" for count in ranks if len(ranks) == 1 and count))  # fmt: skip
 
 
 def note(comparison: Comparison) -> str:
     """What the numbers of the table mean."""
-    sure = ("without a certificate" if comparison.certified == float("inf")
-            else f"certified to {comparison.certified:.1e} of F0 - F*")  # fmt: skip
+    sure = (f"certified to {comparison.certified:.1e} of F0 - F*" if np.isfinite(comparison.certified)
+            else "without a certificate")  # fmt: skip
     return (f"Rounds to (F - F*)/(F0 - F*); F* = {comparison.optimum:.15g},\nthe best objective of {comparison.source}, "
             f"{sure}.")  # fmt: skip
 
@@ -51,3 +59,36 @@ def _row(comparison: Comparison, run: RunData) -> dict[str, Any]:
         "gap": float(comparison.gaps(run)[-1]), "reason": str(run.attributes.get("reason", "")).lower(),
         "reason_text": run.attributes.get("reason_text", ""),
     }  # fmt: skip
+
+
+def _narrow(rows: Sequence[dict[str, Any]]) -> Grid:
+    """For a terminal: the ranks only where they differ."""
+    ranks = [_column("ranks", rows)] if len({row["ranks"] for row in rows}) > 1 else []
+    return Grid((*ranks, *_reached(rows, ""), *_spent(rows), _column("objective", rows, "{:.10g}"), _ended(rows)))
+
+
+def _wide(rows: Sequence[dict[str, Any]]) -> Grid:
+    vector = _column("vector rounds", rows, key="vector_rounds")
+    ends = (_column("objective", rows, "{:.12g}"), _column("gap", rows, "{:.1e}"), _ended(rows))
+    return Grid((_column("ranks", rows), *_reached(rows, "to "), _column("rounds", rows), vector, *_spent(rows), *ends))
+
+
+def _column(head: str, rows: Sequence[dict[str, Any]], form: str = "{}", key: str = "") -> Column:
+    return Column.of(head, [row[key or head] for row in rows], form.format)
+
+
+def _reached(rows: Sequence[dict[str, Any]], word: str) -> list[Column]:
+    return [Column.of(word + target, [row["rounds_to"][target] for row in rows]) for target in TARGETS]
+
+
+def _spent(rows: Sequence[dict[str, Any]]) -> list[Column]:
+    return [Column.of("bytes", [row["bytes"] for row in rows], size), _column("seconds", rows, "{:.3g}")]
+
+
+def _ended(rows: Sequence[dict[str, Any]]) -> Column:
+    return Column.of("ended", [row["reason"] for row in rows], right=False)
+
+
+def _gaps(comparison: Comparison) -> Strip:
+    curves = tuple(Curve(run.history, comparison.gaps(run)) for run in comparison.runs)
+    return Strip(GAP, curves, floor=comparison.floor, mark=(comparison.certified, "F* certified"))

@@ -113,6 +113,9 @@ class Train:
     """Write it at the first record after so many seconds. [default: 300 unless --every-rounds is given]"""
     resume: Literal["auto", "must", "never"] = "auto"
     """Go on from the checkpoint where there is one, or fail where there is none, or start anew."""
+    device: Literal["cpu", "gpu"] = "cpu"
+    """gpu: one NVIDIA GPU a rank, by its number on the node; ranks share where there are fewer (extra: cuda13 or cuda12).
+    For softmax and mlp."""
     margin: float = 60.0
     """Seconds before the end of a Slurm job at which to stop."""
     watchdog: float | None = None
@@ -143,6 +146,8 @@ def run(job: Train, world: "World", console: Console) -> dict[str, Any]:
 
 def complete(job: Train) -> Train:
     """The job with the defaults that depend on other options. Raises UsageError for values that cannot be."""
+    from mpiopt.jobs import gpu_training
+
     for name in ("lr", "momentum", "warmup", "decay", "clip", "bytes", "seconds", "every_seconds", "margin"):
         value = getattr(job, name)
         if value is not None and not value >= 0:
@@ -160,6 +165,7 @@ def complete(job: Train) -> Train:
         raise UsageError("--error-feedback, --link, --back and --force are about compressed messages: give --compress too")
     if job.accuracy is not None and job.test is None and not job.data.startswith("blobs"):
         raise UsageError(f"--accuracy {job.accuracy:g} needs rows to examine on: give --test TEST.h5")
+    gpu_training.check(job)
     link = "ef" if job.error_feedback else job.link
     return kept(replace(job, ownership=_ownership(job), link=link))
 

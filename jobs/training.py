@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mpiopt.arrays import Array, on_host
 from mpiopt.clients import Clients
 from mpiopt.errors import UsageError
 from mpiopt.io.dense import DenseSource
 from mpiopt.io.record import RunFile, claim, read_solution
+from mpiopt.jobs import gpu_training
 from mpiopt.jobs.checkpoints import Checkpoints
 from mpiopt.jobs.config import to_toml
 from mpiopt.jobs.console import WIDTH, Console, Progress, counted, size
 from mpiopt.jobs.learners import exam_of, opened, team_of
 from mpiopt.jobs.rates import rate_of, rule_of
 from mpiopt.jobs.signals import Signals, end_of_job
+from mpiopt.kernels.launch import library
 from mpiopt.methods import find
 from mpiopt.methods import training as catalogue
 from mpiopt.methods.linked import linked
@@ -40,6 +43,7 @@ def training(job: "Train", world: "World", console: Console) -> dict[str, Any]:
 
 def _training(job: "Train", world: "World", console: Console, interruption: Callable[[], str]) -> dict[str, Any]:
     find(job.method, catalogue())  # a name that is not known is said before anything is read
+    sharing = gpu_training.take(job, world)
     keeping = Checkpoints.of(job, world, console)
     with world.together(f"looking at the run file {job.out}"):
         if job.out is not None and world.rank == 0:
@@ -49,9 +53,11 @@ def _training(job: "Train", world: "World", console: Console, interruption: Call
     per_epoch = source.rows / (job.batch * world.workers)
     method, given = method_of(job, world.workers, per_epoch)
     keeping.check(identity(job, given, source, world))
-    team = team_of(job, source, world)
+    team = team_of(job, source, world, sharing)
     calendar = [Calendar(method.steps_in, epochs * per_epoch, job.epochs * per_epoch) for epochs in (job.record, job.examine)]
-    exam = exam_of(job, source, test, world, calendar[1])
+    exam = exam_of(job, source, test, world, calendar[1], sharing)
+    if job.device == "gpu":
+        gpu_training.ready(team, exam, rule_of(job, rate_of(job, per_epoch)), sharing)
     about = described(job, source, team) | {"run_id": keeping.run_id, "checkpoint": keeping.path}
     console(f"training {job.model} on {about['dataset']} with {job.method} on {counted(world.size, 'rank')}")
     with ExitStack() as stack:
@@ -70,7 +76,7 @@ def _training(job: "Train", world: "World", console: Console, interruption: Call
         found = result(job, trained)
         with world.together(f"writing the run file {job.out}"):
             if file is not None:
-                file.finish(trained.x, 0.0, {name: found[name] for name in FINAL}, trained.aux)
+                file.finish(on_host(trained.x), 0.0, {name: found[name] for name in FINAL}, trained.aux)
     console.show(summary(job, about, found))
     return {**about, "config": tomllib.loads(about["config"]), **found, "resumed_after": keeping.round,
             "exit_code": keeping.exit_code(trained.reason, job.strict and job.accuracy is not None)}  # fmt: skip
@@ -95,7 +101,7 @@ def method_of(job: "Train", workers: int, per_epoch: float) -> tuple[Training, d
     return method, given
 
 
-def start(job: "Train", team: Team) -> np.ndarray:
+def start(job: "Train", team: Team) -> Array:
     """Where to start, (dim,): the model's own start, the same on all ranks, or another run's solution. Collective."""
     starts = [site.loss.initial(Streams(job.seed)("start")) for site in team.sites]  # of each: it sets what models keep beside
     x = starts[0]
@@ -107,7 +113,7 @@ def start(job: "Train", team: Team) -> np.ndarray:
                                  "run of the same model on rows of the same shape")  # fmt: skip
             x[:] = before
     with team.world.tally.paused():
-        return team.world.bcast(x)
+        return (library().asarray if job.device == "gpu" else np.asarray)(team.world.bcast(x))
 
 
 def identity(job: "Train", given: dict[str, Any], source: DenseSource, world: "World") -> dict[str, Any]:
@@ -116,7 +122,7 @@ def identity(job: "Train", given: dict[str, Any], source: DenseSource, world: "W
              "redundancy", "clients", "seed", "record", "examine", "compress", "link", "back")  # fmt: skip
     return {"workers": world.workers, **{name: getattr(job, name) for name in names}, "dead": str(job.dead),
             "dataset": source.name, "rows": source.rows, "epochs": job.epochs if job.schedule == "cosine" else None,
-            **given}  # fmt: skip
+            "device": None if job.device == "cpu" else job.device, **given}  # fmt: skip
 
 
 def described(job: "Train", source: DenseSource, team: Team) -> dict[str, Any]:
@@ -125,7 +131,7 @@ def described(job: "Train", source: DenseSource, team: Team) -> dict[str, Any]:
         "method": job.method, "compress": job.compress, "link": job.link if job.compress else None,
         "model": job.model, "dataset": source.name, "rows": source.rows, "parameters": team.dim,
         "classes": source.classes, "test": job.test, "rule": job.rule, "batch": job.batch, "ownership": job.ownership,
-        "world_size": team.world.size, "workers": team.world.workers, "seed": job.seed, "device": "cpu",
+        "world_size": team.world.size, "workers": team.world.workers, "seed": job.seed, "device": job.device,
         "config": to_toml(replace(job, checkpoint=None, every_rounds=None, every_seconds=None, resume="auto")),
     }  # fmt: skip
 

@@ -54,7 +54,7 @@ class Method(Protocol):
 class Composed:
     """The Method made of phases and an outer step.
 
-    dvectors : d-vectors that a rank holds at most, for the memory forecast.
+    dvectors : d-vectors that a rank with one worker holds at most in a solve, the certificate at its end included.
     """
 
     opening: Phase | None

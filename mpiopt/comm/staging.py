@@ -1,7 +1,8 @@
 """Arrays of a GPU on their way through MPI: copied to pinned host memory before a call and back after it.
 
-World alone calls this. The copies run on the caller's current stream, which is waited for, so that MPI never reads what
-the card has yet to write. Pinned memory is taken from CuPy's pool, which keeps it for the next call.
+World calls this, and compressors, which bring less than a whole vector. The copies run on the caller's current stream,
+which is waited for, so that MPI never reads what the card has yet to write. Pinned memory is taken from CuPy's pool, which
+keeps it for the next call.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,11 +23,32 @@ def brought(x: Array) -> np.ndarray:
     """``x`` itself, or its copy in pinned host memory, once the card has finished what it was told."""
     if not on_device(x):
         return x
-    cuda = namespace(x).cuda
-    out = np.frombuffer(cuda.alloc_pinned_memory(max(x.nbytes, 1)), x.dtype, x.size).reshape(x.shape)
+    out = landing(x)
     x.get(out=out)
-    cuda.get_current_stream().synchronize()
+    namespace(x).cuda.get_current_stream().synchronize()
     return out
+
+
+def landing(x: Array) -> np.ndarray:
+    """Where MPI may write what is to become ``x``: itself, or as much pinned host memory, of any content."""
+    if not on_device(x):
+        return x
+    return room(x, x.size, x.dtype).reshape(x.shape)
+
+
+def room(beside: Array, size: int, kind: np.typing.DTypeLike) -> np.ndarray:
+    """New host memory for ``size`` numbers of this kind, of any content; pinned where ``beside`` is on a GPU."""
+    if not on_device(beside):
+        return np.empty(size, kind)
+    count = max(size * np.dtype(kind).itemsize, 1)
+    return np.frombuffer(namespace(beside).cuda.alloc_pinned_memory(count), kind, size)
+
+
+def landed(value: np.ndarray, x: Array) -> Array:
+    """``x``, holding what MPI wrote to its `landing`."""
+    if on_device(x):
+        x.set(value)
+    return x
 
 
 def returned(value: np.ndarray, like: Array) -> Array:

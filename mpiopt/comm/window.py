@@ -10,7 +10,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from mpiopt.arrays import Array
 from mpiopt.comm.blocks import even
+from mpiopt.comm.staging import brought, landed, landing
 from mpiopt.comm.tally import Tally
 
 
@@ -18,6 +20,7 @@ class Window:
     """``length`` numbers of ``dtype``, zero at first. Make one with `World.window`. Collective.
 
     Additions to one number are atomic, those to the whole vector are not: a reader may see a part of another's addition.
+    It lies in the memory of the CPU; arrays of a GPU are copied there and back.
     """
 
     def __init__(self, mpi, comm, tally: Tally, name: str, length: int, dtype: np.dtype) -> None:
@@ -32,25 +35,27 @@ class Window:
         self._win.Lock_all(mpi.MODE_NOCHECK)
         comm.Barrier()
 
-    def put(self, x: np.ndarray) -> None:
+    def put(self, x: Array) -> None:
         """Set this rank's slice to its part of x (length,). Not collective: barriers around it are the caller's."""
-        self._mine[:] = x[self._bounds[self._rank] : self._bounds[self._rank + 1]]
+        self._mine[:] = brought(x[self._bounds[self._rank] : self._bounds[self._rank + 1]])
         self._win.Sync()
 
-    def get(self, out: np.ndarray | None = None) -> np.ndarray:
+    def get(self, out: Array | None = None) -> Array:
         """What the vector is now, (length,), into ``out`` where given. Not collective."""
         out = np.empty(self.length, self.dtype) if out is None else out
+        staged = landing(out)
         with self._tally.call(f"{self._name} get", out.nbytes, self._vector):
             self._win.Sync()
-            for rank, part in self._parts(out):
+            for rank, part in self._parts(staged):
                 self._win.Get(part, rank)
             self._win.Flush_all()
-        return out
+        return landed(staged, out)
 
-    def add(self, x: np.ndarray) -> None:
+    def add(self, x: Array) -> None:
         """Add x (length,) of the window's type, number by number. Not collective."""
+        staged = np.ascontiguousarray(brought(x), self.dtype)
         with self._tally.call(f"{self._name} add", x.nbytes, self._vector):
-            for rank, part in self._parts(np.ascontiguousarray(x, self.dtype)):
+            for rank, part in self._parts(staged):
                 self._win.Accumulate(part, rank, op=self._mpi.SUM)
             self._win.Flush_all()
 

@@ -16,12 +16,13 @@ from time import sleep
 import numpy as np
 
 from mpiopt.comm.blocks import even
-from mpiopt.comm.staging import brought, on_device, reduced
+from mpiopt.comm.staging import brought, landed, landing, on_device, reduced, returned
 from mpiopt.comm.tally import Tally
 from mpiopt.comm.window import Window
 from mpiopt.errors import LaunchError, MpioptError, UsageError
 
 PIECE = 1 << 30  # bytes in one MPI message: counts stay far below 2^31 whatever the datatype
+BATCH = 1 << 26  # bytes that are held at a time of what many ranks send
 
 
 class World:
@@ -94,11 +95,7 @@ class World:
         if on_device(parts[0]):
             return self._reduce_staged(parts, name, vector, out)
         if self.deterministic:
-            total = self._ordered(parts, name, vector)
-            if out is None:
-                return total
-            out[...] = total
-            return out
+            return self._ordered(parts, name, vector, out)
         if out is None:
             out = np.array(parts[0], copy=True, order="C")
         elif out is not parts[0]:
@@ -122,53 +119,84 @@ class World:
 
         return reduced(reduce, parts, out, ordered=self.deterministic, alone=False)
 
-    def _ordered(self, parts: Sequence[np.ndarray], name: str, vector: bool) -> np.ndarray:
+    def _ordered(self, parts: Sequence[np.ndarray], name: str, vector: bool, out: np.ndarray | None) -> np.ndarray:
         """Each rank adds up one slice over all workers in order, then the slices are gathered."""
-        shape, flat = parts[0].shape, [np.ascontiguousarray(part).reshape(-1) for part in parts]
+        flat = [np.ascontiguousarray(part).reshape(-1) for part in parts]
+        out = np.empty(parts[0].shape, parts[0].dtype) if out is None else out
         bounds = even(flat[0].size, self.size)
-        outgoing = [np.concatenate([part[a:b] for part in flat]) for a, b in pairwise(bounds)]
-        with self.tally.call(name, sum(part.nbytes for part in flat), vector):
-            incoming = self._exchange(outgoing)
-            mine = int(bounds[self.rank + 1] - bounds[self.rank])
-            rows = [row for block in incoming for row in block.reshape(-1, mine)] if mine else []
-            slice_sum = np.zeros(mine, flat[0].dtype)
-            for row in rows:
-                slice_sum += row
-            return np.concatenate(self._gather_ragged(slice_sum)).reshape(shape)
+        mine = slice(*bounds[self.rank : self.rank + 2])
+        with self.tally.call(name, sum(part.nbytes for part in flat), vector), _flat(out) as total:
+            outgoing = [flat[0][a:b] if len(flat) == 1 else np.concatenate([part[a:b] for part in flat])
+                        for a, b in pairwise(bounds)]  # fmt: skip
+            width = mine.stop - mine.start
+            incoming = self._exchange(outgoing, width * np.diff(self._bounds))
+            total[mine] = 0
+            for row in (row for block in incoming for row in block.reshape(-1, width)) if width else ():
+                total[mine] += row
+            self._complete(total, bounds)
+        return out
+
+    def _complete(self, total: np.ndarray, bounds: np.ndarray) -> None:
+        """Fill in the slices of a flat array that other ranks have."""
+        if total.nbytes < PIECE:
+            nbytes = np.diff(bounds) * total.itemsize
+            self._comm.Allgatherv(self._mpi.IN_PLACE, [total, (nbytes, bounds[:-1] * total.itemsize), self._mpi.BYTE])
+            return
+        for root, (a, b) in enumerate(pairwise(bounds)):
+            self._bcast_into(total[a:b], root)
 
     # ------------------------------------------------------------------------------------------ moving arrays
     def gather(self, x: np.ndarray, name: str = "gather") -> list[np.ndarray]:
-        """Every rank's array, in rank order, on every rank; lengths may differ, dtype and further axes may not.
+        """Every rank's array, in rank order; lengths of the first axis may differ, all else must agree. Collective."""
+        return list(self.each(x, name, PIECE))
 
-        Collective.
+    def each(self, x: np.ndarray, name: str = "gather", most: int = BATCH,
+             check: Callable[[np.ndarray], None] = lambda lengths: None) -> Iterator[np.ndarray]:  # fmt: skip
+        """The same one after the other, of which no more than ``most`` bytes, or one, are held at a time.
+
+        check : sees the lengths of all ranks' arrays, (ranks,), before any is sent, and may raise.
+        Collective: all ranks go through it to its end, or to the same place.
         """
+        staged = np.ascontiguousarray(brought(x))
+        row = staged.itemsize * int(np.prod(staged.shape[1:], dtype=np.int64))
         with self.tally.call(name, x.nbytes):
-            return self._gather_ragged(x)
+            lengths = np.empty(self.size, np.int64)
+            self._comm.Allgather(np.array([len(staged)], np.int64), lengths)
+            check(lengths)
+            first, *others = _runs(row * lengths, most)
+            parts = self._joined(staged, lengths, row, first)
+        yield from (returned(part, x) for part in parts)
+        for run in others:
+            with self.tally.call(name, 0):
+                parts = self._joined(staged, lengths, row, run)
+            yield from (returned(part, x) for part in parts)
 
-    def _gather_ragged(self, x: np.ndarray) -> list[np.ndarray]:
-        x = np.ascontiguousarray(x)
-        lengths = np.empty(self.size, np.int64)
-        self._comm.Allgather(np.array([len(x)], np.int64), lengths)
-        row = x.dtype.itemsize * int(np.prod(x.shape[1:], dtype=np.int64))
-        if row * int(lengths.sum()) < PIECE:
-            joined = np.empty((int(lengths.sum()), *x.shape[1:]), x.dtype)
-            counts = lengths * row
-            self._comm.Allgatherv([x, x.nbytes, self._mpi.BYTE], [joined, (counts, np.cumsum(counts) - counts), self._mpi.BYTE])
-            return np.split(joined, np.cumsum(lengths)[:-1])
-        parts = [np.empty((int(n), *x.shape[1:]), x.dtype) for n in lengths]
-        parts[self.rank][...] = x
-        for root, part in enumerate(parts):
-            self._bcast_into(part, root)
-        return parts
+    def _joined(self, x: np.ndarray, lengths: np.ndarray, row: int, run: range) -> list[np.ndarray]:
+        """The arrays of the ranks of a run; ``row`` bytes in a row."""
+        if len(run) == 1:
+            part = x.copy() if self.rank in run else np.empty((int(lengths[run.start]), *x.shape[1:]), x.dtype)
+            self._bcast_into(part, run.start)
+            return [part]
+        counts = np.zeros(self.size, np.int64)
+        counts[run.start : run.stop] = row * lengths[run.start : run.stop]
+        joined = np.empty((int(lengths[run.start : run.stop].sum()), *x.shape[1:]), x.dtype)
+        mine = x if self.rank in run else x[:0]
+        starts = np.cumsum(counts) - counts
+        self._comm.Allgatherv([mine, mine.nbytes, self._mpi.BYTE], [joined, (counts, starts), self._mpi.BYTE])
+        return np.split(joined, np.cumsum(lengths[run.start : run.stop])[:-1])
 
     def alltoall(self, parts: Sequence[np.ndarray], name: str = "alltoall") -> list[np.ndarray]:
         """Send ``parts[r]`` to rank r, receive what each rank sent here; 1-D arrays of one dtype. Collective."""
+        staged = [np.ascontiguousarray(brought(part)) for part in parts]
         with self.tally.call(name, sum(part.nbytes for part in parts)):
-            return self._exchange([np.ascontiguousarray(part) for part in parts])
+            arrived = self._exchange(staged)
+        return [returned(part, parts[0]) for part in arrived]
 
-    def _exchange(self, parts: list[np.ndarray]) -> list[np.ndarray]:
-        lengths = np.empty(self.size, np.int64)
-        self._comm.Alltoall(np.array([len(part) for part in parts], np.int64), lengths)
+    def _exchange(self, parts: list[np.ndarray], lengths: np.ndarray | None = None) -> list[np.ndarray]:
+        """lengths : of what arrives from each rank, where they are known."""
+        if lengths is None:
+            lengths = np.empty(self.size, np.int64)
+            self._comm.Alltoall(np.array([len(part) for part in parts], np.int64), lengths)
         incoming = [np.empty(int(n), parts[0].dtype) for n in lengths]
         requests = []
         for shift in range(self.size):
@@ -180,12 +208,10 @@ class World:
 
     def bcast(self, x: np.ndarray, root: int = 0, name: str = "bcast") -> np.ndarray:
         """Fill ``x`` in place with rank ``root``'s values and return it; shapes and dtypes agree. Collective."""
-        staged = brought(x)
+        staged = brought(x) if self.rank == root else landing(x)
         with self.tally.call(name, x.nbytes if self.rank == root else 0, vector=x.ndim > 0 and x.size > 1):
             self._bcast_into(staged, root)
-        if on_device(x):
-            x.set(staged)
-        return x
+        return x if self.rank == root else landed(staged, x)
 
     def _bcast_into(self, x: np.ndarray, root: int) -> None:
         with _flat(x) as flat:
@@ -264,7 +290,7 @@ class World:
     def swap(self, x: np.ndarray, neighbours: Sequence[int], name: str = "swap") -> list[np.ndarray]:
         """Send ``x`` to each neighbouring rank and receive theirs, in the order given; same shapes. Collective
         among neighbours: the relation must be symmetric."""
-        x = np.ascontiguousarray(x)
+        like, x = x, np.ascontiguousarray(brought(x))
         incoming = [np.empty_like(x) for _ in neighbours]
         with self.tally.call(name, x.nbytes * len(neighbours), vector=True):
             requests = [
@@ -272,7 +298,7 @@ class World:
             ]
             requests += [self._comm.Isend(p, n) for n in neighbours for p in _pieces(x.reshape(-1))]
             self._mpi.Request.Waitall(requests)
-        return incoming
+        return [returned(y, like) for y in incoming]
 
     @contextmanager
     def together(self, doing: str) -> Iterator[None]:
@@ -359,6 +385,19 @@ def _pieces(flat: np.ndarray) -> Iterator[np.ndarray]:
     step = max(1, PIECE // max(1, flat.dtype.itemsize))
     for start in range(0, flat.size, step):
         yield flat[start : start + step]
+
+
+def _runs(sizes: np.ndarray, most: int) -> list[range]:
+    """Ranks in a row, as many as have no more than ``most`` in all, and at least one."""
+    runs, total = [range(0, 1)], int(sizes[0])
+    for rank, more in enumerate(sizes[1:].tolist(), 1):
+        total += more
+        if total <= most:
+            runs[-1] = range(runs[-1].start, rank + 1)
+        else:
+            runs.append(range(rank, rank + 1))
+            total = more
+    return runs
 
 
 def _sentence(error: BaseException | None, world: World, doing: str) -> str:

@@ -7,18 +7,24 @@
 A payload is one flat array: of x's type where the compressor is linear, so that ranks may add payloads up, and of bytes
 otherwise. Its length follows from d and the type of x alone (`nbytes`). Nothing that both sides know is sent: whoever
 decodes gives the stream that the sender encoded with, which names round and worker.
+
+x and y may be on a GPU. Payloads are in host memory all the same, where MPI takes them, and have the bytes that they would
+have on the CPU, but for the last digit of scales that are sums. A compressor with kernels there (``gpu``) makes its codes on
+the card; the vectors of the others pass through the CPU.
 """
 
 from dataclasses import dataclass
 from math import inf
-from typing import NamedTuple, TypeAlias
+from types import ModuleType
+from typing import ClassVar, NamedTuple, TypeAlias
 from zlib import crc32
 
 import numpy as np
 
-from mpiopt.arrays import Array
+from mpiopt.arrays import Array, namespace
+from mpiopt.comm.staging import brought, landed, landing, on_device, returned
 from mpiopt.errors import DataError, NumericalError, UsageError
-from mpiopt.kernels import host
+from mpiopt.kernels import device_codes, host_codes
 from mpiopt.streams import Streams
 
 Payload: TypeAlias = np.ndarray  # flat: of x's type if the compressor is linear, else uint8
@@ -64,6 +70,8 @@ class Compressor:
     E |C(x) - x|^2 <= (1 - delta) |x|^2. Constants are None where there is none that holds for every x.
     """
 
+    gpu: ClassVar[bool] = False  # whether `_packed` and `_write` take vectors on a GPU; if not, they never see one
+
     @property
     def unbiased(self) -> bool:
         """Whether E decode(encode(x)) = x."""
@@ -93,6 +101,10 @@ class Compressor:
 
     def encode(self, x: Array, stream: Stream) -> Payload:
         """The payload of x (d,), a new array. Raises NumericalError if x has entries that are not finite."""
+        return self._packed(x if self.gpu else brought(x), stream)
+
+    def _packed(self, x: Array, stream: Stream) -> Payload:
+        """The payload of x, which is on the CPU unless ``gpu``."""
         raise NotImplementedError
 
     def decode(self, payload: Payload, like: Array, stream: Stream, out: Array | None = None) -> Array:
@@ -100,18 +112,28 @@ class Compressor:
 
         Raises DataError if the payload has another length than `nbytes`.
         """
-        out = np.empty_like(like) if out is None else out
+        out = namespace(like).empty_like(like) if out is None else out
         self.demand_payload(payload, out)
-        self._write(payload, out, stream, 1.0, True)
-        return out
+        if self.gpu or not on_device(out):
+            self._write(payload, out, stream, 1.0, True)
+            return out
+        staged = landing(out)
+        self._write(payload, staged, stream, 1.0, True)
+        return landed(staged, out)
 
     def add(self, payload: Payload, out: Array, stream: Stream, scale: float = 1.0) -> None:
         """out += scale * decode(payload), without another vector of that length. Raises DataError as decode does."""
         self.demand_payload(payload, out)
-        self._write(payload, out, stream, scale, False)
+        if self.gpu or not on_device(out):
+            self._write(payload, out, stream, scale, False)
+            return
+        staged = landing(out)
+        staged.fill(0)
+        self._write(payload, staged, stream, scale, False)
+        out += returned(staged, out)
 
     def _write(self, payload: Payload, out: Array, stream: Stream, scale: float, fresh: bool) -> None:
-        """out = scale * decode(payload) if ``fresh``, else out += that."""
+        """out = scale * decode(payload) if ``fresh``, else out += that; ``out`` is on the CPU unless ``gpu``."""
         raise NotImplementedError
 
     def demand_payload(self, payload: Payload, out: Array) -> None:
@@ -136,16 +158,15 @@ def demand_vector(x: Array) -> None:
         )
 
 
-def keys(x: Array) -> np.ndarray:
-    """The bits of x as unsigned integers; without their sign bit they are ordered as the magnitudes are."""
-    return x.view(np.uint32 if x.itemsize == 4 else np.uint64)
+def kernels(x: Array) -> ModuleType:
+    """The home of the functions that compressors need, for vectors that are where ``x`` is: both have the same names."""
+    return device_codes if on_device(x) else host_codes
 
 
-def peaks(x: Array, bucket: int) -> Array:
-    """The largest magnitude of each bucket of x (d,), like x. Raises NumericalError if one is not finite."""
+def peaks(x: Array, bucket: int) -> np.ndarray:
+    """The largest magnitude of each bucket of x (d,), in its type. Raises NumericalError if one is not finite."""
     demand_vector(x)
-    out = np.empty(-(-x.size // bucket), x.dtype)
-    host.peaks(keys(x), bucket, keys(out))
+    out = kernels(x).peaks(x, bucket)
     demand_finite(out.max())
     return out
 

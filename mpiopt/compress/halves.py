@@ -23,7 +23,7 @@ class Fp16(Compressor):
         """1 - 2^-22 for the numbers in full precision, less what those far below the largest may lose."""
         return 1 - 2.0**-22 - d * 2.0**-76
 
-    def encode(self, x: Array, stream: Stream) -> Payload:
+    def _packed(self, x: Array, stream: Stream) -> Payload:
         """The power of two that x was divided by, then the numbers."""
         power = _power(peak(x), x.dtype)
         payload = np.empty(self.nbytes(x.size, x.dtype), np.uint8)

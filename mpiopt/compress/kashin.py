@@ -169,7 +169,7 @@ class Kashin(Bucketed):
             return {n: Orthogonal(n, big) for n, big in lengths.items()}
         return {n: RandomHadamard(n, big, mixed(stream.shared, n)) for n, big in lengths.items()}
 
-    def encode(self, x: Array, stream: Stream) -> Payload:
+    def _packed(self, x: Array, stream: Stream) -> Payload:
         """The largest coefficients, then the rounded ones."""
         largest = peak(x)
         unit = 2.0 ** np.floor(np.log2(largest)) if largest else 1.0  # a power of two: squares neither overflow nor vanish

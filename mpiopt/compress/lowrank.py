@@ -8,7 +8,8 @@ An exchange drives it, since its message goes in two sums:
     right = mean over workers of plan.right(x_w, left)                         Q = M^T P, kept for the next round
     agreed = plan.decode(left, right, out)                                     M ~ P Q^T
 
-Both sums are linear in x, so that the result is that of the workers' mean.
+Both sums are linear in x, so that the result is that of the workers' mean. Products are made where x is; the thin left
+factors, which come from the sum, are made orthonormal on the CPU.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from mpiopt.arrays import Array
+from mpiopt.arrays import Array, namespace, on_host
+from mpiopt.comm.staging import returned
 from mpiopt.compress.compressor import demand, demand_vector, peak
 from mpiopt.errors import DataError, UsageError
 
@@ -111,10 +113,11 @@ class Plan:
         self._demand(x, self.dim)
         self._demand(right, self.right_size)
         peak(x)
-        out = np.empty(self.left_size, x.dtype)
+        xp = namespace(x)
+        out = xp.empty(self.left_size, x.dtype)
         for part, m, p, q in self._views(x, out, right):
             if part.rank:
-                np.matmul(m, q, out=p)
+                xp.matmul(m, q, out=p)
             else:
                 p[:] = m
         return out
@@ -125,26 +128,28 @@ class Plan:
         for part in self.parts:
             if part.rank:
                 p = left[part.left : part.left + part.left_size].reshape(part.rows, part.rank)
-                p[:] = np.linalg.qr(p)[0]
+                p[:] = returned(np.linalg.qr(on_host(p))[0], p)
 
     def right(self, x: Array, left: Array) -> Array:
         """Q = M^T P of every matrix: (right_size,), a new array."""
         self._demand(x, self.dim)
         self._demand(left, self.left_size)
-        out = np.empty(self.right_size, x.dtype)
+        xp = namespace(x)
+        out = xp.empty(self.right_size, x.dtype)
         for part, m, p, q in self._views(x, left, out):
             if part.rank:
-                np.matmul(m.T, p, out=q)
+                xp.matmul(m.T, p, out=q)
         return out
 
     def decode(self, left: Array, right: Array, out: Array | None = None) -> Array:
         """P Q^T of every matrix, and the blocks that were not compressed: (dim,)."""
-        out = np.empty(self.dim, left.dtype) if out is None else out
+        xp = namespace(left)
+        out = xp.empty(self.dim, left.dtype) if out is None else out
         self._demand(left, self.left_size)
         self._demand(right, self.right_size)
         for part, m, p, q in self._views(out, left, right):
             if part.rank:
-                np.matmul(p, q.T, out=m)
+                xp.matmul(p, q.T, out=m)
             else:
                 m[:] = p
         return out

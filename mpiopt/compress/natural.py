@@ -13,10 +13,9 @@ from math import sqrt
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.compress.compressor import demand, peak
+from mpiopt.compress.compressor import demand, kernels, peak
 from mpiopt.compress.quantise import Normed, Quantiser, signed
 from mpiopt.errors import NumericalError
-from mpiopt.kernels import host
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,9 @@ class Natural(Quantiser):
             )
         return np.ones(1, x.dtype)
 
-    def quantised(self, x: Array, scales: np.ndarray, key: np.uint64, packed: np.ndarray, at: int) -> None:
+    def quantised(self, x: Array, scales: np.ndarray, key: int, packed: np.ndarray, at: int) -> None:
         """One pass."""
-        host.powers(x, scales, x.size, -126, 254, 9, key, packed, at, self.room)
+        kernels(x).powers(x, scales, x.size, -126, 254, 9, key, packed, at)
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,6 @@ class NaturalDithering(Normed):
         """0, 2^(1 - s), ..., 1 and their negatives."""
         return signed(np.concatenate([[0.0], np.ldexp(1.0, np.arange(1 - self.levels, 1))]))
 
-    def quantised(self, x: Array, scales: np.ndarray, key: np.uint64, packed: np.ndarray, at: int) -> None:
+    def quantised(self, x: Array, scales: np.ndarray, key: int, packed: np.ndarray, at: int) -> None:
         """One pass."""
-        host.powers(x, scales, self.width(x.size), 1 - self.levels, self.levels, self.bits_of_code, key, packed, at,
-                    self.room)  # fmt: skip
+        kernels(x).powers(x, scales, self.width(x.size), 1 - self.levels, self.levels, self.bits_of_code, key, packed, at)

@@ -9,11 +9,13 @@ d is the length of a bucket, where there are several. A random number is a hash 
 
 from dataclasses import dataclass
 from math import inf, sqrt
+from typing import ClassVar
 
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.compress.compressor import Payload, Stream, demand, demand_vector, peaks, segment
+from mpiopt.comm.staging import room
+from mpiopt.compress.compressor import Payload, Stream, demand, demand_vector, kernels, peaks, segment
 from mpiopt.compress.signs import Bucketed, measured
 from mpiopt.errors import NumericalError
 from mpiopt.kernels import host
@@ -22,6 +24,8 @@ from mpiopt.kernels import host
 @dataclass(frozen=True)
 class Quantiser(Bucketed):
     """Scales in the type of x, then packed codes."""
+
+    gpu: ClassVar[bool] = True
 
     @property
     def unbiased(self) -> bool:
@@ -33,11 +37,6 @@ class Quantiser(Bucketed):
         """Bits of a packed code, or TRITS."""
         raise NotImplementedError
 
-    @property
-    def room(self) -> np.ndarray:
-        """Where kernels put the codes of a chunk."""
-        return np.empty(host.CHUNK, np.uint8 if self.bits_of_code <= 8 else np.uint16)
-
     def table(self) -> np.ndarray:
         """The value of every code, for a scale of 1."""
         raise NotImplementedError
@@ -46,7 +45,7 @@ class Quantiser(Bucketed):
         """One scale of each bucket, in the type of x."""
         raise NotImplementedError
 
-    def quantised(self, x: Array, scales: np.ndarray, key: np.uint64, packed: np.ndarray, at: int) -> None:
+    def quantised(self, x: Array, scales: np.ndarray, key: int, packed: np.ndarray, at: int) -> None:
         """Write the codes of x to ``packed`` from byte ``at`` on."""
         raise NotImplementedError
 
@@ -59,21 +58,21 @@ class Quantiser(Bucketed):
         b = self.bits_of_code
         return self.scaled(d) * np.dtype(dtype).itemsize + (-(-d // 5) if b == host.TRITS else -(-d * b // 8))
 
-    def encode(self, x: Array, stream: Stream) -> Payload:
+    def _packed(self, x: Array, stream: Stream) -> Payload:
         """The scales, then the codes."""
         demand_vector(x)
         scales = self.scales_of(x)
-        payload = np.empty(self.nbytes(x.size, x.dtype), np.uint8)
+        payload = room(x, self.nbytes(x.size, x.dtype), np.uint8)
         at = self.scaled(x.size) * x.itemsize
         payload[:at] = scales[: self.scaled(x.size)].view(np.uint8)
-        self.quantised(x, scales, np.uint64(stream.own), payload, at)
+        self.quantised(x, scales, stream.own, payload, at)
         return payload
 
     def _write(self, payload: Payload, out: Array, stream: Stream, scale: float, fresh: bool) -> None:
         n = self.scaled(out.size)
         scales = segment(payload, 0, n, out.dtype) if n else np.ones(1, out.dtype)
-        host.look_up(payload, n * out.itemsize, self.bits_of_code, self.table(), scales, self.width(out.size), scale, fresh,
-                     out, self.room)  # fmt: skip
+        kernels(out).look_up(payload, n * out.itemsize, self.bits_of_code, self.table(), scales, self.width(out.size), scale,
+                             fresh, out)  # fmt: skip
 
 
 def rounded_up(scales: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -155,9 +154,9 @@ class Qsgd(Normed):
         """0, 1/s, ..., 1 and their negatives."""
         return signed(np.arange(self.s + 1) / self.s)
 
-    def quantised(self, x: Array, scales: np.ndarray, key: np.uint64, packed: np.ndarray, at: int) -> None:
+    def quantised(self, x: Array, scales: np.ndarray, key: int, packed: np.ndarray, at: int) -> None:
         """One pass."""
-        host.dither(x, scales, self.width(x.size), self.s, self.bits_of_code, key, packed, at, self.room)
+        kernels(x).dither(x, scales, self.width(x.size), self.s, self.bits_of_code, key, packed, at)
 
 
 @dataclass(frozen=True)
@@ -182,6 +181,6 @@ class TernGrad(Quantiser):
         """The largest magnitude of each bucket. Raises NumericalError."""
         return peaks(x, self.width(x.size))
 
-    def quantised(self, x: Array, scales: np.ndarray, key: np.uint64, packed: np.ndarray, at: int) -> None:
+    def quantised(self, x: Array, scales: np.ndarray, key: int, packed: np.ndarray, at: int) -> None:
         """One pass."""
-        host.dither(x, scales, self.width(x.size), 1, host.TRITS, key, packed, at, self.room)
+        kernels(x).dither(x, scales, self.width(x.size), 1, host.TRITS, key, packed, at)

@@ -5,10 +5,12 @@ compresses the shorter vector once more.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from mpiopt.arrays import Array
+from mpiopt.comm.staging import brought, returned
 from mpiopt.compress.compressor import Compressor, Payload, Stream, segment
 
 NOTHING = np.zeros(0, np.uint8)
@@ -17,6 +19,8 @@ NOTHING = np.zeros(0, np.uint8)
 @dataclass(frozen=True)
 class Reducer(Compressor):
     """A compressor in two stages: numbers kept, and their coding (here: as they are)."""
+
+    gpu: ClassVar[bool] = True
 
     @property
     def projection(self) -> bool:
@@ -37,20 +41,24 @@ class Reducer(Compressor):
         return 0
 
     def reduce(self, x: Array, stream: Stream) -> tuple[Array, np.ndarray]:
-        """The numbers kept, (length,) like x, and the bytes beside them. Raises NumericalError."""
+        """The numbers kept, (length,) like x, where x is; and the bytes beside them, in host memory.
+
+        Raises NumericalError.
+        """
         raise NotImplementedError
 
     def expand(self, kept: Array, beside: np.ndarray, out: Array, stream: Stream, scale: float) -> None:
-        """out += scale times the vector of these numbers."""
+        """out += scale times the vector of these numbers, which are where ``out`` is."""
         raise NotImplementedError
 
     def nbytes(self, d: int, dtype: np.typing.DTypeLike = np.float32) -> int:
         """The numbers kept in the type of x, and the bytes beside them."""
         return self.length(d) * np.dtype(dtype).itemsize + self.beside(d)
 
-    def encode(self, x: Array, stream: Stream) -> Payload:
+    def _packed(self, x: Array, stream: Stream) -> Payload:
         """The numbers kept, then the bytes beside them."""
         kept, beside = self.reduce(x, stream)
+        kept = brought(kept)
         return kept if self.linear else np.concatenate([kept.view(np.uint8), beside])
 
     def _write(self, payload: Payload, out: Array, stream: Stream, scale: float, fresh: bool) -> None:
@@ -58,4 +66,4 @@ class Reducer(Compressor):
         kept = segment(payload.view(np.uint8), 0, n, out.dtype)
         if fresh:
             out.fill(0)
-        self.expand(kept, payload.view(np.uint8)[kept.nbytes :], out, stream, scale)
+        self.expand(returned(kept, out), payload.view(np.uint8)[kept.nbytes :], out, stream, scale)

@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mpiopt.arrays import Array
-from mpiopt.compress.compressor import Stream, demand, peak
+from mpiopt.arrays import Array, namespace
+from mpiopt.compress.compressor import Stream, demand, kernels, peak
 from mpiopt.compress.reducer import NOTHING, Reducer
 from mpiopt.compress.sparse import Few
-from mpiopt.kernels import host
 
 
 @dataclass(frozen=True)
@@ -54,11 +53,10 @@ class RandK(Few):
         """k / d, if not scaled."""
         return super().delta(d) if self.scaled else self.share(d)
 
-    def places(self, d: int, stream: Stream) -> np.ndarray:
-        """The k coordinates."""
-        chosen = np.empty(self.length(d), np.int64)
-        host.subset(np.uint64(stream.shared if self.shared else stream.own), 0, d, chosen)
-        return chosen
+    def places(self, like: Array, stream: Stream) -> Array:
+        """The k coordinates of vectors like this, where it is."""
+        d, key = like.size, stream.shared if self.shared else stream.own
+        return kernels(like).subset(key, 0, self.length(d), d)
 
     def gain(self, d: int) -> float:
         """What an entry is multiplied by."""
@@ -67,11 +65,11 @@ class RandK(Few):
     def reduce(self, x: Array, stream: Stream) -> tuple[Array, np.ndarray]:
         """The entries at the places of the stream."""
         peak(x)
-        return x[self.places(x.size, stream)], NOTHING
+        return x[self.places(x, stream)], NOTHING
 
     def expand(self, kept: Array, beside: np.ndarray, out: Array, stream: Stream, scale: float) -> None:
         """k additions."""
-        host.scatter(kept, self.places(out.size, stream), scale * self.gain(out.size), out)
+        kernels(out).scatter(kept, self.places(out, stream), scale * self.gain(out.size), out)
 
 
 @dataclass(frozen=True)
@@ -83,11 +81,11 @@ class RandomBlock(RandK):
 
     shared: bool = True
 
-    def places(self, d: int, stream: Stream) -> np.ndarray:
-        """The k coordinates."""
-        first = np.empty(1, np.int64)
-        host.subset(np.uint64(stream.shared if self.shared else stream.own), 0, d, first)
-        return np.arange(first[0], first[0] + self.length(d)) % d
+    def places(self, like: Array, stream: Stream) -> Array:
+        """The k coordinates of vectors like this, where it is."""
+        d, key = like.size, stream.shared if self.shared else stream.own
+        first = int(kernels(like).subset(key, 0, 1, d)[0])
+        return namespace(like).arange(first, first + self.length(d)) % d
 
 
 @dataclass(frozen=True)
@@ -126,20 +124,19 @@ class PermK(Reducer):
         demand(self.workers > 0, "the number of workers of permk", self.workers, "it, as in permk:workers=4")
         return self.workers
 
-    def places(self, d: int, stream: Stream) -> np.ndarray:
-        """This worker's coordinates; d and more stand for none."""
+    def places(self, like: Array, stream: Stream) -> Array:
+        """This worker's coordinates of vectors like this, where it is; d and more stand for none."""
         there = stream.workers
         demand(there == self._n(), "the number of workers of permk", self.workers, f"{there}, as many as there are")
-        chosen = np.empty(self.length(d), np.int64)
-        host.subset(np.uint64(stream.shared), stream.worker * chosen.size, chosen.size * self.workers, chosen)
-        return chosen
+        count = self.length(like.size)
+        return kernels(like).subset(stream.shared, stream.worker * count, count, count * self.workers)
 
     def reduce(self, x: Array, stream: Stream) -> tuple[Array, np.ndarray]:
         """The entries at this worker's places."""
         peak(x)
-        places = self.places(x.size, stream)
-        return np.where(places < x.size, x[np.minimum(places, x.size - 1)], x.dtype.type(0)), NOTHING
+        xp, places = namespace(x), self.places(x, stream)
+        return xp.where(places < x.size, x[xp.minimum(places, x.size - 1)], x.dtype.type(0)), NOTHING
 
     def expand(self, kept: Array, beside: np.ndarray, out: Array, stream: Stream, scale: float) -> None:
         """d / n additions."""
-        host.scatter(kept, self.places(out.size, stream), scale * self.workers, out)
+        kernels(out).scatter(kept, self.places(out, stream), scale * self.workers, out)

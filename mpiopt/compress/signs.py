@@ -9,11 +9,23 @@ A zero counts as positive. ``bucket`` 0 makes one bucket of the whole vector; d 
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.compress.compressor import Compressor, Payload, Stream, demand, demand_vector, peak, peaks, segment
+from mpiopt.comm.staging import room
+from mpiopt.compress.compressor import (
+    Compressor,
+    Payload,
+    Stream,
+    demand,
+    demand_vector,
+    kernels,
+    peak,
+    peaks,
+    segment,
+)
 from mpiopt.kernels import host
 
 
@@ -42,19 +54,21 @@ class Sign(Compressor):
     Bernstein, Wang, Azizzadenesheli, Anandkumar, signSGD: compressed optimisation for non-convex problems, 2018.
     """
 
+    gpu: ClassVar[bool] = True
+
     def nbytes(self, d: int, dtype: np.typing.DTypeLike = np.float32) -> int:
         """d bits."""
         return -(-d // 8)
 
-    def encode(self, x: Array, stream: Stream) -> Payload:
+    def _packed(self, x: Array, stream: Stream) -> Payload:
         """The bits."""
         peak(x)
-        payload = np.empty(self.nbytes(x.size), np.uint8)
-        host.signs(x, payload, 0)
+        payload = room(x, self.nbytes(x.size), np.uint8)
+        kernels(x).signs(x, payload, 0)
         return payload
 
     def _write(self, payload: Payload, out: Array, stream: Stream, scale: float, fresh: bool) -> None:
-        host.choose(payload, 0, np.array([[1.0, -1.0]]), out.size, scale, fresh, out)
+        kernels(out).choose(payload, 0, np.array([[1.0, -1.0]]), out.size, scale, fresh, out)
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,7 @@ class ScaledSign(Bucketed):
     Karimireddy, Rebjock, Stich, Jaggi, Error feedback fixes SignSGD and other gradient compression schemes, 2019, lemma 8.
     """
 
+    gpu: ClassVar[bool] = True
     scales = 1  # of a bucket
 
     def nbytes(self, d: int, dtype: np.typing.DTypeLike = np.float32) -> int:
@@ -74,13 +89,13 @@ class ScaledSign(Bucketed):
         """1 / d, d the bucket's: what x of one entry has; |x|_1^2 / (d |x|_2^2) of a given one."""
         return 1 / self.width(d)
 
-    def encode(self, x: Array, stream: Stream) -> Payload:
+    def _packed(self, x: Array, stream: Stream) -> Payload:
         """The scales, then the bits."""
         demand_vector(x)
         means = self._means(x)
-        payload = np.empty(self.nbytes(x.size, x.dtype), np.uint8)
+        payload = room(x, self.nbytes(x.size, x.dtype), np.uint8)
         payload[: means.nbytes] = means.reshape(-1).view(np.uint8)
-        host.signs(x, payload, means.nbytes)
+        kernels(x).signs(x, payload, means.nbytes)
         return payload
 
     def _means(self, x: Array) -> np.ndarray:
@@ -90,7 +105,7 @@ class ScaledSign(Bucketed):
     def _write(self, payload: Payload, out: Array, stream: Stream, scale: float, fresh: bool) -> None:
         n = self.buckets(out.size) * self.scales
         pairs = self._pairs(segment(payload, 0, n, out.dtype).reshape(-1, self.scales))
-        host.choose(payload, n * out.itemsize, pairs, self.width(out.size), scale, fresh, out)
+        kernels(out).choose(payload, n * out.itemsize, pairs, self.width(out.size), scale, fresh, out)
 
     def _pairs(self, means: np.ndarray) -> np.ndarray:
         """What the bits 0 and 1 stand for in each bucket."""
@@ -108,12 +123,10 @@ class TwoMeans(ScaledSign):
     scales = 2
 
     def _means(self, x: Array) -> np.ndarray:
-        means = np.empty((self.buckets(x.size), 2))
-        host.two_means(x, self.width(x.size), means)
+        means = kernels(x).two_means(x, self.width(x.size))
         if not np.isfinite(means).all():
             peak(x)
-            host.two_means(x * 2.0**-80, self.width(x.size), means)
-            means *= 2.0**80
+            means = kernels(x).two_means(x * 2.0**-80, self.width(x.size)) * 2.0**80
         return means.astype(x.dtype)
 
     def _pairs(self, means: np.ndarray) -> np.ndarray:
@@ -122,13 +135,11 @@ class TwoMeans(ScaledSign):
 
 def measured(x: Array, bucket: int, kind: int) -> np.ndarray:
     """A float64 scale of each bucket (`kernels.quantise.measure`), neither overflown nor lost. Raises NumericalError."""
-    out = np.empty(-(-x.size // bucket))
-    host.measure(x, bucket, kind, out)
+    out = kernels(x).measure(x, bucket, kind)
     odd = ~np.isfinite(out) | (out < 1e-140 if kind == host.EUCLIDEAN else False)
     if odd.any():
         tops = peaks(x, bucket).astype(np.float64)
         for i in np.flatnonzero(odd & (tops > 0)):
-            piece, one = x[i * bucket : (i + 1) * bucket] / tops[i], np.empty(1)
-            host.measure(piece, piece.size, kind, one)
-            out[i] = one[0] * tops[i]
+            piece = x[i * bucket : (i + 1) * bucket].astype(np.float64, copy=False) / tops[i]
+            out[i] = kernels(x).measure(piece, piece.size, kind)[0] * tops[i]
     return out

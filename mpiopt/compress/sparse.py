@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.compress.compressor import Stream, demand, demand_finite, demand_vector, keys, peak
+from mpiopt.comm.staging import room
+from mpiopt.compress.compressor import Stream, demand, demand_finite, demand_vector, kernels, peak
 from mpiopt.compress.reducer import NOTHING, Reducer
-from mpiopt.kernels import host
 
 DEFAULT = 0.01  # of the coordinates
 
@@ -98,18 +98,16 @@ class TopK(Few):
     def reduce(self, x: Array, stream: Stream) -> tuple[Array, np.ndarray]:
         """Values and packed indices."""
         demand_vector(x)
-        chosen, packed = np.empty(self.length(x.size), np.int64), np.empty(self.beside(x.size), np.uint8)
-        host.largest(keys(x), chosen.size, chosen)
+        chosen, packed = kernels(x).largest(x, self.length(x.size)), room(x, self.beside(x.size), np.uint8)
         kept = x[chosen]
-        demand_finite(abs(kept).max())  # bits that stand for no finite number are larger than all others
-        host.pack(chosen, chosen.size, index_bits(x.size), packed, 0)
+        demand_finite(float(abs(kept).max()))  # bits that stand for no finite number are larger than all others
+        kernels(x).pack(chosen, index_bits(x.size), packed, 0)
         return kept, packed
 
     def expand(self, kept: Array, beside: np.ndarray, out: Array, stream: Stream, scale: float) -> None:
         """k additions."""
-        chosen = np.empty(kept.size, np.int64)
-        host.unpack(beside, 0, kept.size, index_bits(out.size), chosen)
-        host.scatter(kept, chosen, scale, out)
+        chosen = kernels(out).unpack(beside, 0, kept.size, index_bits(out.size))
+        kernels(out).scatter(kept, chosen, scale, out)
 
 
 def index_bits(d: int) -> int:

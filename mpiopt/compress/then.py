@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpiopt.arrays import Array
+from mpiopt.arrays import Array, namespace
 from mpiopt.compress.compressor import Compressor, Payload, Stream, demand
 from mpiopt.compress.reducer import Reducer
 from mpiopt.errors import UsageError
@@ -27,6 +27,11 @@ class Then(Compressor):
                 f"{type(self.first).__name__} cannot stand before another compressor, since it sends codes, not numbers: "
                 "put topk, randk, block, permk, sketch or identity first"
             )
+
+    @property
+    def gpu(self) -> bool:
+        """If the first has kernels there; the second looks for itself where the numbers kept are."""
+        return self.first.gpu
 
     @property
     def unbiased(self) -> bool:
@@ -59,7 +64,7 @@ class Then(Compressor):
         one, two = self.first.delta(d), self.second.delta(self.first.length(d))
         return one * two if one is not None and two is not None else None
 
-    def encode(self, x: Array, stream: Stream) -> Payload:
+    def _packed(self, x: Array, stream: Stream) -> Payload:
         """One after the other."""
         kept, beside = self.first.reduce(x, stream.part(0))
         payload = self.second.encode(kept, stream.part(1))
@@ -67,7 +72,7 @@ class Then(Compressor):
 
     def _write(self, payload: Payload, out: Array, stream: Stream, scale: float, fresh: bool) -> None:
         n = self.first.length(out.size)
-        cut, kept = self.second.nbytes(n, out.dtype), np.empty(n, out.dtype)
+        cut, kept = self.second.nbytes(n, out.dtype), namespace(out).empty(n, out.dtype)
         inner = payload.view(np.uint8)[:cut].view(out.dtype if self.second.linear else np.uint8)
         self.second.decode(inner if inner.flags.aligned else inner.copy(), kept, stream.part(1), kept)
         if fresh:
@@ -83,6 +88,11 @@ class Shrunk(Compressor):
 
     def __post_init__(self) -> None:
         demand(self.inner.unbiased, "the compressor to be shrunk", self.inner, "an unbiased one, such as qsgd")
+
+    @property
+    def gpu(self) -> bool:
+        """If Q has kernels there."""
+        return self.inner.gpu
 
     @property
     def linear(self) -> bool:
@@ -108,7 +118,7 @@ class Shrunk(Compressor):
         """1 / (1 + omega)."""
         return self.factor(d)
 
-    def encode(self, x: Array, stream: Stream) -> Payload:
+    def _packed(self, x: Array, stream: Stream) -> Payload:
         """The payload of Q."""
         self.factor(x.size)
         return self.inner.encode(x, stream)

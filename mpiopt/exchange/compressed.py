@@ -6,8 +6,9 @@ Vote()            agreed = sign of the sum of signs                             
 Scalars travel beside, as they are. A vector that is not finite on one rank raises the same error on all of them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 from zlib import crc32
 
@@ -125,36 +126,32 @@ def _added(now: Agreeing, heard: Sequence[Message], payloads: Sequence[Payload],
 
 
 def _gathered(now: Agreeing, heard: Sequence[Message], payloads: Sequence[Payload], finite: bool) -> tuple[Array, Array]:
-    """One allgather of the payloads with their scalars. Collective."""
-    like, flag = heard[0].vector, 1.0 if finite else np.nan
+    """The payloads with their scalars, of all ranks in their order and of some at a time. Collective."""
+    like, flag, cut = heard[0].vector, 1.0 if finite else np.nan, 8 * (heard[0].scalars.size + 1)
     mine = [part.view(np.uint8) for share, message, payload in zip(now.shares[now.own], heard, payloads, strict=True)
             if share for part in (payload, np.append(message.scalars, flag))]  # fmt: skip
-    blocks = now.team.world.gather(np.concatenate(mine) if mine else np.zeros(0, np.uint8), "compressed")
-    senders, cut = np.flatnonzero(now.shares).tolist(), 8 * (heard[0].scalars.size + 1)
-    rows = list(_rows(blocks, [now.team.world.host_of(worker) for worker in senders]))
+    workers, world = np.flatnonzero(now.shares).tolist(), now.team.world
+    senders = np.bincount([world.host_of(worker) for worker in workers], minlength=world.size)
+    whole = np.concatenate(mine) if mine else np.zeros(0, np.uint8)
+    blocks = world.each(whole, "compressed", check=lambda lengths: _demand_equal(lengths, senders))
+    rows = chain.from_iterable(block.reshape(count, -1) for block, count in zip(blocks, senders, strict=True) if count)
     vector, scalars = np.zeros_like(like), np.zeros(heard[0].scalars.size + 1)
-    for worker, row in zip(senders, rows, strict=True):
-        scalars += now.shares[worker] * row[-cut:].copy().view(np.float64)
+    for worker, row in zip(workers, rows, strict=True):
+        share = float(now.shares[worker])
+        scalars += share * row[-cut:].copy().view(np.float64)
+        now.compressor.add(np.ascontiguousarray(row[:-cut]), vector, now.streams[worker], share)
     demand_finite(scalars[-1:])
-    for worker, row in zip(senders, rows, strict=True):
-        payload = np.ascontiguousarray(row[:-cut])
-        now.compressor.add(payload, vector, now.streams[worker], float(now.shares[worker]))
     return vector, scalars[:-1]
 
 
-def _rows(blocks: Sequence[Array], hosts: Sequence[int]) -> Iterator[Array]:
-    """What each sender sent, out of the blocks of all ranks. hosts : its rank. Raises DataError alike on every rank."""
-    senders = np.bincount(hosts, minlength=len(blocks))
-    widths = [block.size / count for block, count in zip(blocks, senders, strict=True) if count]
+def _demand_equal(lengths: Array, senders: Array) -> None:
+    """Raise DataError unless all ranks (ranks,) send as many bytes for each of their workers that send."""
     ranks = np.flatnonzero(senders)
+    widths = lengths[ranks] / senders[ranks]
     for rank, width in zip(ranks, widths, strict=True):
         if width != widths[0]:
-            raise DataError(
-                f"rank {rank} sent {width:g} bytes for a worker where rank {ranks[0]} sent {widths[0]:g}: "
-                "do all ranks compress alike?"
-            )
-    for rank in ranks:
-        yield from blocks[rank].reshape(senders[rank], -1)
+            raise DataError(f"rank {rank} sent {width:g} bytes for a worker where rank {ranks[0]} sent {widths[0]:g}: "
+                            "do all ranks compress alike?")  # fmt: skip
 
 
 def demand_finite(flags: Array) -> None:

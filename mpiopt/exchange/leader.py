@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpiopt.arrays import Array
+from mpiopt.arrays import Array, namespace
 from mpiopt.phase import Joint, Tree
 from mpiopt.problems.problem import Message, Team
 
@@ -26,10 +26,11 @@ class Leader:
         """Collective."""
         world = here.team.world
         winner = world.best([float(message.scalars[0]) for message in messages], "leader")
-        joined = np.empty(messages[0].vector.size + 1, messages[0].vector.dtype)
+        first = messages[0].vector
+        joined = namespace(first).empty(first.size + 1, first.dtype)
         if winner in world.hosted:
             lead = messages[winner - world.hosted.start]
             joined[:-1], joined[-1] = lead.vector, lead.scalars[0]
         world.bcast(joined, world.host_of(winner), "leader")
         number = here.team.sites[0].worker - world.hosted.start + winner  # of all workers, where this is a group of them
-        return Message(joined[:-1], np.array([joined[-1], number])), [0.0] * len(messages), state
+        return Message(joined[:-1], np.array([float(joined[-1]), number])), [0.0] * len(messages), state

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpiopt.arrays import Array
+from mpiopt.arrays import Array, namespace
+from mpiopt.comm.staging import returned
 from mpiopt.compress.lowrank import Plan, PowerSgd
 from mpiopt.errors import NumericalError
 from mpiopt.exchange.compressed import demand_finite
 from mpiopt.phase import Joint, Tree
-from mpiopt.problems.problem import Message, Team
+from mpiopt.problems.problem import Message, Team, mean
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class LowRank:
 
     def init(self, x: Array, team: Team) -> Tree:
         """Q of every matrix, the same on all ranks. Raises UsageError for a model without matrices to compress."""
-        return self._plan(team).start(x.dtype, team.sites[0].streams("powersgd"))
+        return returned(self._plan(team).start(x.dtype, team.sites[0].streams("powersgd")), x)
 
     def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[Array], Tree]:
         """Two allreduces. Collective."""
@@ -43,12 +44,12 @@ class LowRank:
 def _mean_left(plan: Plan, messages: Sequence[Message], right: Array, team: Team) -> tuple[Array, Array]:
     """The mean of M Q, and of the scalars. Collective. Raises NumericalError on every rank."""
     parts = []
-    for site, message in zip(team.sites, messages, strict=True):
+    for message in messages:
         try:
             left, flag = plan.left(message.vector, right), 0.0
         except NumericalError:
-            left, flag = np.zeros(plan.left_size, right.dtype), np.nan
-        parts.append(np.concatenate([site.share * left, site.share * message.scalars, [flag]]).astype(right.dtype))
-    total = team.world.sum(parts, "left factors", out=parts[0])
-    demand_finite(total[-1:])
-    return np.ascontiguousarray(total[: plan.left_size]), total[plan.left_size : -1].astype(np.float64)
+            left, flag = namespace(right).zeros(plan.left_size, right.dtype), np.nan
+        parts.append(Message(left, np.append(message.scalars, flag)))
+    total = mean(team, parts, name="left factors")
+    demand_finite(total.scalars[-1:])
+    return total.vector, total.scalars[:-1].astype(np.float64)

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from mpiopt.arrays import Array
+from mpiopt.comm.staging import returned
 from mpiopt.errors import UsageError
 from mpiopt.phase import Exchange, Joint, PerWorker, Tree
 from mpiopt.problems.problem import Message, Site, Team, mean
@@ -44,7 +45,7 @@ class Shifted:
             return alpha, PerWorker(0.0 for _ in team.sites), 0.0, inner
         if self.first == "message":
             return alpha, PerWorker(None for _ in team.sites), None, inner
-        own = PerWorker(self.first(site, x) for site in team.sites)
+        own = PerWorker(returned(self.first(site, x), x) for site in team.sites)
         return alpha, own, mean(team, [Message(h, np.zeros(0)) for h in own], name="shifts").vector, inner
 
     def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[Array | float], Tree]:

@@ -25,6 +25,20 @@ __device__ inline i64 thread_number() { return (i64)blockIdx.x * THREADS + threa
 __device__ inline i64 thread_count() { return (i64)gridDim.x * THREADS; }
 __device__ inline int lane_number() { return (int)(threadIdx.x & 31); }
 
+#define GOLDEN 0x9E3779B97F4A7C15ull
+
+// The finaliser of SplitMix64 (Steele, Lea and Flood, Fast splittable pseudorandom number generators, 2014, figure 16).
+__device__ inline u64 mix(u64 z) {
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
+    return z ^ (z >> 31);
+}
+__device__ inline u64 draw(u64 key, u64 counter) { return mix(key + (counter + 1) * GOLDEN); }
+
+// Magnitudes are compared as integers: |x| of IEEE numbers orders as its bits do, NaN above infinity.
+__device__ inline u64 magnitude(double x) { return (u64)__double_as_longlong(x) & 0x7fffffffffffffffull; }
+__device__ inline u64 magnitude(float x) { return (u64)((unsigned)__float_as_int(x) & 0x7fffffffu); }
+
 // The sum over the L lanes (a power of two) of this lane's group, the same bits in each of them.
 template <int L>
 __device__ inline double group_sum(double v) {

@@ -16,6 +16,11 @@ as if the caches were perfect:
     gradient_step  3 v n;   momentum_step  5 v n;   adam_step  7 v n
     largest        7 v n (float32: 4) + (8 + v) k + v n    six (three) passes of counting, one more, and the one that writes
     signs          v n + n / 8;   pack  4 n + b n / 8
+
+What compressors need of these and of further ones is in `device_codes`, under the names of `host_codes`:
+
+    dither, powers v n + 4 n, and pack;   look_up  4 n + v n (2 v n where it adds), and unpack;   choose  n / 8 + v n
+    peaks, measure, two_means  v n;       scatter  8 k + 3 v k;   subset  8 k
 """
 
 from mpiopt.kernels.device_csr import DeviceCSR

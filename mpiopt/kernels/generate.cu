@@ -1,15 +1,6 @@
 // The synthetic sets of mpiopt.io.synthetic made on the card, row by row from hashes of (seed, row): the same random
 // numbers as on the CPU, and up to the last digit of exp and log the same rows.
 
-#define GOLDEN 0x9E3779B97F4A7C15ull
-
-// The finaliser of SplitMix64 (Steele, Lea and Flood, Fast splittable pseudorandom number generators, 2014, figure 16).
-__device__ inline u64 mix(u64 z) {
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
-    return z ^ (z >> 31);
-}
-__device__ inline u64 draw(u64 key, u64 counter) { return mix(key + (counter + 1) * GOLDEN); }
 __device__ inline double unit(u64 bits) { return ((double)(bits >> 11) + 0.5) * (1.0 / 9007199254740992.0); }
 __device__ inline u64 stream(u64 key, u64 purpose, i64 row) { return mix(mix(key ^ (purpose << 56)) + (u64)row); }
 

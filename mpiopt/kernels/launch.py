@@ -15,7 +15,7 @@ from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
 
 THREADS = 256  # in a block, as in common.cu
-SOURCES = ("products", "margins", "updates", "packing", "generate")
+SOURCES = ("products", "margins", "updates", "packing", "codes", "generate")
 C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 MOST_BLOCKS = 1024  # of a reduction: enough to fill any card
 

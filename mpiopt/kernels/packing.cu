@@ -1,9 +1,5 @@
 // What compressors need: the largest coordinates by magnitude, and numbers of a few bits packed side by side.
 
-// Magnitudes are compared as integers: |x| of IEEE numbers orders as its bits do, NaN above infinity.
-__device__ inline u64 magnitude(double x) { return (u64)__double_as_longlong(x) & 0x7fffffffffffffffull; }
-__device__ inline u64 magnitude(float x) { return (u64)((unsigned)__float_as_int(x) & 0x7fffffffu); }
-
 #define BINS 2048
 
 // counts[b] += coordinates whose magnitude has the leading bits `prefix` and the next 11 bits b: those above and from

@@ -33,6 +33,7 @@ class ActiveSet:
     One step is one cycle: at most ``cycles`` times up to ``settling`` inner steps, with a Newton step of up to
     ``products`` products in between, and one gradient over all features. ratio : what the violation falls to in a cycle.
     least : violators taken in at once, or as many as the support has, if that is more.
+    dvectors : as of every method, where working sets are small beside all features; 18 where they are all of them.
     """
 
     inner: Composed
@@ -41,7 +42,7 @@ class ActiveSet:
     cycles: int = 30
     products: int = 50
     least: int = 100
-    dvectors: int = 8
+    dvectors: int = 14
 
     def init(self, x: Array, team: Team) -> Run:
         """Evaluate at x. Collective."""

@@ -34,7 +34,7 @@ class Catalyst:
     inner: Composed
     tau: Callable[[Team], float]
     steps: int = 1
-    dvectors: int = 19
+    dvectors: int = 18
 
     def init(self, x: Array, team: Team) -> Run:
         """The inner method's start; y = w = x, zeta = sqrt(q), or 1 where l2 is 0. Collective."""

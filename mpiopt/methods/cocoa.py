@@ -29,7 +29,7 @@ class Cocoa:
     """State: alpha per row. Points carry no margins: the method never needs them, only its record does."""
 
     work: DualAscent
-    dvectors: int = 10
+    dvectors: int = 11
 
     def init(self, x: Array, team: Team) -> Run:
         """alpha for x, and w(alpha), which is x only where x is 0 or optimal. Collective: one vector round."""

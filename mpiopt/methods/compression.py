@@ -10,7 +10,7 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -46,6 +46,7 @@ class Compressing(Training):
 
     law: Law = lambda c, d: (1 / c.L,)
     steps: tuple[float | None, ...] = (None,)
+    dvectors: int = field(default=14, compare=False)
 
     def init(self, x: Array, team: Team) -> Run:
         """Find the steps, and begin at x. Collective: 60 vector rounds where a step is to be found."""

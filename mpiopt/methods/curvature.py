@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mpiopt.arrays import Array, norm
+from mpiopt.arrays import Array, namespace, norm
 from mpiopt.problems.problem import Message, Team, mean
 from mpiopt.theory import Constants
 
@@ -20,7 +20,7 @@ def constants(team: Team, x: Array) -> Constants:
     """
     points = [site.loss.point(x) for site in team.sites]
     maps = [site.loss.hessian(at) for site, at in zip(team.sites, points, strict=True)]
-    l2, start = team.penalty.l2, team.sites[0].streams("curvature").standard_normal(x.size)
+    l2, start = team.penalty.l2, namespace(x).asarray(team.sites[0].streams("curvature").standard_normal(x.size))
     whole = SAFETY * _largest(lambda v: _mean(team, [product(v) for product in maps]), start)
     n = team.world.workers
     own = [n * site.share * (SAFETY * _largest(product, start) + l2) for site, product in zip(team.sites, maps, strict=True)]

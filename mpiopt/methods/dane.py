@@ -40,7 +40,7 @@ def spcg(mu: float = 0.0, accuracy: float = 0.1, epochs: int = 8, jacobi: bool =
     within(1e-12, 0.9, accuracy=accuracy)
     within(1, epochs=epochs)
     solver = Auto(DualDescent(accuracy**2, epochs), NewtonCG(accuracy))
-    return Composed(GRADIENT, (Phase(Corrected(solver, mu), Mean()),), PlaneSearch(jacobi), dvectors=16)
+    return Composed(GRADIENT, (Phase(Corrected(solver, mu), Mean()),), PlaneSearch(jacobi), dvectors=15 + jacobi)
 
 
 def dane(mu: float | None = None, eta: float = 1.0, accuracy: float = 1e-6) -> Composed:
@@ -49,12 +49,12 @@ def dane(mu: float | None = None, eta: float = 1.0, accuracy: float = 1e-6) -> C
     accuracy : the local gradient falls to this part of its value at x; 0.1 is InexactDANE (Reddi et al. 2016).
     """
     _check(mu, eta, accuracy)
-    return Composed(GRADIENT, (Phase(Corrected(Exact(accuracy), mu, eta), Mean()),), Add(), dvectors=20)
+    return Composed(GRADIENT, (Phase(Corrected(Exact(accuracy), mu, eta), Mean()),), Add(), dvectors=16)
 
 
 def server_dane(server_rows: int | None = None, mu: float | None = None, eta: float = 1.0, accuracy: float = 1e-6) -> Composed:
     """DANE by one server: a mirror step in its sample's geometry."""
-    return Composed(GRADIENT, (_server(server_rows, mu, eta, accuracy),), Add(), dvectors=17)
+    return Composed(GRADIENT, (_server(server_rows, mu, eta, accuracy),), Add(), dvectors=16)
 
 
 def hb_dane(
@@ -74,7 +74,7 @@ def hb_dane(
     def momentum(team: Team) -> float:
         return heavy_ball(team.penalty.l2, server_mu(team, server_rows) if mu is None else mu) if beta is None else beta
 
-    return Composed(GRADIENT, (_server(server_rows, mu, eta, accuracy),), HeavyBall(momentum), dvectors=18)
+    return Composed(GRADIENT, (_server(server_rows, mu, eta, accuracy),), HeavyBall(momentum), dvectors=17)
 
 
 def heavy_ball(l2: float, mu: float) -> float:

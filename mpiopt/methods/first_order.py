@@ -29,7 +29,7 @@ def gradient(lipschitz: float | None = None) -> Method:
 
     lipschitz : L of the loss without its penalty; None to have it found.
     """
-    return evaluated(SmoothOnly(Proximal(Forward(lipschitz))), 6)
+    return evaluated(SmoothOnly(Proximal(Forward(lipschitz))), 13)
 
 
 def heavy_ball(lipschitz: float | None = None, beta: float | None = None) -> Method:
@@ -37,7 +37,7 @@ def heavy_ball(lipschitz: float | None = None, beta: float | None = None) -> Met
 
     lipschitz : as for gradient. beta : the momentum, None for (1 - sqrt(l2 / (L + l2)))^2.
     """
-    return evaluated(SmoothOnly(Polyak(Forward(lipschitz), beta)), 8)
+    return evaluated(SmoothOnly(Polyak(Forward(lipschitz), beta)), 14)
 
 
 def nesterov(lipschitz: float | None = None) -> Method:
@@ -45,7 +45,7 @@ def nesterov(lipschitz: float | None = None) -> Method:
 
     lipschitz : as for gradient.
     """
-    return evaluated(SmoothOnly(Accelerated(Forward(lipschitz))), 8)
+    return evaluated(SmoothOnly(Accelerated(Forward(lipschitz))), 14)
 
 
 def prox_gradient(lipschitz: float | None = None) -> Method:
@@ -53,7 +53,7 @@ def prox_gradient(lipschitz: float | None = None) -> Method:
 
     lipschitz : as for gradient. The objective never rises.
     """
-    return evaluated(Proximal(Forward(lipschitz)), 6)
+    return evaluated(Proximal(Forward(lipschitz)), 13)
 
 
 def fista(lipschitz: float | None = None, active_set: bool = True) -> Method:
@@ -62,7 +62,7 @@ def fista(lipschitz: float | None = None, active_set: bool = True) -> Method:
     lipschitz : as for gradient. active_set : one step is then one cycle of `ActiveSet` (a vector round over all features,
     and many of a few numbers); without it, or without an l1 part, one step is one vector round.
     """
-    plain = evaluated(Accelerated(Forward(lipschitz)), 8)
+    plain = evaluated(Accelerated(Forward(lipschitz)), 14)
     return ActiveSet(plain) if active_set else plain
 
 
@@ -71,7 +71,7 @@ def lbfgs(memory: int = 10, jacobi: bool = False) -> Method:
 
     memory : pairs of vectors kept. jacobi : begin with the inverse of the Hessian's diagonal (one more vector round, once).
     """
-    return evaluated(QuasiNewton(memory, jacobi), 2 * memory + 8)
+    return evaluated(QuasiNewton(memory, jacobi), 2 * memory + 15 + jacobi)
 
 
 ENTRIES = (

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import replace
+from typing import NamedTuple
 
 from mpiopt.clients import Clients
 from mpiopt.compress.catalogue import find
@@ -18,29 +19,37 @@ from mpiopt.phase import Exchange
 
 TYPICAL = (10**6, 10**12)  # dims at which constants are looked at before the model is known
 LINKS = ("plain", "ef", "ef21", "diana")
-ASTRAY = (
-    "{} is biased, and without error feedback a method may go astray: add --error-feedback (or --link ef21), or insist "
-    "with --force"
-)
+
+
+class Advice(NamedTuple):
+    """What sentences may recommend to those who asked: methods, and whether they can name a link and have matrices."""
+
+    methods: str
+    links: bool
+
+
+TRAINING = Advice("sgd, local_sgd, ri_sgd, slowmo, diloco, dane or spcg", True)
+SOLVING = Advice("spcg, dane or giant", False)
 
 
 def linked(
-    method: Method, name: str, compress: str, link: str = "plain", back: str | None = None, force: bool = False
-) -> Method:
+    method: Method, name: str, compress: str, link: str = "plain", back: str | None = None, force: bool = False,
+    advice: Advice = TRAINING,
+) -> Method:  # fmt: skip
     """``method`` with its last mean compressed.
 
     name : what the method is called. compress : a compressor, or vote. link : plain; ef, error feedback; ef21, shifts that
     take in all that was sent; diana, shifts learnt at 1 / (1 + omega). back : compresses what was agreed once more. force :
-    also where the theory asks for another link. Raises UsageError, CapabilityError.
+    also where the theory asks for another link. advice : for the sentences. Raises UsageError, CapabilityError.
     """
     last = method.phases[-1] if isinstance(method, Composed) and method.phases else None
     if last is None or not isinstance(last.exchange, Mean):
         raise CapabilityError(f"{name} does not end its rounds with a mean that could be compressed: use one that does, such "
-                              "as sgd, local_sgd, ri_sgd, slowmo, diloco, dane or spcg")  # fmt: skip
+                              f"as {advice.methods}")  # fmt: skip
     if getattr(method, "own", False):
         raise CapabilityError(f"{name} agrees on points, which do not become small: compress sgd or local_sgd, whose messages "
                               "are steps")  # fmt: skip
-    exchange = _exchange(compress, link, last.exchange.clients, force)
+    exchange = _exchange(compress, link, last.exchange.clients, force, advice)
     if back is not None:
         exchange = TwoWay(exchange, _returning(back, force))
     return replace(method, phases=(*method.phases[:-1], last._replace(exchange=exchange)))
@@ -57,44 +66,53 @@ def _returning(back: str, force: bool) -> Compressor:
     return again
 
 
-def _exchange(compress: str, link: str, clients: Clients, force: bool) -> Exchange:
+def _exchange(compress: str, link: str, clients: Clients, force: bool, advice: Advice) -> Exchange:
     if link not in LINKS:
         raise UsageError(f"there is no link {link!r}: choose one of {', '.join(LINKS)}")
     if compress == "vote":
         if link != "plain":
-            raise UsageError(f"a vote keeps nothing that a link of kind {link} could remember: leave the link out")
+            memory, out = (f"a link of kind {link}", "the link") if advice.links else ("error feedback", "--error-feedback")
+            raise UsageError(f"a vote keeps nothing that {memory} could remember: leave {out} out")
         return _with_all(Vote(), compress, clients)
     compressor = find(compress)
     if isinstance(compressor, Compressor):
-        _demand_fit(compressor, compress, link, force)
+        _demand_fit(compressor, compress, link, force, advice)
         inner: Exchange = Compressed(compressor, clients=clients)
     else:
-        inner = _low_rank(compressor, compress, link, clients, force)
+        inner = _low_rank(compressor, compress, link, clients, force, advice)
     if link in ("ef21", "diana"):
         return _with_all(Shifted(inner, 1.0 if link == "ef21" else None), f"--link {link}", clients)
     return ErrorFeedback(inner) if link == "ef" else inner
 
 
-def _low_rank(power: PowerSgd, compress: str, link: str, clients: Clients, force: bool) -> Exchange:
+def _low_rank(power: PowerSgd, compress: str, link: str, clients: Clients, force: bool, advice: Advice) -> Exchange:
+    if not advice.links:
+        raise CapabilityError(f"{compress} compresses the matrices of a model, and a linear one has none: take topk:0.01 with "
+                              f"--error-feedback, or use it in training (mpiopt train --compress {compress})")  # fmt: skip
     if link not in ("plain", "ef"):
         raise CapabilityError(f"{compress} goes with error feedback (--link ef), not with {link}")
     if link == "plain" and not force:
-        raise CapabilityError(ASTRAY.format(compress))
+        raise CapabilityError(_astray(compress, advice))
     return _with_all(LowRank(power), compress, clients)
 
 
-def _demand_fit(compressor: Compressor, compress: str, link: str, force: bool) -> None:
+def _demand_fit(compressor: Compressor, compress: str, link: str, force: bool, advice: Advice) -> None:
     """Raise CapabilityError where the proofs of a link are not for this compressor."""
     if force:
         return
     if link in ("ef", "ef21") and not contracts(compressor):
+        instead = f"shrunk:{compress}, or {'--link diana' if advice.links else 'leave --error-feedback out'}"
         raise CapabilityError(
             f"{compress} is no contraction, and error feedback would let the memory grow: take "
-            + (f"shrunk:{compress}, or --link diana" if compressor.unbiased else "scaled_sign or topk:0.01")
-            + ", or insist with --force"
+            f"{instead if compressor.unbiased else 'scaled_sign or topk:0.01'}, or insist with --force"
         )
     if link in ("plain", "diana") and not compressor.unbiased:
-        raise CapabilityError(ASTRAY.format(compress))
+        raise CapabilityError(_astray(compress, advice))
+
+
+def _astray(compress: str, advice: Advice) -> str:
+    return (f"{compress} is biased, and without error feedback a method may go astray: add --error-feedback"
+            f"{' (or --link ef21)' if advice.links else ''}, or insist with --force")  # fmt: skip
 
 
 def contracts(compressor: Compressor) -> bool:

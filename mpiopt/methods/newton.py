@@ -87,7 +87,7 @@ class TruncatedNewton:
     preconditioner: Preconditioner
     rule: Rule
     damped: bool = False
-    dvectors: int = 10
+    dvectors: int = 16
 
     def init(self, x: Array, team: Team) -> Run:
         """Arrive at x. Collective: one vector round and the preconditioner's. Raises CapabilityError on every rank."""
@@ -152,7 +152,7 @@ def disco(
     over all workers ends at a relative residual of ``accuracy``. The step is searched for exactly; with ``damped`` it is
     the paper's 1 / (1 + delta).
     """
-    return TruncatedNewton(Server(server_rows, mu, solve), Residual(accuracy), damped)
+    return TruncatedNewton(Server(server_rows, mu, solve), Residual(accuracy), damped, dvectors=18)
 
 
 def giant(accuracy: float = 0.01, mu: float = 0.0) -> Method:
@@ -162,7 +162,7 @@ def giant(accuracy: float = 0.01, mu: float = 0.0) -> Method:
     hold few rows. Two vector rounds a step.
     """
     direction = Phase(Corrected(NewtonCG(accuracy), mu), Mean())
-    return Composed(Phase(Gradient(), Mean()), (direction,), Backtracking(), dvectors=10)
+    return Composed(Phase(Gradient(), Mean()), (direction,), Backtracking(), dvectors=18)
 
 
 ENTRIES = (

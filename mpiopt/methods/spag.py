@@ -50,7 +50,7 @@ class Spag:
     mu: float | None = None
     sigma: float | None = None
     warm: int = 0
-    dvectors: int = 20
+    dvectors: int = 18
 
     def init(self, x: Array, team: Team) -> Run:
         """x, v = x; mu and sigma found where not given. Collective."""

@@ -31,8 +31,7 @@ class Descend:
         x, inner = state
         if agreed is None:
             return points, state
-        u, inner = self.rule(agreed.vector[: x.size], x, inner, here.round)
-        x += u
+        inner = self.rule.move(agreed.vector[: x.size], x, inner, here.round)
         look = Point(self.rule.look(x, inner))
         return PerWorker(look for _ in points), (x, inner)
 

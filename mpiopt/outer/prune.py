@@ -11,9 +11,8 @@ from math import prod
 
 import numpy as np
 
-from mpiopt.arrays import Array
-from mpiopt.compress.compressor import keys
-from mpiopt.kernels import host
+from mpiopt.arrays import Array, namespace
+from mpiopt.compress.compressor import kernels
 from mpiopt.phase import Joint, PerWorker, Tree
 from mpiopt.problems.model import Block
 from mpiopt.problems.problem import Message, Point, Team
@@ -71,7 +70,7 @@ class Prune:
 
     def init(self, x: Array, team: Team) -> Tree:
         """(x, the rule's state, the mask (dim,) of bool). Not collective."""
-        mask = self._mask(x, np.ones(x.size, bool), 0, team)
+        mask = self._mask(x, namespace(x).ones(x.size, bool), 0, team)
         return self._kept(x.copy(), mask), self.rule.init(x), mask
 
     def __call__(self, agreed: Message | None, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
@@ -79,8 +78,7 @@ class Prune:
         x, inner, mask = state
         if agreed is None:
             return points, state
-        u, inner = self.rule(agreed.vector, x, inner, here.round)
-        x += u
+        inner = self.rule.move(agreed.vector, x, inner, here.round)
         if (here.round + 1) % self.every == 0:
             mask = self._mask(x, mask, here.round + 1, here.team)
         x = self._kept(x, mask)
@@ -104,7 +102,7 @@ class Prune:
 
     def _mask(self, x: Array, before: Array, step: int, team: Team) -> Array:
         """The next mask (dim,)."""
-        weights = prunable(getattr(team.sites[0].loss, "blocks", ()), x.size)
+        weights = namespace(x).asarray(prunable(getattr(team.sites[0].loss, "blocks", ()), x.size))
         total = int(weights.sum())
         kept = total - round(self.sparsity(step) * total)
         able = weights if self.feedback else weights & before
@@ -115,7 +113,7 @@ class Prune:
         return mask
 
 
-def prunable(blocks: Sequence[Block], dim: int) -> Array:
+def prunable(blocks: Sequence[Block], dim: int) -> np.ndarray:
     """The entries (dim,) that may be pruned: those of matrices, and all where there is none."""
     if not any(len(block.shape) > 1 for block in blocks):
         return np.ones(dim, bool)
@@ -124,8 +122,5 @@ def prunable(blocks: Sequence[Block], dim: int) -> Array:
 
 def largest(x: Array, able: Array, count: int) -> Array:
     """Where the ``count`` entries of largest magnitude are, of those that are ``able``; of equal ones the first."""
-    places = np.flatnonzero(able)
-    some, chosen = x[places], np.empty(count, np.int64)
-    if count:
-        host.largest(keys(some), count, chosen)
-    return places[chosen]
+    places = namespace(x).flatnonzero(able)
+    return places[kernels(x).largest(x[places], count)] if count else places[:0]

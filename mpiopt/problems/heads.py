@@ -19,11 +19,11 @@ class Head(Protocol):
     def check(self, y: Array, outputs: int) -> None:
         """Raises DataError unless y can be answers to a model of so many outputs."""
 
-    def value_slopes(self, z: Array, y: Array) -> float:
-        """Sum of losses, in double precision; z becomes the derivatives."""
+    def value_slopes(self, z: Array, y: Array) -> float | Array:
+        """Sum of losses, in double precision; z becomes the derivatives. On a GPU an array without axes, still to come."""
 
-    def correct(self, z: Array, y: Array) -> int:
-        """Rows answered rightly."""
+    def correct(self, z: Array, y: Array) -> int | Array:
+        """Rows answered rightly, all answers of a row being right; on a GPU an array without axes."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class CrossEntropy:
                 f"{outputs - 1}: give it one output for each class"
             )
 
-    def value_slopes(self, z: Array, y: Array) -> float:
+    def value_slopes(self, z: Array, y: Array) -> float | Array:
         """See `Head.value_slopes`; no exponent is positive, so that nothing overflows."""
         xp = namespace(z)
         z -= z.max(axis=1, keepdims=True)
@@ -50,11 +50,11 @@ class CrossEntropy:
         total = z.sum(axis=1, keepdims=True)
         z /= total
         z[answers] -= 1
-        return float(xp.log(total).sum(dtype=np.float64) - right.sum(dtype=np.float64))
+        return xp.log(total).sum(dtype=np.float64) - right.sum(dtype=np.float64)
 
-    def correct(self, z: Array, y: Array) -> int:
+    def correct(self, z: Array, y: Array) -> int | Array:
         """See `Head.correct`."""
-        return int((z.argmax(axis=1) == y).sum())
+        return (z.argmax(axis=1) == y).reshape(len(y), -1).all(axis=1).sum()
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,12 @@ class Squares:
         if y.shape[1:] != (outputs,) and not (y.ndim == outputs == 1):
             raise DataError(f"answers of shape {y.shape} do not fit a model of {outputs} outputs: give one number for each")
 
-    def value_slopes(self, z: Array, y: Array) -> float:
+    def value_slopes(self, z: Array, y: Array) -> float | Array:
         """See `Head.value_slopes`."""
         z -= y.reshape(z.shape)
         flat = z.reshape(-1).astype(np.float64, copy=False)
-        return 0.5 * float(flat @ flat)
+        return 0.5 * (flat @ flat)
 
-    def correct(self, z: Array, y: Array) -> int:
+    def correct(self, z: Array, y: Array) -> int | Array:
         """See `Head.correct`."""
-        return int((abs(z - y.reshape(z.shape)) < 0.5).all(axis=1).sum())
+        return (abs(z - y.reshape(z.shape)) < 0.5).reshape(len(y), -1).all(axis=1).sum()

@@ -4,7 +4,7 @@ x is one flat vector (dim,), float32 or float64; its ``blocks`` are the matrices
 other, and models work on views of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate, pairwise
 from math import prod
 from typing import NamedTuple, Protocol
@@ -16,6 +16,7 @@ from mpiopt.errors import UsageError
 from mpiopt.problems.problem import Point
 
 CHUNK = 1024  # rows treated at once, which bounds the memory on the way and keeps their activations in the cache
+WIDE = 16384  # rows treated at once on a GPU, which wants work for all its cores
 
 
 class Block(NamedTuple):
@@ -31,6 +32,14 @@ class Score(NamedTuple):
     loss: float
     correct: int
     rows: int
+
+    @staticmethod
+    def total(parts: Iterable[tuple[float | Array, int | Array, int]]) -> "Score":
+        """The sums over several sets of rows. A GPU is waited for once they are all under way."""
+        loss, correct, rows = 0.0, 0, 0
+        for part in parts:
+            loss, correct, rows = loss + part[0], correct + part[1], rows + part[2]
+        return Score(float(loss), int(correct), rows)
 
 
 class Model(Protocol):

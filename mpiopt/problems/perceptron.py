@@ -4,7 +4,7 @@ x is W_1 (inputs, outputs), b_1 (outputs,), W_2, b_2, ... one after the other. O
 arrays decide. The rows go through in chunks, all products by BLAS, gradients written where they belong in the flat vector.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -17,7 +17,7 @@ from mpiopt.arrays import Array, namespace
 from mpiopt.errors import UsageError
 from mpiopt.problems.examples import Flat
 from mpiopt.problems.heads import CrossEntropy, Head
-from mpiopt.problems.model import Block, Score, chunks, split
+from mpiopt.problems.model import CHUNK, WIDE, Block, Score, chunks, split
 from mpiopt.problems.problem import Point
 
 
@@ -124,14 +124,18 @@ class Perceptron:
         xp, layers = namespace(at.x), split(at.x, self.blocks)
         count = self.rows if rows is None else len(rows)
         value, gradient = 0.0, None
-        for cut in chunks(rows, self.rows):
-            inputs, y = self.data.flat(cut, at.x.dtype)
+        for inputs, y in self._batches(rows, at.x):
             part = xp.empty_like(at.x)
             value += self._chunk(layers, inputs, y, count, split(part, self.blocks))
             gradient = part if gradient is None else xp.add(gradient, part, out=gradient)
-        return value / max(count, 1), xp.zeros_like(at.x) if gradient is None else gradient
+        return float(value) / max(count, 1), xp.zeros_like(at.x) if gradient is None else gradient
 
-    def _chunk(self, layers: Sequence[Array], inputs: Array, y: Array, count: int, slopes: Sequence[Array]) -> float:
+    def _batches(self, rows: Array | None, x: Array) -> Iterator[tuple[Array, Array]]:
+        """Rows and answers where x is and of its type, chunk by chunk."""
+        for cut in chunks(rows, self.rows, CHUNK if isinstance(x, np.ndarray) else WIDE):
+            yield self.data.flat(cut, x.dtype)
+
+    def _chunk(self, layers: Sequence[Array], inputs: Array, y: Array, count: int, slopes: Sequence[Array]) -> float | Array:
         """Sum of losses of a chunk; fills ``slopes``, one for each block, with its part of the mean over ``count`` rows."""
         h = [inputs, *self._forward(layers, inputs)]
         value = self.head.value_slopes(h[-1], y)
@@ -169,13 +173,14 @@ class Perceptron:
     @np.errstate(over="ignore", invalid="ignore")
     def evaluate(self, x: Array, rows: Array | None = None) -> Score:
         """See `Model.evaluate`."""
-        layers, loss, correct = split(x, self.blocks), 0.0, 0
-        for cut in chunks(rows, self.rows):
-            inputs, y = self.data.flat(cut, x.dtype)
-            z = self._forward(layers, inputs)[-1]
-            correct += self.head.correct(z, y)
-            loss += self.head.value_slopes(z, y)
-        return Score(loss, correct, self.rows if rows is None else len(rows))
+        layers = split(x, self.blocks)
+        return Score.total(self._marks(layers, *batch) for batch in self._batches(rows, x))
+
+    def _marks(self, layers: Sequence[Array], inputs: Array, y: Array) -> tuple[float | Array, int | Array, int]:
+        """Sum of losses, right answers and rows of a chunk."""
+        z = self._forward(layers, inputs)[-1]
+        correct = self.head.correct(z, y)
+        return self.head.value_slopes(z, y), correct, len(y)
 
 
 def _product(a: Array, b: Array, out: Array) -> None:

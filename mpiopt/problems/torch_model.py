@@ -13,7 +13,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
 from mpiopt.problems.examples import Dense, Source
-from mpiopt.problems.heads import CrossEntropy
+from mpiopt.problems.heads import CrossEntropy, Squares
 from mpiopt.problems.model import Block, Score, chunks
 from mpiopt.problems.problem import Point
 
@@ -152,14 +152,13 @@ class TorchModel:
         """See `Model.evaluate`; in evaluation mode. Right is the largest output, or, for real answers, less than 1/2 off."""
         self._move(x)
         self.module.eval()
-        loss, correct = 0.0, 0
         with self._torch.inference_mode():
-            for inputs, y in self._batches(rows):
-                z = self.module(inputs)
-                loss += self.loss(z, y).item() * len(y)
-                right = (z - y.reshape(z.shape)).abs() < 0.5 if y.is_floating_point() else z.argmax(1) == y
-                correct += int(right.reshape(len(y), -1).all(1).sum())
-        return Score(loss, correct, self.rows if rows is None else len(rows))
+            return Score.total(self._marks(*batch) for batch in self._batches(rows))
+
+    def _marks(self, inputs: "torch.Tensor", y: "torch.Tensor") -> tuple[float, int, int]:
+        """Sum of losses, right answers and rows of a chunk."""
+        z, head = self.module(inputs), Squares() if y.is_floating_point() else CrossEntropy()
+        return self.loss(z, y).item() * len(y), head.correct(z.numpy(), y.numpy()), len(y)
 
     def settle(self, x: Array, rows: Array | None = None) -> None:
         """Take the statistics of batch normalisation anew, as means over the chunks of ``rows``: what averages of x need."""

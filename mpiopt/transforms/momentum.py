@@ -8,7 +8,10 @@ SimplifiedNesterov, Scale    v <- gamma v + g;  x -= lr (g + gamma v)       PyTo
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from mpiopt.arrays import Array, namespace
+from mpiopt.kernels import device
 from mpiopt.schedules import Schedule, demand
 from mpiopt.transforms.transform import State, Transform
 
@@ -23,6 +26,13 @@ class Scale(Transform):
         """One pass."""
         u *= -self.schedule(step)
         return u, state
+
+    def move(self, g: Array, x: Array, state: State, step: int) -> State:
+        """See `Transform.move`; one pass on a GPU."""
+        if namespace(x) is np:
+            return super().move(g, x, state, step)
+        device.gradient_step(x, g, self.schedule(step))
+        return state
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from mpiopt.errors import UsageError
 from mpiopt.schedules import Constant, Schedule, scheduled
 from mpiopt.transforms.adaptive import Adadelta, Adagrad, Adam, RmsProp
 from mpiopt.transforms.bounds import Decay
+from mpiopt.transforms.fused import AdamStep, MomentumStep
 from mpiopt.transforms.momentum import Momentum, Nesterov, Scale, SimplifiedNesterov
-from mpiopt.transforms.transform import Blocked, Transform, chain
+from mpiopt.transforms.transform import BLOCK, Blocked, Transform, chain
 
 
 def sgd(lr: float | Schedule = 0.01) -> Transform:
@@ -29,22 +30,26 @@ def sgd(lr: float | Schedule = 0.01) -> Transform:
 
 def momentum(lr: float | Schedule = 0.01, gamma: float = 0.9) -> Transform:
     """v <- gamma v - lr g;  x += v."""
-    return Blocked(chain(Scale(scheduled(lr)), Momentum(gamma)))
+    rate = scheduled(lr)
+    return Blocked(chain(Scale(rate), Momentum(gamma)), BLOCK, MomentumStep(rate, gamma, "inside"))
 
 
 def nag(lr: float | Schedule = 0.01, gamma: float = 0.9) -> Transform:
     """v <- gamma v - lr grad f(x + gamma v);  x += v."""
-    return Blocked(chain(Scale(scheduled(lr)), Nesterov(gamma)))
+    rate = scheduled(lr)
+    return Blocked(chain(Scale(rate), Nesterov(gamma)), BLOCK, MomentumStep(rate, gamma, "inside"))
 
 
 def torch_momentum(lr: float | Schedule = 0.01, gamma: float = 0.9) -> Transform:
     """v <- gamma v + g;  x -= lr v."""
-    return Blocked(chain(Momentum(gamma), Scale(scheduled(lr))))
+    rate = scheduled(lr)
+    return Blocked(chain(Momentum(gamma), Scale(rate)), BLOCK, MomentumStep(rate, gamma, "outside"))
 
 
 def torch_nag(lr: float | Schedule = 0.01, gamma: float = 0.9) -> Transform:
     """v <- gamma v + g;  x -= lr (g + gamma v)."""
-    return Blocked(chain(SimplifiedNesterov(gamma), Scale(scheduled(lr))))
+    rate = scheduled(lr)
+    return Blocked(chain(SimplifiedNesterov(gamma), Scale(rate)), BLOCK, MomentumStep(rate, gamma, "nesterov"))
 
 
 def adagrad(lr: float | Schedule = 0.01, eps: float = 1e-8) -> Transform:
@@ -64,7 +69,8 @@ def rmsprop(lr: float | Schedule = 1e-3, rho: float = 0.9, eps: float = 1e-8) ->
 
 def adam(lr: float | Schedule = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Transform:
     """Mean gradients over root mean squares, both freed of their start at 0."""
-    return Blocked(chain(Adam(b1, b2, eps), Scale(scheduled(lr))))
+    rate = scheduled(lr)
+    return Blocked(chain(Adam(b1, b2, eps), Scale(rate)), BLOCK, AdamStep(rate, b1, b2, eps))
 
 
 def adamw(lr: float | Schedule = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8, decay: float = 0.01) -> Transform:

@@ -4,10 +4,13 @@
     u, S = rule(g, x, S, step)
     x += u
 
+or, for the last two lines, S = rule.move(g, x, S, step), which a GPU may do in one pass over its memory.
+
 State is plain: tuples of arrays and numbers. Both the u and the S given to a transform are spent: it writes into them,
 and what it returns may be the same arrays. The u it returns is never part of the state, so the caller may write into it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,6 +38,12 @@ class Transform(Protocol):
     def __call__(self, u: Array, x: Array, state: State, step: int) -> tuple[Array, State]:
         """The transformed u (dim,) and the next state; spends u and ``state``, leaves the point x alone."""
 
+    def move(self, g: Array, x: Array, state: State, step: int) -> State:
+        """x <- x + u in place, u being what becomes of g; the next state. Spends g and ``state``."""
+        u, state = self(g, x, state, step)
+        x += u
+        return state
+
 
 @dataclass(frozen=True)
 class Chain(Transform):
@@ -60,6 +69,16 @@ class Chain(Transform):
             after.append(inner)
         return u, tuple(after)
 
+    def move(self, g: Array, x: Array, state: State, step: int) -> State:
+        """g through all parts but the last, which moves x."""
+        if not self.parts:
+            return super().move(g, x, state, step)
+        after = []
+        for part, inner in zip(self.parts[:-1], state[:-1], strict=True):
+            g, inner = part(g, x, inner, step)
+            after.append(inner)
+        return *after, self.parts[-1].move(g, x, state[-1], step)
+
 
 def chain(*parts: Transform) -> Chain:
     """One transform after the other; chains among them are opened, so that chaining is associative."""
@@ -71,11 +90,13 @@ class Blocked(Transform):
     """``inner`` applied to ``block`` coordinates at a time, so that long vectors pass through the cache once.
 
     inner : acts on every coordinate by itself and in place, as all of `momentum`, `adaptive`, Scale, Decay and ClipValue
-    do. On a GPU, and for vectors of at most one block, it is applied at once. Raises UsageError unless block >= 1.
+    do. On a GPU, and for vectors of at most one block, it is applied at once. fused : (g, x, state, step) -> the next
+    state, what `Transform.move` of ``inner`` is on a GPU, in one pass. Raises UsageError unless block >= 1.
     """
 
     inner: Transform
     block: int = BLOCK
+    fused: Callable[[Array, Array, State, int], State] | None = None
 
     def __post_init__(self) -> None:
         demand(self.block >= 1, "the length of a block", self.block, "at least 1 coordinate")
@@ -96,6 +117,12 @@ class Blocked(Transform):
             cut = slice(start, start + self.block)
             _, after = self.inner(u[cut], x[cut], _cut(state, cut), step)
         return u, _joined(state, after)
+
+    def move(self, g: Array, x: Array, state: State, step: int) -> State:
+        """See `Transform.move`."""
+        if namespace(x) is np:
+            return super().move(g, x, state, step)
+        return (self.fused or self.inner.move)(g, x, state, step)
 
 
 def _cut(state: State, cut: slice) -> State:

@@ -11,9 +11,7 @@ What a worker says at the end of a round is how far it came, as a gradient: the 
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from mpiopt.arrays import Array
+from mpiopt.arrays import Array, namespace
 from mpiopt.clients import EVERYONE, Clients
 from mpiopt.phase import Local, Tree
 from mpiopt.problems.problem import Message, Site
@@ -80,7 +78,7 @@ class Controlled(Free):
 
     def init(self, x: Array, site: Site) -> Tree:
         """(c_i, c), both 0."""
-        return np.zeros_like(x), np.zeros_like(x)
+        return namespace(x).zeros_like(x), namespace(x).zeros_like(x)
 
     def begin(self, x: Array, agreed: Message | None, memory: Tree, here: Local) -> Tree:
         """Move c by what the workers of the last round found."""
@@ -99,12 +97,12 @@ class Controlled(Free):
     def tell(self, start: Array, x: Array, steps: range, memory: Tree) -> tuple[Array, Tree]:
         """Both as gradients: start - x and c_i - next c_i."""
         own, common = memory
-        went = start - x
+        went, xp = start - x, namespace(x)
         length = sum(self.lr(step) for step in steps)
         if not length:
-            return np.concatenate([went, np.zeros_like(went)]), memory
+            return xp.concatenate([went, xp.zeros_like(went)]), memory
         change = common - went / length
-        return np.concatenate([went, change]), (own - change, common)
+        return xp.concatenate([went, change]), (own - change, common)
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ class Shifted(Free):
 
     def init(self, x: Array, site: Site) -> Tree:
         """(h_i, y_i): 0, and no y_i yet."""
-        return np.zeros_like(x), None
+        return namespace(x).zeros_like(x), None
 
     def begin(self, x: Array, agreed: Message | None, memory: Tree, here: Local) -> Tree:
         """Move h_i by what the agreement did to y_i."""

@@ -48,8 +48,7 @@ class Steps:
             look = self.rule.look(x, inner)
             g, log = sampled(look, log, here)
             self.drift.bend(g, look, memory)
-            u, inner = self.rule(g, x, inner, log.steps - 1)
-            x += u
+            inner = self.rule.move(g, x, inner, log.steps - 1)
             memory = self.drift.after(x, memory)
         vector = x
         if not self.own:

@@ -229,6 +229,10 @@ inline T atomicAdd(T* place, T value) {
     return before;
 }
 
+// One rounding each; this file is compiled without contraction.
+inline double __dmul_rn(double a, double b) { return a * b; }
+inline double __dadd_rn(double a, double b) { return a + b; }
+
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 inline long long __double_as_longlong(double x) {
     long long out;

@@ -23,8 +23,8 @@ import numpy as np
 
 FUNCTIONS = (
     "abs absolute add all allclose any arange argsort array_equal bincount clip concatenate copyto count_nonzero cumsum diff "
-    "divide dot exp expm1 flatnonzero isfinite isnan log log1p matmul maximum minimum multiply negative ones_like outer power "
-    "searchsorted sign sqrt square stack subtract sum tanh true_divide where zeros_like full_like"
+    "divide dot empty_like exp expm1 flatnonzero isfinite isnan log log1p matmul maximum minimum multiply negative ones_like "
+    "outer power searchsorted sign sqrt square stack subtract sum tanh true_divide where zeros_like full_like"
 ).split()
 GUARD = 64  # bytes on either side of an array
 COMPILER = shutil.which("g++")
@@ -68,8 +68,14 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     nbytes = property(lambda self: self.inner.nbytes)
     itemsize = property(lambda self: self.inner.itemsize)
     flags = property(lambda self: self.inner.flags)
+    strides = property(lambda self: self.inner.strides)
     T = property(lambda self: ndarray(self.inner.T))
     device = property(lambda self: Device(0))
+
+    @property
+    def __cuda_array_interface__(self):
+        found = dict(self.inner.__array_interface__)
+        return found if self.size else found | {"data": (0, False)}
 
     def __array__(self, *_, **__):
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
@@ -115,11 +121,14 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     def get(self, stream=None, order="C", out=None, blocking=True):
         if out is None:
             return self.inner.copy()
+        assert isinstance(out, np.ndarray) and out.shape == self.shape and out.dtype == self.dtype
+        assert out.flags.c_contiguous or out.flags.f_contiguous
         out[...] = self.inner
         return out
 
     def set(self, array, stream=None):
         assert isinstance(array, np.ndarray) and array.shape == self.shape and array.dtype == self.dtype
+        assert self.flags.c_contiguous or self.flags.f_contiguous
         self.inner[...] = array
 
     def copy(self):
@@ -141,22 +150,36 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         return viewed(self.inner, self.inner.ravel())
 
     def sum(self, axis=None, dtype=None, out=None, keepdims=False):
-        return made(self.inner.sum(axis, dtype))
+        return into(self.inner.sum(axis, dtype, keepdims=keepdims), out)
 
     def mean(self, axis=None, dtype=None, out=None, keepdims=False):
-        return made(self.inner.mean(axis, dtype))
+        return into(self.inner.mean(axis, dtype, keepdims=keepdims), out)
 
     def max(self, axis=None, out=None, keepdims=False):
-        return made(self.inner.max(axis))
+        return into(self.inner.max(axis, keepdims=keepdims), out)
 
     def min(self, axis=None, out=None, keepdims=False):
-        return made(self.inner.min(axis))
+        return into(self.inner.min(axis, keepdims=keepdims), out)
 
     def any(self, axis=None, out=None, keepdims=False):
-        return made(self.inner.any(axis))
+        return into(self.inner.any(axis, keepdims=keepdims), out)
 
     def all(self, axis=None, out=None, keepdims=False):
-        return made(self.inner.all(axis))
+        return into(self.inner.all(axis, keepdims=keepdims), out)
+
+    def argmax(self, axis=None):
+        return made(self.inner.argmax(axis))
+
+    def take(self, indices, axis=None):
+        return made(self.inner.take(opened(indices), axis))
+
+
+def into(result, out):
+    """A result where it is wanted."""
+    if out is None:
+        return made(result)
+    out.inner[...] = result
+    return out
 
 
 def opened(value):
@@ -212,7 +235,7 @@ def call(function):
 # ------------------------------------------------------------------------------------------------ kernels
 MARK = re.compile(r"__global__ void __launch_bounds__\(\d+\) (\w+)\(([^)]*)\)")
 C_TYPES = {"long long": np.int64, "int": np.int32, "unsigned long long": np.uint64, "double": np.float64,
-           "float": np.float32, "unsigned": np.uint32}  # fmt: skip
+           "float": np.float32, "unsigned": np.uint32, "unsigned char": np.uint8}  # fmt: skip
 NAMES = {"i64": "long long", "u64": "unsigned long long"}
 
 
@@ -246,7 +269,7 @@ def compiled(code: str, options: tuple[str, ...], names) -> ctypes.CDLL:
     library = folder / f"{key}.so"
     if not library.exists():
         fresh = folder / f"{key}-{os.getpid()}.so"
-        command = [COMPILER, "-O1", "-shared", "-fPIC", "-w", "-x", "c++", *options, "-o", str(fresh), "-"]
+        command = [COMPILER, "-O1", "-ffp-contract=off", "-shared", "-fPIC", "-w", "-x", "c++", *options, "-o", str(fresh), "-"]
         done = subprocess.run(command, input=text, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[:4000]
         fresh.replace(library)

@@ -152,11 +152,29 @@ def test_nan_and_infinity_reach_every_rank(world):
 def test_gather_takes_any_lengths(world, seed, trailing, dtype):
     rng = np.random.default_rng(seed)
     parts = [rng.integers(0, 100, (n, *trailing)).astype(dtype) for n in rng.integers(0, 4, world.size)]
-    heard = world.gather(parts[world.rank])
-    assert len(heard) == world.size
-    for got, part in zip(heard, parts, strict=True):
-        assert got.dtype == part.dtype and got.shape == part.shape
-        assert_array_equal(got, part)
+    for heard in (world.gather(parts[world.rank]), *(list(world.each(parts[world.rank], most=most)) for most in (0, 5, 20))):
+        assert len(heard) == world.size
+        for got, part in zip(heard, parts, strict=True):
+            assert got.dtype == part.dtype and got.shape == part.shape
+            assert_array_equal(got, part)
+
+
+@SIZES
+def test_few_blocks_are_held_at_a_time_and_bytes_count_once(world):
+    before = world.tally.bytes, world.tally.messages
+    blocks = world.each(np.zeros(10, np.uint8), most=25)
+    assert next(blocks).size == 10 and world.tally.messages - before[1] == 1
+    assert len(list(blocks)) == world.size - 1
+    assert (world.tally.bytes - before[0], world.tally.messages - before[1]) == (10, 1 + (world.size > 2))
+
+
+@given(sizes=st.lists(st.integers(0, 9), min_size=1), most=st.integers(0, 20))
+def test_runs_of_ranks_are_as_long_as_they_may_be(sizes, most):
+    found = module._runs(np.array(sizes), most)
+    assert [rank for run in found for rank in run] == list(range(len(sizes))) and all(found)
+    totals = [sum(sizes[rank] for rank in run) for run in found]
+    assert all(total <= most or len(run) == 1 for run, total in zip(found, totals, strict=True))
+    assert all(total + sizes[after.start] > most for total, after in zip(totals, found[1:], strict=False))
 
 
 @SIZES

@@ -1,12 +1,23 @@
 """`mpiopt solve --dry-run`: what it forecasts is what a run then takes, and no row is read for it."""
 
 import json
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from mpiopt.errors import UsageError
+from mpiopt.io.synthetic import Synthetic
+from mpiopt.jobs import forecast
+from mpiopt.jobs.console import Console
 from mpiopt.jobs.node import memory_limit, memory_room
+from mpiopt.jobs.problem import team_of
+from mpiopt.jobs.solve import Solve, method_of
 from mpiopt.methods import catalogue
+from mpiopt.problems.penalties import ElasticNet
+from mpiopt.solve import solve
+from mpiopt.stop import Stop
 
 JOBS = ["-m", "mpiopt.jobs"]
 TINY = "default:rows=300,cols=200,per_row=5"
@@ -90,6 +101,82 @@ def test_messages_are_those_of_a_run(launch, tmp_path):
         assert forecast[f"{name}_a_round"] == pytest.approx((history[name][-1] - history[name][0]) / 12)
     sent = (history["bytes_sent"][-1] - history["bytes_sent"][0]) / 12
     assert forecast["bytes_a_round"] == pytest.approx(sent, rel=0.02) and forecast["largest_message"] == 8 * 500
+
+
+SENT = {  # methods whose rounds are all alike after the first
+    "gradients": {"method": "nesterov"}, "broadcasts": {"method": "spag"}, "products": {"method": "disco"},
+    "gathered": {"method": "ef"}, "more than the rehearsal has": {"method": "ef", "set": (("compress", "topk:k=3000"),)},
+    "coded": {"method": "diana", "set": (("compress", "qsgd:bits=4"),)}, "whole at first": {"method": "ef21"},
+    "twice": {"method": "rand_diana", "set": (("probability", 1.0),)},
+    "small": {"method": "marina", "set": (("probability", 1e-9),)},
+    "added": {"method": "gdci", "set": (("compress", "randk:0.1,shared=yes"),)},
+    "one of two": {"method": "dane", "compress": "topk:0.01+natural", "error_feedback": True},
+    "votes": {"method": "dane", "compress": "vote"},
+}  # fmt: skip
+
+
+@pytest.mark.ranks(1, 2)
+@pytest.mark.parametrize("how", SENT)
+def test_what_a_round_sends_is_what_a_run_sends(worlds, comm, monkeypatch, how):
+    monkeypatch.setattr(forecast, "WIDE", 1 << 10)
+    monkeypatch.setattr(forecast, "TALL", 1 << 6)
+    dim, job, world = 5001, Solve(l2=1.0, intercept=True, **SENT[how]), worlds(workers=3, deterministic=comm.size == 1)
+    found = forecast.rehearse(job, method_of, world, dim).traffic
+    team = team_of(Synthetic(rows=30, cols=dim - 1, per_row=4.0), world, ElasticNet(0.0, 1.0, free=1))
+    records = []
+    with np.errstate(all="ignore"):
+        solve(method_of(job), team, np.zeros(dim), Stop(rounds=13), [records.append])
+    first, last = records[1], records[-1]
+    assert last.round == 13
+    near = {"rel": 1e-6 if how not in ("gradients", "products") else 0.3, "abs": 1e-6}
+    expected = [(getattr(last, name) - getattr(first, name)) / 12 for name in ("bytes_sent", "messages", "vector_rounds")]
+    assert [sum(world.tell_all(found.nbytes)), found.messages, found.vector_rounds] == pytest.approx(expected, **near)
+
+
+def test_a_coin_has_its_expectation(world, monkeypatch):
+    monkeypatch.setattr(forecast, "WIDE", 1 << 10)
+    monkeypatch.setattr(forecast, "TALL", 1 << 6)
+
+    def sent(method, p):
+        job = Solve(method=method, l2=1.0, set=(("probability", p),))
+        return np.array(forecast.rehearse(job, method_of, world, 5000).traffic[:4])
+
+    for method in ("marina", "rand_diana"):
+        assert sent(method, 0.25) == pytest.approx(0.75 * sent(method, 1e-9) + 0.25 * sent(method, 1.0), rel=1e-6)
+
+
+def test_a_compressor_that_asks_for_too_much_is_refused(world):
+    with pytest.raises(UsageError, match="k is 600: give at most the 500 coordinates"):
+        forecast.rehearse(Solve(method="ef", set=(("compress", "topk:k=600"),)), method_of, world, 500)
+
+
+def test_what_is_compressed_is_told(worlds, capsys):
+    job = Solve(data=TINY, method="ef", set=(("compress", "topk:k=50"),))
+    found = forecast.forecast(job, method_of, worlds(workers=2), Console())
+    out = capsys.readouterr().out
+    assert "compressed 450 B in place of 1.6 kB (28.1 %), by each worker" in out
+    assert "sent       932 B a round, by all ranks" in out  # of each 50 numbers, 50 bytes of indices, its loss, a flag
+    assert found["payload"] == 450 and found["bytes_a_round"] == 932 and found["long_messages_a_round"] == 0
+
+
+WIDEST, FEW_ROWS = 1 << 13, 8
+SPARE = 3  # vectors that a number may be too large by; the interpreter itself takes up to one
+VARIANTS = [*((name, {}, 0.0) for name in catalogue()), ("spcg", {"jacobi": True}, 0.0), ("lbfgs", {"memory": 3}, 0.0),
+            ("lbfgs", {"jacobi": True}, 0.0), ("spag", {"adaptive": True}, 0.0), ("fista", {}, 1e-4)]  # fmt: skip
+
+
+@pytest.mark.parametrize("name, given, l1", VARIANTS, ids=str)
+def test_no_method_holds_more_vectors_than_it_says(world, name, given, l1):
+    method, held = catalogue()[name].make(**given), []
+    for dim in (64, WIDEST):  # what is compiled or loaded once must not count
+        team = team_of(Synthetic(rows=FEW_ROWS, cols=dim, per_row=4.0), world, ElasticNet(l1, 1e-3))
+        tracemalloc.start()
+        with np.errstate(all="ignore"):
+            solve(method, team, np.zeros(dim), Stop(rounds=12 if name == "lbfgs" else 4))
+        held.append(tracemalloc.get_traced_memory()[1] / (8 * dim))
+        tracemalloc.stop()
+    assert held[-1] <= method.dvectors, held
+    assert held[-1] >= method.dvectors - SPARE or l1, held  # with working sets fewer
 
 
 def test_too_little_memory_is_told_before_any_row_is_read(launch, tmp_path):

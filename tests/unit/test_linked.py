@@ -9,12 +9,15 @@ from mpiopt.exchange.compressed import Compressed, Vote
 from mpiopt.exchange.feedback import ErrorFeedback, TwoWay
 from mpiopt.exchange.lowrank import LowRank
 from mpiopt.exchange.shifted import Shifted
+from mpiopt.io.synthetic import Synthetic
+from mpiopt.jobs.compare import compressing
 from mpiopt.jobs.solve import Solve, method_of
+from mpiopt.jobs.solving import described
 from mpiopt.jobs.train import Train, complete
 from mpiopt.methods import find, training
 from mpiopt.methods.averaging import hierarchical_sgd, local_sgd, one_shot, sgd
 from mpiopt.methods.federated import fedavg
-from mpiopt.methods.linked import linked
+from mpiopt.methods.linked import SOLVING, linked
 from mpiopt.problems.penalties import L2
 from mpiopt.solve import rounds
 from mpiopt.transforms import rules
@@ -186,8 +189,43 @@ def test_options_about_compression_need_it():
 def test_solve_compresses_what_can_be():
     assert isinstance(method_of(Solve(compress="topk:0.1", error_feedback=True)).phases[-1].exchange, ErrorFeedback)
     assert isinstance(method_of(Solve(compress="qsgd:8", method="dane")).phases[-1].exchange, Compressed)
-    with pytest.raises(CapabilityError, match=r"topk:0.1 is biased"):
-        method_of(Solve(compress="topk:0.1"))
     assert isinstance(method_of(Solve(compress="topk:0.1", force=True)).phases[-1].exchange, Compressed)
-    with pytest.raises(CapabilityError, match="diana does not end its rounds with a mean"):
-        method_of(Solve(compress="qsgd:8", method="diana"))
+
+
+ADVISED = {
+    ("topk:0.1", False, "spcg"): "topk:0.1 is biased, and .*: add --error-feedback, or insist with --force",
+    ("randk:0.1", True, "spcg"): "take shrunk:randk:0.1, or leave --error-feedback out, or insist with --force",
+    ("sign", True, "spcg"): "take scaled_sign or topk:0.01, or insist with --force",
+    ("vote", True, "spcg"): "a vote keeps nothing that error feedback could remember: leave --error-feedback out",
+    ("powersgd", True, "spcg"): "powersgd compresses the matrices of a model, and a linear one has none: take topk:0.01",
+    ("qsgd:8", False, "tron"): "tron does not end its rounds with a mean .*, such as spcg, dane or giant$",
+    ("qsgd:8", False, "diana"): "diana compresses its messages itself: give --set compress=qsgd:8 in place of --compress",
+}
+
+
+@pytest.mark.parametrize("how", ADVISED, ids=str)
+def test_solve_is_given_advice_that_it_can_follow(how):
+    compress, feedback, method = how
+    with pytest.raises((CapabilityError, UsageError), match=ADVISED[how]) as found:
+        method_of(Solve(compress=compress, error_feedback=feedback, method=method))
+    options = {word.strip(":,.") for word in str(found.value).split() if word.startswith("--")}
+    assert options <= {f"--{name.replace('_', '-')}" for name in Solve.__dataclass_fields__}
+
+
+@pytest.mark.parametrize("name", SOLVING.methods.replace(" or ", ", ").split(", "))
+def test_what_is_advised_can_be_compressed(name):
+    assert isinstance(method_of(Solve(compress="qsgd:8", method=name)).phases[-1].exchange, Compressed)
+
+
+def test_run_files_of_solves_say_how_messages_were_compressed(world):
+    source = Synthetic(rows=9, cols=8, per_row=4.0)
+
+    def said(**given):
+        about = described(Solve(**given), source, world)
+        return about["compress"], about["link"], compressing(about)
+
+    assert said() == (None, None, None)
+    assert said(method="dane", compress="qsgd:8") == ("qsgd:8", "plain", "qsgd:8")
+    assert said(compress="topk:0.1", error_feedback=True) == ("topk:0.1", "ef", "topk:0.1 (ef)")
+    assert said(method="diana") == ("randk:0.1", None, "randk:0.1")
+    assert said(method="ef", set=(("compress", "topk:0.2"),)) == ("topk:0.2", None, "topk:0.2")

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from mpiopt.errors import DataError, MpioptError, UsageError
 from mpiopt.io.record import RunData, RunFile
+from mpiopt.jobs import lessons, tabulate
 from mpiopt.jobs.compare import compare, labels
-from mpiopt.jobs.console import Console, size, table
+from mpiopt.jobs.console import WIDTH, Console, plain, size, table
 from mpiopt.jobs.report import Report, run
-from mpiopt.jobs.tabulate import text
 
 PROBLEM = {"dataset": "d.h5", "rows": 10, "features": 3, "nonzeros": 20, "loss": "logistic", "l2": 1e-5, "l1": 0.0}
 
@@ -31,6 +31,10 @@ def written(path: Path, run: RunData) -> Path:
         for row in zip(*run.history.values(), strict=True):
             file.add(dict(zip(run.history, row, strict=True)))
     return path
+
+
+def shown(runs) -> list[str]:
+    return tabulate.sheet(compare(runs)).text().splitlines()
 
 
 HALVING = made([2.0 + 2.0**-k for k in range(40)] + [2.0], gap=1e-12)
@@ -81,15 +85,24 @@ def test_labels_say_just_enough():
     assert labels([a, b]) == ("spcg", "dane")
     assert labels([a, made([1.0], world_size=1)]) == ("spcg, 2 ranks", "spcg, 1 rank")
     assert labels([a, made([1.0], workers=8)]) == ("spcg, 2 workers", "spcg, 8 workers")
+    assert labels([a, made([1.0], compress="topk:0.1", link="ef")]) == ("spcg", "spcg, topk:0.1 (ef)")
     assert labels([a, made([1.0], path="x/other.h5")]) == ("spcg, r", "spcg, other")
     assert labels([made([1.0], path="a/r.h5"), made([1.0], path="b/r.h5")]) == ("spcg, a/r.h5", "spcg, b/r.h5")
 
 
 def test_the_table_holds_the_numbers():
-    lines = text(compare([HALVING, SLOW])).splitlines()
-    assert lines[0] == "d.h5: 10 rows, 3 features, logistic, l2 1e-05"
-    assert lines[4].split() == ["spcg", "2", "7", "14", "20", "27", "40", "kB", "20", "2", "gap"]
-    assert lines[5].split()[:6] == ["gradient", "2", "-", "-", "-", "-"]
+    lines = shown([HALVING, SLOW])
+    assert lines[0] == "d.h5: 10 rows, 3 features, logistic, l2 1e-05, 2 ranks"
+    assert lines[4].split() == ["spcg", "7", "14", "20", "27", "40", "kB", "20", "2", "gap"]
+    assert lines[5].split()[:5] == ["gradient", "-", "-", "-", "-"]
+    assert shown([HALVING, replace(SLOW, attributes=SLOW.attributes | {"world_size": 3})])[5].split()[1] == "3"
+
+
+def test_names_too_long_for_the_table_are_told_before_it():
+    long = made([3.0, 2.5], path="a-folder-with-a-long-name/and-a-file-with-a-longer-one-that-takes-many-columns.h5")
+    lines = shown([HALVING, long, replace(SLOW, path=Path("b/r.h5"))])
+    assert lines[2] == "1  spcg, r" and "  longer-one" not in lines[3] and max(map(len, lines)) <= WIDTH
+    assert {"1", "2", "3"} <= {line.split()[0] for line in lines if " kB " in line}
 
 
 class Page(HTMLParser):
@@ -129,7 +142,7 @@ def test_many_long_runs_can_be_drawn(tmp_path):
     from mpiopt.jobs.plots import POINTS, save, thinned
 
     runs = [made(1 + np.geomspace(1, 1e-9, 10 ** (1 + k % 4)), name=f"m{k}") for k in range(24)]
-    save(compare(runs), tmp_path / "many.png")
+    save(tabulate.sheet(compare(runs)), tmp_path / "many.png")
     assert (tmp_path / "many.png").stat().st_size > 10_000
     kept = thinned(100_000)
     assert len(kept) <= POINTS and kept[0] == 0 and kept[-1] == 99_999
@@ -139,8 +152,8 @@ def test_runs_that_stand_still_can_be_drawn(tmp_path):
     from mpiopt.jobs.plots import save
 
     still = made([0.0], bytes_sent=0)
-    save(compare([still]), tmp_path / "still.png")
-    save(compare([made([3.0, 3.0]), still]), tmp_path / "two.png")
+    save(tabulate.sheet(compare([still])), tmp_path / "still.png")
+    save(tabulate.sheet(compare([made([3.0, 3.0]), still])), tmp_path / "two.png")
 
 
 def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
@@ -159,6 +172,98 @@ def test_an_unknown_picture_format_and_an_unwritable_page_are_sentences(tmp_path
         run(Report(runs=(path,), out=tmp_path / "nowhere" / "p.html"), None, Console())
     with pytest.raises(DataError, match="no such file"):
         run(Report(runs=(tmp_path / "b.h5",)), None, Console())
+
+
+# -------------------------------------------------------------------------------------------------- trainings
+def taught(accuracy, *, name="local_sgd", path="t.h5", **attributes) -> RunData:
+    """A training of an epoch a round, with 500 bytes and a quarter of a second each; NaN where it was not examined."""
+    rounds = np.arange(len(accuracy))
+    accuracy = np.array(accuracy, float)
+    losses = {"objective": np.r_[np.nan, 1.0 / rounds[1:]], "test_loss": 2 - accuracy, "accuracy": accuracy}
+    counts = {"round": rounds, "steps": 40 * rounds, "bytes_sent": 500 * rounds, "seconds": rounds / 4, "epoch": 1.0 * rounds}
+    about = {"method": name, "model": "mlp:8", "parameters": 99, "dataset": "blobs", "rows": 1280, "classes": 3, "batch": 32,
+             "rule": "momentum", "world_size": 2, "workers": 4, "reason": "EPOCHS"}  # fmt: skip
+    return RunData(Path(path), about | attributes, counts | losses)
+
+
+EARLY = taught([0.3, 0.7, np.nan, 0.9, 0.8])
+LATE = taught([0.3, 0.4, 0.5, 0.6, 0.75], name="easgd")
+
+
+def test_trainings_are_told_by_what_they_learnt():
+    lines = lessons.sheet([EARLY, LATE]).text().splitlines()
+    assert lines[0] == "blobs: 1,280 rows, 3 classes; mlp:8, 99 parameters; momentum; batch 32; 2 ranks;"
+    tables = [line.split() for line in lines]
+    assert ["local_sgd", "4", "160", "4", "2", "kB", "1", "epochs"] in tables
+    assert ["local_sgd", "0.25", "1.2", "1.1", "80.00", "%", "90.00", "%", "3"] in tables
+    assert "To an accuracy of 75.00 %, where all runs came:" in lines
+    assert ["local_sgd", "3", "3", "1.5", "kB", "0.75"] in tables and ["easgd", "4", "4", "2", "kB", "1"] in tables
+    assert not any("objective" in line or "gap" in line or ", ," in line for line in lines) and max(map(len, lines)) <= WIDTH
+
+
+def test_what_no_training_has_is_not_a_column():
+    lines = lessons.sheet([taught([np.nan] * 4), taught([np.nan] * 4, name="sgd")]).text()
+    assert "accuracy" not in lines.lower() and "test loss" not in lines and "train loss" in lines
+    assert "To a loss of 0.3333, where all runs came:" in lines
+
+
+def test_what_trainings_do_not_share_is_told_of_each():
+    other = taught([0.3, 0.5], model="softmax", parameters=9, dataset="other.h5", path="u.h5")
+    shown = lessons.sheet([EARLY, other]).text()
+    assert "local_sgd, softmax  other.h5: 1,280 rows, 3 classes; softmax, 9 parameters" in shown
+    assert "not all of the same rows" in shown and "where all runs came" not in shown
+    fewer = taught([0.3, 0.5], compress="topk:0.01", link="ef")
+    assert lessons.sheet([EARLY, fewer]).labels == ("local_sgd", "local_sgd, topk:0.01 (ef)")
+    assert lessons.sheet([EARLY, taught([0.3], seed=2)]).labels == ("local_sgd", "local_sgd, seed 2")
+
+
+@given(st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=9), min_size=2, max_size=4))
+def test_all_runs_came_to_the_level_and_no_further_one(accuracies):
+    runs = [taught(column, path=f"{k}.h5") for k, column in enumerate(accuracies)]
+    level = lessons.common(runs, [lessons.row(run) for run in runs])
+    assert level["of"] == "accuracy" and level["level"] == min(map(max, accuracies))
+    for column, reached in zip(accuracies, level["runs"], strict=True):
+        assert column[reached["round"]] >= level["level"] and max(column[: reached["round"]], default=-1) < level["level"]
+
+
+def test_runs_of_a_study_are_told_by_their_objective():
+    history = {name: column for name, column in made([3.0, 2.0, 1.0]).history.items()} | {"gradient_norm": np.ones(3)}
+    about = {"method": "m", "study": "wells", "dataset": "wells", "rows": 2, "features": 2, "workers": 2, "world_size": 1}
+    runs = [RunData(Path(f"{name}.h5"), about | {"reason": "ROUNDS"}, history) for name in ("one", "two")]
+    sheet = lessons.sheet(runs)
+    assert sheet.labels == ("one", "two") and sheet.title == "wells; m; 2 rows; 1 rank; 2 workers"
+    assert "objective  |gradient|" in sheet.text() and "train loss" not in sheet.text()
+    assert [strip.label for strip in sheet.picture] == ["objective", "|gradient|"]
+
+
+def test_trainings_are_drawn_and_written(tmp_path, capsys):
+    paths = tuple(written(tmp_path / f"{k}.h5", each) for k, each in enumerate((EARLY, LATE)))
+    found = run(Report(runs=paths, out=tmp_path / "p.html", png=tmp_path / "p.png"), None, Console())
+    assert (tmp_path / "p.png").stat().st_size > 10_000
+    assert [row["best_accuracy"] for row in plain(found)["runs"]] == [0.9, 0.75]
+    page = Page((tmp_path / "p.html").read_text())
+    assert page.outside == [] and page.cells[page.cells.index("train loss") - 1] == "run" and "90.00 %" in page.cells
+
+
+def test_errors_of_0_are_drawn_below_all_others(tmp_path):
+    from mpiopt.jobs.plots import save
+
+    sheet = lessons.sheet([taught([0.5, 0.9, 1.0])])
+    assert sheet.picture[0].scale == "log" and sheet.picture[0].floor == pytest.approx(5)
+    save(sheet, tmp_path / "p.png")
+    with pytest.raises(UsageError, match="no loss or accuracy yet"):
+        save(lessons.sheet([taught([np.nan])]), tmp_path / "q.png")
+
+
+def test_solves_and_trainings_are_not_mixed(tmp_path):
+    solve, train = written(tmp_path / "s.h5", HALVING), written(tmp_path / "t.h5", EARLY)
+    for pair in ((solve, train), (train, solve)):
+        with pytest.raises(UsageError, match=r"is a run of mpiopt \w+, but .* is one of mpiopt \w+: .* one kind at a time"):
+            run(Report(runs=pair), None, Console())
+    with pytest.raises(UsageError, match=r"--reference .* leave it out"):
+        run(Report(runs=(train,), reference=solve), None, Console())
+    with pytest.raises(UsageError, match="holds no round"):
+        lessons.sheet([taught([])])
 
 
 def test_sizes_and_tables_are_for_people():

@@ -1,0 +1,47 @@
+"""Whole rules in one pass over the memory of a GPU, each the same step as its chain of transforms.
+
+    MomentumStep(rate, gamma, form)      Scale -> Momentum or Nesterov: "inside";  Momentum -> Scale: "outside";
+                                         SimplifiedNesterov -> Scale: "nesterov"
+    AdamStep(rate, b1, b2, eps)          Adam -> Scale
+
+Each is (g, x, state, step) -> the next state, in place on g, x and the chain's own state.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mpiopt.arrays import Array
+from mpiopt.kernels import device
+from mpiopt.schedules import Schedule
+from mpiopt.transforms.transform import State
+
+
+@dataclass(frozen=True)
+class MomentumStep:
+    """The state is that of the chain: ((), (v,)) with the step size inside v, ((v,), ()) otherwise."""
+
+    rate: Schedule
+    gamma: float
+    form: Literal["inside", "outside", "nesterov"]
+
+    def __call__(self, g: Array, x: Array, state: State, step: int) -> State:
+        """Five vectors are moved: g, and v and x both ways."""
+        ((v,),) = filter(None, state)
+        device.momentum_step(x, g, v, self.rate(step), self.gamma, self.form)
+        return state
+
+
+@dataclass(frozen=True)
+class AdamStep:
+    """The state is that of the chain, ((m, s, t), ())."""
+
+    rate: Schedule
+    b1: float
+    b2: float
+    eps: float
+
+    def __call__(self, g: Array, x: Array, state: State, step: int) -> State:
+        """Seven vectors are moved: g, and m, s and x both ways."""
+        (m, s, t), rest = state
+        device.adam_step(x, g, m, s, t + 1, self.rate(step), self.b1, self.b2, self.eps)
+        return (m, s, t + 1), rest
