@@ -2,7 +2,7 @@
 
 import math
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,13 @@ def summary(paths: Sequence[Path], console: Console) -> dict[str, Any]:
     rows = [row(run) for run in runs]
     varied = differing([row["config"] for row in rows])
     if rows:
-        head = ["run", *(f"--{name}" if name in HEAD else name for name in varied), *HEAD]
-        console.show(table(head, [_cells(row, varied) for row in rows], "l" + "r" * (len(head) - 2)))
+        came = [name for name in SHAPES if name not in SOME or any(_told(row[name]) for row in rows)]
+        head = [
+            "run",
+            *(f"--{name}" if name in SHAPES else name for name in varied),
+            *("ended" if name == "reason" else name for name in came),
+        ]
+        console.show(table(head, [_cells(row, varied, came) for row in rows], "l" + "r" * (len(head) - 2)))
     ends = [row for row in rows if row["reason"] in WRONG]
     console.show(f"\n{counted(len(rows), 'run')}" + (f", {len(ends)} without an answer" if ends else ""))
     for sentence in unread:
@@ -36,7 +41,11 @@ def summary(paths: Sequence[Path], console: Console) -> dict[str, Any]:
     return {"runs": rows, "unread": unread, "exit_code": int(bool(unread or ends))}
 
 
-HEAD = ("rounds", "seconds", "bytes", "objective", "gap", "ended")
+SHAPES: dict[str, Callable[[Any], str]] = {
+    "rounds": "{:,}".format, "seconds": "{:.3g}".format, "bytes": size, "objective": "{:.10g}".format, "gap": "{:.1e}".format,
+    "test_loss": "{:.4g}".format, "accuracy": "{:.2%}".format, "reason": str.lower,
+}  # fmt: skip
+SOME = ("gap", "test_loss", "accuracy")  # columns of solves or of trainings, and shown where a run has them
 
 
 def row(run: RunData) -> dict[str, Any]:
@@ -47,6 +56,7 @@ def row(run: RunData) -> dict[str, Any]:
         "file": str(run.path), "config": _config(told.get("config", "")), "rounds": last.get("round"),
         "seconds": last.get("seconds"), "bytes": last.get("bytes_sent"),
         "objective": told.get("objective", last.get("objective")), "gap": told.get("gap", last.get("gap")),
+        "test_loss": told.get("test_loss"), "accuracy": told.get("accuracy"),
         "reason": str(told.get("reason", "")), "reason_text": str(told.get("reason_text", "")),
     }  # fmt: skip
 
@@ -63,11 +73,11 @@ def differing(configs: Sequence[dict[str, Any]]) -> list[str]:
     return [name for name in names if any(config.get(name) != configs[0].get(name) for config in configs)]
 
 
-def _cells(row: dict[str, Any], varied: Sequence[str]) -> list[str]:
-    shapes = {"rounds": "{:,}", "seconds": "{:.3g}", "objective": "{:.10g}", "gap": "{:.1e}"}
-    found = {name: "-" if (value := row[name]) is None or not math.isfinite(value) else shape.format(value)
-             for name, shape in shapes.items()}  # fmt: skip
+def _told(value: Any) -> bool:
+    return value is not None and (isinstance(value, str) or math.isfinite(value))
+
+
+def _cells(row: dict[str, Any], varied: Sequence[str], came: Sequence[str]) -> list[str]:
     settings = (row["config"].get(name, "-") for name in varied)
     return [Path(row["file"]).name, *(f"{value:g}" if isinstance(value, float) else str(value) for value in settings),
-            found["rounds"], found["seconds"], "-" if row["bytes"] is None else size(row["bytes"]), found["objective"],
-            found["gap"], row["reason"].lower()]  # fmt: skip
+            *(SHAPES[name](row[name]) if _told(row[name]) else "-" for name in came)]  # fmt: skip

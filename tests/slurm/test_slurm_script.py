@@ -305,6 +305,18 @@ def test_the_table_has_a_row_for_each_run_and_a_column_for_what_differs(tmp_path
     assert found["exit_code"] == 1 and len(found["runs"]) == 2 and len(found["unread"]) == 1
 
 
+def test_trainings_are_told_by_what_they_learnt(tmp_path, capsys):
+    for seed, accuracy in ((0, 0.875), (1, 0.5)):
+        with RunFile(tmp_path / f"{seed}.h5", {"config": f"seed = {seed}", "method": "local_sgd"}) as file:
+            file.add({"round": 3, "seconds": 2.0, "objective": 0.25, "accuracy": accuracy, "bytes_sent": 10})
+            file.finish(np.zeros(2), 0.0, {"reason": "EPOCHS", "objective": 0.25, "test_loss": 0.5, "accuracy": accuracy})
+    call = parse(["slurm", "report", str(tmp_path / "0.h5"), str(tmp_path / "1.h5")])
+    assert call.run(call.job, None, Console())["exit_code"] == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].split() == ["run", "seed", "rounds", "seconds", "bytes", "objective", "test_loss", "accuracy", "ended"]
+    assert said[3].split() == ["1.h5", "1", "3", "2", "10", "B", "0.25", "0.5", "50.00%", "epochs"]
+
+
 def test_a_job_is_what_its_options_say():
     job = parse(["slurm", "solve", "--nodes", "3", "d.h5", "--no-intercept", "--sbatch", "exclusive", "--rounds=3"]).job
     assert job == replace(Slurm(command=("solve", "d.h5", "--no-intercept", "--rounds=3")), nodes=3, sbatch=("exclusive",))
