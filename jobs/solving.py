@@ -1,8 +1,7 @@
 """A solve from the source of rows to the run file: what `mpiopt.jobs.solve` does once its options are understood."""
 
 import tomllib
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import replace
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -11,15 +10,16 @@ import numpy as np
 
 from mpiopt.arrays import Array, on_host
 from mpiopt.errors import UsageError
-from mpiopt.io.record import RunFile, claim, read_solution
+from mpiopt.io.record import read_solution
 from mpiopt.io.source import Source, open_source
 from mpiopt.jobs import gpu
 from mpiopt.jobs.checkpoints import Checkpoints
 from mpiopt.jobs.compare import compressing
 from mpiopt.jobs.config import to_toml
-from mpiopt.jobs.console import WIDTH, Console, Progress, counted, size
+from mpiopt.jobs.console import WIDTH, Console, counted, size
 from mpiopt.jobs.node import compiled
 from mpiopt.jobs.problem import team_of
+from mpiopt.jobs.recording import columns, recorded, reserve
 from mpiopt.jobs.signals import Signals, end_of_job
 from mpiopt.jobs.warm import warm
 from mpiopt.kernels.launch import library
@@ -28,7 +28,7 @@ from mpiopt.methods import find
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Team
 from mpiopt.solve import Solution, solve
-from mpiopt.stop import Record, Stop
+from mpiopt.stop import Stop
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
@@ -47,9 +47,7 @@ def _solving(
     if job.device == "gpu":
         gpu.take(world)
     kept = Checkpoints.of(job, world, console)
-    with world.together(f"looking at the run file {job.out}"):
-        if job.out is not None and world.rank == 0:
-            claim(job.out, overwrite=job.overwrite, run_id=kept.run_id)
+    reserve(job, kept.run_id, world)
     if job.device == "cpu" and not compiled():
         console.note("compiling kernels: once on this machine, about half a minute")
     console(f"reading {job.data}")
@@ -63,22 +61,12 @@ def _solving(
         warm(team)
     about = described(job, source, world) | {"run_id": kept.run_id, "checkpoint": kept.path}
     console(f"solving {about['dataset']} with {job.method} on {counted(world.size, 'rank')}")
-    with ExitStack() as stack:
-        stack.enter_context(np.errstate(all="ignore"))  # what overflows is looked at, and told in a sentence
-        file = None
-        with world.together(f"writing the run file {job.out}"):
-            if job.out is not None and world.rank == 0:
-                file = stack.enter_context(RunFile(job.out, about, overwrite=job.overwrite, past=columns(kept.history)))
-        progress = Progress(console)
-        watchers = [progress] if file is None else [lambda record: file.add(record._asdict()), progress]
+    with recorded(job, about, kept.history, world, console) as recording:
         # nobody here holds where it begins: a run that goes on can then give up what it replaces
-        solution = solve(method, team, kept.standing(team) or start(job, team, source), stop, watchers,
+        solution = solve(method, team, kept.standing(team) or start(job, team, source), stop, recording.watchers,
                          kept.keepers(team), interruption)  # fmt: skip
-        progress.close()
         found = result(job, solution)
-        with world.together(f"writing the run file {job.out}"):
-            if file is not None:
-                file.finish(*split(on_host(solution.x), source.cols), {name: found[name] for name in FINAL})
+        recording.finish(*split(on_host(solution.x), source.cols), {name: found[name] for name in FINAL})
     console.show(summary(job, about, found))
     if job.check_against == "cpu":
         rows = built(job, source, world, penalty, "cpu")
@@ -168,11 +156,6 @@ def result(job: "Solve", solution: Solution) -> dict[str, Any]:
         "nonzero_coefficients": int(np.count_nonzero(on_host(solution.x))), "out": None if job.out is None else str(job.out),
         "history": columns(solution.history),
     }  # fmt: skip
-
-
-def columns(history: Sequence[Record]) -> dict[str, list[float]]:
-    """The history by column."""
-    return {name: [getattr(record, name) for record in history] for name in Record._fields}
 
 
 def summary(job: "Solve", about: dict[str, Any], found: dict[str, Any]) -> str:

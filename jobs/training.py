@@ -1,8 +1,7 @@
 """A training from the rows to the run file: what `mpiopt.jobs.train` does once its options are understood."""
 
 import tomllib
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import replace
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -13,13 +12,14 @@ from mpiopt.arrays import Array, on_host
 from mpiopt.clients import Clients
 from mpiopt.errors import UsageError
 from mpiopt.io.dense import DenseSource
-from mpiopt.io.record import RunFile, claim, read_solution
+from mpiopt.io.record import read_solution
 from mpiopt.jobs import gpu_training
 from mpiopt.jobs.checkpoints import Checkpoints
 from mpiopt.jobs.config import to_toml
-from mpiopt.jobs.console import WIDTH, Console, Progress, counted, size
+from mpiopt.jobs.console import WIDTH, Console, counted, size
 from mpiopt.jobs.learners import exam_of, opened, team_of
 from mpiopt.jobs.rates import rate_of, rule_of
+from mpiopt.jobs.recording import columns, recorded, reserve
 from mpiopt.jobs.signals import Signals, end_of_job
 from mpiopt.kernels.launch import library
 from mpiopt.methods import find
@@ -27,7 +27,7 @@ from mpiopt.methods import training as catalogue
 from mpiopt.methods.linked import linked
 from mpiopt.problems.problem import Team
 from mpiopt.streams import Streams
-from mpiopt.train import Calendar, Goal, Lesson, Trained, train
+from mpiopt.train import Calendar, Goal, Trained, train
 from mpiopt.training import Training
 
 if TYPE_CHECKING:
@@ -45,9 +45,7 @@ def _training(job: "Train", world: "World", console: Console, interruption: Call
     find(job.method, catalogue())  # a name that is not known is said before anything is read
     sharing = gpu_training.take(job, world)
     keeping = Checkpoints.of(job, world, console)
-    with world.together(f"looking at the run file {job.out}"):
-        if job.out is not None and world.rank == 0:
-            claim(job.out, overwrite=job.overwrite, run_id=keeping.run_id)
+    reserve(job, keeping.run_id, world)
     console(f"reading {job.data}")
     source, test = opened(job, world)
     per_epoch = source.rows / (job.batch * world.workers)
@@ -60,23 +58,13 @@ def _training(job: "Train", world: "World", console: Console, interruption: Call
         gpu_training.ready(team, exam, rule_of(job, rate_of(job, per_epoch)), sharing)
     about = described(job, source, team) | {"run_id": keeping.run_id, "checkpoint": keeping.path}
     console(f"training {job.model} on {about['dataset']} with {job.method} on {counted(world.size, 'rank')}")
-    with ExitStack() as stack:
-        stack.enter_context(np.errstate(all="ignore"))  # what overflows is looked at, and told in a sentence
-        file = None
-        with world.together(f"writing the run file {job.out}"):
-            if job.out is not None and world.rank == 0:
-                file = stack.enter_context(RunFile(job.out, about, overwrite=job.overwrite, past=columns(keeping.history)))
-        progress = Progress(console)
-        watchers = [progress] if file is None else [lambda record: file.add(record._asdict()), progress]
+    with recorded(job, about, keeping.history, world, console) as recording:
         goal = Goal(job.rounds, job.bytes, job.seconds, job.epochs, job.accuracy)
-        begin = keeping.standing(team) or start(job, team)
-        trained = train(method, team, begin, goal, exam, watchers, keeping.keepers(team), interruption,
-                        lambda k: any([due(k) for due in calendar]), source.rows)  # fmt: skip
-        progress.close()
+        trained = train(method, team, keeping.standing(team) or start(job, team), goal, exam, recording.watchers,
+                        keeping.keepers(team), interruption, lambda k: any([due(k) for due in calendar]),
+                        source.rows)  # fmt: skip
         found = result(job, trained)
-        with world.together(f"writing the run file {job.out}"):
-            if file is not None:
-                file.finish(on_host(trained.x), 0.0, {name: found[name] for name in FINAL}, trained.aux)
+        recording.finish(on_host(trained.x), 0.0, {name: found[name] for name in FINAL}, trained.aux)
     console.show(summary(job, about, found))
     return {**about, "config": tomllib.loads(about["config"]), **found, "resumed_after": keeping.round,
             "exit_code": keeping.exit_code(trained.reason, job.strict and job.accuracy is not None)}  # fmt: skip
@@ -149,11 +137,6 @@ def result(job: "Train", trained: Trained) -> dict[str, Any]:
         "test_loss": trained.test_loss, "accuracy": trained.accuracy, "out": None if job.out is None else str(job.out),
         "history": columns(trained.history),
     }  # fmt: skip
-
-
-def columns(history: Sequence[Lesson]) -> dict[str, list[float]]:
-    """The history by column."""
-    return {name: [getattr(record, name) for record in history] for name in Lesson._fields}
 
 
 def summary(job: "Train", about: dict[str, Any], found: dict[str, Any]) -> str:
