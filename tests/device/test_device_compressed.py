@@ -116,7 +116,7 @@ LINKS = {
 }
 
 
-@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("link", [link if link == "ef" else pytest.param(link, marks=pytest.mark.study) for link in LINKS])
 def test_the_job(launch, link):
     """The whole program on two ranks, each with a stand-in of a card, compared with the CPU by itself."""
     given = ("solve", "rcv1:rows=120,cols=50,per_row=8", "--l2", "1e-2", "--rounds", "6", "--gap-tol", "0", "--device", "gpu")

@@ -109,6 +109,7 @@ def test_a_job_that_is_disturbed_goes_on_by_itself_bit_for_bit(data, lab, straig
     np.testing.assert_array_equal(ended(data / "solve.run.h5"), straight)
 
 
+@pytest.mark.study  # test_slurm_script.py shows it with a Slurm that is played
 def test_a_job_goes_back_to_the_queue_no_more_than_it_may(data, lab):
     job = lab.submit(script(data, "--requeues", "1"), cwd=data, pace=f"{SLOW} {SLOW}")
     job.says(MIDDLE)

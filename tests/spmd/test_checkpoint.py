@@ -197,7 +197,7 @@ def equal(found: tuple, expected: tuple) -> None:
         np.testing.assert_equal(a, b)
 
 
-@pytest.mark.parametrize("size, signals", [(3, ["TERM"]), (2, ["INT"])])
+@pytest.mark.parametrize("size, signals", [(3, ["TERM"]), pytest.param(2, ["INT"], marks=pytest.mark.study)])
 def test_one_rank_s_signal_stops_all_and_the_same_command_goes_on(tmp_path, uninterrupted, size, signals):
     process = begin(tmp_path, size)
     try:
@@ -250,6 +250,7 @@ def killed_and_resumed(folder: Path, size: int, kills: int, expected: tuple, dra
     equal(ended(folder), expected)
 
 
+@pytest.mark.study  # the three kills of tests/study/test_chaos.py are its short form
 def test_a_killed_job_goes_on_as_if_nothing_had_happened(tmp_path, uninterrupted):
     killed_and_resumed(tmp_path, 2, 2, uninterrupted(2), random.Random(1))
 
