@@ -243,7 +243,7 @@ def _open(path: str | Path) -> Iterator[h5py.File]:
         raise DataError(f"the run file {path} cannot be read: {found}")
     with parsing(path, "try again if it was being written meanwhile"), h5py.File(path, "r", locking=False) as file:
         if file.attrs.get("schema") != SCHEMA or not {"history", "solution"} <= set(file):
-            raise DataError(f"{path} is not a run file of mpiopt: name one that mpiopt solve --out has written")
+            raise DataError(f"{path} is not a run file of mpiopt: name one that the --out of mpiopt solve or train has written")
         if file.attrs["schema_version"] > SCHEMA_VERSION:
             raise DataError(f"{path} was written by a newer mpiopt than this one, {__version__}: install that one to read it")
         if file.attrs["reason"] != "RUNNING" and not is_sealed(path) and tail(path):

@@ -114,12 +114,15 @@ class Checkpoints:
         return bool((self._rounds and now.round >= rounds + self._rounds)
                     or (self._seconds is not None and now.seconds >= seconds + self._seconds))  # fmt: skip
 
-    def exit_code(self, reason: Reason, strict: bool) -> int:
-        """What to return to the shell. Raises DataError where the run was interrupted and could not be kept."""
+    def exit_code(self, reason: Reason, failed: bool) -> int:
+        """What to return to the shell; ``failed`` : ended before it reached what it had to.
+
+        Raises DataError where the run was interrupted and could not be kept.
+        """
         if reason is Reason.DIVERGED:
             return 1
         if reason is not Reason.INTERRUPTED:
-            return UNCONVERGED if strict and not reason.converged else 0
+            return UNCONVERGED if failed else 0
         if self._store is None:
             return INTERRUPTED
         if self._failure:

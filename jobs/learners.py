@@ -54,7 +54,7 @@ def team_of(job: "Train", source: DenseSource, world: "World", sharing: int = 1)
     make = maker(job, source)
     with world.together("making the model"):
         models = [make(data) for data in _placed(job, source, shares, sharing)]
-        models = [_slowed(job, model, worker) for model, worker in zip(models, world.hosted, strict=True)]
+        models = [_slowed(job, model, worker, world.workers) for model, worker in zip(models, world.hosted, strict=True)]
         streams = Streams(job.seed)
         samples = [_sample(job, model, streams, worker, world, source.rows)
                    for model, worker in zip(models, world.hosted, strict=True)]  # fmt: skip
@@ -128,7 +128,7 @@ def _sample(job: "Train", model: Model, streams: Streams, worker: int, world: "W
     return Batches(model.rows, job.batch, streams, worker)
 
 
-def _slowed(job: "Train", model: Model, worker: int) -> Model:
+def _slowed(job: "Train", model: Model, worker: int, workers: int) -> Model:
     for text in job.delay:
         who, colon, factor = text.partition(":")
         try:
@@ -137,6 +137,8 @@ def _slowed(job: "Train", model: Model, worker: int) -> Model:
             number, times = -1, 0.0
         if not colon or number < 0 or not times >= 1:
             raise UsageError(f"--delay {text}: give WORKER:FACTOR with a factor of at least 1, as in 3:5")
+        if number >= workers:
+            raise UsageError(f"--delay {text}: there are workers 0 to {workers - 1}")
         if number == worker and times > 1:
             return Slowed(model, times)
     return model

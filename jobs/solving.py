@@ -72,7 +72,7 @@ def _solving(
         rows = built(job, source, world, penalty, "cpu")
         found |= gpu.compare(team, rows, solution, lambda team, x: solve(method, team, x, stop), console)
     return {**about, "config": tomllib.loads(about["config"]), **found, "resumed_after": kept.round,
-            "exit_code": kept.exit_code(solution.reason, job.strict)}  # fmt: skip
+            "exit_code": kept.exit_code(solution.reason, job.strict and not solution.reason.converged)}  # fmt: skip
 
 
 def built(job: "Solve", source: Source, world: "World", penalty: ElasticNet, device: str) -> Team:

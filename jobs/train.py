@@ -6,6 +6,7 @@ if __name__ == "__main__":
     alone(__file__)
 
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -28,7 +29,7 @@ class Train:
     line or --config says goes before it. Without one, a small perceptron learns blobs.
 
     An epoch is as many rows as there are, looked at by all workers together. Signals and the end of a Slurm job end the
-    run at the next record; with --checkpoint the exit code is then 75, and the same command goes on.
+    run at the next record; with --checkpoint the exit code is then 75, and the same command goes on; without, it is 130.
     """
 
     preset: str | None = field(default=None, kw_only=False)
@@ -78,9 +79,9 @@ class Train:
     clients: MaybeWhole = None
     """Workers that take part in a round, drawn anew each time. [default: all]"""
     dead: tuple[int, ...] = ()
-    """Workers that neither work nor count."""
+    """Workers that neither work nor count; repeat it for several: --dead 0 --dead 4."""
     delay: Annotated[tuple[str, ...], Parameter(metavar="WORKER:FACTOR")] = ()
-    """Make a worker slower by a factor, asleep: 3:5."""
+    """Make a worker slower by a factor, asleep: 3:5; may be repeated."""
     epochs: float = 5.0
     """Stop after so many epochs."""
     accuracy: float | None = None
@@ -153,8 +154,15 @@ def complete(job: Train) -> Train:
         if value is not None and not value >= 0:
             raise UsageError(f"--{name} {value:g}: give a number that is not negative")
     for name in ("epochs", "record", "examine"):
-        if not getattr(job, name) > 0:
-            raise UsageError(f"--{name} {getattr(job, name):g}: give a number above 0")
+        if not 0 < getattr(job, name) < inf:
+            raise UsageError(
+                f"--{name} {getattr(job, name):g}: give a finite number above 0"
+                + (", and a large one where --seconds or --rounds are to end the run" if name == "epochs" else "")
+            )
+    if job.batch < 1:
+        raise UsageError(f"--batch {job.batch}: give a whole number of at least 1")
+    if job.accuracy is not None and not 0 < job.accuracy <= 1:
+        raise UsageError(f"--accuracy {job.accuracy:g}: give a share of the test rows above 0 and at most 1, as 0.95")
     if job.redundancy < 1:
         raise UsageError(f"--redundancy {job.redundancy}: give a whole number of at least 1")
     if job.redundancy > 1 and job.ownership in ("shared", "turns"):

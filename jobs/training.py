@@ -26,6 +26,7 @@ from mpiopt.methods import find
 from mpiopt.methods import training as catalogue
 from mpiopt.methods.linked import linked
 from mpiopt.problems.problem import Team
+from mpiopt.stop import Reason
 from mpiopt.streams import Streams
 from mpiopt.train import Calendar, Goal, Trained, train
 from mpiopt.training import Training
@@ -51,6 +52,10 @@ def _training(job: "Train", world: "World", console: Console, interruption: Call
     per_epoch = source.rows / (job.batch * world.workers)
     method, given = method_of(job, world.workers, per_epoch)
     keeping.check(identity(job, given, source, world))
+    if method.steps_in(0) > 1.5 * job.epochs * per_epoch:
+        console.note(f"warning: a round of {job.method} is {method.steps_in(0):,.0f} steps of each worker, and {job.epochs:g} "
+                     f"epochs are {job.epochs * per_epoch:,.0f}: it will look at more rows than that; give a smaller --set "
+                     "period, or more epochs")  # fmt: skip
     team = team_of(job, source, world, sharing)
     calendar = [Calendar(method.steps_in, epochs * per_epoch, job.epochs * per_epoch) for epochs in (job.record, job.examine)]
     exam = exam_of(job, source, test, world, calendar[1], sharing)
@@ -67,7 +72,7 @@ def _training(job: "Train", world: "World", console: Console, interruption: Call
         recording.finish(on_host(trained.x), 0.0, {name: found[name] for name in FINAL}, trained.aux)
     console.show(summary(job, about, found))
     return {**about, "config": tomllib.loads(about["config"]), **found, "resumed_after": keeping.round,
-            "exit_code": keeping.exit_code(trained.reason, job.strict and job.accuracy is not None)}  # fmt: skip
+            "exit_code": keeping.exit_code(trained.reason, job.strict and not found["converged"])}  # fmt: skip
 
 
 def method_of(job: "Train", workers: int, per_epoch: float) -> tuple[Training, dict[str, Any]]:
@@ -131,7 +136,8 @@ def result(job: "Train", trained: Trained) -> dict[str, Any]:
     """What came out of a run."""
     last = trained.final
     return {
-        "reason": trained.reason.name, "reason_text": trained.reason_text, "converged": trained.reason.converged,
+        "reason": trained.reason.name, "reason_text": trained.reason_text,
+        "converged": trained.reason.converged if job.accuracy is None else trained.reason is Reason.TARGET,
         "rounds": last.round, "steps": last.steps, "epochs": last.epoch, "vector_rounds": last.vector_rounds,
         "messages": last.messages, "bytes_sent": last.bytes_sent, "seconds": last.seconds, "objective": last.objective,
         "test_loss": trained.test_loss, "accuracy": trained.accuracy, "out": None if job.out is None else str(job.out),

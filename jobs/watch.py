@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpiopt.errors import DataError, UsageError
-from mpiopt.jobs.console import Console, size
+from mpiopt.jobs.console import Console, counted, size
 
 if TYPE_CHECKING:
     from mpiopt.io.record import RunData
@@ -26,19 +26,23 @@ TORN = 5.0  # seconds for which a file may be unreadable because it is being wri
 WINDOW = 30  # records that an estimate looks back
 WIDTHS = (6, 14, 8, 8, 7, 8, 8, 14)
 HEAD = ("round", "objective", "|grad F|", "gap", "sent", "solving", "a round", "left")
+ROUND = (("objective", "#.11g"), ("gradient_norm", ".1e"), ("gap", ".1e"))
+LESSON = (("objective", ".4f"), ("epoch", ".2f"), ("accuracy", ".2%"))
+LEARNING = ("round", "running loss", "epoch", "accuracy", "sent", "training", "a round", "left")  # of a training
 
 
 @dataclass(frozen=True, kw_only=True)
 class Watch:
     """Follow a run that writes RUN.h5, from any shell that sees the file: a line per record, until the run ends.
 
-    The last column says how long the run has to go at its present rate, and to what: a tolerance, or a limit of rounds or
-    seconds. The exit code is 0 where the run reached a tolerance and 3 where it ended without. The run is never disturbed:
-    its file is only read. With --json, every line is one JSON object. Over NFS records may come half a minute late.
+    The last column says how long the run has to go at its present rate, and to what: a tolerance, or a limit of rounds,
+    epochs or seconds. The exit code is 0 where the run reached a tolerance and 3 where it ended without. The run is never
+    disturbed: its file is only read. With --json, every line is one JSON object. Over NFS records may come half a minute
+    late.
     """
 
     run: Path = field(kw_only=False)
-    """Run file that mpiopt solve --out is writing, or has written."""
+    """Run file that the --out of mpiopt solve or train is writing, or has written."""
     once: bool = False
     """Say where the run stands and end."""
     wait: bool = False
@@ -55,7 +59,7 @@ def run(job: Watch, world: None, console: Console) -> dict[str, Any]:
         if getattr(job, name) is not None and not getattr(job, name) > 0:
             raise UsageError(f"--{name} {getattr(job, name):g}: give a number of seconds above 0")
     if not job.run.exists() and not job.wait:
-        raise DataError(f"there is no file {job.run}: name one that mpiopt solve --out writes, or give --wait")
+        raise DataError(f"there is no file {job.run}: name one that the --out of mpiopt solve or train writes, or give --wait")
     if not job.run.exists():
         console.note(f"waiting for {job.run}")
         while not job.run.exists():
@@ -102,8 +106,9 @@ class Follower:
 
     def _begin(self, rounds: int) -> None:
         about = self._data.attributes
-        ranks = f" on {about['world_size']} ranks" if "world_size" in about else ""
-        self._console.show(f"{about.get('method', 'a run')}{ranks}: {about.get('dataset', self.path)}\n{_line(HEAD)}")
+        ranks = f" on {counted(about['world_size'], 'rank')}" if "world_size" in about else ""
+        head = _line(LEARNING if "epoch" in self._data.history else HEAD)
+        self._console.show(f"{about.get('method', 'a run')}{ranks}: {about.get('dataset', self.path)}\n{head}")
         if not self._console.json:
             self._shown = max(0, rounds - LINES)
 
@@ -174,7 +179,8 @@ def _limits(data: "RunData") -> dict[str, float]:
         config = tomllib.loads(data.attributes.get("config", ""))
     except tomllib.TOMLDecodeError:
         return {}
-    return {name: config[name] for name in ("gap_tol", "gradient_tol", "rounds", "seconds") if config.get(name, 0) > 0}
+    return {name: config[name] for name in ("gap_tol", "gradient_tol", "rounds", "seconds", "epochs")
+            if config.get(name, 0) > 0}  # fmt: skip
 
 
 def pace(history: dict[str, Any], k: int, limits: dict[str, float]) -> dict[str, Any]:
@@ -188,6 +194,10 @@ def pace(history: dict[str, Any], k: int, limits: dict[str, float]) -> dict[str,
     each = (seconds[-1] - seconds[0]) / passed if passed > 0 else math.nan
     left = [((limits["seconds"] - seconds[-1]), "seconds")] if "seconds" in limits else []
     left += [((limits["rounds"] - rounds[-1]) * each, "rounds")] if "rounds" in limits else []
+    if "epochs" in limits and "epoch" in history:
+        epochs = history["epoch"][first : k + 1]
+        went = epochs[-1] - epochs[0]
+        left.append(((limits["epochs"] - epochs[-1]) * (seconds[-1] - seconds[0]) / went if went > 0 else math.nan, "epochs"))
     for name, column in (("gap_tol", "gap"), ("gradient_tol", "gradient_norm")):
         if name in limits and column in history:
             left.append((_time_to(limits[name], seconds, history[column][first : k + 1]), column.partition("_")[0]))
@@ -213,9 +223,9 @@ def _row(record: dict[str, Any]) -> str:
     """One record in 80 columns; "-" for what is not known."""
     left = record["seconds_left"]
     return _line([
-        f"{record['round']:d}", _told(record.get("objective"), "#.11g"), _told(record.get("gradient_norm"), ".1e"),
-        _told(record.get("gap"), ".1e"), size(record.get("bytes_sent", 0)), _duration(record.get("seconds")),
-        _duration(record["seconds_a_round"]), "-" if left is None else f"{_duration(left)} {record['until']}",
+        f"{record['round']:d}", *(_told(record.get(name), form) for name, form in (LESSON if "epoch" in record else ROUND)),
+        size(record.get("bytes_sent", 0)), _duration(record.get("seconds")), _duration(record["seconds_a_round"]),
+        "-" if left is None else f"{_duration(left)} {record['until']}",
     ])  # fmt: skip
 
 

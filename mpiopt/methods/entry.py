@@ -44,4 +44,9 @@ class Entry:
             raise UsageError(
                 f"{self.name} takes {takes}; got {', '.join(unknown)}: leave that out, or see mpiopt methods {self.name}"
             )
-        return self.build(**given)
+        try:
+            return self.build(**given)
+        except TypeError as error:  # text where a number was wanted
+            told = ", ".join(f"{name}={value}" for name, value in given.items() if isinstance(value, str))
+            raise UsageError(f"{self.name} cannot be made with {told or 'what it was given'}: give values of the kinds that "
+                             f"mpiopt methods {self.name} shows") from error  # fmt: skip

@@ -92,7 +92,7 @@ def _low_rank(power: PowerSgd, compress: str, link: str, clients: Clients, force
     if link not in ("plain", "ef"):
         raise CapabilityError(f"{compress} goes with error feedback (--link ef), not with {link}")
     if link == "plain" and not force:
-        raise CapabilityError(_astray(compress, advice))
+        raise CapabilityError(_astray(compress, ef21=False))
     return _with_all(LowRank(power), compress, clients)
 
 
@@ -106,13 +106,17 @@ def _demand_fit(compressor: Compressor, compress: str, link: str, force: bool, a
             f"{compress} is no contraction, and error feedback would let the memory grow: take "
             f"{instead if compressor.unbiased else 'scaled_sign or topk:0.01'}, or insist with --force"
         )
-    if link in ("plain", "diana") and not compressor.unbiased:
-        raise CapabilityError(_astray(compress, advice))
+    if link == "diana" and not compressor.unbiased:
+        raise CapabilityError(f"{compress} is biased, and the shifts of --link diana are for unbiased compressors: take "
+                              "--link ef21 or ef, or a compressor such as qsgd:bits=4, or insist with --force")  # fmt: skip
+    if link == "plain" and not compressor.unbiased:
+        able = contracts(compressor)
+        raise CapabilityError(_astray(compress, advice.links and able, "" if able else "take scaled_sign or topk:0.01 and "))
 
 
-def _astray(compress: str, advice: Advice) -> str:
-    return (f"{compress} is biased, and without error feedback a method may go astray: add --error-feedback"
-            f"{' (or --link ef21)' if advice.links else ''}, or insist with --force")  # fmt: skip
+def _astray(compress: str, ef21: bool, first: str = "") -> str:
+    return (f"{compress} is biased, and without error feedback a method may go astray: {first}add --error-feedback"
+            f"{' (or --link ef21)' if ef21 else ''}, or insist with --force")  # fmt: skip
 
 
 def contracts(compressor: Compressor) -> bool:

@@ -76,9 +76,9 @@ def test_those_that_take_part_are_those_of_the_method(how):
 BIASED = "is biased, and without error feedback a method may go astray: add --error-feedback"
 REFUSED = {
     ("topk:0.1",): f"topk:0.1 {BIASED}",
-    ("sign",): f"sign {BIASED}",
-    ("scaled_sign", "diana"): f"scaled_sign {BIASED}",
-    ("powersgd",): f"powersgd {BIASED}",
+    ("sign",): "sign is biased, and without error feedback a method may go astray: take scaled_sign or topk:0.01 and add",
+    ("scaled_sign", "diana"): "scaled_sign is biased, and the shifts of --link diana are for unbiased compressors: take",
+    ("powersgd",): rf"powersgd {BIASED}, or insist",
     ("randk:0.1", "ef"): "randk:0.1 is no contraction, and error feedback would let the memory grow: take shrunk:randk:0.1, or",
     ("qsgd:4", "ef21"): "qsgd:4 is no contraction",
     ("permk", "ef"): "permk is no contraction, and error feedback would let the memory grow: take shrunk:permk",

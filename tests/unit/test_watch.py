@@ -60,6 +60,17 @@ def test_a_run_that_has_ended_says_why(tmp_path, capsys, ended, code):
     assert max(map(len, out.splitlines())) <= 80
 
 
+def test_a_training_is_told_by_its_epochs_and_accuracy(tmp_path, capsys):
+    about = {"method": "sgd", "dataset": "a.h5", "world_size": 1, "config": "epochs = 4.0"}
+    with RunFile(tmp_path / "r.h5", about) as file:
+        for k in range(3):
+            file.add({"round": k, "seconds": 2.0 * k, "objective": 1 / (k + 1), "epoch": 0.5 * k, "accuracy": 0.25 * k})
+    _, said, _ = watched(capsys, run=tmp_path / "r.h5", once=True)
+    assert said.splitlines()[0] == "sgd on 1 rank: a.h5" and "accuracy" in said.splitlines()[1] and "grad" not in said
+    last = next(line for line in said.splitlines() if line.split()[:1] == ["2"])
+    assert last.split()[1:4] == ["0.3333", "1.00", "50.00%"] and last.endswith("12 s epochs")  # 3 epochs at 4 s each
+
+
 def test_every_record_of_a_run_under_way_is_one_json_line(tmp_path):
     """Write in this process, read in another."""
     path, argv = tmp_path / "r.h5", [sys.executable, "-m", "mpiopt.jobs", "watch", "--wait", "--every", "0.05", "--json"]
