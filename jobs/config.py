@@ -12,11 +12,11 @@ from mpiopt.errors import UsageError
 
 
 def to_toml(job: Any) -> str:
-    """The options of a job as the text of a job file; those that are None are left out, and the job file's own name."""
+    """The options of a job as the text of a job file; those that are None or empty are left out, and the job file's name."""
     from tomli_w import dumps
 
     return dumps({key(field.name): _plain(value) for field in fields(job)
-                  if (value := getattr(job, field.name)) is not None and field.name != "config"})  # fmt: skip
+                  if (value := getattr(job, field.name)) not in (None, ()) and field.name != "config"})  # fmt: skip
 
 
 def key(field: str) -> str:

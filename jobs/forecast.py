@@ -69,7 +69,7 @@ def forecast(job: "Solve", make: Make, world: "World", console: Console) -> dict
         "dry_run": True, "dataset": source.name, "rows": source.rows, "features": source.cols,
         "nonzeros": sum(rank["nonzeros_held"] for rank in ranks),
         "method": job.method, "world_size": world.size, "workers": world.workers, "per_rank": ranks, "hosts": _hosts(ranks),
-        "largest_message": 8 * dim if world.size > 1 else 0, "messages_a_round": sent.messages,
+        "largest_message": 8 * dim, "messages_a_round": sent.messages,
         "vector_rounds_a_round": sent.vector_rounds, "long_messages_a_round": sent.long, "payload": sent.payload,
         "bytes_a_round": sum(rank["bytes_a_round"] for rank in ranks),
     }  # fmt: skip

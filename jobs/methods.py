@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mpiopt.jobs.console import WIDTH, Console, table
 
 if TYPE_CHECKING:
+    from mpiopt.compress.catalogue import Entry as Compressing
     from mpiopt.methods import Entry
 
 
@@ -23,20 +24,25 @@ GIVEN = ("rule", "lr", "workers", "total_steps", "clients", "meeting")  # what m
 class Methods:
     """List the methods, or show one: its parameters, what it needs, its paper.
 
-    The name compressors lists what --compress takes.
+    The name compressors lists what --compress takes; each of these can be shown too.
     """
 
     name: str | None = field(default=None, kw_only=False)
-    """Show this method only."""
+    """Show this method or compressor only."""
 
 
 def run(job: Methods, world: None, console: Console) -> dict[str, Any]:
     """Print the catalogue or one entry of it. Raises UsageError for an unknown name."""
+    from mpiopt.compress.catalogue import CATALOGUE
     from mpiopt.methods import catalogue, find, training
 
     solving, learning = catalogue(), training()
     if job.name == "compressors":
-        return _compressors(console)
+        return _compressors(CATALOGUE, console)
+    if job.name in CATALOGUE:
+        entry = CATALOGUE[job.name]
+        console.show(_compressor(entry))
+        return {entry.name: _compressor_facts(entry)}
     if job.name is not None:
         entry = find(job.name, solving | learning)
         console.show(_page(entry, "train" if job.name in learning else "solve"))
@@ -44,8 +50,8 @@ def run(job: Methods, world: None, console: Console) -> dict[str, Any]:
     width = WIDTH - max(map(len, solving | learning)) - 6
     console.show(_list("mpiopt solve", solving, width))
     console.show(f"\n{_list('mpiopt train', learning, width)}")
-    console.show("\nL1: solves problems with an L1 penalty too. Parameters, needs, paper: mpiopt methods NAME;\n"
-                 "what --compress takes: mpiopt methods compressors")  # fmt: skip
+    console.show("\nL1: solves problems with an L1 penalty too. Parameters, needs, paper:\n"
+                 "mpiopt methods NAME; what --compress takes: mpiopt methods compressors")  # fmt: skip
     return {name: _facts(entry) for name, entry in (solving | learning).items()}
 
 
@@ -55,18 +61,32 @@ def _list(title: str, entries: "dict[str, Entry]", width: int) -> str:
     return table([title, "", "what it does"], rows)
 
 
-def _compressors(console: Console) -> dict[str, Any]:
+def _compressors(known: "dict[str, Compressing]", console: Console) -> dict[str, Any]:
     """What --compress takes."""
-    from mpiopt.compress.catalogue import CATALOGUE
-
-    wide = WIDTH - max(map(len, CATALOGUE)) - 2
-    rows = [[name, textwrap.shorten(entry.summary, wide, placeholder=" ...")] for name, entry in CATALOGUE.items()]
+    wide = WIDTH - max(map(len, known)) - 2
+    rows = [[name, textwrap.shorten(entry.summary, wide, placeholder=" ...")] for name, entry in known.items()]
+    rows.append(["vote", "The majority of all workers' signs, a byte a coordinate"])
     console.show(table(["--compress", "what it sends"], rows))
     examples = ("topk:0.01", "topk:k=100", "randk:0.1,shared=yes", "qsgd:bits=4,bucket=512", "topk:0.01+natural",
                 "shrunk:qsgd:bits=2", "powersgd:rank=2", "vote")  # fmt: skip
-    console.show("\n" + textwrap.fill("for example " + ", ".join(examples), WIDTH))
-    return {name: {"summary": e.summary, "paper": e.paper, "parameters": {n: str(f.default) for n, f in e.parameters.items()}}
-            for name, e in CATALOGUE.items()}  # fmt: skip
+    console.show("\n" + textwrap.fill(f"for example {', '.join(examples)}; parameters and paper: mpiopt methods NAME", WIDTH))
+    return {name: _compressor_facts(entry) for name, entry in known.items()}
+
+
+def _compressor_facts(entry: "Compressing") -> dict[str, Any]:
+    return {"summary": entry.summary, "paper": entry.paper,
+            "parameters": {name: str(field.default) for name, field in entry.parameters.items()}}  # fmt: skip
+
+
+def _compressor(entry: "Compressing") -> str:
+    """All that there is to know of one."""
+    text = "\n".join(textwrap.fill(part, WIDTH, subsequent_indent="    ")
+                     for part in (f"{entry.name}: {entry.summary}.", f"Paper: {entry.paper}"))  # fmt: skip
+    rows = [[name, str(field.default), inspect.formatannotation(field.type)] for name, field in entry.parameters.items()]
+    use = f"mpiopt train --compress {entry.name}"
+    if not rows:
+        return f"{text}\n\nIt has no parameters.\n\n{use}"
+    return f"{text}\n\n{table(['parameter', 'default', 'type'], rows)}\n\n{use}:{rows[0][0]}=VALUE"
 
 
 def _facts(entry: "Entry") -> dict[str, Any]:

@@ -39,7 +39,7 @@ class Entry:
     @property
     def summary(self) -> str:
         """The first sentence of its docstring."""
-        return " ".join((inspect.getdoc(self.build) or "").split("\n\n")[0].split()).rstrip(".")
+        return " ".join((inspect.getdoc(self.build) or "").split("\n\n")[0].split()).rstrip(".").replace("``", "")
 
     @property
     def parameters(self) -> Mapping[str, Field]:
@@ -106,7 +106,8 @@ def find(text: str) -> Compressor | PowerSgd:
     if "+" in text:
         return _chain(text, text)
     if head not in CATALOGUE:
-        raise UsageError(f"there is no compressor {head!r}: choose one of {', '.join(CATALOGUE)}; shrunk:ONE; ONE+ANOTHER")
+        raise UsageError(f"there is no compressor {head!r}: choose one of {', '.join(CATALOGUE)}; vote; shrunk:ONE; "
+                         "ONE+ANOTHER")  # fmt: skip
     return CATALOGUE[head].make(rest)
 
 

@@ -55,7 +55,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class PowerSgd:
-    """Rank-``rank`` approximation of every matrix, warm-started; vectors are sent as they are.
+    """Approximation of every matrix by one of low rank, warm-started; vectors are sent as they are.
 
     Vogels, Karimireddy, Jaggi, PowerSGD: practical low-rank gradient compression for distributed optimization, 2019,
     algorithm 1. A block of more than two axes is a matrix of its first axis against the others; a matrix that would not
