@@ -15,6 +15,7 @@ from numpy.lib import format as npy
 from mpiopt.errors import DataError
 from mpiopt.io.pack import class_numbers, exactly, spans
 
+# what readers raise for a damaged archive; NotImplementedError is zipfile's for a compression that it does not know
 _BROKEN = (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
 

@@ -13,6 +13,7 @@ have on the CPU, but for the last digit of scales that are sums. A compressor wi
 the card; the vectors of the others pass through the CPU.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import inf
 from types import ModuleType
@@ -63,7 +64,7 @@ class Stream(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Compressor:
+class Compressor(ABC):
     """A map of vectors to short messages and back. Not collective.
 
     Q is in U(omega) where E Q(x) = x and E |Q(x) - x|^2 <= omega |x|^2; C is in B(delta) where
@@ -86,9 +87,9 @@ class Compressor:
         """This compressor for so many workers, where that matters. Raises UsageError if it was made for another number."""
         return self
 
+    @abstractmethod
     def nbytes(self, d: int, dtype: np.typing.DTypeLike = np.float32) -> int:
         """Exact length of the payload of a vector of ``d`` numbers. Raises UsageError for a d that it cannot compress."""
-        raise NotImplementedError
 
     def omega(self, d: int) -> float | None:
         """The variance constant, for unbiased compressors."""
@@ -103,9 +104,9 @@ class Compressor:
         """The payload of x (d,), a new array. Raises NumericalError if x has entries that are not finite."""
         return self._packed(x if self.gpu else brought(x), stream)
 
+    @abstractmethod
     def _packed(self, x: Array, stream: Stream) -> Payload:
         """The payload of x, which is on the CPU unless ``gpu``."""
-        raise NotImplementedError
 
     def decode(self, payload: Payload, like: Array, stream: Stream, out: Array | None = None) -> Array:
         """The vector of a payload, in ``out`` or a new array like ``like``; ``stream`` is the one of its sender.
@@ -132,9 +133,9 @@ class Compressor:
         self._write(payload, staged, stream, scale, False)
         out += returned(staged, out)
 
+    @abstractmethod
     def _write(self, payload: Payload, out: Array, stream: Stream, scale: float, fresh: bool) -> None:
         """out = scale * decode(payload) if ``fresh``, else out += that; ``out`` is on the CPU unless ``gpu``."""
-        raise NotImplementedError
 
     def demand_payload(self, payload: Payload, out: Array) -> None:
         """Raise DataError unless ``payload`` is one of this compressor for vectors like ``out``."""

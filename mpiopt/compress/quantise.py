@@ -7,6 +7,7 @@ terngrad    0 and largest entry                       1.6                   (sqr
 d is the length of a bucket, where there are several. A random number is a hash of the worker's key and the coordinate.
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from math import inf, sqrt
 from typing import ClassVar
@@ -33,21 +34,21 @@ class Quantiser(Bucketed):
         return True
 
     @property
+    @abstractmethod
     def bits_of_code(self) -> int:
         """Bits of a packed code, or TRITS."""
-        raise NotImplementedError
 
+    @abstractmethod
     def table(self) -> np.ndarray:
         """The value of every code, for a scale of 1."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scales_of(self, x: Array) -> np.ndarray:
         """One scale of each bucket, in the type of x."""
-        raise NotImplementedError
 
+    @abstractmethod
     def quantised(self, x: Array, scales: np.ndarray, key: int, packed: np.ndarray, at: int) -> None:
         """Write the codes of x to ``packed`` from byte ``at`` on."""
-        raise NotImplementedError
 
     def scaled(self, d: int) -> int:
         """The number of scales sent."""

@@ -4,6 +4,7 @@ A linear one sends the shorter vector alone, in the type of x; another sends its
 compresses the shorter vector once more.
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -32,24 +33,24 @@ class Reducer(Compressor):
         """Whether the numbers kept are entries of x, and come back each to its place, times one factor."""
         return True
 
+    @abstractmethod
     def length(self, d: int) -> int:
         """The number of numbers kept of ``d``. Raises UsageError where that is impossible."""
-        raise NotImplementedError
 
     def beside(self, d: int) -> int:
         """The number of bytes sent beside them."""
         return 0
 
+    @abstractmethod
     def reduce(self, x: Array, stream: Stream) -> tuple[Array, np.ndarray]:
         """The numbers kept, (length,) like x, where x is; and the bytes beside them, in host memory.
 
         Raises NumericalError.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def expand(self, kept: Array, beside: np.ndarray, out: Array, stream: Stream, scale: float) -> None:
         """out += scale times the vector of these numbers, which are where ``out`` is."""
-        raise NotImplementedError
 
     def nbytes(self, d: int, dtype: np.typing.DTypeLike = np.float32) -> int:
         """The numbers kept in the type of x, and the bytes beside them."""
