@@ -15,13 +15,14 @@ from time import sleep
 
 import numpy as np
 
+from mpiopt.comm import wire
 from mpiopt.comm.blocks import even
 from mpiopt.comm.staging import brought, landed, landing, on_device, reduced, returned
 from mpiopt.comm.tally import Tally
 from mpiopt.comm.window import Window
+from mpiopt.comm.wire import Wire, contiguous
 from mpiopt.errors import LaunchError, MpioptError, UsageError
 
-PIECE = 1 << 30  # bytes in one MPI message: counts stay far below 2^31 whatever the datatype
 BATCH = 1 << 26  # bytes that are held at a time of what many ranks send
 
 
@@ -45,6 +46,7 @@ class World:
 
         self._mpi = MPI
         self._comm = (MPI.COMM_WORLD if comm is None else comm).Dup()
+        self._wire = Wire(MPI, self._comm)
         self.rank, self.size = self._comm.rank, self._comm.size
         if expected is not None and expected != self.size:
             raise LaunchError(
@@ -102,9 +104,8 @@ class World:
             out[...] = parts[0]
         for part in parts[1:]:
             out += part
-        with self.tally.call(name, out.nbytes, vector), _flat(out) as flat:
-            for piece in _pieces(flat):
-                self._comm.Allreduce(self._mpi.IN_PLACE, piece, op=self._mpi.SUM)
+        with self.tally.call(name, out.nbytes, vector):
+            self._wire.sum(out)
         return out
 
     def _reduce_staged(self, parts, name: str, vector: bool, out):
@@ -125,30 +126,21 @@ class World:
         out = np.empty(parts[0].shape, parts[0].dtype) if out is None else out
         bounds = even(flat[0].size, self.size)
         mine = slice(*bounds[self.rank : self.rank + 2])
-        with self.tally.call(name, sum(part.nbytes for part in flat), vector), _flat(out) as total:
+        with self.tally.call(name, sum(part.nbytes for part in flat), vector), contiguous(out) as total:
             outgoing = [flat[0][a:b] if len(flat) == 1 else np.concatenate([part[a:b] for part in flat])
                         for a, b in pairwise(bounds)]  # fmt: skip
             width = mine.stop - mine.start
-            incoming = self._exchange(outgoing, width * np.diff(self._bounds))
+            incoming = self._wire.exchange(outgoing, width * np.diff(self._bounds))
             total[mine] = 0
             for row in (row for block in incoming for row in block.reshape(-1, width)) if width else ():
                 total[mine] += row
-            self._complete(total, bounds)
+            self._wire.complete(total, bounds)
         return out
-
-    def _complete(self, total: np.ndarray, bounds: np.ndarray) -> None:
-        """Fill in the slices of a flat array that other ranks have."""
-        if total.nbytes < PIECE:
-            nbytes = np.diff(bounds) * total.itemsize
-            self._comm.Allgatherv(self._mpi.IN_PLACE, [total, (nbytes, bounds[:-1] * total.itemsize), self._mpi.BYTE])
-            return
-        for root, (a, b) in enumerate(pairwise(bounds)):
-            self._bcast_into(total[a:b], root)
 
     # ------------------------------------------------------------------------------------------ moving arrays
     def gather(self, x: np.ndarray, name: str = "gather") -> list[np.ndarray]:
         """Every rank's array, in rank order; lengths of the first axis may differ, all else must agree. Collective."""
-        return list(self.each(x, name, PIECE))
+        return list(self.each(x, name, wire.PIECE))
 
     def each(self, x: np.ndarray, name: str = "gather", most: int = BATCH,
              check: Callable[[np.ndarray], None] = lambda lengths: None) -> Iterator[np.ndarray]:  # fmt: skip
@@ -158,65 +150,30 @@ class World:
         Collective: all ranks go through it to its end, or to the same place.
         """
         staged = np.ascontiguousarray(brought(x))
-        row = staged.itemsize * int(np.prod(staged.shape[1:], dtype=np.int64))
         with self.tally.call(name, x.nbytes):
-            lengths = np.empty(self.size, np.int64)
-            self._comm.Allgather(np.array([len(staged)], np.int64), lengths)
+            lengths = self._wire.lengths(staged)
             check(lengths)
-            first, *others = _runs(row * lengths, most)
-            parts = self._joined(staged, lengths, row, first)
+            first, *others = wire.runs(wire.row_bytes(staged) * lengths, most)
+            parts = self._wire.gather(staged, lengths, first)
         yield from (returned(part, x) for part in parts)
         for run in others:
             with self.tally.call(name, 0):
-                parts = self._joined(staged, lengths, row, run)
+                parts = self._wire.gather(staged, lengths, run)
             yield from (returned(part, x) for part in parts)
-
-    def _joined(self, x: np.ndarray, lengths: np.ndarray, row: int, run: range) -> list[np.ndarray]:
-        """The arrays of the ranks of a run; ``row`` bytes in a row."""
-        if len(run) == 1:
-            part = x.copy() if self.rank in run else np.empty((int(lengths[run.start]), *x.shape[1:]), x.dtype)
-            self._bcast_into(part, run.start)
-            return [part]
-        counts = np.zeros(self.size, np.int64)
-        counts[run.start : run.stop] = row * lengths[run.start : run.stop]
-        joined = np.empty((int(lengths[run.start : run.stop].sum()), *x.shape[1:]), x.dtype)
-        mine = x if self.rank in run else x[:0]
-        starts = np.cumsum(counts) - counts
-        self._comm.Allgatherv([mine, mine.nbytes, self._mpi.BYTE], [joined, (counts, starts), self._mpi.BYTE])
-        return np.split(joined, np.cumsum(lengths[run.start : run.stop])[:-1])
 
     def alltoall(self, parts: Sequence[np.ndarray], name: str = "alltoall") -> list[np.ndarray]:
         """Send ``parts[r]`` to rank r, receive what each rank sent here; 1-D arrays of one dtype. Collective."""
         staged = [np.ascontiguousarray(brought(part)) for part in parts]
         with self.tally.call(name, sum(part.nbytes for part in parts)):
-            arrived = self._exchange(staged)
+            arrived = self._wire.exchange(staged)
         return [returned(part, parts[0]) for part in arrived]
-
-    def _exchange(self, parts: list[np.ndarray], lengths: np.ndarray | None = None) -> list[np.ndarray]:
-        """lengths : of what arrives from each rank, where they are known."""
-        if lengths is None:
-            lengths = np.empty(self.size, np.int64)
-            self._comm.Alltoall(np.array([len(part) for part in parts], np.int64), lengths)
-        incoming = [np.empty(int(n), parts[0].dtype) for n in lengths]
-        requests = []
-        for shift in range(self.size):
-            source, target = (self.rank - shift) % self.size, (self.rank + shift) % self.size
-            requests += [self._comm.Irecv(piece, source) for piece in _pieces(incoming[source])]
-            requests += [self._comm.Isend(piece, target) for piece in _pieces(parts[target])]
-        self._mpi.Request.Waitall(requests)
-        return incoming
 
     def bcast(self, x: np.ndarray, root: int = 0, name: str = "bcast") -> np.ndarray:
         """Fill ``x`` in place with rank ``root``'s values and return it; shapes and dtypes agree. Collective."""
         staged = brought(x) if self.rank == root else landing(x)
         with self.tally.call(name, x.nbytes if self.rank == root else 0, vector=x.ndim > 0 and x.size > 1):
-            self._bcast_into(staged, root)
+            self._wire.bcast(staged, root)
         return x if self.rank == root else landed(staged, x)
-
-    def _bcast_into(self, x: np.ndarray, root: int) -> None:
-        with _flat(x) as flat:
-            for piece in _pieces(flat):
-                self._comm.Bcast(piece, root)
 
     def tell(self, message, root: int = 0):
         """Rank ``root``'s small Python object on every rank (set-up only: never in a round). Collective."""
@@ -291,13 +248,8 @@ class World:
         """Send ``x`` to each neighbouring rank and receive theirs, in the order given; same shapes. Collective
         among neighbours: the relation must be symmetric."""
         like, x = x, np.ascontiguousarray(brought(x))
-        incoming = [np.empty_like(x) for _ in neighbours]
         with self.tally.call(name, x.nbytes * len(neighbours), vector=True):
-            requests = [
-                self._comm.Irecv(p, n) for n, y in zip(neighbours, incoming, strict=True) for p in _pieces(y.reshape(-1))
-            ]
-            requests += [self._comm.Isend(p, n) for n in neighbours for p in _pieces(x.reshape(-1))]
-            self._mpi.Request.Waitall(requests)
+            incoming = self._wire.swap(x, neighbours)
         return [returned(y, like) for y in incoming]
 
     @contextmanager
@@ -366,38 +318,9 @@ class World:
         self._comm.Free()
 
 
-@contextmanager
-def _flat(x: np.ndarray) -> Iterator[np.ndarray]:
-    """A flat view of an array to receive into; where strides allow none, a copy that is put back."""
-    flat = np.ascontiguousarray(x).reshape(-1)
-    yield flat
-    if not np.may_share_memory(flat, x):
-        x[...] = flat.reshape(x.shape)
-
-
 def _no_nan(v: np.ndarray) -> np.ndarray:
     """NaN replaced by +inf: MPI's maximum of a NaN and a number differs from rank to rank."""
     return np.where(np.isnan(v), np.inf, v)
-
-
-def _pieces(flat: np.ndarray) -> Iterator[np.ndarray]:
-    """Views of a flat array, each below PIECE bytes: MPI counts messages in 32-bit integers."""
-    step = max(1, PIECE // max(1, flat.dtype.itemsize))
-    for start in range(0, flat.size, step):
-        yield flat[start : start + step]
-
-
-def _runs(sizes: np.ndarray, most: int) -> list[range]:
-    """Ranks in a row, as many as have no more than ``most`` in all, and at least one."""
-    runs, total = [range(0, 1)], int(sizes[0])
-    for rank, more in enumerate(sizes[1:].tolist(), 1):
-        total += more
-        if total <= most:
-            runs[-1] = range(runs[-1].start, rank + 1)
-        else:
-            runs.append(range(rank, rank + 1))
-            total = more
-    return runs
 
 
 def _sentence(error: BaseException | None, world: World, doing: str) -> str:

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from mpiopt.comm import world as module
+from mpiopt.comm import wire
 from mpiopt.errors import CapabilityError, DataError, LaunchError, MpioptError, NumericalError, UsageError
 
 SIZES = pytest.mark.ranks(1, 2, 3)
@@ -170,7 +170,7 @@ def test_few_blocks_are_held_at_a_time_and_bytes_count_once(world):
 
 @given(sizes=st.lists(st.integers(0, 9), min_size=1), most=st.integers(0, 20))
 def test_runs_of_ranks_are_as_long_as_they_may_be(sizes, most):
-    found = module._runs(np.array(sizes), most)
+    found = wire.runs(np.array(sizes), most)
     assert [rank for run in found for rank in run] == list(range(len(sizes))) and all(found)
     totals = [sum(sizes[rank] for rank in run) for run in found]
     assert all(total <= most or len(run) == 1 for run, total in zip(found, totals, strict=True))
@@ -248,7 +248,7 @@ def test_swap_uses_what_it_was_given_even_if_strided(world):
 @SIZES
 @pytest.mark.parametrize("piece", [1, 8, 24, 50])
 def test_messages_in_pieces_are_the_same_messages(worlds, ranks, monkeypatch, piece):
-    monkeypatch.setattr(module, "PIECE", piece)
+    monkeypatch.setattr(wire, "PIECE", piece)
     for deterministic in (False, True):
         world = worlds(workers=ranks + 1, deterministic=deterministic)
         x = whole(world.workers, 11)
@@ -267,7 +267,7 @@ def test_messages_in_pieces_are_the_same_messages(worlds, ranks, monkeypatch, pi
 @SIZES
 def test_gather_leaves_the_callers_array_alone(world, monkeypatch):
     for piece in (1 << 30, 8):
-        monkeypatch.setattr(module, "PIECE", piece)
+        monkeypatch.setattr(wire, "PIECE", piece)
         x = np.full(3, float(world.rank))
         for part in world.gather(x):
             part += 1
