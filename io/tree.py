@@ -96,7 +96,7 @@ def unflatten(
     and there is none.
     """
     placed: dict[int, Array] = {}  # on the GPU, by what was read: one array stays one, whichever workers have it
-    kinds = {_title(kind): kind for kind in tuple.__subclasses__() if hasattr(kind, "_fields")}
+    kinds = _kinds()
 
     def found(array: np.ndarray, node: Json) -> Array:
         if "gpu" not in node:
@@ -164,6 +164,21 @@ def _encoded(node: Tree, path: str, leaf: Callable[..., Json], each: Callable[..
 
 def _title(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
+
+
+class _Kinds(dict[str, type]):
+    """NamedTuples by title. One of this package that has moved to another file since is known by its name alone."""
+
+    def __missing__(self, title: str) -> type:
+        package, name = title.partition(".")[0], title.rpartition(".")[2]
+        moved = [kind for kind in self.values() if _title(kind).startswith("mpiopt.") and kind.__name__ == name]
+        if package != "mpiopt" or len(moved) != 1:
+            raise KeyError(title)
+        return moved[0]
+
+
+def _kinds() -> _Kinds:
+    return _Kinds((_title(kind), kind) for kind in tuple.__subclasses__() if hasattr(kind, "_fields"))
 
 
 def _named(kind: str, name: str, array: Array) -> Json:

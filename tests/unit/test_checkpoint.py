@@ -137,6 +137,13 @@ def test_a_tree_of_another_version_is_refused():
         unflatten(flat.tree | {"type": "mpiopt.gone.Pair"}, {}, [], [])
 
 
+def test_a_state_is_known_wherever_its_class_has_moved():
+    flat = flatten(Message(1, 2))
+    assert unflatten(flat.tree | {"type": "mpiopt.once.here.Message"}, {}, [], []) == Message(1, 2)
+    with pytest.raises(DataError, match="not what this version"):
+        unflatten(flat.tree | {"type": "elsewhere.Message"}, {}, [], [])
+
+
 @given(sizes=st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 40)), max_size=5), first=st.integers(0, 2),
        limit=st.integers(1, 30))  # fmt: skip
 def test_loads_hold_every_byte_once_and_never_more_than_the_limit(sizes, first, limit):
