@@ -1,6 +1,7 @@
 """The watchdog of a job, where one was asked for."""
 
 from contextlib import AbstractContextManager, nullcontext
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
@@ -29,6 +30,7 @@ def guarded(job: Guarded, world: "World", console: Console) -> AbstractContextMa
             raise UsageError(f"--{name.replace('_', '-')} {getattr(job, name):g}: give a number of seconds above 0")
     if job.watchdog is None and job.watchdog_abort is None:
         return nullcontext()
+    _assemble(job, world, console)
     beside = job.out or job.checkpoint
     folder = (Path() if beside is None else beside.parent).resolve() / f".mpiopt-watchdog-{world.tell(uuid4().hex[:8])}"
     return Watchdog(
@@ -39,3 +41,18 @@ def guarded(job: Guarded, world: "World", console: Console) -> AbstractContextMa
         lambda: console.phase,
         job.watchdog_abort,
     )
+
+
+def _assemble(job: Guarded, world: "World", console: Console) -> None:
+    """Wait for all ranks, which share no folder yet; who waits too long says so, and ends the job if asked to. Collective."""
+    end, due = job.watchdog_abort or inf, (job.watchdog or inf) * (1 if world.rank == 0 else 2)  # the first rank speaks first
+
+    def waiting(seconds: float) -> None:
+        nonlocal due
+        if seconds >= min(due, end):
+            console.error(f"watchdog: rank {world.rank} has waited {seconds:.0f} s for all ranks to begin")
+            due *= 2
+        if seconds >= end:
+            world.abort(1)
+
+    world.rest(waiting)

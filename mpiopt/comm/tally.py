@@ -1,9 +1,8 @@
-"""What a rank has sent: counted by World alone, per collective."""
+"""What a rank has sent, per collective."""
 
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from time import perf_counter
 
 
 class Tally:
@@ -22,17 +21,10 @@ class Tally:
         self.by_name: Counter[tuple[str, str]] = Counter()
         self._paused = 0
 
-    @contextmanager
-    def call(self, name: str, nbytes: int, vector: bool = False) -> Iterator[None]:
-        """Count one collective of ``nbytes`` sent and the seconds until it returns."""
-        start = perf_counter()
-        try:
-            yield
-        finally:
-            if not self._paused:
-                self._add(name, nbytes, vector, perf_counter() - start)
-
-    def _add(self, name: str, nbytes: int, vector: bool, seconds: float) -> None:
+    def add(self, name: str, nbytes: int, vector: bool, seconds: float) -> None:
+        """Count one collective of ``nbytes`` sent that took ``seconds``."""
+        if self._paused:
+            return
         self.bytes += nbytes
         self.messages += 1
         self.vector_rounds += vector

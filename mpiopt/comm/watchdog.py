@@ -17,16 +17,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from mpiopt.comm.gate import ALONE, GROUP, WHOLE
 from mpiopt.comm.world import World
 from mpiopt.errors import UsageError
 
-VERBS = ("sum", "total", "gather", "alltoall", "bcast", "tell", "tell_all", "extremes", "best", "split", "by_node", "group",
-         "swap", "_raise_first", "agree", "tallied", "barrier", "rest", "window", "free")  # fmt: skip
-PARTS = ("split", "by_node", "group")  # verbs that make a World of some ranks
-NAMES = {"_raise_first": "together"}
-OF_A_GROUP = " of a group"
 LENGTH = 2048  # bytes of a file: one write, which a reader sees whole
 
 
@@ -64,21 +60,29 @@ class Watchdog:
         self.world, self.folder, self.say, self.phase = world, folder, say, phase
         self.warn, self.abort = warn, abort
         self.period = min(10.0, max(0.1, min(warn, abort or warn) / 5))
-        self._calls, self._moves, self._name, self._beats = 0, 0, "", 0
+        self._calls, self._moves, self._beats = 0, 0, 0
+        self._inside: list[str] = []  # the calls that this rank is in, one within the other
         self._waited, self._seen, self._due, self._told = 0.0, -1, warn, False
         self._main = threading.main_thread().ident
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def __enter__(self) -> "Watchdog":
+        self.world.watches.append(self)
+        self._thread.start()  # before the ranks meet for the first time
+        try:
+            self._begin()
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def _begin(self) -> None:
+        """See that all ranks write into one folder. Collective. Raises UsageError on every rank."""
         world = self.world
         with world.together("starting the watchdog"):
-            if world.rank == 0:
-                self.folder.mkdir(parents=True)
-        with world.together("starting the watchdog"):
-            with suppress(FileNotFoundError):  # told below
-                self._write()
-        world.barrier()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._write()
         with world.together("starting the watchdog"):
             missing = [rank for rank in range(world.size) if self._read(rank) is None] if world.rank == 0 else []
             if missing:
@@ -86,45 +90,35 @@ class Watchdog:
                     f"the watchdog's folder {self.folder} is not the same one on every host (rank {missing[0]} does not see "
                     "it): give --out or --checkpoint on a file system that they share"
                 )
-        for verb in VERBS:
-            if hasattr(world, verb):
-                setattr(world, verb, self._noted(getattr(world, verb), verb))
-        self._thread.start()
-        return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         self._end.set()
         self._thread.join()
-        for verb in VERBS:
-            self.world.__dict__.pop(verb, None)
+        self.world.watches.remove(self)
         self._file(self.world.rank).unlink(missing_ok=True)
         with suppress(OSError):  # the last one finds it empty
             self.folder.rmdir()
 
-    def _noted(self, verb: Callable[..., Any], name: str, whole: bool = True) -> Callable[..., Any]:
-        """A verb that takes note of itself; ``whole`` : a verb of all ranks, which they all come to equally often."""
-        told = NAMES.get(name, name) + ("" if whole else OF_A_GROUP)
+    # ------------------------------------------------------------------------------------------ at the gate
+    def entered(self, name: str, who: str) -> None:
+        """See `comm.gate.Watch`; all ranks come to a call of theirs equally often, and what lies within one is no move."""
+        self._moves += not self._inside
+        self._calls += who == WHOLE
+        self._inside.append(name + who)
 
-        def call(*args: Any, **options: Any) -> Any:
-            outer, self._name = self._name, told
-            self._calls += whole
-            self._moves += 1
-            try:
-                found = verb(*args, **options)
-            finally:
-                self._name = outer
-                self._calls += whole
-                self._moves += 1
-            return self._joined(found) if name in PARTS else found
+    def left(self, who: str) -> None:
+        """See `comm.gate.Watch`."""
+        self._inside.pop()
+        self._calls += who == WHOLE
+        self._moves += not self._inside
 
-        return call
-
-    def _joined(self, part: World) -> World:
-        """Watch over a group of the ranks too."""
-        for verb in VERBS:
-            if part is not self.world and hasattr(part, verb):
-                setattr(part, verb, self._noted(getattr(part, verb), verb, whole=False))
-        return part
+    @property
+    def _name(self) -> str:
+        """The outermost call that this rank is in, or ""."""
+        return next(iter(self._inside), "")
 
     # ------------------------------------------------------------------------------------------ this rank's thread
     def _watch(self) -> None:
@@ -184,7 +178,7 @@ class Watchdog:
         if self._moves != moves or self._end.is_set():
             return
         self._told = True
-        late = _missing(before, after, None if name.endswith(OF_A_GROUP) else calls)
+        late = _missing(before, after, None if name.endswith((GROUP, ALONE)) else calls)
         missing = " ".join(late) or "All have come, but it does not end: MPI or the network hangs."
         self.say(f"rank {self.world.rank} waits in {name} for {self._waited:.0f} s ({self.phase()}). {missing}")
 
@@ -215,11 +209,11 @@ class Watchdog:
 
 
 def _missing(before: list[Beat | None], after: list[Beat | None], calls: int | None) -> Iterator[str]:
-    """A sentence for every rank that is silent or has not come as far as ``calls``; None: to a group, whose calls differ."""
+    """A sentence for every rank that is silent or has not come as far as ``calls``; None: to some ranks, whose calls differ."""
     for rank, (then, now) in enumerate(zip(before, after, strict=True)):
         if now is None:
             if calls is not None:
-                yield f"rank {rank} has left."
+                yield f"rank {rank} has left, or has not begun."
             continue
         who, doing = f"rank {rank} on host {now.host} (pid {now.pid})", f"{now.phase or 'at work'}, in {now.where}"
         if then is not None and then.beat == now.beat:

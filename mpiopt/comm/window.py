@@ -12,8 +12,8 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.comm.blocks import even
+from mpiopt.comm.gate import ALONE, Gate
 from mpiopt.comm.staging import brought, landed, landing
-from mpiopt.comm.tally import Tally
 
 
 class Window:
@@ -23,17 +23,19 @@ class Window:
     It lies in the memory of the CPU; arrays of a GPU are copied there and back.
     """
 
-    def __init__(self, mpi, comm, tally: Tally, name: str, length: int, dtype: np.dtype) -> None:
-        self._mpi, self._tally, self._name, self.length, self.dtype = mpi, tally, name, length, np.dtype(dtype)
+    def __init__(self, mpi, comm, gate: Gate, name: str, length: int, dtype: np.dtype) -> None:
+        self._mpi, self._gate, self._name, self.length, self.dtype = mpi, gate, name, length, np.dtype(dtype)
         self._bounds, self._rank = [int(b) for b in even(length, comm.size)], comm.rank
         item = self.dtype.itemsize
         self._vector = self.dtype.kind == "f"  # whole numbers count, and are no d-vector
         mine = self._bounds[comm.rank + 1] - self._bounds[comm.rank]
-        self._win = mpi.Win.Allocate(mine * item, item, comm=comm)
-        self._mine = np.frombuffer(self._win.tomemory(), self.dtype, mine)
-        self._mine[:] = 0
-        self._win.Lock_all(mpi.MODE_NOCHECK)
-        comm.Barrier()
+        with gate("window"):
+            self._win = mpi.Win.Allocate(mine * item, item, comm=comm)
+            self._mine = np.frombuffer(self._win.tomemory(), self.dtype, mine)
+            self._mine[:] = 0
+            self._win.Lock_all(mpi.MODE_NOCHECK)
+            comm.Barrier()
+        self._call = gate.beside(ALONE)
 
     def put(self, x: Array) -> None:
         """Set this rank's slice to its part of x (length,). Not collective: barriers around it are the caller's."""
@@ -44,7 +46,7 @@ class Window:
         """What the vector is now, (length,), into ``out`` where given. Not collective."""
         out = np.empty(self.length, self.dtype) if out is None else out
         staged = landing(out)
-        with self._tally.call(f"{self._name} get", out.nbytes, self._vector):
+        with self._call(f"{self._name} get", out.nbytes, self._vector):
             self._win.Sync()
             for rank, part in self._parts(staged):
                 self._win.Get(part, rank)
@@ -54,7 +56,7 @@ class Window:
     def add(self, x: Array) -> None:
         """Add x (length,) of the window's type, number by number. Not collective."""
         staged = np.ascontiguousarray(brought(x), self.dtype)
-        with self._tally.call(f"{self._name} add", x.nbytes, self._vector):
+        with self._call(f"{self._name} add", x.nbytes, self._vector):
             for rank, part in self._parts(staged):
                 self._win.Accumulate(part, rank, op=self._mpi.SUM)
             self._win.Flush_all()
@@ -63,7 +65,7 @@ class Window:
         """Add ``amount`` to number ``at`` and return what it was before, in one. Not collective."""
         rank = int(np.searchsorted(self._bounds, at, side="right")) - 1
         given, before = np.array([amount], self.dtype), np.empty(1, self.dtype)
-        with self._tally.call(f"{self._name} fetch and add", given.nbytes):
+        with self._call(f"{self._name} fetch and add", given.nbytes):
             self._win.Fetch_and_op(given, before, rank, at - self._bounds[rank], self._mpi.SUM)
             self._win.Flush(rank)
         return before[0].item()
@@ -75,5 +77,6 @@ class Window:
     def free(self) -> None:
         """Close the window. Collective."""
         self._mine = None
-        self._win.Unlock_all()
-        self._win.Free()
+        with self._gate("free"):
+            self._win.Unlock_all()
+            self._win.Free()

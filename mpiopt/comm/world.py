@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import pairwise
-from time import sleep
+from time import monotonic, sleep
 
 import numpy as np
 
 from mpiopt.comm import wire
 from mpiopt.comm.blocks import even
+from mpiopt.comm.gate import ALONE, GROUP, Gate, Watch
 from mpiopt.comm.staging import brought, landed, landing, on_device, reduced, returned
 from mpiopt.comm.tally import Tally
 from mpiopt.comm.window import Window
@@ -62,9 +63,19 @@ class World:
             )
         self._bounds = even(self.workers, self.size)
         self.deterministic = deterministic
-        self.tally = Tally()
+        self._call = Gate(Tally(), [])
         self._windows: dict[str, Window] = {}
         self._groups: dict[int | None, World] = {}
+
+    @property
+    def tally(self) -> Tally:
+        """What this rank has sent."""
+        return self._call.tally
+
+    @property
+    def watches(self) -> list[Watch]:
+        """Who is told of every call of this World and of what is made of it; add to it, and take away again."""
+        return self._call.watches
 
     # ------------------------------------------------------------------------------------------ who is where
     @cached_property
@@ -104,7 +115,7 @@ class World:
             out[...] = parts[0]
         for part in parts[1:]:
             out += part
-        with self.tally.call(name, out.nbytes, vector):
+        with self._call(name, out.nbytes, vector):
             self._wire.sum(out)
         return out
 
@@ -112,7 +123,7 @@ class World:
         """The same for arrays of a GPU; a lone rank's do not leave it, and count as if they had."""
         alone = self.size == 1 and not self.deterministic
         if alone:
-            with self.tally.call(name, parts[0].nbytes, vector):
+            with self._call(name, parts[0].nbytes, vector):
                 return reduced(self._reduce, parts, out, ordered=False, alone=True)
 
         def reduce(staged, into):
@@ -126,7 +137,7 @@ class World:
         out = np.empty(parts[0].shape, parts[0].dtype) if out is None else out
         bounds = even(flat[0].size, self.size)
         mine = slice(*bounds[self.rank : self.rank + 2])
-        with self.tally.call(name, sum(part.nbytes for part in flat), vector), contiguous(out) as total:
+        with self._call(name, sum(part.nbytes for part in flat), vector), contiguous(out) as total:
             outgoing = [flat[0][a:b] if len(flat) == 1 else np.concatenate([part[a:b] for part in flat])
                         for a, b in pairwise(bounds)]  # fmt: skip
             width = mine.stop - mine.start
@@ -150,45 +161,47 @@ class World:
         Collective: all ranks go through it to its end, or to the same place.
         """
         staged = np.ascontiguousarray(brought(x))
-        with self.tally.call(name, x.nbytes):
+        with self._call(name, x.nbytes):
             lengths = self._wire.lengths(staged)
             check(lengths)
             first, *others = wire.runs(wire.row_bytes(staged) * lengths, most)
             parts = self._wire.gather(staged, lengths, first)
         yield from (returned(part, x) for part in parts)
         for run in others:
-            with self.tally.call(name, 0):
+            with self._call(name, 0):
                 parts = self._wire.gather(staged, lengths, run)
             yield from (returned(part, x) for part in parts)
 
     def alltoall(self, parts: Sequence[np.ndarray], name: str = "alltoall") -> list[np.ndarray]:
         """Send ``parts[r]`` to rank r, receive what each rank sent here; 1-D arrays of one dtype. Collective."""
         staged = [np.ascontiguousarray(brought(part)) for part in parts]
-        with self.tally.call(name, sum(part.nbytes for part in parts)):
+        with self._call(name, sum(part.nbytes for part in parts)):
             arrived = self._wire.exchange(staged)
         return [returned(part, parts[0]) for part in arrived]
 
     def bcast(self, x: np.ndarray, root: int = 0, name: str = "bcast") -> np.ndarray:
         """Fill ``x`` in place with rank ``root``'s values and return it; shapes and dtypes agree. Collective."""
         staged = brought(x) if self.rank == root else landing(x)
-        with self.tally.call(name, x.nbytes if self.rank == root else 0, vector=x.ndim > 0 and x.size > 1):
+        with self._call(name, x.nbytes if self.rank == root else 0, vector=x.ndim > 0 and x.size > 1):
             self._wire.bcast(staged, root)
         return x if self.rank == root else landed(staged, x)
 
     def tell(self, message, root: int = 0):
         """Rank ``root``'s small Python object on every rank (set-up only: never in a round). Collective."""
-        return self._comm.bcast(message, root)
+        with self._call("tell"):
+            return self._comm.bcast(message, root)
 
     def tell_all(self, message) -> list:
         """Every rank's small Python object, in rank order, on every rank (set-up only). Collective."""
-        return self._comm.allgather(message)
+        with self._call("tell_all"):
+            return self._comm.allgather(message)
 
     # ------------------------------------------------------------------------------------------ agreements
     def extremes(self, v: np.ndarray, name: str = "extremes") -> tuple[np.ndarray, np.ndarray]:
         """Elementwise minimum and maximum of ``v`` over the ranks; NaN counts as -inf and as +inf. Collective."""
         v = np.asarray(v, np.float64)
         both = _no_nan(np.concatenate([-v.reshape(-1), v.reshape(-1)]))
-        with self.tally.call(name, both.nbytes):
+        with self._call(name, both.nbytes):
             self._comm.Allreduce(self._mpi.IN_PLACE, both, op=self._mpi.MAX)
         return -both[: v.size].reshape(v.shape), both[v.size :].reshape(v.shape)
 
@@ -201,23 +214,26 @@ class World:
         at = int(np.argmin(clean))
         mine = np.zeros(1, np.dtype([("value", "f8"), ("worker", "i4")], align=True))
         mine["value"], mine["worker"] = clean[at], self.hosted[at]
-        with self.tally.call(name, 12):
+        with self._call(name, 12):
             self._comm.Allreduce(self._mpi.IN_PLACE, [mine, 1, self._mpi.DOUBLE_INT], op=self._mpi.MINLOC)
         return int(mine["worker"][0])
 
     def split(self, colour: int) -> "World":
         """The World of the ranks that gave the same colour, with the workers that they host here. Collective."""
-        return self._part(self._comm.Split(colour, self.rank))
+        with self._call("split"):
+            return self._part(self._comm.Split(colour, self.rank))
 
     def by_node(self) -> "World":
         """The World of the ranks that share this rank's memory, with the workers that they host here. Collective."""
-        return self._part(self._comm.Split_type(self._mpi.COMM_TYPE_SHARED, self.rank))
+        with self._call("by_node"):
+            return self._part(self._comm.Split_type(self._mpi.COMM_TYPE_SHARED, self.rank))
 
     def _part(self, comm) -> "World":
         try:
             counts = comm.allgather(len(self.hosted))
             part = World(comm, workers=sum(counts), deterministic=self.deterministic)
             part._bounds = np.cumsum([0, *counts])
+            part._call = self._call.beside(GROUP, part.tally)
             return part
         finally:
             comm.Free()
@@ -230,7 +246,7 @@ class World:
                 raise UsageError(f"{groups} groups were asked for on {self.size} ranks: give a number from 1 to {self.size}")
             bounds = even(self.size, groups or 1)
             part = self.by_node() if groups is None else self.split(int(np.searchsorted(bounds, self.rank, "right")))
-            part.tally = self.tally
+            part._call = self._call.beside(GROUP)
             self._groups[groups] = part
         return self._groups[groups]
 
@@ -241,14 +257,14 @@ class World:
         if held is None or (held.length, held.dtype) != (length, dtype):
             if held is not None:
                 held.free()
-            self._windows[name] = Window(self._mpi, self._comm, self.tally, name, length, dtype)
+            self._windows[name] = Window(self._mpi, self._comm, self._call, name, length, dtype)
         return self._windows[name]
 
     def swap(self, x: np.ndarray, neighbours: Sequence[int], name: str = "swap") -> list[np.ndarray]:
         """Send ``x`` to each neighbouring rank and receive theirs, in the order given; same shapes. Collective
         among neighbours: the relation must be symmetric."""
         like, x = x, np.ascontiguousarray(brought(x))
-        with self.tally.call(name, x.nbytes * len(neighbours), vector=True):
+        with self._call(name, x.nbytes * len(neighbours), vector=True):
             incoming = self._wire.swap(x, neighbours)
         return [returned(y, like) for y in incoming]
 
@@ -266,37 +282,53 @@ class World:
         self._raise_first(error, doing)
 
     def _raise_first(self, error: BaseException | None, doing: str) -> None:
-        failed = self._comm.allreduce(self.rank if error is not None else self.size, op=self._mpi.MIN)
-        if failed == self.size:
-            return
-        ours = isinstance(error, MpioptError)
-        told = (type(error) if ours else MpioptError, _sentence(error, self, doing)) if self.rank == failed else None
-        kind, sentence = self._comm.bcast(told, failed)
+        with self._call("together"):
+            found = np.array([self.rank if error is not None else self.size], np.int64)
+            self._comm.Allreduce(self._mpi.IN_PLACE, found, op=self._mpi.MIN)  # allreduce keeps other threads from running
+            failed = int(found[0])
+            if failed == self.size:
+                return
+            ours = isinstance(error, MpioptError)
+            told = (type(error) if ours else MpioptError, _sentence(error, self, doing)) if self.rank == failed else None
+            kind, sentence = self._comm.bcast(told, failed)
         raise kind(sentence) from error
 
     def agree(self, values: np.ndarray, name: str = "agree") -> np.ndarray:
         """Elementwise maximum of a small control vector over the ranks; NaN counts as +inf. Collective."""
         out = _no_nan(np.array(values, np.float64))
-        with self.tally.call(name, out.nbytes):
+        with self._call(name, out.nbytes):
             self._comm.Allreduce(self._mpi.IN_PLACE, out, op=self._mpi.MAX)
         return out
 
     def tallied(self, seconds: float, word: str = "") -> tuple[int, float, str]:
         """Bytes sent so far, summed over the ranks, the largest of the ranks' ``seconds``, and the ``word`` of the lowest
         rank that has one. Collective."""
-        told = self._comm.allgather((self.tally.bytes, seconds, word))
+        with self._call("tallied"):
+            told = self._comm.allgather((self.tally.bytes, seconds, word))
         words = (word for _, _, word in told if word)
         return sum(sent for sent, _, _ in told), max(second for _, second, _ in told), next(words, "")
 
     def barrier(self) -> None:
         """Wait for every rank. Collective."""
-        self._comm.Barrier()
+        with self._call("barrier"):
+            self._comm.Barrier()
 
-    def rest(self) -> None:
-        """Wait for every rank as `barrier` does, but asleep: MPI's own waiting keeps a core busy. Collective."""
-        meeting = self._comm.Ibarrier()
-        while not meeting.Test():
-            sleep(0.01)
+    def rest(self, waiting: Callable[[float], None] = lambda seconds: None) -> None:
+        """Wait for every rank as `barrier` does, but asleep: MPI's own waiting keeps a core busy. Collective.
+
+        waiting : told again and again for how many seconds it has been; not collective.
+        """
+        with self._call("rest"):
+            meeting, start = self._comm.Ibarrier(), monotonic()
+            while not meeting.Test():
+                sleep(0.01)
+                waiting(monotonic() - start)
+
+    @contextmanager
+    def waiting(self, name: str) -> Iterator[None]:
+        """While windows are looked into until they say something: watchers see one wait, not many calls. Not collective."""
+        with self._call.beside(ALONE)(name):
+            yield
 
     def abort(self, code: int = 1) -> None:
         """End every rank at once. Not collective; does not return."""
@@ -315,7 +347,8 @@ class World:
             held.free()
         self._windows.clear()
         self._groups.clear()
-        self._comm.Free()
+        with self._call("free"):
+            self._comm.Free()
 
 
 def _no_nan(v: np.ndarray) -> np.ndarray:

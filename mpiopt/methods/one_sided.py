@@ -118,7 +118,9 @@ class OneSided(Training):
         while True:
             i = mine.index(min(mine))  # the hindmost: nobody waits for one whose turn comes after on the same rank
             site, (x, seen) = team.sites[i], read[i]
-            if not self._may_go_on(counts, site.worker, workers):
+            with team.world.waiting("clocks"):
+                more = self._may_go_on(counts, site.worker, workers)
+            if not more:
                 return points, states, read
             points[i], _, states[i] = work(points[i], None, states[i], Local(site, run.round))
             trades = counts.fetch_and_add(1, workers)

@@ -1,5 +1,6 @@
 """The watchdog: it names the rank that keeps the others waiting, ends what hangs, and costs nothing when it is off."""
 
+import re
 import signal
 import sys
 import time
@@ -34,7 +35,7 @@ def test_who_is_late_is_named_with_what_it_does(world, shared_tmp, late):
     assert "waits in sum for" in told[0] and f"rank {late} on host {world.host} (pid" in told[0]
     assert "has not come: stirring the pot" in told[0] and told[0].count("has not come") == 1
     assert "go on" in told[-1] and len([line for line in told if "waits in" in line]) <= 3
-    assert not (shared_tmp / "w").exists() and not {"sum", "barrier"} & vars(world).keys()
+    assert not (shared_tmp / "w").exists() and world.watches == []
 
 
 @pytest.mark.ranks(3)
@@ -56,7 +57,7 @@ def test_a_group_is_watched_too_and_work_is_no_reason_to_speak(world, shared_tmp
 def test_hosts_that_do_not_share_the_folder_are_told(world, shared_tmp):
     with pytest.raises(UsageError, match="not the same one on every host"):
         Watchdog(world, shared_tmp / f"w{world.rank}", 1.0, print).__enter__()
-    assert "sum" not in vars(world)
+    assert world.watches == []
 
 
 @pytest.mark.ranks(2)
@@ -74,13 +75,13 @@ def ranks_of(process) -> list[psutil.Process]:
     return [child for child in found if "mpiopt.jobs" in child.cmdline() and "mpiexec" not in child.cmdline()[0]]
 
 
-def stopped(tmp_path, *options: str):
-    """A job of three ranks of which one, not the first to have started, has been stopped; and that one."""
+def stopped(tmp_path, *options: str, job: list[str] = LONG, sign: str = "round   10"):
+    """A job of three ranks of which one, not the first to have started, has been stopped after ``sign``; and that one."""
     if not launcher.mpiexec():
         pytest.skip("no mpiexec beside this Python or on PATH: pip install 'mpiopt[mpich]'")
-    argv = launcher.command(3, [sys.executable, "-m", "mpiopt.jobs", *LONG, "--out", "r.h5", *options])
+    argv = launcher.command(3, [sys.executable, "-m", "mpiopt.jobs", *job, "--out", "r.h5", *options])
     process = launcher.start(argv, cwd=tmp_path, env=launcher.environment(), out=tmp_path / "said")
-    heard(process, tmp_path, "round   10")
+    heard(process, tmp_path, sign)
     victim = ranks_of(process)[-1]
     victim.send_signal(signal.SIGSTOP)
     return process, victim
@@ -112,14 +113,69 @@ def test_a_stopped_rank_is_named_and_the_job_goes_on_when_it_does(tmp_path):
     assert not list(tmp_path.glob(".mpiopt-watchdog-*"))
 
 
-def test_a_job_that_hangs_is_ended(tmp_path):
-    process, _ = stopped(tmp_path, "--watchdog-abort", "1.5")
+TRAIN = ["train", "--data", "blobs:rows=600", "--model", "mlp:8", "--epochs", "1e6"]
+HANGING = {  # a job, what it says once it is under way, and what the others then wait in
+    "sums": (LONG, "round   10", "(gradient|mean|step|search|tallied|scalars|curvature)"),
+    "payloads": ([*TRAIN, "--method", "sgd", "--compress", "topk:0.05", "--error-feedback"], "epoch   2", "compressed"),
+    "windows": ([*TRAIN, "--method", "async_sgd", "--set", "bound=2"], "epoch   2", "(clocks|centre|barrier)"),
+}
+
+
+@pytest.mark.parametrize("job", HANGING)
+def test_a_job_that_hangs_is_ended(tmp_path, job):
+    argv, sign, place = HANGING[job]
+    process, victim = stopped(tmp_path, "--watchdog-abort", "1.5", job=argv, sign=sign)
     try:
         assert process.wait(40) != 0
     finally:
         launcher.end(process)
     said = (tmp_path / "said").read_text()
-    assert "is silent" in said and said.count("ending the job: a rank has waited") == 1
+    assert said.count("ending the job: a rank has waited") == 1
+    line = next(line for line in said.splitlines() if "is silent" in line)
+    assert f"(pid {victim.pid}) is silent" in line and re.search(rf"waits in {place}\b.*under way, after round \d", line)
+
+
+@pytest.mark.ranks(2)
+def test_a_rank_that_stops_before_the_ranks_have_met_is_named(world, shared_tmp):
+    said = []
+    if world.rank == 1:
+        linger_in_the_kitchen(2.0)
+    with Watchdog(world, shared_tmp / "w", 0.4, said.append):
+        world.barrier()
+        linger_in_the_kitchen(0.3)
+    told = world.tell_all(said)
+    assert any("waits in together" in line for line in told[0]) and not told[1], told
+
+
+@pytest.mark.ranks(3)
+def test_every_collective_passes_the_gate(world):
+    seen = []
+
+    class Watch:
+        def entered(self, name: str, who: str) -> None:
+            seen.append(name + who)
+
+        def left(self, who: str) -> None:
+            seen.append("")
+
+    world.watches.append(Watch())
+    x = np.ones(3)
+    calls = [
+        lambda: world.sum([x]), lambda: world.total([x]), lambda: world.gather(x), lambda: list(world.each(x, most=1)),
+        lambda: world.alltoall([x] * 3), lambda: world.bcast(x), lambda: world.tell(1), lambda: world.tell_all(1),
+        lambda: world.extremes(x), lambda: world.best([1.0]), lambda: world.split(0).free(), lambda: world.by_node().free(),
+        lambda: world.group(1).barrier(), lambda: world.window("w", 3, np.dtype(float)).get(), lambda: world.agree(x),
+        lambda: world.swap(x, [(world.rank + 1) % 3, (world.rank - 1) % 3]), lambda: world.tallied(0.0), world.barrier,
+        world.rest, lambda: world.in_order(int), lambda: world.waiting("w").__enter__(),
+    ]  # fmt: skip
+    for call in calls:
+        before = len(seen)
+        call()
+        assert len(seen) > before
+    before = len(seen)
+    with world.together("counting"):
+        pass
+    assert seen[before:] == ["together", ""] and seen.count("barrier of a group") == 1 and "w get of a window" in seen
 
 
 @pytest.mark.parametrize("option", ["--watchdog", "--watchdog-abort"])
