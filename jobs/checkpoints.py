@@ -101,10 +101,12 @@ class Checkpoints:
         if reason is None and not self._due(now):
             return
         self._last, before, self._failure = now, self._failure, ""
+        doing, self._console.phase = self._console.phase, f"writing {self.path}, after round {now.round}"
         try:
             self._store.save(at, self._identity, team)
         except DataError as error:
             self._failure = str(error)
+        self._console.phase = doing
         if bool(self._failure) != bool(before):  # told once, however often it fails
             self._console.note(f"warning: {self._failure}; going on without" if self._failure else
                                f"checkpoints can be written again: {self.path}")  # fmt: skip

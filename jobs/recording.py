@@ -9,7 +9,8 @@ import numpy as np
 
 from mpiopt.io.record import RunFile, claim
 from mpiopt.jobs.console import Console, Progress
-from mpiopt.solve import Watcher
+from mpiopt.solve import Standing
+from mpiopt.stop import Reason, Watcher
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
@@ -26,7 +27,8 @@ class Recording:
     """A run under way: who watches it, and where its end is written."""
 
     def __init__(self, out: Path | None, file: RunFile | None, world: "World", console: Console) -> None:
-        self._out, self._file, self._world, self._progress = out, file, world, Progress(console)
+        self._out, self._file, self._world = out, file, world
+        self._console, self._progress = console, Progress(console)
 
     @property
     def watchers(self) -> list[Watcher]:
@@ -34,9 +36,15 @@ class Recording:
         file = self._file
         return [self._progress] if file is None else [lambda record: file.add(record._asdict()), self._progress]
 
+    def ended(self, at: Standing, reason: Reason | None) -> None:
+        """A keeper: what follows the last round is no part of it."""
+        if reason is not None:
+            self._console.phase = f"examining the answer, after round {at.run.round}"
+
     def finish(self, *answer: Any) -> None:
         """Write the answer, as `RunFile.finish` takes it. Collective. Raises DataError on every rank."""
         self._progress.close()
+        self._console.phase = f"writing the run file {self._out}" if self._out is not None else "at the end"
         with self._world.together(f"writing the run file {self._out}"):
             if self._file is not None:
                 self._file.finish(*answer)

@@ -64,7 +64,7 @@ def _solving(
     with recorded(job, about, kept.history, world, console) as recording:
         # nobody here holds where it begins: a run that goes on can then give up what it replaces
         solution = solve(method, team, kept.standing(team) or start(job, team, source), stop, recording.watchers,
-                         kept.keepers(team), interruption)  # fmt: skip
+                         [*kept.keepers(team), recording.ended], interruption)  # fmt: skip
         found = result(job, solution)
         recording.finish(*split(on_host(solution.x), source.cols), {name: found[name] for name in FINAL})
     console.show(summary(job, about, found))

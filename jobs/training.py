@@ -1,7 +1,7 @@
 """A training from the rows to the run file: what `mpiopt.jobs.train` does once its options are understood."""
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -66,13 +66,23 @@ def _training(job: "Train", world: "World", console: Console, interruption: Call
     with recorded(job, about, keeping.history, world, console) as recording:
         goal = Goal(job.rounds, job.bytes, job.seconds, job.epochs, job.accuracy)
         trained = train(method, team, keeping.standing(team) or start(job, team), goal, exam, recording.watchers,
-                        keeping.keepers(team), interruption, lambda k: any([due(k) for due in calendar]),
+                        [*keeping.keepers(team), recording.ended], interruption, due(calendar, console),
                         source.rows)  # fmt: skip
         found = result(job, trained)
         recording.finish(on_host(trained.x), 0.0, {name: found[name] for name in FINAL}, trained.aux)
     console.show(summary(job, about, found))
     return {**about, "config": tomllib.loads(about["config"]), **found, "resumed_after": keeping.round,
             "exit_code": keeping.exit_code(trained.reason, job.strict and not found["converged"])}  # fmt: skip
+
+
+def due(calendar: Sequence[Calendar], console: Console) -> Callable[[int], bool]:
+    """The rounds that are recorded: those of any calendar, all of which are asked; the console is told of every round."""
+
+    def asked(round: int) -> bool:  # noqa: A002 - the field's word
+        console.phase = f"under way, after round {round}"
+        return any([each(round) for each in calendar])
+
+    return asked
 
 
 def method_of(job: "Train", workers: int, per_epoch: float) -> tuple[Training, dict[str, Any]]:

@@ -11,6 +11,10 @@ import pytest
 
 from mpiopt.comm.watchdog import Watchdog
 from mpiopt.errors import UsageError
+from mpiopt.jobs import solve, train
+from mpiopt.jobs.console import Console
+from mpiopt.jobs.solve import Solve
+from mpiopt.jobs.train import Train
 from tests import launcher
 
 LONG = ["solve", "rcv1:rows=300,cols=200,per_row=8", "--method", "gradient", "--gap-tol", "0", "--rounds", "10000000"]
@@ -182,3 +186,28 @@ def test_every_collective_passes_the_gate(world):
 def test_times_must_be_positive(launch, option):
     done = launch(2, ["-m", "mpiopt.jobs", *LONG, option, "0"], timeout=60)
     assert done.returncode == 2 and f"{option} 0: give a number of seconds above 0" in done.stderr
+
+
+class Heard(Console):
+    """A console that keeps what it is told of phases."""
+
+    phases: list[str]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "phase":
+            vars(self).setdefault("phases", []).append(value)
+
+
+@pytest.mark.ranks(2)
+@pytest.mark.parametrize("command", ["solve", "train"])
+def test_the_phase_is_that_of_the_moment(world, shared_tmp, command):
+    console, files = Heard(first=False), {"out": shared_tmp / "r.h5", "checkpoint": shared_tmp / "c.h5"}
+    if command == "solve":
+        solve.run(Solve("rcv1:rows=300,cols=200,per_row=8", rounds=3, gap_tol=0.0, **files), world, console)
+    else:
+        train.run(Train(data="blobs:rows=100", model="softmax", epochs=1, record=1, **files), world, console)
+    told = [text.partition(", after")[0].removesuffix(str(files["out"])).strip() for text in console.phases]
+    assert [text for text, before in zip(told, ["", *told], strict=False) if text != before][-5:] == [
+        "under way", f"writing {files['checkpoint']}", "under way", "examining the answer", "writing the run file",
+    ]  # fmt: skip
