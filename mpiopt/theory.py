@@ -1,6 +1,8 @@
 """Step sizes that proofs allow, from constants of the problem and of the compressor. Pure functions.
 
-L : smoothness of the mean; Li : the workers' own; mu : strong convexity; omega, delta : of the compressors; n : workers.
+L : smoothness of the mean; Li : the workers' own; mu : strong convexity; delta : contraction; omega : variance of one
+message; m : variance of the mean of all workers' messages, E |mean Q(a_i) - mean a_i|^2 <= m mean |a_i|^2. The papers draw
+every message by itself, for which m = omega / n; their proofs need no more of it than that bound.
 The framework of Shulgin and Richtarik (Shifted compression framework: generalizations and improvements, UAI 2022) has
 DCGD, DIANA, Rand-DIANA, GDCI and VR-GDCI.
 """
@@ -19,34 +21,46 @@ class Constants(NamedTuple):
     workers: int
 
 
-def dcgd(c: Constants, omega: float) -> float:
-    """gamma <= 1 / (L + 2 max Li omega / n); also for fixed shifts."""
-    return 1 / (c.L + 2 * c.Lmax * omega / c.workers)
+class Noise(NamedTuple):
+    """The variance constants of an unbiased compressor."""
+
+    one: float  # omega, of a message
+    mean: float  # m, of the mean of the workers' messages
 
 
-def dcgd_star(c: Constants, omega: float, delta: float = 0.0) -> float:
-    """gamma <= 1 / (L + max Li omega (1 - delta) / n), for shifts at the optimum."""
-    return 1 / (c.L + c.Lmax * omega * (1 - delta) / c.workers)
+def independent(omega: float, workers: int) -> Noise:
+    """Of messages that are drawn each by itself."""
+    return Noise(omega, omega / workers)
 
 
-def diana(c: Constants, omega: float) -> tuple[float, float]:
-    """(gamma, alpha): gamma <= 1 / (Lmax (1 + 6 omega / n)), alpha <= 1 / (1 + omega)."""
-    return 1 / (c.Lmax * (1 + 6 * omega / c.workers)), 1 / (1 + omega)
+def dcgd(c: Constants, noise: Noise) -> float:
+    """gamma <= 1 / (L + 2 max Li m); also for fixed shifts."""
+    return 1 / (c.L + 2 * c.Lmax * noise.mean)
 
 
-def rand_diana(c: Constants, omega: float) -> tuple[float, float]:
-    """(gamma, p): p = 1 / (1 + omega), gamma <= 1 / ((1 + 2 omega / n) Lmax + M p Lmax) with M p = 4 omega / n."""
-    return 1 / ((1 + 6 * omega / c.workers) * c.Lmax), 1 / (1 + omega)
+def dcgd_star(c: Constants, noise: Noise, delta: float = 0.0) -> float:
+    """gamma <= 1 / (L + max Li m (1 - delta)), for shifts at the optimum."""
+    return 1 / (c.L + c.Lmax * noise.mean * (1 - delta))
 
 
-def gdci(c: Constants, omega: float) -> tuple[float, float]:
+def diana(c: Constants, noise: Noise) -> tuple[float, float]:
+    """(gamma, alpha): gamma <= 1 / (Lmax (1 + 6 m)), alpha <= 1 / (1 + omega)."""
+    return 1 / (c.Lmax * (1 + 6 * noise.mean)), 1 / (1 + noise.one)
+
+
+def rand_diana(c: Constants, noise: Noise) -> tuple[float, float]:
+    """(gamma, p): p = 1 / (1 + omega), gamma <= 1 / ((1 + 2 m) Lmax + M p Lmax) with M p = 4 m."""
+    return 1 / ((1 + 6 * noise.mean) * c.Lmax), 1 / (1 + noise.one)
+
+
+def gdci(c: Constants, noise: Noise) -> tuple[float, float]:
     """(gamma, eta): the step inside the fixed-point image, and the relaxation towards it. Needs mu > 0."""
-    return _image(c, 2 * omega / c.workers)
+    return _image(c, 2 * noise.mean)
 
 
-def vr_gdci(c: Constants, omega: float) -> tuple[float, float, float]:
+def vr_gdci(c: Constants, noise: Noise) -> tuple[float, float, float]:
     """(gamma, eta, alpha) for learnt shifts. Needs mu > 0."""
-    return *_image(c, 6 * omega / c.workers), 1 / (1 + omega)
+    return *_image(c, 6 * noise.mean), 1 / (1 + noise.one)
 
 
 def _image(c: Constants, noise: float) -> tuple[float, float]:
@@ -64,12 +78,12 @@ def ef21(c: Constants, delta: float) -> float:
     return 1 / (c.L + sqrt(c.Lsquares * ratio))
 
 
-def marina(c: Constants, omega: float, probability: float) -> float:
-    """gamma <= 1 / (L (1 + sqrt((1 - p) omega / (p n)))), with the root of mean Li^2 in the second place of L.
+def marina(c: Constants, noise: Noise, probability: float) -> float:
+    """gamma <= 1 / (L (1 + sqrt((1 - p) m / p))), with the root of mean Li^2 in the second place of L.
 
     Gorbunov, Burlachenko, Li, Richtarik, MARINA: faster non-convex distributed learning with compression, ICML 2021.
     """
-    return 1 / (c.L + sqrt(c.Lsquares * (1 - probability) * omega / (probability * c.workers)))
+    return 1 / (c.L + sqrt(c.Lsquares * (1 - probability) * noise.mean / probability))
 
 
 def error_feedback(c: Constants, delta: float) -> float:

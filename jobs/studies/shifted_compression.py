@@ -32,6 +32,7 @@ SEED = 8  # of rows with a condition number of 127; the median of such rows is 1
 DRAWS = 1  # seed of the coordinates that are sent
 COMPRESS = f"randk:k={KEPT}"
 OMEGA = DIM / KEPT - 1
+NOISE = theory.independent(OMEGA, WORKERS)
 FACTOR = 3
 NEAR = 0.995  # the fixed shifts are the gradients at this part of x*
 
@@ -80,13 +81,13 @@ class Ridge:
         """All seven, with the step sizes of theory."""
         c = self.constants
         return {
-            "dcgd": dcgd(COMPRESS, theory.dcgd(c, OMEGA)),
-            "dcgd-shift": self.shifted(theory.dcgd(c, OMEGA), NEAR),
-            "dcgd-star": self.shifted(theory.dcgd_star(c, OMEGA), 1.0),
-            "diana": diana(COMPRESS, *theory.diana(c, OMEGA)),
-            "rand-diana": rand_diana(COMPRESS, *theory.rand_diana(c, OMEGA)),
-            "gdci": gdci(COMPRESS, *theory.gdci(c, OMEGA)),
-            "vr-gdci": vr_gdci(COMPRESS, *theory.vr_gdci(c, OMEGA)),
+            "dcgd": dcgd(COMPRESS, theory.dcgd(c, NOISE)),
+            "dcgd-shift": self.shifted(theory.dcgd(c, NOISE), NEAR),
+            "dcgd-star": self.shifted(theory.dcgd_star(c, NOISE), 1.0),
+            "diana": diana(COMPRESS, *theory.diana(c, NOISE)),
+            "rand-diana": rand_diana(COMPRESS, *theory.rand_diana(c, NOISE)),
+            "gdci": gdci(COMPRESS, *theory.gdci(c, NOISE)),
+            "vr-gdci": vr_gdci(COMPRESS, *theory.vr_gdci(c, NOISE)),
         }
 
     def gaps(self, trail: Trail) -> np.ndarray:
@@ -97,20 +98,20 @@ class Ridge:
         """Where theory lets DCGD end with shifts at ``part`` of x*: relative |x - x*|^2."""
         c = self.constants
         apart = float(((self.slopes(1) - (part > 0) * self.slopes(part)) ** 2).sum(axis=1).mean())
-        return 2 * theory.dcgd(c, OMEGA) / c.mu * OMEGA / WORKERS * apart / float(self.goal @ self.goal)
+        return 2 * theory.dcgd(c, NOISE) / c.mu * OMEGA / WORKERS * apart / float(self.goal @ self.goal)
 
     def image_floor(self) -> float:
         """The same for GDCI."""
-        gamma, eta = theory.gdci(self.constants, OMEGA)
+        gamma, eta = theory.gdci(self.constants, NOISE)
         away = float(((self.goal - gamma * self.slopes(1)) ** 2).sum(axis=1).mean())
         return 2 * eta * OMEGA / WORKERS * away / float(self.goal @ self.goal)
 
     def rates(self) -> dict[str, float]:
         """By how much theory lets the exact methods shrink |x - x*|^2 in a round, at least."""
         c = self.constants
-        (step, alpha), (late, p) = theory.diana(c, OMEGA), theory.rand_diana(c, OMEGA)
-        _, eta, learnt = theory.vr_gdci(c, OMEGA)
-        return {"dcgd-star": theory.dcgd_star(c, OMEGA) * c.mu, "diana": min(step * c.mu, alpha / 2),
+        (step, alpha), (late, p) = theory.diana(c, NOISE), theory.rand_diana(c, NOISE)
+        _, eta, learnt = theory.vr_gdci(c, NOISE)
+        return {"dcgd-star": theory.dcgd_star(c, NOISE) * c.mu, "diana": min(step * c.mu, alpha / 2),
                 "rand-diana": min(late * c.mu, p / 2), "vr-gdci": min(eta, learnt / 2)}  # fmt: skip
 
 

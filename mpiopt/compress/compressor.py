@@ -69,6 +69,9 @@ class Compressor(ABC):
 
     Q is in U(omega) where E Q(x) = x and E |Q(x) - x|^2 <= omega |x|^2; C is in B(delta) where
     E |C(x) - x|^2 <= (1 - delta) |x|^2. Constants are None where there is none that holds for every x.
+
+    What the workers' errors make of a mean is said by `mean_omega`: a factor of their number is gained only where they are
+    ``independent``.
     """
 
     gpu: ClassVar[bool] = False  # whether `_packed` and `_write` take vectors on a GPU; if not, they never see one
@@ -94,6 +97,23 @@ class Compressor(ABC):
     def omega(self, d: int) -> float | None:
         """The variance constant, for unbiased compressors."""
         return None
+
+    @property
+    def independent(self) -> bool:
+        """Whether two workers' errors are uncorrelated, whatever their vectors, so that they average out.
+
+        Not where payloads add up: then all workers have the same map, and the error of the mean is that of their mean vector.
+        """
+        return not self.linear
+
+    def mean_omega(self, d: int, workers: int) -> float | None:
+        """m with E |mean_w Q(a_w) - mean_w a_w|^2 <= m mean_w |a_w|^2 for any a_w: omega over the workers, or omega.
+
+        Szlendak, Tyurin, Richtarik, Permutation compressors for provably faster distributed nonconvex optimization, 2022,
+        assumption 4 (the AB inequality, its A where B >= 0); for errors with any correlation by Jensen's inequality.
+        """
+        omega = self.omega(d)
+        return omega / workers if omega is not None and self.independent else omega
 
     def delta(self, d: int) -> float | None:
         """The contraction constant; 1 - omega where that is positive."""

@@ -112,9 +112,18 @@ class PermK(Reducer):
         """Yes."""
         return True
 
+    @property
+    def independent(self) -> bool:
+        """No: what one sends the others do not."""
+        return False
+
     def omega(self, d: int) -> float:
         """n - 1 of each worker by itself; their errors cancel in part."""
         return float(self._n() - 1)
+
+    def mean_omega(self, d: int, workers: int) -> float:
+        """1, lemma 1 of the paper: the error of the mean is mean_w |a_w|^2 - |mean_w a_w|^2; none of one worker."""
+        return float(workers > 1)
 
     def length(self, d: int) -> int:
         """d / n, rounded up."""

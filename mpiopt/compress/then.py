@@ -57,6 +57,24 @@ class Then(Compressor):
         known = self.unbiased and self.first.selects and one is not None and two is not None
         return (1 + one) * (1 + two) - 1 if known else None
 
+    @property
+    def independent(self) -> bool:
+        """If both are: with one shared draw the errors of the whole are correlated."""
+        return self.first.independent and self.second.independent
+
+    def mean_omega(self, d: int, workers: int) -> float | None:
+        """m1 + (1 + omega1) m, m of what the second adds to the mean: its own, its omega over the workers, or its omega.
+
+        The second's errors, unbiased whatever the first drew, come on top of the first's, for vectors that are 1 + omega1
+        times as large. The second's own m holds where the first puts all workers' numbers in the same places.
+        """
+        length, omega = self.first.length(d), self.omega(d)
+        one, two = self.first.omega(d), self.second.omega(length)
+        first, second = self.first.mean_omega(d, workers), self.second.mean_omega(length, workers)
+        if omega is None or one is None or two is None or first is None or second is None:
+            return None
+        return first + (1 + one) * (second if self.first.linear or self.second.independent else two)
+
     def delta(self, d: int) -> float | None:
         """delta1 delta2, if the first keeps entries as they are."""
         if not self.first.projection:

@@ -29,7 +29,7 @@ from mpiopt.outer.descend import Downhill, Relax
 from mpiopt.phase import Exchange, Local, PerWorker, Phase, Tree
 from mpiopt.problems.certificate import gradient_bound
 from mpiopt.problems.problem import Message, Point, Team, gradient
-from mpiopt.theory import Constants
+from mpiopt.theory import Constants, Noise
 from mpiopt.training import Training
 from mpiopt.work.steps import Minibatch
 
@@ -80,7 +80,7 @@ class Image(Minibatch):
 def dcgd(compress: str = "randk:0.1", gamma: float | None = None, force: bool = False) -> Compressing:
     """Gradient descent with compressed gradients: to a neighbourhood that the workers' differences make."""
     c = unbiased(compress, "dcgd", force)
-    return _descent(Compressed(c), gamma, lambda k, d: (theory.dcgd(k, omega(c, k, d)),))
+    return _descent(Compressed(c), gamma, lambda k, d: (theory.dcgd(k, noise(c, k, d)),))
 
 
 def ef(compress: str = "topk:0.01", gamma: float | None = None) -> Compressing:
@@ -94,7 +94,7 @@ def diana(
 ) -> Compressing:
     """Shifts learnt from compressed differences: exact, for unbiased compressors."""
     c = unbiased(compress, "diana", force)
-    return _descent(Shifted(Compressed(c), alpha), gamma, lambda k, d: (theory.diana(k, omega(c, k, d))[0],))
+    return _descent(Shifted(Compressed(c), alpha), gamma, lambda k, d: (theory.diana(k, noise(c, k, d))[0],))
 
 
 def ef21(compress: str = "topk:0.01", gamma: float | None = None) -> Compressing:
@@ -110,7 +110,7 @@ def rand_diana(
     """Shifts renewed whole with a small probability: exact, for unbiased compressors."""
     c = unbiased(compress, "rand_diana", force)
     exchange = Refreshed(Compressed(c), probability)
-    return _descent(exchange, gamma, lambda k, d: (theory.rand_diana(k, omega(c, k, d))[0],))
+    return _descent(exchange, gamma, lambda k, d: (theory.rand_diana(k, noise(c, k, d))[0],))
 
 
 def marina(
@@ -120,8 +120,8 @@ def marina(
     c = unbiased(compress, "marina", force)
 
     def law(k: Constants, d: int) -> tuple[float]:
-        noise = omega(c, k, d)
-        return (theory.marina(k, noise, 1 / (1 + noise) if probability is None else probability),)
+        found = noise(c, k, d)
+        return (theory.marina(k, found, 1 / (1 + found.one) if probability is None else probability),)
 
     return _descent(Refreshed(Compressed(c), probability, True), gamma, law)
 
@@ -129,7 +129,7 @@ def marina(
 def gdci(compress: str = "randk:0.1", gamma: float | None = None, eta: float | None = None, force: bool = False) -> Compressing:
     """Gradient descent with compressed iterates: each worker sends where its step leads."""
     c = unbiased(compress, "gdci", force)
-    return _image(Compressed(c), gamma, eta, lambda k, d: theory.gdci(k, omega(c, k, d)))
+    return _image(Compressed(c), gamma, eta, lambda k, d: theory.gdci(k, noise(c, k, d)))
 
 
 def vr_gdci(
@@ -138,7 +138,7 @@ def vr_gdci(
 ) -> Compressing:  # fmt: skip
     """Gradient descent with compressed iterates and learnt shifts: exact."""
     c = unbiased(compress, "vr_gdci", force)
-    return _image(Shifted(Compressed(c), alpha), gamma, eta, lambda k, d: theory.vr_gdci(k, omega(c, k, d))[:2])
+    return _image(Shifted(Compressed(c), alpha), gamma, eta, lambda k, d: theory.vr_gdci(k, noise(c, k, d))[:2])
 
 
 def _descent(exchange: Exchange, gamma: float | None, law: Law) -> Compressing:
@@ -174,12 +174,12 @@ def contraction(text: str) -> Compressor:
     return c
 
 
-def omega(c: Compressor, k: Constants, d: int) -> float:
-    """Its variance constant among the workers of a problem; raises CapabilityError where it has none."""
-    found = c.among(k.workers).omega(d)
-    if found is None:
+def noise(c: Compressor, k: Constants, d: int) -> Noise:
+    """Its variance constants among the workers of a problem; raises CapabilityError where it has none."""
+    one, mean = c.among(k.workers).omega(d), c.among(k.workers).mean_omega(d, k.workers)
+    if one is None or mean is None:
         raise CapabilityError(f"no variance constant is known of {c}: give the step size yourself (--set gamma=0.01)")
-    return found
+    return Noise(one, mean)
 
 
 def delta(c: Compressor, k: Constants, d: int) -> float:

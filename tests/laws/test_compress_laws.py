@@ -166,6 +166,43 @@ def test_constants_hold_and_the_unbiased_are_so(text, d, kind):
             assert (abs(ys.mean(axis=0) - x) <= 5 * deviation + rare + 1e-5 * q**0.5).all()
 
 
+AVERAGED = [text for text in TEXTS if find(text).unbiased and find(text).omega(20) is not None] + [
+    "permk:3+natural", "block:0.5+qsgd:2", "randk:0.5+block:0.5", "block:0.5+permk:3", "permk:3+block:0.5", "identity+terngrad",
+    "randk:0.5,shared=yes+block:0.4+natural", "randk:0.5+permk:3",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", AVERAGED)
+def test_the_mean_of_messages_errs_by_no_more_than_its_constant(text):
+    """Of vectors that are equal, opposite, different, and of one worker alone: within five standard errors."""
+    compressor, workers, d, runs = find(text), 3, 12, 150
+    one = np.random.default_rng(3).standard_normal((workers, d))
+    bound = compressor.mean_omega(d, workers)
+    for a in (one, np.tile(one[0], (workers, 1)), one[0] * np.array([[1.0], [-1.0], [0.0]]), one * np.eye(workers)[:, :1]):
+        errors = np.empty(runs)
+        for run in range(runs):
+            total = -a.mean(axis=0)
+            for worker, x in enumerate(a):
+                key = stream(run, worker, workers)
+                compressor.add(compressor.encode(x, key), total, key, 1 / workers)
+            errors[run] = squares(total) / (squares(a.ravel()) / workers)
+        assert errors.mean() <= bound + 5 * errors.std() / runs**0.5 + 1e-12
+
+
+def test_only_errors_that_are_drawn_apart_lose_by_the_number_of_workers():
+    """What is proved, and no more: a factor n for independent draws, none for one map of all, 1 for shares of one vector."""
+    apart, same, mixed = find("randk:0.25"), find("randk:0.25,shared=yes"), find("randk:0.25,shared=yes+qsgd:2")
+    assert (apart.mean_omega(80, 32), same.mean_omega(80, 32)) == (3 / 32, 3)
+    assert find("block:0.25").mean_omega(80, 32) == 3 == 32 * find("block:0.25,shared=no").mean_omega(80, 32)
+    assert find("sketch:0.5").mean_omega(80, 32) == find("sketch:0.5").omega(80)
+    assert find("permk").among(32).mean_omega(80, 32) == 1 and find("permk").among(1).mean_omega(80, 1) == 0
+    quantised = find("qsgd:2").omega(20)
+    assert mixed.mean_omega(80, 32) == pytest.approx(3 + 4 * quantised / 32) and not mixed.independent
+    assert find("permk+natural").among(32).mean_omega(80, 32) == pytest.approx(1 + 1 / 8)
+    assert find("randk:0.5+qsgd:2").mean_omega(40, 32) == pytest.approx(find("randk:0.5+qsgd:2").omega(40) / 32)
+    assert find("randk:0.5+block:0.5").mean_omega(40, 32) == pytest.approx(1 / 32 + 2)
+
+
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("kind", [np.float32, np.float64])

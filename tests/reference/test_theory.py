@@ -26,28 +26,29 @@ def test_step_sizes_are_those_of_the_papers():
     rng = np.random.default_rng(0)
     for _ in range(50):
         n, omega, mu, p = int(rng.integers(1, 50)), rng.uniform(0, 99), rng.uniform(1e-4, 1), rng.uniform(0.01, 1)
-        delta, big = 1 / (1 + omega), rng.uniform(1, 9, 3)
+        delta, big, noise = 1 / (1 + omega), rng.uniform(1, 9, 3), theory.independent(omega, n)
         top, whole = big.max(), rng.uniform(big.max() / 3, big.mean())
         c = theory.Constants(whole, top, float(np.mean(big**2)), mu, n)
         expected = {
-            "dcgd": (theory.dcgd(c, omega), 1 / (whole + 2 * top * omega / n)),
-            "star": (theory.dcgd_star(c, omega, 0.25), 1 / (whole + top * omega * 0.75 / n)),
-            "diana": (theory.diana(c, omega), (1 / (top + 6 * top * omega / n), 1 / (omega + 1))),
-            "marina": (theory.marina(c, omega, p), 1 / (whole + sqrt(np.mean(big**2)) * sqrt((1 - p) * omega / (p * n)))),
-            "gdci": (theory.gdci(c, omega), image(whole, top, mu, 2 * omega / n)),
-            "vr_gdci": (theory.vr_gdci(c, omega), (*image(whole, top, mu, 6 * omega / n), 1 / (omega + 1))),
+            "dcgd": (theory.dcgd(c, noise), 1 / (whole + 2 * top * omega / n)),
+            "star": (theory.dcgd_star(c, noise, 0.25), 1 / (whole + top * omega * 0.75 / n)),
+            "diana": (theory.diana(c, noise), (1 / (top + 6 * top * omega / n), 1 / (omega + 1))),
+            "marina": (theory.marina(c, noise, p), 1 / (whole + sqrt(np.mean(big**2)) * sqrt((1 - p) * omega / (p * n)))),
+            "gdci": (theory.gdci(c, noise), image(whole, top, mu, 2 * omega / n)),
+            "vr_gdci": (theory.vr_gdci(c, noise), (*image(whole, top, mu, 6 * omega / n), 1 / (omega + 1))),
             "ef": (theory.error_feedback(c, delta), delta / (8 * top)),
         }
         m = 4 * omega / (n * delta)  # M of Rand-DIANA for p = 1 / (1 + omega)
-        expected["rand"] = theory.rand_diana(c, omega), (1 / ((1 + 2 * omega / n) * top + m * delta * top), delta)
+        expected["rand"] = theory.rand_diana(c, noise), (1 / ((1 + 2 * omega / n) * top + m * delta * top), delta)
         theta = 1 - sqrt(1 - delta)
         beta = (1 - delta) / theta
         expected["ef21"] = theory.ef21(c, delta), 1 / (whole + sqrt(np.mean(big**2)) * sqrt(beta / theta))
         for name, (found, wanted) in expected.items():
             np.testing.assert_allclose(found, wanted, rtol=1e-12, err_msg=name)
     lossless = theory.Constants(2.0, 3.0, 5.0, 0.5, 4)
-    assert theory.dcgd(lossless, 0.0) == theory.marina(lossless, 0.0, 1.0) == theory.ef21(lossless, 1.0) == 1 / 2
-    assert theory.gdci(lossless, 0.0) == pytest.approx((1 / (0.25 * 2.0), 0.25))
+    exact = theory.Noise(0.0, 0.0)
+    assert theory.dcgd(lossless, exact) == theory.marina(lossless, exact, 1.0) == theory.ef21(lossless, 1.0) == 1 / 2
+    assert theory.gdci(lossless, exact) == pytest.approx((1 / (0.25 * 2.0), 0.25))
 
 
 def image(whole, top, mu, noise):
@@ -81,17 +82,17 @@ def test_constants_are_the_largest_eigenvalues(worlds, loss, intercept):
 def test_unset_steps_are_those_of_theory(worlds, data):
     """Written out as numbers they lead the same way."""
     team = data.team(worlds(workers=WORKERS))
-    c, omega = constants(team, np.zeros(5)), 1.5
+    c, noise = constants(team, np.zeros(5)), theory.independent(1.5, WORKERS)
     pairs = {
-        "dcgd": (dcgd("randk:0.4"), dcgd("randk:0.4", theory.dcgd(c, omega))),
+        "dcgd": (dcgd("randk:0.4"), dcgd("randk:0.4", theory.dcgd(c, noise))),
         "ef": (ef("topk:0.4"), ef("topk:0.4", theory.error_feedback(c, 0.4))),
         "ef21": (ef21("topk:0.4"), ef21("topk:0.4", theory.ef21(c, 0.4))),
-        "diana": (diana("randk:0.4"), diana("randk:0.4", *theory.diana(c, omega))),
-        "rand": (rand_diana("randk:0.4"), rand_diana("randk:0.4", *theory.rand_diana(c, omega))),
-        "marina": (marina("randk:0.4"), marina("randk:0.4", theory.marina(c, omega, 0.4), 0.4)),
-        "gdci": (gdci("randk:0.4"), gdci("randk:0.4", *theory.gdci(c, omega))),
-        "vr": (vr_gdci("randk:0.4"), vr_gdci("randk:0.4", *theory.vr_gdci(c, omega))),
-        "half": (gdci("randk:0.4", gamma=0.2), gdci("randk:0.4", 0.2, theory.gdci(c, omega)[1])),
+        "diana": (diana("randk:0.4"), diana("randk:0.4", *theory.diana(c, noise))),
+        "rand": (rand_diana("randk:0.4"), rand_diana("randk:0.4", *theory.rand_diana(c, noise))),
+        "marina": (marina("randk:0.4"), marina("randk:0.4", theory.marina(c, noise, 0.4), 0.4)),
+        "gdci": (gdci("randk:0.4"), gdci("randk:0.4", *theory.gdci(c, noise))),
+        "vr": (vr_gdci("randk:0.4"), vr_gdci("randk:0.4", *theory.vr_gdci(c, noise))),
+        "half": (gdci("randk:0.4", gamma=0.2), gdci("randk:0.4", 0.2, theory.gdci(c, noise)[1])),
     }
     for name, (found, written) in pairs.items():
         np.testing.assert_allclose(
