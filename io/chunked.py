@@ -34,11 +34,6 @@ class Form(NamedTuple):
     weight: bool
     gzip: int | None
 
-    @property
-    def indices(self) -> np.dtype:
-        """32 bits as long as they are enough."""
-        return np.dtype(np.int32 if self.cols < 2**31 else np.int64)
-
 
 class _Writer:
     """What both kinds of shard have in common. ``columns`` : all of the file's datasets, in the digest's order."""
@@ -97,7 +92,7 @@ class ShardWriter(_Writer):
         matrix.attrs["encoding-type"], matrix.attrs["encoding-version"] = "csr_matrix", "0.1.0"
         matrix.attrs["shape"] = np.array([rows, form.cols], np.int64)
         self._data = _Column(matrix, "data", nnz, form.values, form.gzip)
-        self._indices = _Column(matrix, "indices", nnz, form.indices, form.gzip)
+        self._indices = _Column(matrix, "indices", nnz, np.dtype(np.int32), form.gzip)
         self._indptr = _Column(matrix, "indptr", rows + 1, np.dtype(np.int64), form.gzip)
         self._y = _Column(self._file, "y", rows, form.labels, form.gzip)
         self._weight = _Column(self._file, "weight", rows, np.dtype(np.float64), form.gzip) if form.weight else None

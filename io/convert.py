@@ -20,7 +20,7 @@ from mpiopt.comm.world import World
 from mpiopt.errors import DataError, UsageError
 from mpiopt.io.chunked import Form, Rows, ShardWriter
 from mpiopt.io.labels import Labels
-from mpiopt.io.layout import Index, shard_name
+from mpiopt.io.layout import WIDEST, Index, shard_name
 from mpiopt.io.measured import Measured
 from mpiopt.io.move import Pieces, demand_two, move
 from mpiopt.io.parts import parts
@@ -112,6 +112,8 @@ class _Conversion:
         self._refuse_nothing(sum(rows), sum(nnz))
         self.base = int(options.base) if options.base != "auto" else int(min(least) > 0)
         cols = max(greatest) + 1 - self.base
+        if max(cols, options.features or 0) > WIDEST:
+            raise UsageError(f"{self._named} with {max(cols, options.features or 0)} features: at most {WIDEST} are possible")
         if options.features is not None and options.features < cols:
             raise UsageError(f"--features {options.features} is less than the {cols} features in {self._named}")
         labels = together_labels(self.world, parser.labels, [], sum(rows))
@@ -168,11 +170,11 @@ class _Conversion:
         for rows in picked:
             lengths[rows.places - lo], y[rows.places - lo] = rows.lengths, rows.y
         indptr = np.concatenate(([0], np.cumsum(lengths)))
-        indices, data = np.empty(indptr[-1], self.form.indices), np.empty(indptr[-1], self.form.values)
+        indices, data = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], self.form.values)
         unit = self.options.normalize == "l2"
         for rows in picked:
-            base = rows.indices.dtype.type(self.base)
-            place(rows.places - lo, rows.starts, rows.lengths, rows.indices, rows.data, indptr, indices, data, base, unit)
+            place(rows.places - lo, rows.starts, rows.lengths, rows.indices, rows.data, indptr, indices, data,
+                  np.int32(self.base), unit)  # fmt: skip
         self.measured.add(lo, lengths)
         self.sums.append(float(y.sum()))
         writer.append(Rows(lengths, indices, data, y, None))

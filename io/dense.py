@@ -10,10 +10,11 @@ import numpy as np
 from mpiopt.comm.blocks import even
 from mpiopt.comm.world import World
 from mpiopt.errors import DataError
+from mpiopt.io import arrival
 from mpiopt.io.item import Item
 from mpiopt.io.labels import Labels
-from mpiopt.io.layout import Index
-from mpiopt.io.shards import Shards, into
+from mpiopt.io.layout import Index, read_index
+from mpiopt.io.shards import Dataset, Shards, into
 
 
 class DenseSource(Protocol):
@@ -68,14 +69,17 @@ class Dense(Shards):
         """See `DenseSource.blocks`."""
         return even(self.rows, workers)
 
-    def read(self, lo: int, hi: int, dtype=np.float32) -> tuple[np.ndarray, np.ndarray]:
-        """See `DenseSource.read`. Checksums are verified on the way. Not collective."""
+    def read(self, lo: int, hi: int, dtype: type | None = np.float32) -> tuple[np.ndarray, np.ndarray]:
+        """See `DenseSource.read`. Checksums are verified on the way, and that labels and values are sound. Not collective."""
         x, y, at = np.empty((hi - lo, *self.shape), dtype or self.item.stored), np.empty(hi - lo, np.int64), 0
         for shard, first, last in self.parts(lo, hi):
             rows = slice(at, at + last - first)
             with self.opened(shard) as file:
-                into(file["y"], first, y[rows])
-                self._rows_into(file["X/data"], first, x[rows], dtype is None)
+                data, labels = arrival.dense(file, shard, self.item)
+                into(labels, first, y[rows])
+                arrival.labelled(y[rows], self.labels)
+                self._rows_into(data, first, x[rows], dtype is None)
+                arrival.finite(x[rows])
             at = rows.stop
         return x, y
 
@@ -102,6 +106,11 @@ def open_dense(name: str, world: World) -> DenseSource:
 
     kind, _, changes = name.partition(":")
     return changed(Blobs(), changes) if kind == Blobs.kind else Dense.open(name, world)
+
+
+def open_either(path: Path) -> Dataset | Dense:
+    """The converted set at ``path``, whichever its rows are. Not collective. Raises DataError."""
+    return (Dataset if read_index(path).item is None else Dense).open(path)
 
 
 class Held(NamedTuple):

@@ -34,6 +34,13 @@ class Labels:
         """Whether every row has the same label."""
         return self.least == self.greatest
 
+    def unknown(self, y: np.ndarray) -> np.ndarray:
+        """Those of the labels y : (rows,) that no row should have."""
+        if self.distinct is None:
+            return y[~((self.least <= y) & (y <= self.greatest))]
+        known = np.array(self.distinct)
+        return y[known[np.searchsorted(known[:-1], y)] != y]
+
     def text(self) -> str:
         """The labels in a few words: ``-1, +1`` or ``1, 2, 3, ... 20`` or ``real numbers from 0.5 to 3``."""
         if self.distinct is None:
@@ -44,7 +51,7 @@ class Labels:
 
 def shown(label: float) -> str:
     """A label as people write it: 3, -1, 0.5."""
-    return str(int(label)) if label == int(label) else repr(label)
+    return str(int(label)) if float(label).is_integer() else repr(label)
 
 
 def binary_labels(raw: np.ndarray, labels: Labels, positive: str | None = None) -> np.ndarray:

@@ -15,13 +15,16 @@ import numpy as np
 from mpiopt.errors import DataError
 from mpiopt.io.guard import parsing, tail, wrong
 from mpiopt.io.item import Item
-from mpiopt.io.labels import Labels
+from mpiopt.io.labels import FEW, Labels
+from mpiopt.io.plain import FLOAT, INTEGER, NUMBER, TEXTS, attribute, column
 from mpiopt.io.sealed import is_sealed, seal_path
 
 SCHEMA, VERSION = "mpiopt-data", 1
 CHUNK = 1 << 18  # elements
+WIDEST = 2**31 - 1  # columns: their numbers have 32 bits
+SHARDS = 1 << 16  # at most so many
 STRIDES = 1 << 17  # at most so many entries in the table of nonzeros: 1 MiB
-TEXT = h5py.string_dtype()
+TEXT, NUMBERS = h5py.string_dtype(), ("rows", "nnz", "nbytes", "digest")
 
 
 class Shard(NamedTuple):
@@ -113,16 +116,18 @@ def _write_item(group: h5py.Group, item: Item) -> None:
         group["mean"], group["std"] = np.array(item.mean), np.array(item.std)
 
 
-def _read_item(group: h5py.Group) -> Item:
-    mean, std = (tuple(group[name][()].tolist()) if name in group else None for name in ("mean", "std"))
-    shape = tuple(group.attrs["shape"].tolist())
-    return Item(shape=shape, stored=group.attrs["stored"], scale=float(group.attrs["scale"]), mean=mean, std=std)
+def _read_item(file: h5py.File) -> Item:
+    group = file["item"]
+    mean, std = (tuple(column(file, f"item/{name}", FLOAT, (None,))[()].tolist()) if name in group else None
+                 for name in ("mean", "std"))  # fmt: skip
+    stored, scale = attribute(group, "stored", str), attribute(group, "scale", float, int)
+    return Item(shape=attribute(group, "shape", tuple), stored=stored, scale=float(scale), mean=mean, std=std)
 
 
 def _write_shards(group: h5py.Group, shards: tuple[Shard, ...]) -> None:
     group.create_dataset("name", data=[shard.name for shard in shards], dtype=TEXT)
-    for column in ("rows", "nnz", "nbytes", "digest"):
-        group[column] = np.array([getattr(shard, column) for shard in shards], np.int64)
+    for name in NUMBERS:
+        group[name] = np.array([getattr(shard, name) for shard in shards], np.int64)
 
 
 def read_index(path: Path) -> Index:
@@ -139,37 +144,47 @@ def read_index(path: Path) -> Index:
         with h5py.File(path, "r", locking=False) as file:
             if file.attrs.get("schema") != SCHEMA:
                 raise DataError(f"{path} is HDF5, but not the index of a data set as `mpiopt convert` writes it")
-            if file.attrs["schema_version"] > VERSION:
+            if attribute(file, "schema_version", int) > VERSION:
                 raise DataError(f"{path} was written by a newer mpiopt ({file.attrs['version']}): update this one")
             return _index(file)
 
 
 def _index(file: h5py.File) -> Index:
-    attrs = file.attrs
+    shuffle, prefix = attribute(file, "shuffle", int, str), column(file, "nonzeros", INTEGER, (None,))
+    least, median, greatest = attribute(file, "row_lengths", tuple)
     return Index(
-        rows=int(attrs["rows"]), cols=int(attrs["cols"]), nnz=int(attrs["nnz"]), labels=_labels(file),
-        lengths=_lengths(attrs["row_lengths"]), normalize=attrs["normalize"], created=attrs["created"],
-        shuffle=None if isinstance(attrs["shuffle"], str) else int(attrs["shuffle"]), version=attrs["version"],
-        sources=tuple(attrs["sources"]), shards=_read_shards(file["shards"]), prefix=file["nonzeros"][()],
-        stride=int(file["nonzeros"].attrs["stride"]),
-        features=tuple(file["features"].asstr()[()]) if "features" in file else None,
-        item=_read_item(file["item"]) if "item" in file else None,
+        rows=attribute(file, "rows", int), cols=attribute(file, "cols", int), nnz=attribute(file, "nnz", int),
+        labels=_labels(file), lengths=(int(least), float(median), int(greatest)), prefix=prefix[()],
+        normalize=attribute(file, "normalize", str), created=attribute(file, "created", str),
+        shuffle=None if isinstance(shuffle, str) else shuffle, version=attribute(file, "version", str),
+        sources=tuple(map(str, attribute(file, "sources", tuple))), shards=_read_shards(file),
+        stride=attribute(prefix, "stride", int), features=_read_features(file) if "features" in file else None,
+        item=_read_item(file) if "item" in file else None,
     )  # fmt: skip
 
 
-def _lengths(values: np.ndarray) -> tuple[int, float, int]:
-    return int(values[0]), float(values[1]), int(values[2])
+def _read_features(file: h5py.File) -> tuple[str, ...]:
+    return tuple(column(file, "features", TEXTS, (attribute(file, "cols", int),)).asstr()[()].tolist())
 
 
 def _labels(file: h5py.File) -> Labels:
-    ends = (float(file.attrs[f"label_{end}"]) for end in ("least", "greatest", "mean"))
+    ends = (float(attribute(file, f"label_{end}", float, int)) for end in ("least", "greatest", "mean"))
     if "labels" not in file:
         return Labels(None, None, *ends)
-    counts = tuple(file["labels/rows"][()].astype(int).tolist())
-    return Labels(tuple(file["labels/values"][()].tolist()), counts or None, *ends)
+    values = column(file, "labels/values", NUMBER, (None,))[()].tolist()
+    counts = column(file, "labels/rows", NUMBER, (None,))[()].astype(int).tolist()
+    if len(values) > FEW:
+        raise ValueError(f"it lists {len(values):,} labels, more than {FEW}")
+    return Labels(tuple(values), tuple(counts) or None, *ends)
 
 
-def _read_shards(group: h5py.Group) -> tuple[Shard, ...]:
-    names = group["name"].asstr()[()]
-    numbers = (group[column][()].tolist() for column in ("rows", "nnz", "nbytes", "digest"))
-    return tuple(Shard(*entry) for entry in zip(names.tolist(), *numbers, strict=True))
+def _read_shards(file: h5py.File) -> tuple[Shard, ...]:
+    """The shards, whose names follow from their numbers, so that none leads elsewhere."""
+    names = column(file, "shards/name", TEXTS, (None,))
+    numbers = [column(file, f"shards/{name}", INTEGER, names.shape)[()].tolist() for name in NUMBERS]
+    if not 0 < len(names) <= SHARDS:
+        raise ValueError(f"it lists {len(names):,} shards, where 1 to {SHARDS:,} are possible")
+    for number, name in enumerate(names.asstr()):
+        if name != shard_name(number):
+            raise ValueError(f"its shard {number} is called {name[:40]!r} in place of {shard_name(number)}")
+    return tuple(Shard(shard_name(number), *entry) for number, entry in enumerate(zip(*numbers, strict=True)))

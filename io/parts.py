@@ -19,6 +19,8 @@ from mpiopt.errors import DataError
 from mpiopt.kernels.text import PAD
 
 BLOCK = 1 << 20  # bytes parsed at a time: they stay in the cache
+LINE = 1 << 28  # bytes of the longest line: some 20 million entries
+MARK = b"\xef\xbb\xbf"  # of UTF-8, with which some editors begin a file
 _OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 _SLOW = 8  # how much longer a compressed byte takes than a plain one
 BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)
@@ -89,12 +91,12 @@ def blocks(part: Part) -> Iterator[tuple[np.ndarray, int, int]]:
                 at, end = _line_start(file, part.start), _line_start(file, part.stop)
                 left = end - at
                 file.seek(at)
-            yield from _lines(file, at, left)
+            yield from _lines(part.path, file, at, left)
     except BROKEN as error:
         raise DataError(f"{part.path} cannot be read to its end ({error}): it is damaged or incomplete") from error
 
 
-def _lines(file: BinaryIO, at: int, left: float) -> Iterator[tuple[np.ndarray, int, int]]:
+def _lines(path: Path, file: BinaryIO, at: int, left: float) -> Iterator[tuple[np.ndarray, int, int]]:
     raw, held = bytearray(BLOCK + PAD), 0
     while True:
         room = len(raw) - PAD - 1  # one byte for a last line without its newline
@@ -106,12 +108,16 @@ def _lines(file: BinaryIO, at: int, left: float) -> Iterator[tuple[np.ndarray, i
         if ended and held and raw[held - 1] != 10:
             raw[held] = 10
             held += 1
+        if not at and raw.startswith(MARK):
+            raw[: len(MARK)] = b" " * len(MARK)
         cut = raw.rfind(b"\n", 0, held) + 1
         if cut:
             yield np.frombuffer(raw, np.uint8), cut, at
         if ended:
             return
         if not cut:
+            if held > LINE:
+                raise DataError(f"{where(path, at)} has more than {LINE:,} bytes: it is no row of LABEL INDEX:VALUE ...")
             raw = raw + bytearray(len(raw))  # a line longer than the buffer
             continue
         raw[: held - cut] = raw[cut:held]

@@ -40,9 +40,9 @@ class Run:
     data: np.ndarray
 
     @classmethod
-    def empty(cls, indices: type, values: np.dtype, rows: int = ROW_ROOM, nonzeros: int = ROOM) -> "Run":
+    def empty(cls, values: np.dtype, rows: int = ROW_ROOM, nonzeros: int = ROOM) -> "Run":
         """A run with room for so many rows and nonzeros."""
-        return cls(np.empty(rows), np.zeros(rows + 1, np.int64), np.empty(nonzeros, indices), np.empty(nonzeros, values))
+        return cls(np.empty(rows), np.zeros(rows + 1, np.int64), np.empty(nonzeros, np.int32), np.empty(nonzeros, values))
 
     def trim(self, rows: int) -> None:
         """Keep the first ``rows`` rows: views, since memory that was never touched costs nothing."""
@@ -168,7 +168,7 @@ class Store:
 def packed(picked: list[Picked], form: Form) -> tuple[np.ndarray, ...]:
     """Rows one after the other, ready to be sent: places, lengths, labels, indices, data."""
     lengths = _joined([rows.lengths for rows in picked], np.int64)
-    indices, data = np.empty(lengths.sum(), form.indices), np.empty(lengths.sum(), form.values)
+    indices, data = np.empty(lengths.sum(), np.int32), np.empty(lengths.sum(), form.values)
     at = 0
     for rows in picked:
         size = int(rows.lengths.sum())

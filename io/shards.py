@@ -1,6 +1,7 @@
 """Reading a data set: any block of rows from any number of shards, straight into the arrays of a matrix."""
 
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -13,16 +14,18 @@ import numpy as np
 
 from mpiopt.comm.world import World
 from mpiopt.errors import DataError
-from mpiopt.io.guard import BROKEN
+from mpiopt.io import arrival
+from mpiopt.io.consistent import consistent
+from mpiopt.io.guard import BROKEN, parsing, reason
 from mpiopt.io.labels import Labels
-from mpiopt.io.layout import Index, Shard, folder, read_index
+from mpiopt.io.layout import CHUNK, Index, Shard, folder, read_index
 from mpiopt.io.sealed import damage, is_sealed
 from mpiopt.kernels.csr import CSR
 
 
 @dataclass(frozen=True, eq=False)
-class Shards:
-    """The data set in ``path`` (DATA.h5 beside DATA.shards), of either kind. Make one with `open`."""
+class Shards(ABC):
+    """The data set in ``path`` (DATA.h5 beside DATA.shards), of one kind of rows. Make one with `open`."""
 
     path: Path
     index: Index
@@ -37,12 +40,15 @@ class Shards:
         with nullcontext() if world is None else world.together(f"opening {path}"):
             if world is None or world.rank == 0:
                 index = read_index(path)
+                with parsing(path, "convert again"):
+                    consistent(index)
                 cls.accept(path, index)
                 for shard in index.shards:
                     _complete(folder(path) / shard.name, shard)
         return cls(path, index if world is None else world.tell(index))
 
     @classmethod
+    @abstractmethod
     def accept(cls, path: Path, index: Index) -> None:
         """See that this class can read the set. Raises DataError."""
 
@@ -89,18 +95,19 @@ class Shards:
                 yield file
         except BROKEN as error:
             raise DataError(
-                f"{path} is damaged: HDF5 refuses it on host {socket.gethostname()} "
-                f"({str(error).splitlines()[0]}); copy it again or convert again"
+                f"{path} is damaged, as host {socket.gethostname()} finds it ({reason(error)}): copy it again or convert again"
             ) from error
 
     def verify(self, number: int) -> None:
-        """Read every chunk of shard ``number`` and so check its checksums. Not collective. Raises DataError."""
-        with self.opened(self.index.shards[number]) as file:
-            names = [name for name in ("X/data", "X/indices", "X/indptr", "y", "weight") if name in file]
-            for dataset in (file[name] for name in names if len(file[name])):
-                chunk = np.empty((dataset.chunks[0], *dataset.shape[1:]), dataset.dtype)
-                for start in range(0, len(dataset), len(chunk)):
-                    into(dataset, start, chunk[: len(dataset) - start])
+        """Read shard ``number`` as a solve would, and so see that it is sound. Not collective. Raises DataError."""
+        lo, hi = self.starts[number : number + 2].tolist()
+        step = max(1, CHUNK * (hi - lo) // max(1, self.index.shards[number].nnz))
+        for start in range(lo, hi, step):
+            self.read(start, min(start + step, hi), None)
+
+    @abstractmethod
+    def read(self, lo: int, hi: int, dtype: type | None) -> tuple:
+        """Rows lo <= i < hi, looked at as they come in (`io.arrival`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,36 +144,42 @@ class Dataset(Shards):
         cuts = np.rint(np.interp(cost[-1] * np.arange(1, workers) / workers, cost, rows))
         return np.concatenate(([0], cuts, [self.rows])).astype(np.int64)
 
-    def read(self, lo: int, hi: int, dtype=np.float32) -> tuple[CSR, np.ndarray, np.ndarray | None]:
+    def read(self, lo: int, hi: int, dtype: type | None = None) -> tuple[CSR, np.ndarray, np.ndarray | None]:
         """Rows lo <= i < hi with values of ``dtype``, raw labels and weights (hi - lo,) float64; see `Source.read`.
 
-        Beside what it returns it holds one chunk. Checksums are verified on the way. Not collective. Raises DataError.
+        Beside what it returns it holds one chunk. Checksums are verified on the way, and that pointers, columns, values,
+        labels and weights are what they must be. Not collective. Raises DataError.
         """
-        if self.cols >= 2**31:
-            raise DataError(f"{self.path} has {self.cols} features: fewer than 2^31 can be read into a matrix")
         parts = list(self.parts(lo, hi))
-        counts = [self._count(*part) for part in parts]
-        matrix = CSR.empty(hi - lo, sum(counts), self.cols, dtype)
+        spans, kinds = zip(*(self._span(*part) for part in parts), strict=True) if parts else ((), ())
+        nnz = sum(end - start for start, end in spans)
+        matrix = CSR.empty(hi - lo, nnz, self.cols, dtype or np.result_type(np.float32, *kinds))
         y, weight, row, at = np.empty(hi - lo), None, 0, 0
-        for (shard, first, last), count in zip(parts, counts, strict=True):
+        for (shard, first, last), (start, end) in zip(parts, spans, strict=True):
+            rows, here = slice(row, row + last - first), slice(at, at + end - start)
             with self.opened(shard) as file:
-                rows, entries = slice(row, row + last - first), slice(at, at + count)
-                indptr = matrix.indptr[row : row + last - first + 1]
-                into(file["X/indptr"], first, indptr)
-                start = int(indptr[0])
+                held = arrival.Columns.of(file, shard)
+                indptr = matrix.indptr[row : rows.stop + 1]
+                into(held.indptr, first, indptr)
+                arrival.pointers(indptr, start, end)
                 indptr += at - start
-                into(file["X/indices"], start, matrix.indices[entries])
-                into(file["X/data"], start, matrix.data[entries])
-                into(file["y"], first, y[rows])
-                if "weight" in file:
-                    weight = np.empty(hi - lo) if weight is None else weight
-                    into(file["weight"], first, weight[rows])
-            row, at = rows.stop, entries.stop
+                into(held.indices, start, matrix.indices[here])
+                into(held.data, start, matrix.data[here])
+                arrival.entries(matrix, rows, first)
+                into(held.y, first, y[rows])
+                arrival.labelled(y[rows], self.labels)
+                if held.weight is not None:
+                    weight = np.ones(hi - lo) if weight is None else weight
+                    into(held.weight, first, weight[rows])
+                    arrival.weighted(weight[rows])
+            row, at = rows.stop, here.stop
         return matrix, y, weight
 
-    def _count(self, shard: Shard, first: int, last: int) -> int:
+    def _span(self, shard: Shard, first: int, last: int) -> tuple[tuple[int, int], np.dtype]:
+        """The entries of a shard's rows, and their type."""
         with self.opened(shard) as file:
-            return int(file["X/indptr"][last] - file["X/indptr"][first])
+            held = arrival.Columns.of(file, shard)
+            return held.span(first, last), held.data.dtype
 
 
 def into(dataset: h5py.Dataset, start: int, out: np.ndarray) -> None:

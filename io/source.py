@@ -22,10 +22,11 @@ class Source(Protocol):
         """Row bounds (workers + 1,) int64 of contiguous blocks with about equally many nonzeros; blocks may be empty."""
         ...
 
-    def read(self, lo: int, hi: int, dtype=np.float32) -> tuple[CSR, np.ndarray, np.ndarray | None]:
+    def read(self, lo: int, hi: int, dtype: type | None = None) -> tuple[CSR, np.ndarray, np.ndarray | None]:
         """Rows lo <= i < hi with values of ``dtype``, their raw labels (hi - lo,) float64 and weights, if there are any.
 
-        Holds nothing beyond what it returns and a few chunks. Raises DataError.
+        dtype : float32 or float64; None for the values as they are stored. Holds nothing beyond what it
+        returns and a few chunks. Raises DataError.
         """
         ...
 
@@ -40,7 +41,7 @@ class Share(NamedTuple):
     weight: np.ndarray | None
 
 
-def shares(source: Source, world: World, dtype=np.float32) -> list[Share]:
+def shares(source: Source, world: World, dtype: type | None = None) -> list[Share]:
     """The rows of every worker that this rank hosts, in worker order; a block may be empty.
 
     Collective: a share that one rank cannot read raises the same DataError on every rank.
@@ -50,7 +51,7 @@ def shares(source: Source, world: World, dtype=np.float32) -> list[Share]:
         return [_share(source, int(bounds[w]), int(bounds[w + 1]), dtype) for w in world.hosted]
 
 
-def _share(source: Source, lo: int, hi: int, dtype) -> Share:
+def _share(source: Source, lo: int, hi: int, dtype: type | None) -> Share:
     return Share(lo, hi, *source.read(lo, hi, dtype))
 
 

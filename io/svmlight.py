@@ -9,6 +9,7 @@ import numpy as np
 
 from mpiopt.errors import DataError
 from mpiopt.io.labels import Tallied
+from mpiopt.io.layout import WIDEST
 from mpiopt.io.parts import Part, blocks, where
 from mpiopt.io.runs import Run, Store
 from mpiopt.io.source import Source
@@ -33,7 +34,6 @@ class Parser:
         self.rows, self.nnz = 0, 0
         self._counters = np.array([0, 0, np.iinfo(np.int64).max, 0, 0])
         self._odd = np.empty((_ODDS, 2), np.int64)
-        self._indices = np.int32
         self._run = self._fresh()
 
     @property
@@ -47,8 +47,8 @@ class Parser:
         return int(self._counters[kernel.GREATEST])
 
     def _fresh(self, scale: int = 1) -> Run:
-        run = Run.empty(self._indices, self.values)
-        return run if scale == 1 else Run.empty(self._indices, self.values, nonzeros=scale * len(run.data))
+        run = Run.empty(self.values)
+        return run if scale == 1 else Run.empty(self.values, nonzeros=scale * len(run.data))
 
     def read(self, part: Part, each: Callable[[int], bool]) -> list[int]:
         """Read one part; ``each(bytes)`` is told of every block and ends the reading by False.
@@ -83,8 +83,6 @@ class Parser:
             return
         empty, room = not self._counters[kernel.ROWS], len(self._run.data)
         self._close()
-        if status == kernel.WIDE:
-            self._indices = np.int64
         self._run = self._fresh(2 * room // len(self._run.data) if empty and status == kernel.FULL else 1)
 
     def _close(self) -> None:
@@ -117,7 +115,7 @@ class Parser:
 
 
 def _token(text: np.ndarray, position: int) -> bytes:
-    return re.match(rb"[^ \t\r\n]*", text[position : position + LONGEST + 1].tobytes())[0]
+    return re.match(rb"[^ \t\r\n#]*", text[position : position + LONGEST + 1].tobytes())[0]
 
 
 def _double(token: bytes) -> float:
@@ -147,8 +145,12 @@ def _single(token: bytes) -> np.float32:
 
 
 def _complaint(status: int, token: bytes, path: Path, position: int) -> str:
+    if re.match(rb"\d{19,}:", token):
+        status = kernel.WIDE
     what = {
         kernel.BAD_PAIR: f"{_quoted(token)} is not INDEX:VALUE with a whole, non-negative index",
+        kernel.WIDE: f"the index of {_quoted(token)} is above {WIDEST}, the greatest that a matrix here can have: number the "
+                     "features from 1 on without gaps, or hash them",
         kernel.ZERO_INDEX: f"{_quoted(token)} has index 0, but with --base 1 the first feature is 1; give --base 0 or auto",
         kernel.BAD_ORDER: f"the index of {_quoted(token)} is not above the one before it; indices must ascend within a "
                           "row, each at most once",

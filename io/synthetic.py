@@ -67,10 +67,10 @@ class Synthetic:
         """Row bounds (workers + 1,) int64: equally many rows, which here have equally many nonzeros on average."""
         return even(self.rows, workers)
 
-    def read(self, lo: int, hi: int, dtype=np.float32) -> tuple[CSR, np.ndarray, None]:
+    def read(self, lo: int, hi: int, dtype: type | None = None) -> tuple[CSR, np.ndarray, None]:
         """Rows lo <= i < hi, their labels (hi - lo,) float64, no weights; see `Source.read`."""
         indptr = self._indptr(lo, hi)
-        matrix = CSR.empty(hi - lo, int(indptr[-1]), self.cols, dtype)
+        matrix = CSR.empty(hi - lo, int(indptr[-1]), self.cols, dtype or np.float32)
         matrix.indptr[:] = indptr
         y = np.empty(hi - lo)
         if hi > lo:

@@ -32,9 +32,9 @@ class Describe:
 
 def run(job: Describe, world: None, console: Console) -> dict[str, Any]:
     """Read the index, check the shards, print. Raises DataError for a file that is missing or damaged."""
-    from mpiopt.io.shards import Shards
+    from mpiopt.io.dense import open_either
 
-    dataset = Shards.open(job.data)
+    dataset = open_either(job.data)
     damage = _damage(dataset, console) if job.check else []
     console.show(text(job.data, dataset.index, len(damage) if job.check else None))
     if damage:

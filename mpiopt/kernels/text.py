@@ -15,8 +15,8 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-DONE, FULL, WIDE, ODD_FULL = 0, 1, 2, 3  # all lines read; no room for the next line: of rows or nonzeros, bits, odd numbers
-BAD_LABEL, BAD_PAIR, ZERO_INDEX, BAD_ORDER = 4, 5, 6, 7  # what is wrong with the token at the returned position
+DONE, FULL, ODD_FULL = 0, 1, 2  # all lines read; no room for the next line: of rows or nonzeros, of odd numbers
+BAD_PAIR, ZERO_INDEX, BAD_ORDER, WIDE = 3, 4, 5, 6  # what is wrong with the token at the returned position
 
 PAD = 48  # bytes that must be readable past the last line
 ROWS, NONZEROS, LEAST, GREATEST, ODDS = range(5)  # the counters
@@ -245,7 +245,7 @@ def _blank(c):
 
 @_inlined
 def _ends(c):
-    return _blank(c) or c == _NEWLINE
+    return _blank(c) or c == _NEWLINE or c == _HASH
 
 
 @_kernel
@@ -267,13 +267,13 @@ def parse(text, begin, end, y, indptr, indices, data, odd, counters, base):
     """Append the lines text[begin:end] to a block of rows: a status (above) and the position that it is about.
 
     text : uint8, text[end - 1] a newline, PAD bytes readable past it. y : float64 labels; indptr : int64, indptr[0] = 0;
-    indices : int32 or int64, as they stand; data : float32 or float64. odd : (k, 2) int64, position in ``text`` of each
+    indices : int32, as they stand; data : float32 or float64. odd : (k, 2) int64, position in ``text`` of each
     number that is left to the caller, and its place: a nonzero, or -1 - row for a label. counters : int64, ROWS,
-    NONZEROS, LEAST and GREATEST index so far and ODDS. base : the least index allowed. After FULL, WIDE and ODD_FULL the
+    NONZEROS, LEAST and GREATEST index so far and ODDS. base : the least index allowed. After FULL and ODD_FULL the
     block ends with the last whole line before the position, where to go on with more room.
     """
     p, stop = _U(begin), _U(end)
-    room, widest = _U(indices.size), _U((1 << (8 * indices.itemsize - 1)) - 1)
+    room, widest = _U(indices.size), _U((1 << 31) - 1)
     single = data.itemsize == 4
     row, k, odds = _U(counters[ROWS]), _U(counters[NONZEROS]), _U(counters[ODDS])
     least, greatest = _U(counters[LEAST]), _U(counters[GREATEST])
@@ -331,8 +331,11 @@ def parse(text, begin, end, y, indptr, indices, data, odd, counters, base):
             if np.int64(index) <= following:
                 status, where = BAD_ORDER, token
                 break
-            if k >= room or index > widest:
-                status, where = FULL if k >= room else WIDE, line
+            if index > widest:
+                status, where = WIDE, token
+                break
+            if k >= room:
+                status, where = FULL, line
                 break
             if index < least:
                 if np.int64(index) < base:

@@ -10,7 +10,7 @@ import pytest
 
 from mpiopt.io.record import read_run, read_solution
 from mpiopt.io.saved import newest
-from mpiopt.io.shards import Shards
+from mpiopt.io.shards import Dataset
 from mpiopt.io.synthetic import from_spec
 from mpiopt.jobs.commands import COMMANDS, parse
 from mpiopt.jobs.console import Console
@@ -88,7 +88,7 @@ def timed(lab, converted, tmp_path_factory) -> Job:
 def test_convert_runs_on_two_nodes(converted, lab):
     job, folder = converted
     assert job.state == ("COMPLETED", 0, 0), job.why()
-    assert Shards.open(folder / "train.h5").index.rows == ROWS
+    assert Dataset.open(folder / "train.h5").index.rows == ROWS
     assert "NodeList=n[1-2] " in lab.tell("scontrol", "show", "job", "-o", job.number) and "on 4 ranks" in job.said
 
 

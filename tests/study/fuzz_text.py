@@ -59,19 +59,17 @@ def midway(value: float) -> bool:
 def slow(text: bytes, single: bool, base: int) -> tuple[list[float], list[int], list[int], list[float]]:
     """Labels, lengths, indices and values of svmlight text by its definition. Raises Refused."""
     y, lengths, indices, data = [], [], [], []
-    for line in text.split(b"\n"):
-        tokens = [token for token in re.split(rb"[ \t\r]+", line) if token]
-        if not tokens or tokens[0].startswith(b"#"):
+    for line in text.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
+        tokens = [token for token in re.split(rb"[ \t\r]+", line.partition(b"#")[0]) if token]
+        if not tokens:
             continue
         y.append(number(tokens[0], False))
         count, last = 0, -1
         for token in tokens[1:]:
-            if token.startswith(b"#"):
-                break
             if token.startswith(b"qid:"):
                 continue
             pair = PAIR.fullmatch(token)
-            if not pair or int(pair[1]) < base or int(pair[1]) <= last:
+            if not pair or int(pair[1]) < base or not last < int(pair[1]) < 2**31:
                 raise Refused(token)
             last, count = int(pair[1]), count + 1
             indices.append(last)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 SCRAPS = [b":", b" ", b"\n", b"\r\n", b"#", b"\t", b"-", b"+", b".", b"e", b"E-", b"0", b"9" * 9, b"9" * 17, b"9" * 25, b"\x00",
           b"\xff", b"qid:3 ", b"nan", b"inf", b"-0", b"1e999", b"1e-999", b"4294967296:1 ", b"2147483647:1", b"2147483648:1",
           b"1:1 1:1", b"0:0", b" 0:1", b"#\n", b"\n\n", b"1." + b"0" * 60, b"0." + b"3" * 60, b"1:2:3", b":1", b"1:", b"a:1",
-          b"1,5", b"0x1p3", b"1_0", b"\xc2\xa0", b"\x1f\x8b", b"3.4028235e38", b"3.5e38", b"1" * 5000, b" " * 300]  # fmt: skip
+          b"1,5", b"0x1p3", b"1_0", b"\xc2\xa0", b"\x1f\x8b", b"3.4028235e38", b"3.5e38", b"1" * 5000, b" " * 300,
+          b"1#", b"\xef\xbb\xbf"]  # fmt: skip
 
 
 def mutated(content: bytes, draws: random.Random, most: int = 6, scraps: Sequence[bytes] = SCRAPS) -> bytes:
