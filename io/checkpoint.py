@@ -7,8 +7,9 @@
                       workers/W/   what worker W has of its own
     CHECKPOINT.h5.1   the one before
 
-A file is written beside, sealed (`io.sealed`), synced and renamed; only a sound one becomes the one before. Arrays are
-kept by worker, and a worker has the same rows on any number of ranks, so that any number of ranks can go on.
+A file is written beside, sealed (`io.sealed`), synced and renamed; only a sound one becomes the one before. The names are
+one job's at a time (`io.held`), and what is no checkpoint is not replaced. Arrays are kept by worker, and a worker has the
+same rows on any number of ranks, so that any number of ranks can go on.
 """
 
 import json
@@ -24,10 +25,12 @@ import numpy as np
 
 from mpiopt import __version__
 from mpiopt.comm.world import World
-from mpiopt.errors import DataError
+from mpiopt.errors import DataError, MpioptError
 from mpiopt.io import haul
 from mpiopt.io.draft import Content, Draft
-from mpiopt.io.saved import SCHEMA, SCHEMA_VERSION, Saved, newest, why
+from mpiopt.io.held import Held, partial
+from mpiopt.io.saved import SCHEMA_VERSION, Saved, newest, why
+from mpiopt.io.schema import CHECKPOINT, is_of, replaceable
 from mpiopt.io.tree import Flat, alike, digest, flatten, unflatten
 from mpiopt.problems.problem import Team
 from mpiopt.solve import Standing
@@ -35,39 +38,56 @@ from mpiopt.solve import Standing
 Identity = Mapping[str, str | int | float | bool | None]  # what makes a run this run: problem, method, parameters
 
 
+def names(path: Path) -> tuple[Path, ...]:
+    """The files of a checkpoint: the newest generation, the one before, and one under way."""
+    return path, path.with_name(path.name + ".1"), partial(path)
+
+
 class Store:
     """The two generations of one run's checkpoint. Every rank makes one; rank 0 alone reads and writes.
 
-    path : the newest. run_id : names the run; replaced by that of the checkpoint that was found.
+    path : the newest. run_id : names the run; replaced by that of the checkpoint that was found. From the first `claim` or
+    `save` until `close`, or the end of the process, no other job has the names.
     """
 
     def __init__(self, path: str | Path, world: World, run_id: str) -> None:
         self.path, self.world, self.run_id = Path(path), world, run_id
+        self._held = Held(self.path, lambda leftover: is_of(leftover, CHECKPOINT))
         self._sound = False  # whether the newest file is fit to be the one before
         self._ours = False  # whether the one before is of this run
 
     @property
     def before(self) -> Path:
         """The older generation."""
-        return self.path.with_name(self.path.name + ".1")
-
-    @property
-    def partial(self) -> Path:
-        """The generation that is being written."""
-        return self.path.with_name(self.path.name + ".partial")
+        return names(self.path)[1]
 
     def claim(self) -> None:
-        """Make sure that a checkpoint can be written, and make its folder. Collective. Raises DataError on every rank."""
+        """Have the names for this run alone, and make their folder. Collective.
+
+        Raises DataError or UsageError on every rank where another job has them, something else stands there, or nothing
+        can be written.
+        """
         with self.world.together(f"looking at {self.path}"):
             if self.world.rank == 0:
                 try:
                     self.path.parent.mkdir(parents=True, exist_ok=True)
                     if self.path.is_dir():
                         raise IsADirectoryError(21, "it is a folder")
-                    self.partial.touch()
-                    self.partial.unlink()
+                    self._spare_others()
+                    self._held.draft()
+                    self._held.discard()
                 except OSError as error:
                     raise DataError(f"the checkpoint {self.path} cannot be written: {why(error)}") from error
+
+    def _spare_others(self) -> None:
+        """Raise UsageError where a generation would replace a file of another kind."""
+        replaceable(self.before, CHECKPOINT, f"the checkpoint before {self.path}")
+        if not self.before.exists():  # which tells that the newer one is a checkpoint, even if it is damaged
+            replaceable(self.path, CHECKPOINT, "a checkpoint of mpiopt")
+
+    def close(self) -> None:
+        """Let other jobs have the names. Not collective."""
+        self._held.close()
 
     # ------------------------------------------------------------------------------------------ going on
     def find(self) -> Saved | None:
@@ -112,21 +132,21 @@ class Store:
         draft, error = None, None
         try:
             if world.rank == 0:
-                about = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "version": __version__,
+                about = {"schema": CHECKPOINT, "schema_version": SCHEMA_VERSION, "version": __version__,
                          "created": datetime.now(UTC).isoformat(timespec="seconds"), "round": at.run.round,
                          "run_id": self.run_id, "identity": json.dumps(dict(identity))}  # fmt: skip
                 columns = dict(zip(at.history[-1]._fields, map(list, zip(*at.history, strict=True)), strict=True))
-                draft = Draft(self.partial, about, index, {**columns, "fresh": list(at.fresh)}, _forms(index))
+                draft = Draft(self._held.draft(), about, index, {**columns, "fresh": list(at.fresh)}, _forms(index))
                 for name, array in flat.arrays.items():
                     draft.put(f"all/{name}", haul.content(array))
                 for name in index["shared"]:
                     draft.put(f"all/{name}", haul.content(flat.own[0][name]))
-        except OSError as caught:
+        except (OSError, MpioptError) as caught:
             error = caught
         error = _write_own(draft, error, flat, index, world)
         self._publish(draft, error)
 
-    def _publish(self, draft: Draft | None, error: OSError | None) -> None:
+    def _publish(self, draft: Draft | None, error: Exception | None) -> None:
         with self.world.together(f"writing {self.path}"):
             if self.world.rank:
                 return
@@ -134,18 +154,18 @@ class Store:
                 if error is not None:
                     raise error
                 draft.finish()
-                draft.close()
                 self._rename()
-            except OSError as caught:
+            except (OSError, MpioptError) as caught:
+                self._held.discard()
+                raise DataError(f"the checkpoint {self.path} cannot be written: {why(caught)}") from caught
+            finally:
                 if draft is not None:
                     draft.close()
-                self.partial.unlink(missing_ok=True)
-                raise DataError(f"the checkpoint {self.path} cannot be written: {why(caught)}") from caught
 
     def _rename(self) -> None:
         if self._sound and self.path.exists():
             os.replace(self.path, self.before)
-        os.replace(self.partial, self.path)
+        self._held.publish()
         if not self._ours:
             self.before.unlink(missing_ok=True)
         self._sound = self._ours = True
@@ -196,7 +216,9 @@ def _loads(index: dict[str, Any], world: World) -> list[list[haul.Piece]]:
     return list(haul.loads(sizes, sum(world.host_of(worker) == 0 for worker in range(world.workers))))
 
 
-def _write_own(draft: Draft | None, error: OSError | None, flat: Flat, index: dict[str, Any], world: World) -> OSError | None:
+def _write_own(
+    draft: Draft | None, error: Exception | None, flat: Flat, index: dict[str, Any], world: World
+) -> Exception | None:
     """Write what each worker has of its own; whatever fails at rank 0, the others must not wait. Collective."""
     own = dict(zip(world.hosted, flat.own, strict=True))
     here = [(haul.Piece(worker, name, 0, 0), haul.content(own[worker][name]))

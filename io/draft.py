@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from io import FileIO
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -18,35 +19,30 @@ Form = tuple[tuple[int, ...], str]  # shape and type of an array
 
 
 class Draft:
-    """A checkpoint file under way at ``path``; held by one rank. Not collective; every method may raise OSError.
+    """A checkpoint under way in an open, empty ``file``; held by one rank. Not collective; every method may raise OSError.
 
     attributes, index : what to say of it. columns : the history. forms : dataset names with what will be written there.
     """
 
     def __init__(
         self,
-        path: Path,
+        file: FileIO,
         attributes: Mapping[str, Any],
         index: Any,
         columns: Mapping[str, list],
         forms: Mapping[str, Form],
     ) -> None:
-        self.path, self._pieces, pages = path, [], Pages()
-        with h5py.File(pages, "w", libver=("earliest", "v110")) as file:
-            file.attrs.update(attributes)
-            file["index"] = json.dumps(index)
+        self._file, self._pieces, pages = file.fileno(), [], Pages()
+        with h5py.File(pages, "w", libver=("earliest", "v110")) as plan:
+            plan.attrs.update(attributes)
+            plan["index"] = json.dumps(index)
             for name, column in columns.items():
-                file[f"history/{name}"] = column
-            places = [file.create_dataset(name, *form, dcpl=reserved()).id.get_offset() for name, form in forms.items()]
+                plan[f"history/{name}"] = column
+            places = [plan.create_dataset(name, *form, dcpl=reserved()).id.get_offset() for name, form in forms.items()]
         self._places = dict(zip(forms, places, strict=True))
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
-        try:
-            os.ftruncate(self._file, pages.length)
-            for at, content in pages.written():
-                sealed.write(self._file, content, at)
-        except OSError:
-            os.close(self._file)
-            raise
+        for at, content in pages.written():  # from its beginning on, by which it is known as ours
+            sealed.write(self._file, content, at)
+        os.ftruncate(self._file, pages.length)
         self._thread, self._checksum = ThreadPoolExecutor(1), None
 
     def put(self, name: str, content: np.ndarray, start: int = 0) -> None:
@@ -72,11 +68,8 @@ class Draft:
         os.fsync(self._file)
 
     def close(self) -> None:
-        """Let go of the file; closing twice is harmless."""
+        """Stop; the file stays open. Closing twice is harmless."""
         self._thread.shutdown()
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
 
 
 class Content:

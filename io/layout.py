@@ -17,9 +17,10 @@ from mpiopt.io.guard import parsing, tail, wrong
 from mpiopt.io.item import Item
 from mpiopt.io.labels import FEW, Labels
 from mpiopt.io.plain import FLOAT, INTEGER, NUMBER, TEXTS, attribute, column
+from mpiopt.io.schema import DATA
 from mpiopt.io.sealed import is_sealed, seal_path
 
-SCHEMA, VERSION = "mpiopt-data", 1
+VERSION = 1
 CHUNK = 1 << 18  # elements
 WIDEST = 2**31 - 1  # columns: their numbers have 32 bits
 SHARDS = 1 << 16  # at most so many
@@ -78,6 +79,11 @@ def folder(index: Path) -> Path:
     return index.with_name(index.name.removesuffix(".h5") + ".shards")
 
 
+def names(index: Path) -> tuple[Path, ...]:
+    """What a data set is made of: the index, and the folder of its shards."""
+    return index, folder(index)
+
+
 def shard_name(number: int) -> str:
     """0000.h5, 0001.h5, ... 10000.h5."""
     return f"{number:04d}.h5"
@@ -93,7 +99,7 @@ def _write_content(path: Path, index: Index) -> None:
     labels = index.labels
     with h5py.File(path, "w") as file:
         file.attrs.update(
-            schema=SCHEMA, schema_version=VERSION, rows=index.rows, cols=index.cols, nnz=index.nnz,
+            schema=DATA, schema_version=VERSION, rows=index.rows, cols=index.cols, nnz=index.nnz,
             shuffle="none" if index.shuffle is None else index.shuffle, normalize=index.normalize,
             created=index.created, version=index.version, row_lengths=np.array(index.lengths, np.float64),
             label_least=labels.least, label_greatest=labels.greatest, label_mean=labels.mean,
@@ -142,7 +148,7 @@ def read_index(path: Path) -> Index:
         if (found := wrong(path)) or (not is_sealed(path) and tail(path)):
             raise DataError(f"{path} cannot be read as a data set ({found or 'its seal is damaged'}): convert again")
         with h5py.File(path, "r", locking=False) as file:
-            if file.attrs.get("schema") != SCHEMA:
+            if file.attrs.get("schema") != DATA:
                 raise DataError(f"{path} is HDF5, but not the index of a data set as `mpiopt convert` writes it")
             if attribute(file, "schema_version", int) > VERSION:
                 raise DataError(f"{path} was written by a newer mpiopt ({file.attrs['version']}): update this one")

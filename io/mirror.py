@@ -6,9 +6,8 @@ What lengthens the file is written first, so that a disk without room leaves it 
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from fcntl import LOCK_EX, LOCK_NB, flock
+from io import FileIO
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
@@ -17,22 +16,13 @@ from mpiopt.io.pages import Pages
 
 
 class Mirror(Pages):
-    """A new file at ``path``, locked where the file system can lock. Held by one rank; methods may raise OSError.
+    """What an open, empty file is to hold. Held by one rank; methods may raise OSError."""
 
-    Raises BlockingIOError where another process has it locked.
-    """
-
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: FileIO) -> None:
         super().__init__()
         self._changed: list[tuple[int, int]] = []
         self._there = 0  # bytes on the disk
-        self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            _lock(self._file)
-            os.ftruncate(self._file, 0)
-        except OSError:
-            os.close(self._file)
-            raise
+        self._file = file.fileno()
 
     def write(self, data) -> int:
         """Put bytes where it stands, in memory."""
@@ -65,15 +55,9 @@ class Mirror(Pages):
         """Write bytes (n,) uint8 to a place that HDF5 has reserved, past its memory."""
         sealed.write(self._file, content, at)
 
-    def finish(self, seal: bool) -> None:
-        """Let go of the file; ``seal`` : as one that is whole. Doing so twice is harmless."""
-        if self._file is not None:
-            file, self._file = self._file, None
-            try:
-                if seal:
-                    sealed.seal(file)
-            finally:
-                os.close(file)
+    def seal(self) -> None:
+        """Close what is on the disk as one that is whole."""
+        sealed.seal(self._file)
 
     def _content(self, start: int, stop: int) -> bytearray:
         at, out = self.tell(), bytearray(stop - start)
@@ -81,16 +65,6 @@ class Mirror(Pages):
         self.readinto(out)
         self.seek(at)
         return out
-
-
-def _lock(file: int) -> None:
-    """Lock for this process alone, where locks work: on some network file systems they do not."""
-    try:
-        flock(file, LOCK_EX | LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        return
 
 
 def _merged(changed: list[tuple[int, int]], there: int, length: int) -> Iterator[tuple[int, int]]:

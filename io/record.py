@@ -22,15 +22,16 @@ import h5py
 import numpy as np
 
 from mpiopt import __version__
-from mpiopt.errors import DataError
+from mpiopt.errors import DataError, MpioptError
 from mpiopt.io.draft import reserved
 from mpiopt.io.guard import parsing, reason, tail, wrong
+from mpiopt.io.held import Held
 from mpiopt.io.mirror import Mirror
 from mpiopt.io.pages import PAGE
-from mpiopt.io.schema import replaceable
+from mpiopt.io.schema import RUN, is_of, replaceable
 from mpiopt.io.sealed import is_sealed
 
-SCHEMA, SCHEMA_VERSION = "mpiopt-run", 1
+SCHEMA_VERSION = 1
 CHUNK = 512  # rounds in a chunk of a column
 INTEGERS = ("round", "bytes_sent", "vector_rounds", "messages", "steps", "leader")
 
@@ -46,7 +47,7 @@ def claim(path: str | Path, *, overwrite: bool = False, run_id: str = "") -> Non
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not overwrite and not (run_id and run_of(path) == run_id):
             raise DataError(f"{path} exists: name another file with --out, or give --overwrite to replace it")
-        replaceable(path, SCHEMA, "a run file of mpiopt solve")
+        replaceable(path, RUN, "a run file of mpiopt")
         with path.open("r+b") if path.exists() else TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
@@ -57,10 +58,10 @@ class RunFile:
     """A run file under way; held by one rank. Not collective. Use as a context manager.
 
     path : where to write; its folder is made. attributes : what is known at the start (str, int, float, bool).
-    overwrite : whether an existing file may be replaced, whatever it is; one of the same ``run_id`` always may be.
+    overwrite : whether an existing run file may be replaced; one of the same ``run_id`` always may be.
     past : the history so far by column, of a run that goes on. An existing file stays until the new one holds all that.
 
-    Raises DataError where the file exists or cannot be written.
+    Raises DataError where the file exists, cannot be written, or is another job's meanwhile.
     """
 
     def __init__(
@@ -72,20 +73,21 @@ class RunFile:
         past: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         self.path, self._fit = Path(path), True
+        self._held = Held(self.path, lambda leftover: is_of(leftover, RUN))
         mine = {"overwrite": overwrite, "run_id": attributes.get("run_id", "")}
         claim(path, **mine)
-        draft = self.path.with_name(self.path.name + ".partial")
         try:
-            self._disk = Mirror(draft)
-        except BlockingIOError as error:
-            raise DataError(f"the run file {path} is being written by another job: give --out another name") from error
+            self._disk = Mirror(self._held.draft())
+            claim(path, **mine)  # again: another job may have ended before this one had the name
         except OSError as error:
             raise DataError(f"the run file {path} cannot be written: {_why(error, self.path.parent)}") from error
-        claim(path, **mine)  # again: another job may have put its file there before this one had the lock
+        except MpioptError:
+            self._held.close()
+            raise
         self._file = h5py.File(self._disk, "w", libver=("earliest", "v110"))
         self._rounds = 0
         self._columns: dict[str, h5py.Dataset] = {}
-        start = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "version": __version__,
+        start = {"schema": RUN, "schema_version": SCHEMA_VERSION, "version": __version__,
                  "created": datetime.now(UTC).isoformat(timespec="seconds"), "reason": "RUNNING",
                  "reason_text": "The run had not ended when this file was read."}  # fmt: skip
         self.describe({**start, **attributes})
@@ -93,7 +95,7 @@ class RunFile:
         self._file.create_group("solution")
         self._column("round").make_scale("round")
         self._extend(past or {})
-        os.replace(draft, self.path)
+        self._held.publish()
 
     def __enter__(self) -> "RunFile":
         return self
@@ -129,7 +131,7 @@ class RunFile:
     def finish(self, x: np.ndarray, intercept: float, attributes: Mapping[str, Any], aux: Sequence[np.ndarray] = ()) -> None:
         """Write the solution, x (d,) and what a model keeps beside it, and why the run ended.
 
-        Raises DataError where the disk is full; the file then keeps its history.
+        Raises DataError where the disk is full, the file then keeps its history; and where the file has gone meanwhile.
         """
         beside = {f"aux{number}": array for number, array in enumerate(aux)}
         try:
@@ -140,6 +142,7 @@ class RunFile:
             self._sync()
         except OSError as error:
             raise DataError(f"the solution cannot be added to the run file {self.path}: {reason(error)}") from error
+        self._look()
 
     def _solve(self, name: str, value: np.ndarray) -> None:
         """Put an array into the solution; a large one goes to the disk without a copy in memory."""
@@ -169,11 +172,17 @@ class RunFile:
             try:
                 if self._fit:
                     self._disk.sync()
-                self._disk.finish(seal=self._fit)
+                    self._disk.seal()
             except OSError as error:
                 raise DataError(f"the run file {self.path} cannot be closed: {reason(error)}") from error
+            else:
+                self._look()
             finally:
-                self._disk.finish(seal=False)
+                self._held.close()
+
+    def _look(self) -> None:
+        if not self._held.here():
+            raise DataError(f"the run file {self.path} has gone: it or its folder was removed or renamed during the run")
 
     def _column(self, name: str) -> h5py.Dataset:
         if name not in self._columns:
@@ -242,7 +251,7 @@ def _open(path: str | Path) -> Iterator[h5py.File]:
     if found:
         raise DataError(f"the run file {path} cannot be read: {found}")
     with parsing(path, "try again if it was being written meanwhile"), h5py.File(path, "r", locking=False) as file:
-        if file.attrs.get("schema") != SCHEMA or not {"history", "solution"} <= set(file):
+        if file.attrs.get("schema") != RUN or not {"history", "solution"} <= set(file):
             raise DataError(f"{path} is not a run file of mpiopt: name one that the --out of mpiopt solve or train has written")
         if file.attrs["schema_version"] > SCHEMA_VERSION:
             raise DataError(f"{path} was written by a newer mpiopt than this one, {__version__}: install that one to read it")

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import h5py
 
 from mpiopt.errors import DataError
+from mpiopt.io.schema import CHECKPOINT
 from mpiopt.io.sealed import damage
 from mpiopt.stop import Record
 from mpiopt.train import Lesson
 
-SCHEMA, SCHEMA_VERSION = "mpiopt-checkpoint", 1
+SCHEMA_VERSION = 1
 
 
 class Saved(NamedTuple):
@@ -57,7 +58,7 @@ def newest(paths: tuple[Path, ...]) -> Saved | None:
 def _opened(path: Path) -> Saved:
     with h5py.File(path, "r", locking=False) as file:
         about = dict(file.attrs)
-        if about.get("schema") != SCHEMA:
+        if about.get("schema") != CHECKPOINT:
             raise DataError(f"{path} is not a checkpoint of mpiopt: name another file with --checkpoint")
         if about["schema_version"] > SCHEMA_VERSION:
             raise DataError(f"{path} was written by mpiopt {about['version']}, which is newer than this one: use that one")

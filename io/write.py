@@ -19,9 +19,9 @@ from mpiopt.io.chunked import Form, Rows, ShardWriter
 from mpiopt.io.guard import reason
 from mpiopt.io.item import Item
 from mpiopt.io.labels import Labels, Tallied
-from mpiopt.io.layout import CHUNK, SCHEMA, Index, Shard, folder, shard_name, stride_for, write_index
+from mpiopt.io.layout import CHUNK, Index, Shard, folder, shard_name, stride_for, write_index
 from mpiopt.io.measured import Measured
-from mpiopt.io.schema import replaceable
+from mpiopt.io.schema import DATA, replaceable
 from mpiopt.io.source import Source
 
 SHARD, SHARDS = 1 << 22, 256  # nonzeros of a shard: 32 MiB of indices and values; more, once there are so many shards
@@ -43,6 +43,11 @@ class Output:
         """Where the index is being written."""
         return self.target.with_name(self.target.name + ".partial")
 
+    @property
+    def names(self) -> tuple[Path, ...]:
+        """All that is written, moved or removed."""
+        return self.target, self.index, folder(self.target), self.folder, self._old
+
     def check(self, overwrite: bool) -> None:
         """Refuse a name that cannot be used. Raises UsageError."""
         if self.target.suffix != ".h5":
@@ -50,7 +55,7 @@ class Output:
         for path in (self.target, folder(self.target)):
             if path.exists() and not overwrite:
                 raise UsageError(f"{path} exists: give another name, or --overwrite to replace it")
-        replaceable(self.target, SCHEMA, "a data set of mpiopt convert")
+        replaceable(self.target, DATA, "a data set of mpiopt convert")
 
     def prepare(self) -> None:
         """Make an empty folder for the shards, in place of what a killed conversion may have left."""

@@ -1,6 +1,7 @@
 """The checkpoints of a job: whether to go on from one, when to write the next, and what a run's end means to the shell."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -34,23 +35,28 @@ class Checkpoints:
         self._failure = ""
 
     @staticmethod
-    def of(job: "Solve", world: "World", console: Console) -> "Checkpoints":
-        """Look for what --checkpoint and --resume speak of. Collective. Raises DataError on every rank."""
+    @contextmanager
+    def of(job: "Solve", world: "World", console: Console) -> "Iterator[Checkpoints]":
+        """Look for what --checkpoint and --resume speak of, and have the names for this job alone while entered.
+
+        Collective. Raises DataError or UsageError on every rank.
+        """
         run_id = uuid4().hex
         if world.rank == 0 and job.checkpoint is not None and job.out is not None and job.resume == "auto":
             # killed before its first checkpoint, a run has left its file behind: the same command replaces it
             run_id = run_of(job.out, abandoned_by=str(job.checkpoint)) or run_id
         run_id = world.tell(run_id)
         if job.checkpoint is None:
-            return Checkpoints(job, console, run_id, None, None)
-        store = Store(job.checkpoint, world, run_id)
-        store.claim()
-        found = None if job.resume == "never" else store.find()
-        if found is None and job.resume == "must":
-            raise DataError(f"there is no checkpoint {job.checkpoint} to go on from: give --resume auto to start without one")
-        if found is not None and found.warning:
-            console.note(f"warning: {found.warning}")
-        return Checkpoints(job, console, store.run_id, store, found)
+            yield Checkpoints(job, console, run_id, None, None)
+            return
+        with closing(Store(job.checkpoint, world, run_id)) as store:
+            store.claim()
+            found = None if job.resume == "never" else store.find()
+            if found is None and job.resume == "must":
+                raise DataError(f"there is no checkpoint {job.checkpoint}: give --resume auto to start where there is none")
+            if found is not None and found.warning:
+                console.note(f"warning: {found.warning}")
+            yield Checkpoints(job, console, store.run_id, store, found)
 
     def check(self, identity: Mapping[str, Any]) -> None:
         """Take note of what this run is. Raises UsageError where the checkpoint is of another. Not collective."""

@@ -10,6 +10,8 @@ from cyclopts import Token
 
 from mpiopt.errors import UsageError
 
+OWN = ("out", "overwrite", "checkpoint", "every_rounds", "every_seconds", "resume")  # never taken from a run file
+
 
 def to_toml(job: Any) -> str:
     """The options of a job as the text of a job file; those that are None or empty are left out, and the job file's name."""
@@ -71,13 +73,13 @@ def _take(named: dict[str, Any], path: str) -> None:
 
 
 def _load(path: str) -> dict[str, Any]:
-    """The table of a job file, or the one that a run file keeps (without that run's own output)."""
+    """The table of a job file, or the one that a run file keeps, less what says where to write: anybody may have made it."""
     try:
         if Path(path).suffix == ".h5":
             from mpiopt.io.record import read_run
 
             table = tomllib.loads(read_run(path).attributes["config"])
-            return {name: value for name, value in table.items() if name != "out"}
+            return {name: value for name, value in table.items() if name.replace("-", "_") not in OWN}
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not a TOML file: {error}") from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from mpiopt.errors import UsageError
+from mpiopt.jobs.claims import apart, of_conversion, tell_unlocked
 from mpiopt.jobs.console import Console, size
 from mpiopt.jobs.describe import contents, facts, labels_text
 from mpiopt.jobs.options import MaybeWhole, Whole
@@ -64,6 +65,7 @@ def run(job: Convert, world: "World", console: Console) -> dict[str, Any]:
     if len(job.files) < 2:
         raise UsageError("convert needs at least one source and, last, the data set to write: mpiopt convert a9a.svm a9a.h5")
     *sources, target = job.files
+    tell_unlocked(apart(of_conversion(sources, job.like, target)), world, console)
     common, start = _common(job), perf_counter()
     console(f"converting {', '.join(map(str, sources))} on {world.size} rank{'s' * (world.size > 1)}")
     packs = _packs(sources, world)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from mpiopt.errors import CapabilityError, UsageError
+from mpiopt.jobs.claims import apart, of_run, tell_unlocked
 from mpiopt.jobs.console import Console
 from mpiopt.jobs.options import MaybeWhole, Settings, Whole
 
@@ -83,7 +84,8 @@ class Solve:
     seed: Whole = 0
     """Seed of everything random."""
     checkpoint: Path | None = None
-    """Keep where the run stands in this file (HDF5), the generation before in FILE.1."""
+    """Keep where the run stands in this file (HDF5), the generation before in FILE.1; both are replaced only if they are
+    checkpoints."""
     every_rounds: MaybeWhole = None
     """Write the checkpoint every so many rounds; it is written at the end of a run anyway."""
     every_seconds: float | None = None
@@ -107,11 +109,12 @@ class Solve:
     out: Path | None = None
     """Run file to write (HDF5): history, solution, configuration."""
     overwrite: bool = False
-    """Replace an existing run file."""
+    """Replace an existing run file; nothing else is."""
     from_: Annotated[Path | None, Parameter(name="--from")] = None
     """Start from the solution of this run file."""
     config: Path | None = None
-    """Job file (TOML with the names of these options), or a run file to repeat; the command line comes first."""
+    """Job file (TOML with the names of these options), or a run file to repeat; the command line comes first. What says
+    where to write (out, checkpoint, overwrite, resume) is never taken from a run file."""
 
     @property
     def given(self) -> dict[str, Any]:
@@ -131,6 +134,7 @@ def run(job: Solve, world: "World", console: Console) -> dict[str, Any]:
         from mpiopt.jobs.forecast import forecast
 
         return forecast(job, method_of, world, console)
+    tell_unlocked(of_run(job), world, console)
     with guarded(job, world, console):
         return solving(job, method, stop_of(job), world, console)
 
@@ -143,8 +147,7 @@ def complete(job: Solve) -> Solve:
         value = getattr(job, name)
         if value is not None and not value >= 0:
             raise UsageError(f"--{name.replace('_', '-')} {value:g}: give a number that is not negative")
-    if job.from_ is not None and job.out is not None and job.from_.resolve() == job.out.resolve():
-        raise UsageError(f"--from and --out are both {job.out}: write to another file, or go on from a --checkpoint")
+    apart(of_run(job))
     if job.gradient_tol is None and job.gap_tol is None:
         job = replace(job, gap_tol=GAP_TOL)
     gpu.check(job)

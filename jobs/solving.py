@@ -37,16 +37,16 @@ if TYPE_CHECKING:
 
 def solving(job: "Solve", method: Method, stop: Stop, world: "World", console: Console) -> dict[str, Any]:
     """Solve and record. Collective. Raises MpioptError on every rank."""
-    with Signals(end_of_job(job.margin)) as signals:
-        return _solving(job, method, stop, world, console, signals)
+    if job.device == "gpu":
+        gpu.take(world)
+    with Signals(end_of_job(job.margin)) as signals, Checkpoints.of(job, world, console) as kept:
+        return _solving(job, method, stop, world, console, signals, kept)
 
 
 def _solving(
-    job: "Solve", method: Method, stop: Stop, world: "World", console: Console, interruption: Callable[[], str]
-) -> dict[str, Any]:
-    if job.device == "gpu":
-        gpu.take(world)
-    kept = Checkpoints.of(job, world, console)
+    job: "Solve", method: Method, stop: Stop, world: "World", console: Console, interruption: Callable[[], str],
+    kept: Checkpoints,
+) -> dict[str, Any]:  # fmt: skip
     reserve(job, kept.run_id, world)
     if job.device == "cpu" and not compiled():
         console.note("compiling kernels: once on this machine, about half a minute")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from mpiopt.errors import UsageError
+from mpiopt.jobs.claims import apart, of_run, tell_unlocked
 from mpiopt.jobs.console import Console
 from mpiopt.jobs.options import MaybeWhole, Settings, Whole
 from mpiopt.jobs.solve import kept
@@ -107,7 +108,8 @@ class Train:
     seed: Whole = 0
     """Seed of everything random."""
     checkpoint: Path | None = None
-    """Keep where the run stands in this file (HDF5), the generation before in FILE.1."""
+    """Keep where the run stands in this file (HDF5), the generation before in FILE.1; both are replaced only if they are
+    checkpoints."""
     every_rounds: MaybeWhole = None
     """Write the checkpoint at the first record after so many rounds; it is written at the end of a run anyway."""
     every_seconds: float | None = None
@@ -128,11 +130,12 @@ class Train:
     out: Path | None = None
     """Run file to write (HDF5): history, solution, configuration."""
     overwrite: bool = False
-    """Replace an existing run file."""
+    """Replace an existing run file; nothing else is."""
     from_: Annotated[Path | None, Parameter(name="--from")] = None
     """Start from the solution of this run file."""
     config: Path | None = None
-    """Job file (TOML with the names of these options), or a run file to repeat; the command line comes first."""
+    """Job file (TOML with the names of these options), or a run file to repeat; the command line comes first. What says
+    where to write (out, checkpoint, overwrite, resume) is never taken from a run file."""
 
 
 def run(job: Train, world: "World", console: Console) -> dict[str, Any]:
@@ -141,6 +144,7 @@ def run(job: Train, world: "World", console: Console) -> dict[str, Any]:
     from mpiopt.jobs.training import training
 
     job = complete(job)
+    tell_unlocked(of_run(job), world, console)
     with guarded(job, world, console):
         return training(job, world, console)
 
@@ -173,6 +177,7 @@ def complete(job: Train) -> Train:
         raise UsageError("--error-feedback, --link, --back and --force are about compressed messages: give --compress too")
     if job.accuracy is not None and job.test is None and not job.data.startswith("blobs"):
         raise UsageError(f"--accuracy {job.accuracy:g} needs rows to examine on: give --test TEST.h5")
+    apart(of_run(job))
     gpu_training.check(job)
     link = "ef" if job.error_feedback else job.link
     return kept(replace(job, ownership=_ownership(job), link=link))

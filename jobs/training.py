@@ -38,14 +38,15 @@ if TYPE_CHECKING:
 
 def training(job: "Train", world: "World", console: Console) -> dict[str, Any]:
     """Train and record. Collective. Raises MpioptError on every rank."""
-    with Signals(end_of_job(job.margin)) as signals:
-        return _training(job, world, console, signals)
-
-
-def _training(job: "Train", world: "World", console: Console, interruption: Callable[[], str]) -> dict[str, Any]:
     find(job.method, catalogue())  # a name that is not known is said before anything is read
     sharing = gpu_training.take(job, world)
-    keeping = Checkpoints.of(job, world, console)
+    with Signals(end_of_job(job.margin)) as signals, Checkpoints.of(job, world, console) as keeping:
+        return _training(job, world, console, signals, keeping, sharing)
+
+
+def _training(
+    job: "Train", world: "World", console: Console, interruption: Callable[[], str], keeping: Checkpoints, sharing: int
+) -> dict[str, Any]:
     reserve(job, keeping.run_id, world)
     console(f"reading {job.data}")
     source, test = opened(job, world)

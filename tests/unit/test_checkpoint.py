@@ -10,13 +10,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mpiopt.errors import DataError, UsageError
-from mpiopt.io import haul
+from mpiopt.io import haul, held
 from mpiopt.io.checkpoint import Store
 from mpiopt.io.record import RunFile, claim, read_run
 from mpiopt.io.saved import newest
@@ -30,7 +31,7 @@ from mpiopt.method import Run
 from mpiopt.phase import PerRow, PerWorker
 from mpiopt.problems.problem import Message, Point
 from mpiopt.solve import Standing
-from mpiopt.stop import Record
+from mpiopt.stop import Reason, Record
 
 FILES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 
@@ -261,7 +262,7 @@ def test_a_full_disk_loses_nothing(tmp_path, room):
 
 
 # ------------------------------------------------------------------------------------------ the job's side
-def job(path, **options) -> Checkpoints:
+def job(path, **options):
     return Checkpoints.of(complete(Solve(checkpoint=path, **options)), WORLD, Console(first=False))
 
 
@@ -272,19 +273,26 @@ def job(path, **options) -> Checkpoints:
 ])  # fmt: skip
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, now, said):
     kept(tmp_path / "c.h5", 1)
+
+    def checked(now, **options):
+        with job(tmp_path / "c.h5", **options) as found:
+            found.check(now)
+
     with pytest.raises(UsageError) as caught:
-        job(tmp_path / "c.h5").check(now)
+        checked(now)
     assert said in str(caught.value) and "\n" not in str(caught.value)
-    job(tmp_path / "c.h5").check({"l2": 1e-5, "workers": 2})
-    job(tmp_path / "c.h5", resume="never").check(now)
+    checked({"l2": 1e-5, "workers": 2})
+    checked(now, resume="never")
 
 
 def test_resume_says_whether_there_must_be_one(tmp_path):
-    with pytest.raises(DataError, match="no checkpoint"):
-        job(tmp_path / "c.h5", resume="must")
+    with pytest.raises(DataError, match="no checkpoint"), job(tmp_path / "c.h5", resume="must"):
+        pass
+    assert not list(tmp_path.iterdir())
     kept(tmp_path / "c.h5", 4)
-    assert job(tmp_path / "c.h5", resume="must").round == job(tmp_path / "c.h5").round == 4
-    assert job(tmp_path / "c.h5", resume="never").round is None
+    for resume, expected in (("must", 4), ("auto", 4), ("never", None)):
+        with job(tmp_path / "c.h5", resume=resume) as found:
+            assert found.round == expected
     for options in ({"every_rounds": 3}, {"every_seconds": 1.0}, {"resume": "must"}):
         with pytest.raises(UsageError, match="give --checkpoint"):
             complete(Solve(**options))
@@ -295,17 +303,69 @@ def test_a_run_file_is_replaced_by_the_run_that_left_it_and_by_no_other(tmp_path
     with RunFile(out, {"run_id": "name", "checkpoint": str(path)}):
         pass
     for options, run_id in (({}, "name"), ({"resume": "never"}, None), ({"out": tmp_path / "other.h5"}, None)):
-        found = job(path, **{"out": out, **options}).run_id  # killed before its first checkpoint
-        assert found == run_id or (run_id is None and found != "name")
+        with job(path, **{"out": out, **options}) as looked:  # killed before its first checkpoint
+            assert looked.run_id == run_id or (run_id is None and looked.run_id != "name")
     with RunFile(out, {"run_id": "name", "checkpoint": str(path)}, past={"round": [0, 1], "objective": [2.0, 1.0]}) as file:
         file.add({"round": 2, "objective": 0.5})
         file.finish(np.zeros(2), 0.0, {"reason": "GAP"})
     assert read_run(out).history["objective"].tolist() == [2.0, 1.0, 0.5]
-    assert job(path, out=out).run_id != "name"
+    with job(path, out=out) as looked:
+        assert looked.run_id != "name"
     kept(path, 1)
-    claim(out, run_id=job(path, out=out).run_id)
+    with job(path, out=out) as looked:
+        claim(out, run_id=looked.run_id)
     with pytest.raises(DataError, match="exists"):
         claim(out, run_id="another")
+
+
+def _data_set(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.attrs.update(schema="mpiopt-data", note="mpiopt-checkpoint")
+
+
+def _run_file(path: Path) -> None:
+    with RunFile(path, {"checkpoint": "mpiopt-checkpoint"}):
+        pass
+
+
+@pytest.mark.parametrize("resume", ["never", "auto"])
+@pytest.mark.parametrize("generation", ["c.h5", "c.h5.1", "c.h5.partial"])
+@pytest.mark.parametrize("make", [lambda path: path.write_text("a letter"), _data_set, _run_file])
+def test_only_checkpoints_are_replaced(tmp_path, make, generation, resume):
+    path = tmp_path / generation
+    make(path)
+    before, names = path.read_bytes(), {path.name for path in tmp_path.iterdir()}
+    with pytest.raises((UsageError, DataError), match="move it away"), job(tmp_path / "c.h5", resume=resume):
+        pass
+    assert path.read_bytes() == before and {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_a_damaged_checkpoint_is_one_of_ours_all_the_same(tmp_path):
+    path = tmp_path / "c.h5"
+    for harm in (lambda: _truncate(path, 5000), lambda: _flip(path, 2000), lambda: path.write_bytes(b"")):
+        kept(path, 1)
+        harm()
+        with job(path, resume="never") as found:
+            assert found.round is None
+    kept(path, 1, 2)
+    path.write_bytes(b"damaged beyond recognition")  # but beside a checkpoint before it
+    with job(path) as found:
+        found.check({"l2": 1e-5, "workers": 2})
+        found.keepers(TEAM)[0](standing(7), Reason.GAP)
+    assert [loaded(tmp_path / name).run.round for name in ("c.h5", "c.h5.1")] == [7, 1]
+
+
+def test_no_other_job_has_a_checkpoint_that_a_job_keeps(tmp_path, monkeypatch):
+    monkeypatch.setattr(held, "PATIENCE", 0.0)
+    path = tmp_path / "c.h5"
+    with job(path) as mine:
+        for k in range(3):
+            with pytest.raises(DataError, match=r"c.h5 is being written by another job"), job(path, resume="never"):
+                pass
+            mine.keepers(TEAM)[0](standing(k), Reason.GAP)
+    with job(path) as found:
+        assert found.round == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.h5", "c.h5.1"]
 
 
 @pytest.mark.parametrize("options, written", [
@@ -313,11 +373,12 @@ def test_a_run_file_is_replaced_by_the_run_that_left_it_and_by_no_other(tmp_path
     ({}, []),
 ])  # fmt: skip
 def test_checkpoints_are_written_when_due_and_at_the_end(tmp_path, options, written):
-    keeper, found = job(tmp_path / "c.h5", **options).keepers(TEAM)[0], []
-    for k in range(11):
-        keeper(standing(k), None)
-        if (tmp_path / "c.h5").exists():
-            found.append(loaded(tmp_path / "c.h5").run.round)
+    found = []
+    with job(tmp_path / "c.h5", **options) as keeping:
+        for k in range(11):
+            keeping.keepers(TEAM)[0](standing(k), None)
+            if (tmp_path / "c.h5").exists():
+                found.append(loaded(tmp_path / "c.h5").run.round)
     assert sorted(set(found)) == written
 
 

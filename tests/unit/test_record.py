@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from shutil import rmtree
 
 import h5py
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mpiopt.errors import DataError
+from mpiopt.io import held
 from mpiopt.io.folder import probe
 from mpiopt.io.record import RunFile, claim, read_run, read_solution
 
@@ -98,6 +100,36 @@ def test_an_existing_file_is_kept_unless_it_may_be_replaced(tmp_path):
     with RunFile(path, {"method": "two"}, overwrite=True):
         pass
     assert read_run(path).attributes["method"] == "two"
+
+
+def test_a_run_file_that_is_being_written_is_nobody_elses(tmp_path, monkeypatch):
+    monkeypatch.setattr(held, "PATIENCE", 0.0)
+    with RunFile(tmp_path / "r.h5", {"method": "one"}) as file:
+        with pytest.raises(DataError, match=r"r.h5 is being written by another job"):
+            RunFile(tmp_path / "r.h5", {}, overwrite=True)
+        file.add({"round": 0, "objective": 1.0})
+    assert len(read_run(tmp_path / "r.h5").history["round"]) == 1
+
+
+def test_a_run_file_that_has_gone_is_an_error(tmp_path):
+    (tmp_path / "out").mkdir()
+    file = RunFile(tmp_path / "out" / "r.h5", {})
+    file.add({"round": 0, "objective": 1.0})
+    rmtree(tmp_path / "out")
+    with pytest.raises(DataError, match=r"r.h5 has gone: it or its folder was removed or renamed"):
+        file.finish(np.zeros(2), 0.0, {"reason": "GAP"})
+    with pytest.raises(DataError, match="has gone"):
+        file.close()
+
+
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("precious"), lambda path: path.write_text("a letter")])
+def test_nothing_is_written_through_what_stands_at_the_temporary_name(tmp_path, make):
+    (tmp_path / "precious").write_text("a letter")
+    make(tmp_path / "r.h5.partial")
+    with pytest.raises(DataError, match=r"r.h5.partial is in the way"):
+        RunFile(tmp_path / "r.h5", {})
+    assert (tmp_path / "precious").read_text() == (tmp_path / "r.h5.partial").read_text() == "a letter"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_claiming_a_file_leaves_nothing_behind(tmp_path):
