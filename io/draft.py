@@ -38,7 +38,8 @@ class Draft:
             plan["index"] = json.dumps(index)
             for name, column in columns.items():
                 plan[f"history/{name}"] = column
-            places = [plan.create_dataset(name, *form, dcpl=reserved()).id.get_offset() for name, form in forms.items()]
+            places = [plan.create_dataset(name, shape or (1,), kind, dcpl=reserved()).id.get_offset()  # HDF5 places no scalar
+                      for name, (shape, kind) in forms.items()]  # fmt: skip
         self._places = dict(zip(forms, places, strict=True))
         for at, content in pages.written():  # from its beginning on, by which it is known as ours
             sealed.write(self._file, content, at)

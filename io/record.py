@@ -2,7 +2,7 @@
 
     RUN.h5   attributes   schema="mpiopt-run", schema_version, method, reason, reason_text, config (TOML), ...
              history/     columns of equal length on the dimension scale `round`: seconds, objective, gradient_norm, ...
-             solution/    x (d,), intercept ()
+             solution/    x (d,), intercept (), buffers/NAME: what a model keeps beside x, such as running statistics
 
 Every record is flushed, and the file keeps HDF5's oldest format: a run that is killed leaves a file that opens and
 holds all rounds but perhaps the last. ``reason`` is RUNNING until the run says why it ended. A file that is closed is
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryFile
+from types import MappingProxyType
 from typing import Any
 
 import h5py
@@ -33,6 +34,7 @@ from mpiopt.io.sealed import is_sealed
 
 SCHEMA_VERSION = 1
 CHUNK = 512  # rounds in a chunk of a column
+BUFFERS, NOTHING = "buffers", MappingProxyType({})
 INTEGERS = ("round", "bytes_sent", "vector_rounds", "messages", "steps", "leader")
 
 
@@ -128,12 +130,14 @@ class RunFile:
         except OSError as error:
             raise DataError(f"round {self._rounds - 1} cannot be added to the run file {self.path}: {reason(error)}") from error
 
-    def finish(self, x: np.ndarray, intercept: float, attributes: Mapping[str, Any], aux: Sequence[np.ndarray] = ()) -> None:
+    def finish(
+        self, x: np.ndarray, intercept: float, attributes: Mapping[str, Any], buffers: Mapping[str, np.ndarray] = NOTHING
+    ) -> None:
         """Write the solution, x (d,) and what a model keeps beside it, and why the run ended.
 
         Raises DataError where the disk is full, the file then keeps its history; and where the file has gone meanwhile.
         """
-        beside = {f"aux{number}": array for number, array in enumerate(aux)}
+        beside = {f"{BUFFERS}/{name}": array for name, array in buffers.items()}
         try:
             for name, value in {"x": x, "intercept": np.float64(intercept), **beside}.items():
                 self._solve(name, np.asarray(value))
@@ -225,6 +229,12 @@ def read_solution(path: str | Path) -> tuple[np.ndarray, float]:
         if "x" not in file["solution"]:
             raise DataError(f"{path} holds no solution: that run was stopped before it ended; name a finished one")
         return file["solution/x"][()], float(file["solution/intercept"][()])
+
+
+def read_buffers(path: str | Path) -> dict[str, np.ndarray]:
+    """What the model of a training keeps beside x, by name; nothing for most. Not collective. Raises DataError."""
+    with _open(path) as file:
+        return {name: array[()] for name, array in file["solution"].get(BUFFERS, {}).items()}
 
 
 def run_of(path: str | Path, *, abandoned_by: str | None = None) -> str:

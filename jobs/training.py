@@ -12,7 +12,7 @@ from mpiopt.arrays import Array, on_host
 from mpiopt.clients import Clients
 from mpiopt.errors import UsageError
 from mpiopt.io.dense import DenseSource
-from mpiopt.io.record import read_solution
+from mpiopt.io.record import read_buffers, read_solution
 from mpiopt.jobs import gpu_training
 from mpiopt.jobs.checkpoints import Checkpoints
 from mpiopt.jobs.config import to_toml
@@ -25,6 +25,7 @@ from mpiopt.kernels.launch import library
 from mpiopt.methods import find
 from mpiopt.methods import training as catalogue
 from mpiopt.methods.linked import linked
+from mpiopt.problems.buffers import put
 from mpiopt.problems.problem import Team
 from mpiopt.stop import Reason
 from mpiopt.streams import Streams
@@ -70,7 +71,7 @@ def _training(
                         [*keeping.keepers(team), recording.ended], interruption, due(calendar, console),
                         source.rows)  # fmt: skip
         found = result(job, trained)
-        recording.finish(on_host(trained.x), 0.0, {name: found[name] for name in FINAL}, trained.aux)
+        recording.finish(on_host(trained.x), 0.0, {name: found[name] for name in FINAL}, trained.buffers)
     console.show(summary(job, about, found))
     return {**about, "config": tomllib.loads(about["config"]), **found, "resumed_after": keeping.round,
             "exit_code": keeping.exit_code(trained.reason, job.strict and not found["converged"])}  # fmt: skip
@@ -106,16 +107,23 @@ def method_of(job: "Train", workers: int, per_epoch: float) -> tuple[Training, d
 
 
 def start(job: "Train", team: Team) -> Array:
-    """Where to start, (dim,): the model's own start, the same on all ranks, or another run's solution. Collective."""
+    """Where to start, (dim,): the model's own start, the same on all ranks, or another run's solution. Collective.
+
+    What models keep beside x is put into them. Raises DataError, UsageError on every rank.
+    """
     starts = [site.loss.initial(Streams(job.seed)("start")) for site in team.sites]  # of each: it sets what models keep beside
-    x = starts[0]
+    x, buffers = starts[0], {}
     with team.world.together(f"reading {job.from_}"):
         if job.from_ is not None and team.world.rank == 0:
             before, _ = read_solution(job.from_)
             if before.shape != x.shape:
                 raise UsageError(f"{job.from_} has {before.size:,} parameters, but {job.model} has {x.size:,}: start from a "
                                  "run of the same model on rows of the same shape")  # fmt: skip
-            x[:] = before
+            x[:], buffers = before, read_buffers(job.from_)
+    buffers = team.world.tell(buffers)
+    with team.world.together(f"starting from {job.from_}"):
+        for site in team.sites:
+            put(site.loss, buffers)
     with team.world.tally.paused():
         return (library().asarray if job.device == "gpu" else np.asarray)(team.world.bcast(x))
 

@@ -9,13 +9,19 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.method import Run
+from mpiopt.problems.buffers import agreed, held, put
 from mpiopt.problems.model import Model
-from mpiopt.problems.problem import Site, Team
+from mpiopt.problems.problem import Team
 from mpiopt.solve import Keeper, Standing, always, drive, undisturbed
 from mpiopt.stop import Limits, Reason, Watcher
 from mpiopt.training import Training, spread
 
-SETTLING = 2048  # rows of each worker from which averages take their statistics anew
+
+class Answer(NamedTuple):
+    """What is examined and saved: a point (dim,) and, by name, what a model keeps beside it (`mpiopt.problems.buffers`)."""
+
+    x: Array
+    buffers: dict[str, Array]
 
 
 class Calendar:
@@ -82,12 +88,11 @@ class Exam:
     own: bool = False
     leader: bool = False
 
-    def score(self, team: Team, points: Sequence[Array], aux: Sequence[tuple[Array, ...]]) -> tuple[float, float]:
-        """Mean loss and accuracy of points (dim,), one for each hosted worker, on the workers' shares. Collective."""
+    def score(self, team: Team, answers: Sequence[Answer]) -> tuple[float, float]:
+        """Mean loss and accuracy of answers, one for each hosted worker, on the workers' shares. Collective."""
         parts = []
-        for model, x, kept in zip(self.models, points, aux, strict=True):
-            if kept:
-                model.aux = kept
+        for model, (x, buffers) in zip(self.models, answers, strict=True):
+            put(model, buffers)
             parts.append(np.array(model.evaluate(x) if model.rows else (0.0, 0, 0), np.float64))
         loss, correct, rows = team.world.total(parts)
         return (float(loss / rows), float(correct / rows)) if rows else (np.nan, np.nan)
@@ -95,10 +100,10 @@ class Exam:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training found. ``x`` is (dim,), equal on every rank; ``aux`` what this rank's model keeps beside it."""
+    """What a training found. ``x`` is (dim,), ``buffers`` what models keep beside it, both equal on every rank."""
 
     x: Array
-    aux: tuple[Array, ...]
+    buffers: dict[str, Array]
     test_loss: float
     accuracy: float
     reason: Reason
@@ -136,10 +141,15 @@ def train(
     keep = [partial(_keep, keeper, method, team) for keeper in keep]
     at, reason, text = drive(method, team, x, recorder, goal, watch, keep, interruption, due)
     with team.world.tally.paused():
-        answer = method.answer(at.run, team).x
-        aux = [settled(site, answer, team) for site in team.sites]
-        score = (np.nan, np.nan) if exam is None else exam.score(team, [answer] * len(aux), aux)
-        return Trained(answer, aux[0], *score, reason, text, at.history, at.run)
+        answer = answered(method, at.run, team)
+        score = (np.nan, np.nan) if exam is None else exam.score(team, [answer] * len(team.sites))
+        return Trained(*answer, *score, reason, text, at.history, at.run)
+
+
+def answered(method: Training, run: Run, team: Team) -> Answer:
+    """The answer of a run, the same on every rank. Collective; leaves no trace."""
+    x = method.answer(run, team).x
+    return Answer(x, agreed(team, x))
 
 
 def _keep(keeper: Keeper, method: Training, team: Team, at: Standing, reason: Reason | None) -> None:
@@ -163,38 +173,24 @@ def lesson(
 
 def _examined(method: Training, team: Team, exam: Exam, run: Run, leader: int) -> tuple[float, ...]:
     """Test loss, accuracy, own and leader's accuracy, consensus distance. Collective."""
-    sites, world = team.sites, team.world
-    x = method.answer(run, team).x
-    loss, accuracy = exam.score(team, [x] * len(sites), [settled(site, x, team) for site in sites])
+    sites, answer = team.sites, answered(method, run, team)
+    loss, accuracy = exam.score(team, [answer] * len(sites))
     own = led = np.nan
     if exam.own:
-        own = exam.score(team, [at.x for at in run.points], [site.loss.aux for site in sites])[1]
+        points = [Answer(at.x, held(site.loss)) for at, site in zip(run.points, sites, strict=True)]
+        own = exam.score(team, points)[1]
     if exam.leader:
-        z, aux = _of(leader, team, run)
-        led = exam.score(team, [z] * len(sites), [aux] * len(sites))[1]
-    apart = spread(run, team, x) if world.workers > 1 and method.own else 0.0
+        led = exam.score(team, [_of(leader, team, run)] * len(sites))[1]
+    apart = spread(run, team, answer.x) if team.world.workers > 1 and method.own else 0.0
     return loss, accuracy, own, led, apart
 
 
-def _of(leader: int, team: Team, run: Run) -> tuple[Array, tuple[Array, ...]]:
+def _of(leader: int, team: Team, run: Run) -> Answer:
     """The point and the statistics of one worker. Collective."""
     world, here = team.world, leader - team.world.hosted.start
     mine = leader in world.hosted
-    z = run.points[here].x.copy() if mine else np.empty_like(run.points[0].x)
-    aux = team.sites[here].loss.aux if mine else tuple(np.empty_like(a) for a in team.sites[0].loss.aux)
-    for array in (z, *aux):
+    at = here if mine else 0
+    x, buffers = run.points[at].x.copy(), held(team.sites[at].loss)
+    for array in (x, *buffers.values()):
         world.bcast(array, world.host_of(leader))
-    return z, aux
-
-
-def settled(site: Site, x: Array, team: Team) -> tuple[Array, ...]:
-    """What the model is to keep beside x: its own statistics, or, where x is an average, those taken anew. Not collective."""
-    loss = site.loss
-    settle, kept = getattr(loss, "settle", None), getattr(loss, "aux", ())
-    if settle is None or not kept or team.world.workers == 1 or not loss.rows:
-        return kept
-    own = loss.x.copy()
-    settle(x, np.arange(min(loss.rows, SETTLING)))
-    found, loss.aux = loss.aux, kept
-    loss.x[:] = own
-    return found
+    return Answer(x, buffers)

@@ -9,6 +9,7 @@ from mpiopt.arrays import Array, pull
 from mpiopt.errors import CapabilityError, NumericalError
 from mpiopt.method import Composed, Measured, Run
 from mpiopt.phase import PerWorker, Work
+from mpiopt.problems.buffers import held, put
 from mpiopt.problems.problem import Message, Point, Site, Team, mean
 from mpiopt.work.log import Log
 
@@ -41,14 +42,13 @@ class Training(Composed):
 
     def kept(self, run: Run, team: Team) -> Run:
         """The run as a checkpoint keeps it: with what models hold beside x. Not collective."""
-        return run._replace(states=(run.states, PerWorker(getattr(site.loss, "aux", ()) for site in team.sites)))
+        return run._replace(states=(run.states, PerWorker(tuple(held(site.loss).values()) for site in team.sites)))
 
     def taken_up(self, run: Run, team: Team) -> Run:
         """A run out of a checkpoint, its points and statistics back in the models. Not collective."""
         states, kept = run.states
-        for site, aux in zip(team.sites, kept, strict=True):
-            if aux:
-                site.loss.aux = aux
+        for site, arrays in zip(team.sites, kept, strict=True):
+            put(site.loss, dict(zip(held(site.loss), arrays, strict=True)))
         points = run.points
         if self.own:
             points = PerWorker(at._replace(x=_settled(site, at.x)) for site, at in zip(team.sites, points, strict=True))

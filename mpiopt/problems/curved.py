@@ -12,6 +12,7 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
+from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.model import Block, Model, Score
 from mpiopt.problems.problem import Point
 
@@ -52,9 +53,13 @@ class Curved:
         return self.loss.blocks
 
     @property
-    def aux(self) -> tuple[Array, ...]:
-        """That of the loss."""
-        return self.loss.aux
+    def buffers(self) -> Buffers:
+        """Those of the loss."""
+        return self.loss.buffers
+
+    def restore(self, buffers: Buffers) -> None:
+        """Put them back."""
+        self.loss.restore(buffers)
 
     def point(self, x: Array) -> Point:
         """x with what the loss keeps beside it."""

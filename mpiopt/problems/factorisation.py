@@ -14,6 +14,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.errors import DataError, UsageError
 from mpiopt.kernels.entries import factor_errors, factor_gradient
+from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.model import Block, Score, split
 from mpiopt.problems.problem import Point
 
@@ -63,7 +64,7 @@ class Completion:
     entries: Entries
     shape: tuple[int, int]
     rank: int
-    aux: ClassVar[tuple[Array, ...]] = ()
+    buffers: ClassVar[Buffers] = {}
 
     def __post_init__(self) -> None:
         if min(*self.shape, self.rank) < 1:

@@ -17,6 +17,7 @@ from mpiopt.kernels import host
 from mpiopt.kernels.csr import CSR
 from mpiopt.kernels.device_csr import DeviceCSR
 from mpiopt.kernels.launch import library
+from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.model import Block, Score
 from mpiopt.problems.problem import Point
 
@@ -67,7 +68,7 @@ class Linear:
     weights: Array = field(default_factory=lambda: np.empty(0))
     intercept: bool = False
     weight: float = field(init=False)
-    aux: ClassVar[tuple[Array, ...]] = ()
+    buffers: ClassVar[Buffers] = {}
 
     def __post_init__(self) -> None:
         if not self.weights.size:

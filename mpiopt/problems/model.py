@@ -13,6 +13,7 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
+from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.problem import Point
 
 CHUNK = 1024  # rows treated at once, which bounds the memory on the way and keeps their activations in the cache
@@ -49,7 +50,7 @@ class Model(Protocol):
     rows: int
     weight: float  # sum of the sample weights of its rows
     blocks: tuple[Block, ...]
-    aux: tuple[Array, ...]  # what a model keeps beside x, such as running statistics; assigned whole, and () for most
+    buffers: Buffers  # copies of what a model keeps beside x, such as running statistics, by name; {} for most
 
     def point(self, x: Array) -> Point:
         """x with what this loss keeps beside it."""

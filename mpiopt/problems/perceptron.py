@@ -15,6 +15,7 @@ from scipy.sparse import issparse
 
 from mpiopt.arrays import Array, namespace
 from mpiopt.errors import UsageError
+from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.examples import Flat
 from mpiopt.problems.heads import CrossEntropy, Head
 from mpiopt.problems.model import CHUNK, WIDE, Block, Score, chunks, split
@@ -78,7 +79,7 @@ class Perceptron:
     widths: tuple[int, ...]
     activation: Activation = field(default_factory=Relu)
     head: Head = field(default_factory=CrossEntropy)
-    aux: ClassVar[tuple[Array, ...]] = ()
+    buffers: ClassVar[Buffers] = {}
 
     def __post_init__(self) -> None:
         if len(self.widths) < 2 or min(self.widths) < 1:

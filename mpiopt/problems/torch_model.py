@@ -12,6 +12,7 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
+from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.examples import Dense, Source
 from mpiopt.problems.heads import CrossEntropy, Squares
 from mpiopt.problems.model import Block, Score, chunks
@@ -61,7 +62,7 @@ class TorchModel:
     make : builds the module, a new one at every call, and draws its start from torch's generator. loss : (outputs, answers)
     -> mean over the rows, a tensor; cross-entropy if None. chunk : rows that go through the module at once; batch
     normalisation sees them apart. A point at ``x`` costs no copy; any other is copied into it. Parameters that need no
-    gradient are part of ``aux``, as are buffers. Dropout draws from torch's own generator. Raises UsageError without torch,
+    gradient are kept among the ``buffers``. Dropout draws from torch's own generator. Raises UsageError without torch,
     for a module without parameters, for parameters of several types or on a GPU, and for rows that the module cannot take;
     DataError for class numbers beyond its outputs.
     """
@@ -104,21 +105,28 @@ class TorchModel:
         return float(self.rows)
 
     @property
-    def aux(self) -> tuple[Array, ...]:
-        """Copies of the buffers (running statistics, counters) and of the parameters that need no gradient."""
-        return tuple(tensor.detach().numpy().copy() for tensor in _kept(self.module))
+    def buffers(self) -> dict[str, Array]:
+        """Copies of the buffers (running statistics, counters) and of the parameters that need no gradient, by torch's name."""
+        return {name: tensor.detach().numpy().copy() for name, tensor in _kept(self.module).items()}
 
-    @aux.setter
-    def aux(self, arrays: tuple[Array, ...]) -> None:
+    def restore(self, buffers: Buffers) -> None:
         """Put them back. Raises UsageError for those of another model."""
         tensors = _kept(self.module)
-        if [a.shape for a in arrays] != [tuple(t.shape) for t in tensors]:
-            raise UsageError(
-                f"a model that keeps arrays of shapes {[tuple(t.shape) for t in tensors]} beside its parameters was given "
-                f"{[a.shape for a in arrays]}: are they another model's?"
-            )
-        for tensor, array in zip(tensors, arrays, strict=True):
-            tensor.detach().copy_(self._torch.as_tensor(array))
+        kept, given = ({name: tuple(a.shape) for name, a in those.items()} for those in (tensors, buffers))
+        if given != kept:
+            odd = next(name for name in {**kept, **given} if kept.get(name) != given.get(name))
+            raise UsageError(f"what was kept beside x is another model's: {odd} is of shape {given.get(odd, 'none')}, and this "
+                             f"model's of {kept.get(odd, 'none')}; give that of a model of the same layers")  # fmt: skip
+        for name, tensor in tensors.items():
+            tensor.detach().copy_(self._torch.as_tensor(np.asarray(buffers[name])))
+
+    @property
+    def around(self) -> dict[str, str]:
+        """The names of the buffers that are variances, and of the means that they are about."""
+        norms = self._torch.nn.modules.batchnorm._NormBase
+        ends = [f"{name}." if name else "" for name, part in self.module.named_modules()
+                if isinstance(part, norms) and part.running_var is not None]  # fmt: skip
+        return {f"{end}running_var": f"{end}running_mean" for end in ends}
 
     def point(self, x: Array) -> Point:
         """x (dim,) alone."""
@@ -141,11 +149,11 @@ class TorchModel:
         return value, gradient.astype(at.x.dtype, copy=False)
 
     def initial(self, stream: np.random.Generator) -> Array:
-        """The parameters of a module made under the stream's seed; ``aux`` is set back to that module's. Not collective."""
+        """The parameters of a module made under the stream's seed; buffers are set back to that module's. Not collective."""
         with self._torch.random.fork_rng(devices=[]):
             self._torch.manual_seed(int(stream.integers(2**63)))
             fresh = self.make()
-        self.aux = tuple(tensor.detach().numpy() for tensor in _kept(fresh))
+        self.restore({name: tensor.detach().numpy() for name, tensor in _kept(fresh).items()})
         return _joined(self._torch, [p for p in fresh.parameters() if p.requires_grad]).numpy()
 
     def evaluate(self, x: Array, rows: Array | None = None) -> Score:
@@ -160,10 +168,18 @@ class TorchModel:
         z, head = self.module(inputs), Squares() if y.is_floating_point() else CrossEntropy()
         return self.loss(z, y).item() * len(y), head.correct(z.numpy(), y.numpy()), len(y)
 
-    def settle(self, x: Array, rows: Array | None = None) -> None:
-        """Take the statistics of batch normalisation anew, as means over the chunks of ``rows``: what averages of x need."""
+    def settled(self, x: Array, rows: Array | None = None) -> dict[str, Array]:
+        """The buffers, with statistics of batch normalisation taken anew at x; the model stays as it is.
+
+        They are means over the chunks of ``rows``, at least 2, None for all.
+        """
+        own, kept = self.x.copy(), self.buffers
         self._move(x)
         self._torch.optim.swa_utils.update_bn((inputs for inputs, _ in self._batches(rows)), self.module)
+        found = self.buffers
+        self.restore(kept)
+        self.x[:] = own
+        return found
 
     def _try(self, classes: bool) -> None:
         """See that one row goes through, and that there is an output for each class."""
@@ -195,14 +211,16 @@ class TorchModel:
 
     def _batches(self, rows: Array | None) -> "Iterator[tuple[torch.Tensor, torch.Tensor]]":
         """Rows and answers as tensors, chunk by chunk."""
-        for cut in chunks(rows, self.rows, self.chunk):
+        count = self.rows if rows is None else len(rows)
+        even = -(-count // max(1, -(-count // self.chunk)))  # no chunk of one row is left over, which has no variance
+        for cut in chunks(rows, self.rows, max(1, even)):
             inputs, y = self.data.take(cut, self.x.dtype)
             y = y.astype(np.int64 if y.dtype.kind in "iu" else self.x.dtype, copy=False)
             yield tuple(self._torch.from_numpy(np.require(array, requirements=["C", "W"])) for array in (inputs, y))
 
 
-def _kept(module: Module) -> "list[torch.Tensor]":
-    return [*module.buffers(), *(p for p in module.parameters() if not p.requires_grad)]
+def _kept(module: Module) -> "dict[str, torch.Tensor]":
+    return dict(module.named_buffers()) | {name: p for name, p in module.named_parameters() if not p.requires_grad}
 
 
 def _joined(torch: ModuleType, parameters: "list[torch.nn.Parameter]") -> "torch.Tensor":

@@ -152,7 +152,7 @@ def test_the_blocks_are_views_that_make_up_x(model, seed):
     assert [part.shape for part in parts] == [block.shape for block in model.blocks]
     assert all(np.shares_memory(part, x) for part in parts)
     np.testing.assert_array_equal(np.concatenate([part.reshape(-1) for part in parts]), x)
-    assert len({block.name for block in model.blocks}) == len(model.blocks) and model.aux == ()
+    assert len({block.name for block in model.blocks}) == len(model.blocks) and model.buffers == {}
 
 
 @given(models, seeds, types)

@@ -264,19 +264,16 @@ def test_averages_are_examined_with_statistics_of_their_own(worlds):
         team = data.team(world, make)
         start = team.sites[0].loss.initial(Streams(0)("start"))
         finals.append(train(lsgd(rules.sgd(0.1), 3, 0.3), team, start, Goal(rounds=8), exam))
-        aux = [a.copy() for site in team.sites for a in site.loss.aux]
-        finals.append(aux)
-    examined, aux, plain, untouched = finals
+        finals.append([array for site in team.sites for array in site.loss.buffers.values()])
+    examined, own, plain, untouched = finals
     np.testing.assert_array_equal(examined.x, plain.x)  # to be examined leaves no trace
-    for a, b in zip(aux, untouched, strict=True):
+    for a, b in zip(own, untouched, strict=True):
         np.testing.assert_array_equal(a, b)
     assert examined.accuracy > 0.6 and np.isnan(plain.accuracy)
-    # straight from the definition: statistics of the answer over the rows of this rank's first worker
-    bounds = even(data.rows, 3)
-    model = make(int(bounds[world.hosted[0]]), int(bounds[world.hosted[0] + 1]))
-    model.settle(examined.x)
-    for a, b in zip(model.aux, examined.aux, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-6)
+    # straight from the definition: the mean over the workers of statistics of their rows at the answer
+    bounds, shares = even(data.rows, 3), np.diff(even(data.rows, 3)) / data.rows
+    means = [make(*map(int, bounds[w : w + 2])).settled(examined.x)["1.running_mean"] for w in range(3)]
+    np.testing.assert_allclose(examined.buffers["1.running_mean"], shares @ means, rtol=1e-5)
 
 
 # ---------------------------------------------------------------------------------------------- bad input

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mpiopt.errors import DataError, UsageError
+from mpiopt.problems.buffers import put
 from mpiopt.problems.examples import Dense
 from mpiopt.problems.model import split
 from mpiopt.problems.perceptron import Perceptron, Relu, Tanh
@@ -138,41 +139,53 @@ def test_a_start_follows_from_the_stream_and_leaves_torchs_generator_alone():
     assert (first.initial(stream(1)) != start).any()
 
 
-class TestAux:
-    def test_training_moves_it_and_scoring_does_not(self):
+def alike(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+class TestBuffers:
+    def test_training_moves_them_and_scoring_does_not(self):
         model = TorchModel(normalised, data())
-        x, fresh = model.initial(stream()), model.aux
+        x, fresh = model.initial(stream()), model.buffers
+        assert list(fresh) == ["1.running_mean", "1.running_var", "1.num_batches_tracked"]
         model.value_grad(Point(x), ROWS)
-        moved = model.aux
-        assert any((a != b).any() for a, b in zip(moved, fresh, strict=True)) and moved[-1] == 1
+        moved = model.buffers
+        assert not alike(moved, fresh) and moved["1.num_batches_tracked"] == 1
         model.evaluate(x)
         model.evaluate(x, ROWS)
-        for a, b in zip(model.aux, moved, strict=True):
-            np.testing.assert_array_equal(a, b)
+        assert alike(model.buffers, moved)
         model.initial(stream())
-        for a, b in zip(model.aux, fresh, strict=True):
-            np.testing.assert_array_equal(a, b)
+        assert alike(model.buffers, fresh)
 
-    def test_it_can_be_taken_and_put_back(self):
+    def test_they_can_be_taken_and_put_back(self):
         model, other = TorchModel(normalised, data()), TorchModel(normalised, data())
         x = model.initial(stream())
         model.value_grad(Point(x), ROWS)
-        other.aux = model.aux
+        other.restore(model.buffers)
         assert other.evaluate(x) == model.evaluate(x)
-        taken = model.aux[0]
+        taken = model.buffers["1.running_mean"]
         taken += 1
-        assert (model.aux[0] != taken).all()
+        assert (model.buffers["1.running_mean"] != taken).all()
 
-    def test_statistics_taken_anew_are_those_of_the_rows(self):
+    def test_statistics_taken_anew_are_those_of_the_rows_and_leave_no_trace(self):
         model = TorchModel(normalised, data())
         x = model.initial(stream())
         model.value_grad(Point(x), ROWS)
-        model.settle(x)
-        hidden = model.data.x @ x[:30].reshape(5, 6).T + x[30:35]
-        np.testing.assert_allclose(model.aux[0], hidden.mean(axis=0), rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(model.aux[1], hidden.var(axis=0, ddof=1), rtol=1e-5)
+        before, where = model.buffers, model.x.copy()
+        found = model.settled(2 * x)
+        hidden = 2 * (model.data.x @ x[:30].reshape(5, 6).T + x[30:35])
+        np.testing.assert_allclose(found["1.running_mean"], hidden.mean(axis=0), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found["1.running_var"], hidden.var(axis=0, ddof=1), rtol=1e-5)
+        assert alike(model.buffers, before) and np.array_equal(model.x, where)
+        assert model.around == {"1.running_var": "1.running_mean"}
 
-    def test_frozen_parameters_are_in_it(self):
+    @pytest.mark.parametrize("rows", [2, 9, 17, 19])
+    def test_no_row_is_left_over_alone(self, rows):
+        model = TorchModel(normalised, data(rows=19), chunk=8)
+        model.settled(model.initial(stream()), np.arange(rows))  # of one row there would be no variance
+        model.value_grad(Point(model.x), np.arange(rows))
+
+    def test_frozen_parameters_are_among_them(self):
         def make():
             module = net()
             module[0].weight.requires_grad_(False)
@@ -180,13 +193,17 @@ class TestAux:
 
         model = TorchModel(make, data())
         assert model.dim == 5 + 15 + 3 and [block.name for block in model.blocks] == ["0.bias", "2.weight", "2.bias"]
-        assert [a.shape for a in model.aux] == [(5, 6)]
+        assert {name: a.shape for name, a in model.buffers.items()} == {"0.weight": (5, 6)}
         gradient = model.value_grad(Point(model.initial(stream())))[1]
         assert gradient.size == 23 and model.module[0].weight.grad is None
 
-    def test_that_of_another_model(self):
-        with pytest.raises(UsageError, match="another model"):
-            TorchModel(normalised, data()).aux = TorchModel(net, data()).aux
+    def test_those_of_another_model(self):
+        plain, normed = TorchModel(net, data()), TorchModel(normalised, data())
+        with pytest.raises(UsageError, match=r"another model's: 1.running_mean is of shape none, and this model's of \(5,\)"):
+            normed.restore({})
+        with pytest.raises(UsageError, match=r"1.running_mean was kept beside x, and this model keeps nothing"):
+            put(plain, normed.buffers)
+        put(plain, {})
 
 
 def test_a_dataset_is_the_same_rows():
@@ -257,7 +274,7 @@ def test_presets_learn(make, shape, dim):
     assert model.dim == dim
     for step in range(40 if make is small_cnn else 12):
         x -= 0.05 * model.value_grad(Point(x), np.roll(rows, 16 * step)[:32])[1]
-    model.settle(x)
+    model.restore(model.settled(x))
     assert model.evaluate(x).correct >= 58
 
 
