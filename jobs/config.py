@@ -63,7 +63,10 @@ def _take(named: dict[str, Any], path: str) -> None:
              if name.startswith("--") and name not in ("--config", "--json", "--debug")}  # fmt: skip
     table, chosen = _load(path), [token.value for token in named["--method"].tokens] if "--method" in named else []
     if chosen and chosen != [table.get("method")]:
-        table.pop("set", None)  # the parameters of another method
+        from mpiopt.jobs.reach import strangers
+
+        for entry in ("set", *strangers(chosen[0])):  # the parameters of another method, and what does not reach this one
+            table.pop(entry, None)
     for entry, value in table.items():
         option = "--" + entry.replace("_", "-")
         if option not in known:

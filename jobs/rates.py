@@ -1,5 +1,6 @@
 """The local rule of a training, and its step size over time, from the options of the job."""
 
+from math import ceil
 from typing import TYPE_CHECKING
 
 from mpiopt.errors import UsageError
@@ -16,7 +17,7 @@ def rate_of(job: "Train", per_epoch: float) -> Schedule:
     """The step size of a worker's step. per_epoch : steps of each worker in an epoch. Raises UsageError."""
     default = find(job.rule).parameters.get("lr")
     lr = job.lr if job.lr is not None else 1.0 if default is None else default.default
-    warm, total = round(job.warmup * per_epoch), max(1, round(job.epochs * per_epoch))
+    warm, total = ceil(job.warmup * per_epoch), max(1, round(job.epochs * per_epoch))
     if job.schedule == "cosine":
         schedule: Schedule = Later(Cosine(lr, max(1, total - warm)), warm)
     elif job.schedule == "step":
@@ -41,7 +42,7 @@ def rule_of(job: "Train", rate: Schedule) -> Transform:
         if name is None:
             raise UsageError(f"{entry.name} has no momentum: leave --momentum out, or choose another --rule")
         given[name] = job.momentum
-    if job.decay and "decay" in entry.parameters:  # decoupled, at the end of the rule
+    if job.decay is not None and "decay" in entry.parameters:  # decoupled, at the end of the rule
         return chain(*_clip(job), entry.make(**given, decay=job.decay))
     decay = (Decay(job.decay),) if job.decay else ()
     return chain(*_clip(job), *decay, entry.make(**given))

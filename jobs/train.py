@@ -56,8 +56,9 @@ class Train:
     """Compress what was agreed once more, as a server would on the way back."""
     force: Annotated[bool, Parameter(negative=())] = False
     """Compress also where the theory asks for another link."""
-    rule: str = "momentum"
-    """The local rule: sgd, momentum, nag, torch_momentum, torch_nag, adagrad, adadelta, rmsprop, adam, adamw."""
+    rule: str | None = None
+    """The local rule: sgd, momentum, nag, torch_momentum, torch_nag, adagrad, adadelta, rmsprop, adam, adamw.
+    [default: momentum, or what the method brings]"""
     lr: float | None = None
     """Step size. [default: the rule's own]"""
     momentum: float | None = None
@@ -66,8 +67,8 @@ class Train:
     """Step size over time: cosine to 0, a tenth after half and after three quarters, or lr / (1 + epoch)."""
     warmup: float = 0.0
     """Epochs over which the step size grows to its value."""
-    decay: float = 0.0
-    """Weight decay: this times x is added to the gradient."""
+    decay: float | None = None
+    """Weight decay: this times x is added to the gradient. [default: none; that of adamw, which decays apart, 0.01]"""
     clip: float | None = None
     """Longest gradient of a step, in Euclidean norm."""
     batch: Whole = 32
@@ -152,6 +153,8 @@ def run(job: Train, world: "World", console: Console) -> dict[str, Any]:
 def complete(job: Train) -> Train:
     """The job with the defaults that depend on other options. Raises UsageError for values that cannot be."""
     from mpiopt.jobs import gpu_training
+    from mpiopt.jobs.reach import demand_reach, rule_for
+    from mpiopt.methods import find, training
 
     for name in ("lr", "momentum", "warmup", "decay", "clip", "bytes", "seconds", "every_seconds", "margin"):
         value = getattr(job, name)
@@ -178,12 +181,12 @@ def complete(job: Train) -> Train:
     if job.accuracy is not None and job.test is None and not job.data.startswith("blobs"):
         raise UsageError(f"--accuracy {job.accuracy:g} needs rows to examine on: give --test TEST.h5")
     apart(of_run(job))
+    for name in ("own", "leader"):
+        if getattr(job, name) and job.test is None and not job.data.startswith("blobs"):
+            raise UsageError(f"--{name} examines more points on the test rows: give --test TEST.h5 too")
     gpu_training.check(job)
+    entry = find(job.method, training())
+    demand_reach(job, entry)
+    ownership = job.ownership or ("shared" if entry.shared else "sharded")
     link = "ef" if job.error_feedback else job.link
-    return kept(replace(job, ownership=_ownership(job), link=link))
-
-
-def _ownership(job: Train) -> str:
-    from mpiopt.methods import find, training
-
-    return job.ownership or ("shared" if find(job.method, training()).shared else "sharded")
+    return kept(replace(job, ownership=ownership, link=link, rule=rule_for(job, entry)))

@@ -94,9 +94,6 @@ def method_of(job: "Train", workers: int, per_epoch: float) -> tuple[Training, d
     rate = rate_of(job, per_epoch)
     known = {"rule": rule_of(job, rate), "lr": rate, "workers": workers, "total_steps": max(1, round(job.epochs * per_epoch)),
              "clients": Clients(job.clients, job.dead), "meeting": max(1, round(job.record * per_epoch))}  # fmt: skip
-    if (job.clients is not None or job.dead) and "clients" not in entry.parameters:
-        able = ", ".join(name for name, other in catalogue().items() if "clients" in other.parameters)
-        raise UsageError(f"{entry.name} needs all workers in every round: leave --clients and --dead out, or use one of {able}")
     if absent := sorted(set(given) & (known.keys() - {"meeting"})):
         raise UsageError(f"--set {absent[0]}: this is set by other options (--rule, --lr, --workers, --clients, --epochs)")
     filled = {name: value for name, value in known.items() if name in entry.parameters}

@@ -7,6 +7,7 @@
     WarmUp(inner, n)         a straight line up to inner(n), then inner
     Later(inner, n)          inner(step - n): the clock of ``inner`` starts after n steps
     Stretched(inner, n, c)   c inner(n step): for rounds of n steps
+    Relative(inner)          inner(step) / inner(0)
 
 WarmUp leaves the clock of what it wraps alone, so that milestones count from the first step; put Later between the two
 where the wrapped schedule is to begin when the warm-up ends: ``WarmUp(Later(Cosine(0.1, 9000), 1000), 1000)``.
@@ -160,6 +161,18 @@ class Stretched:
     def __call__(self, step: int) -> float:
         """factor inner(steps step)."""
         return self.factor * self.inner(self.steps * step)
+
+
+@dataclass(frozen=True)
+class Relative:
+    """``inner`` in units of what it begins with, 1 throughout where that is 0."""
+
+    inner: Schedule
+
+    def __call__(self, step: int) -> float:
+        """inner(step) / inner(0)."""
+        first = self.inner(0)
+        return self.inner(step) / first if first else 1.0
 
 
 def scheduled(value: float | Schedule) -> Schedule:

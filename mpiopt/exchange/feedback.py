@@ -2,6 +2,8 @@
 
 ErrorFeedback(inner)     what was not sent is added to the next message
 TwoWay(inner, c)         what was agreed is compressed again, with a memory of its own
+
+Where messages are gradients, ``rate`` is the step size that they will be multiplied by.
 """
 
 from collections.abc import Sequence
@@ -21,8 +23,9 @@ class ErrorFeedback:
     """e_w <- message_w + e_w - what was sent of it.
 
     rate : messages are scaled by it, and agreements scaled back, so that the memory is in units of steps where the step
-    size changes. Seide et al. 2014; Karimireddy, Rebjock, Stich, Jaggi, Error feedback fixes SignSGD, ICML 2019,
-    algorithm 2; Stich, Cordonnier, Jaggi, Sparsified SGD with memory, 2018.
+    size changes; where it is 0 nothing is agreed on that could move a point, and the memory stays. Seide et al. 2014;
+    Karimireddy, Rebjock, Stich, Jaggi, Error feedback fixes SignSGD, ICML 2019, algorithm 2; Stich, Cordonnier, Jaggi,
+    Sparsified SGD with memory, 2018.
     """
 
     inner: Exchange
@@ -38,21 +41,23 @@ class ErrorFeedback:
         rate = self.rate(here.round)
         wanted = [m._replace(vector=rate * m.vector + e) for m, e in zip(messages, memory, strict=True)]
         agreed, residual, inner = self.inner(wanted, inner, here)
-        if agreed is not None and rate != 1:
-            agreed = agreed._replace(vector=agreed.vector / rate)
-        return agreed, [0.0] * len(messages), (PerWorker(residual), inner)
+        if agreed is not None:
+            agreed = agreed._replace(vector=unscaled(agreed.vector, rate))
+        return agreed, [0.0] * len(messages), (PerWorker(residual) if rate else memory, inner)
 
 
 @dataclass(frozen=True)
 class TwoWay:
     """The agreement compressed once more, with error feedback: as a server would send it back.
 
-    All ranks hold the same memory and compress alike, so that nobody has to be the server. Zheng, Huang, Kwok,
-    Communication-efficient distributed blockwise momentum SGD with error-feedback, NeurIPS 2019, algorithm 1.
+    All ranks hold the same memory and compress alike, so that nobody has to be the server. rate : as of `ErrorFeedback`.
+    Zheng, Huang, Kwok, Communication-efficient distributed blockwise momentum SGD with error-feedback, NeurIPS 2019,
+    algorithm 1.
     """
 
     inner: Exchange
     compressor: Compressor
+    rate: Schedule = ONE
 
     def init(self, x: Array, team: Team) -> Tree:
         """(the memory, 0, and the state of ``inner``). Collective where that is."""
@@ -64,8 +69,14 @@ class TwoWay:
         agreed, residual, inner = self.inner(messages, inner, here)
         if agreed is None:
             return None, residual, (memory, inner)
-        memory = agreed.vector + memory
+        rate = self.rate(here.round)
+        wanted = rate * agreed.vector + memory
         stream = Stream.of(here.team.sites[0].streams, "two-way", here.round)
-        vector = self.compressor.decode(self.compressor.encode(memory, stream), memory, stream)
-        memory -= vector
-        return agreed._replace(vector=vector), residual, (memory, inner)
+        vector = self.compressor.decode(self.compressor.encode(wanted, stream), wanted, stream)
+        wanted -= vector
+        return agreed._replace(vector=unscaled(vector, rate)), residual, (wanted if rate else memory, inner)
+
+
+def unscaled(vector: Array, rate: float) -> Array:
+    """A vector over ``rate``; 0 where that is."""
+    return vector if rate == 1 else vector / rate if rate else 0 * vector

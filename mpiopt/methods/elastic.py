@@ -37,4 +37,4 @@ def elastic(beta: float) -> None:
         raise UsageError(f"beta is {beta}: give a number from 0 to 1")
 
 
-ENTRIES = (Entry(easgd, PAPER), Entry(eamsgd, PAPER))
+ENTRIES = (Entry(easgd, PAPER), Entry(eamsgd, PAPER, rule="nag"))

@@ -12,7 +12,8 @@ from mpiopt.method import Method
 class Entry:
     """One named method.
 
-    build : parameters -> Method; paper : authors, title, year; needs : what it must know or find itself.
+    build : parameters -> Method; paper : authors, title, year; needs : what it must know or find itself. rule : the name of
+    the local rule of a training that takes no other, and steady : whether its step size has to stay the same.
     """
 
     build: Callable[..., Method]
@@ -20,6 +21,8 @@ class Entry:
     needs: str = "nothing"
     smooth_only: bool = True
     shared: bool = False  # whether all workers had better draw from the same rows
+    rule: str | None = None
+    steady: bool = False
 
     @property
     def name(self) -> str:

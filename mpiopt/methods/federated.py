@@ -48,7 +48,7 @@ def scaffold(lr: Schedule, period: int = 16, server_lr: float = 1.0, clients: Cl
 def scaffnew(lr: Schedule, probability: float = 0.1) -> Training:
     """ProxSkip for averages: agreements with a probability, exact where the data differ; needs a constant step size."""
     step = lr(0)
-    demand(all(lr(k) == step for k in (1, 1000)), "the step size of scaffnew", lr, "a constant one")
+    demand(all(lr(k) == step for k in (1, 1000)), "the step size of scaffnew", "one that changes", "a constant one")
     steps = Steps(plain(lr), Geometric(probability), Shifted(step, probability))
     return Training(None, (Phase(steps, Mean()),), Descend(AS_FAR))
 
@@ -75,8 +75,8 @@ def diloco(
 ENTRIES = (
     Entry(fedavg, "McMahan, Moore, Ramage, Hampson, Aguera y Arcas, Communication-efficient learning, AISTATS 2017"),
     Entry(fedprox, "Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith, Federated optimization in heterogeneous networks, 2020"),
-    Entry(scaffold, "Karimireddy, Kale, Mohri, Reddi, Stich, Suresh, SCAFFOLD, ICML 2020"),
-    Entry(scaffnew, "Mishchenko, Malinovsky, Stich, Richtarik, ProxSkip, ICML 2022"),
+    Entry(scaffold, "Karimireddy, Kale, Mohri, Reddi, Stich, Suresh, SCAFFOLD, ICML 2020", rule="sgd"),
+    Entry(scaffnew, "Mishchenko, Malinovsky, Stich, Richtarik, ProxSkip, ICML 2022", rule="sgd", steady=True),
     Entry(slowmo, "Wang, Tantia, Ballas, Rabbat, SlowMo, ICLR 2020"),
     Entry(diloco, "Douillard et al., DiLoCo: distributed low-communication training of language models, 2023"),
 )

@@ -10,12 +10,13 @@ from mpiopt.compress.compressor import Compressor
 from mpiopt.compress.lowrank import PowerSgd
 from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.exchange.compressed import Compressed, Vote
-from mpiopt.exchange.feedback import ErrorFeedback, TwoWay
+from mpiopt.exchange.feedback import ONE, ErrorFeedback, TwoWay
 from mpiopt.exchange.lowrank import LowRank
 from mpiopt.exchange.mean import Mean
 from mpiopt.exchange.shifted import Shifted
 from mpiopt.method import Composed, Method
 from mpiopt.phase import Exchange
+from mpiopt.schedules import Relative, Schedule
 
 TYPICAL = (10**6, 10**12)  # dims at which constants are looked at before the model is known
 LINKS = ("plain", "ef", "ef21", "diana")
@@ -49,10 +50,17 @@ def linked(
     if getattr(method, "own", False):
         raise CapabilityError(f"{name} agrees on points, which do not become small: compress sgd or local_sgd, whose messages "
                               "are steps")  # fmt: skip
-    exchange = _exchange(compress, link, last.exchange.clients, force, advice)
+    rate = _unit(method)
+    exchange = _exchange(compress, link, last.exchange.clients, force, advice, rate)
     if back is not None:
-        exchange = TwoWay(exchange, _returning(back, force))
+        exchange = TwoWay(exchange, _returning(back, force), rate)
     return replace(method, phases=(*method.phases[:-1], last._replace(exchange=exchange)))
+
+
+def _unit(method: Composed) -> Schedule:
+    """What the step multiplies an agreement by, over what it was at first: the unit of what is remembered for later."""
+    rule = getattr(method.outer, "rule", None)  # of steps whose length a schedule says
+    return ONE if rule is None else Relative(rule.step_size)
 
 
 def _returning(back: str, force: bool) -> Compressor:
@@ -66,7 +74,7 @@ def _returning(back: str, force: bool) -> Compressor:
     return again
 
 
-def _exchange(compress: str, link: str, clients: Clients, force: bool, advice: Advice) -> Exchange:
+def _exchange(compress: str, link: str, clients: Clients, force: bool, advice: Advice, rate: Schedule) -> Exchange:
     if link not in LINKS:
         raise UsageError(f"there is no link {link!r}: choose one of {', '.join(LINKS)}")
     if compress == "vote":
@@ -82,7 +90,7 @@ def _exchange(compress: str, link: str, clients: Clients, force: bool, advice: A
         inner = _low_rank(compressor, compress, link, clients, force, advice)
     if link in ("ef21", "diana"):
         return _with_all(Shifted(inner, 1.0 if link == "ef21" else None), f"--link {link}", clients)
-    return ErrorFeedback(inner) if link == "ef" else inner
+    return ErrorFeedback(inner, rate) if link == "ef" else inner
 
 
 def _low_rank(power: PowerSgd, compress: str, link: str, clients: Clients, force: bool, advice: Advice) -> Exchange:

@@ -186,7 +186,7 @@ def _one_sided(rule: Transform, period: int, trade: Trade, meeting: int, bound: 
 
 ENTRIES = (
     Entry(async_easgd, PAPER),
-    Entry(async_eamsgd, PAPER),
+    Entry(async_eamsgd, PAPER, rule="nag"),
     Entry(downpour, "Dean et al., Large scale distributed deep networks, NIPS 2012"),
     Entry(async_sgd, "Ho et al., More effective distributed ML via a stale synchronous parallel parameter server, 2013"),
 )

@@ -27,6 +27,10 @@ class Scale(Transform):
         u *= -self.schedule(step)
         return u, state
 
+    def step_size(self, step: int) -> float:
+        """The schedule's."""
+        return self.schedule(step)
+
     def move(self, g: Array, x: Array, state: State, step: int) -> State:
         """See `Transform.move`; one pass on a GPU."""
         if namespace(x) is np:
@@ -45,6 +49,10 @@ class Divide(Transform):
         """One pass."""
         u /= self.schedule(step) or 1.0
         return u, state
+
+    def step_size(self, step: int) -> float:
+        """1 / schedule(step)."""
+        return 1 / (self.schedule(step) or 1.0)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ and what it returns may be the same arrays. The u it returns is never part of th
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,6 +38,10 @@ class Transform(Protocol):
 
     def __call__(self, u: Array, x: Array, state: State, step: int) -> tuple[Array, State]:
         """The transformed u (dim,) and the next state; spends u and ``state``, leaves the point x alone."""
+
+    def step_size(self, step: int) -> float:
+        """What u is multiplied by whatever it is: the part of a rule that schedules change."""
+        return 1.0
 
     def move(self, g: Array, x: Array, state: State, step: int) -> State:
         """x <- x + u in place, u being what becomes of g; the next state. Spends g and ``state``."""
@@ -68,6 +73,10 @@ class Chain(Transform):
             u, inner = part(u, x, inner, step)
             after.append(inner)
         return u, tuple(after)
+
+    def step_size(self, step: int) -> float:
+        """The product of the parts'."""
+        return prod(part.step_size(step) for part in self.parts)
 
     def move(self, g: Array, x: Array, state: State, step: int) -> State:
         """g through all parts but the last, which moves x."""
@@ -117,6 +126,10 @@ class Blocked(Transform):
             cut = slice(start, start + self.block)
             _, after = self.inner(u[cut], x[cut], _cut(state, cut), step)
         return u, _joined(state, after)
+
+    def step_size(self, step: int) -> float:
+        """That of ``inner``."""
+        return self.inner.step_size(step)
 
     def move(self, g: Array, x: Array, state: State, step: int) -> State:
         """See `Transform.move`."""

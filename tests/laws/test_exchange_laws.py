@@ -20,7 +20,7 @@ from mpiopt.exchange.timing import Every
 from mpiopt.phase import Joint
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.problem import Message, Team
-from mpiopt.schedules import Inverse
+from mpiopt.schedules import Constant, Inverse, Piecewise
 from tests.exchange_sets import AROUND, COMPRESSORS, DIM, SHAPES, Speaker, agreements, said, team_of
 
 ONE, LAW = pytest.mark.ranks(1), settings(max_examples=30)
@@ -85,7 +85,7 @@ def test_what_is_agreed_is_the_mean_of_what_was_sent(teams, text, workers, seed,
 def test_error_feedback_telescopes(teams, text, workers, seed, kind):
     """All that was sent, and what is remembered, is all that was said; with a rate, in units of steps."""
     team, spoken = teams(workers, seed), draws(seed, workers, 6, kind)
-    for rate in (1.0, Inverse(0.7, 2.0)):
+    for rate in (1.0, Inverse(0.7, 2.0), Piecewise((1.0, 0.0, 0.5), (2, 4))):
         given_rate = {} if rate == 1.0 else {"rate": rate}
         steps = list(run(ErrorFeedback(Compressed(find(text)), **given_rate), team, spoken, np.zeros(DIM, kind)))
         rates = [1.0 if rate == 1.0 else rate(k) for k in range(6)]
@@ -102,9 +102,12 @@ def test_error_feedback_telescopes(teams, text, workers, seed, kind):
 @given(text=texts, workers=counts, seed=seeds)
 def test_the_way_back_telescopes_too(teams, text, workers, seed):
     team, spoken = teams(workers, seed), draws(seed, workers, 6)
-    there = [agreed.vector for _, agreed, _, _ in run(ErrorFeedback(Compressed(find(text))), team, spoken)]
-    back = list(run(TwoWay(ErrorFeedback(Compressed(find(text))), find("topk:0.3")), team, spoken))
-    close(sum(agreed.vector for _, agreed, _, _ in back), sum(there) - back[-1][-1][0], 1e4)
+    for rate in (Constant(1.0), Piecewise((1.0, 0.0, 0.5), (2, 4))):
+        inner = ErrorFeedback(Compressed(find(text)), rate)
+        there = [rate(k) * agreed.vector for k, (_, agreed, _, _) in enumerate(run(inner, team, spoken))]
+        back = list(run(TwoWay(inner, find("topk:0.3"), rate), team, spoken))
+        told = sum(rate(k) * agreed.vector for k, (_, agreed, _, _) in enumerate(back))
+        close(told, sum(there) - back[-1][-1][0], 1e4)
     assert all(np.count_nonzero(agreed.vector) <= round(0.3 * DIM) for _, agreed, _, _ in back)
 
 

@@ -4,6 +4,7 @@ ranks; and where the step sizes of theory lead them.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -26,8 +27,8 @@ from mpiopt.problems.landscapes import Landscape
 from mpiopt.problems.model import Block
 from mpiopt.problems.penalties import L2, Zero
 from mpiopt.problems.problem import Point, Team
-from mpiopt.schedules import Constant, Inverse
-from mpiopt.solve import solve
+from mpiopt.schedules import Constant, Inverse, Piecewise
+from mpiopt.solve import rounds, solve
 from mpiopt.stop import Reason, Stop
 from mpiopt.streams import Streams
 from mpiopt.training import Training
@@ -118,9 +119,25 @@ def test_with_the_rate_of_the_rule_the_memory_is_in_units_of_steps(worlds, data,
         e = p - q
         return x - data.mean(q)
 
+    expected, world = taken(step, data.start), worlds(workers=WORKERS)
     phase = Phase(Minibatch(), ErrorFeedback(Compressed(find(text)), lr))
-    method = replace(sgd(rules.sgd(lr)), phases=(phase,))
-    close(path(method, data.team(worlds(workers=WORKERS)), data.start, N), taken(step, data.start))
+    for method in (replace(sgd(rules.sgd(lr)), phases=(phase,)), linked(sgd(rules.sgd(lr)), "sgd", text, "ef")):
+        close(path(method, data.team(world), data.start, N), expected)
+
+
+@SIZES
+@pytest.mark.parametrize("back", [None, "topk:0.5"])
+def test_what_a_memory_holds_when_the_step_shrinks_is_still_owed(worlds, data, back):
+    """x0 - x, the mean of the memories and that of the way back add up to all steps that gradients were worth at their time."""
+    lr = Piecewise((0.1, 0.02, 0.0, 0.05), (4, 8, 10))
+    method, world = linked(sgd(rules.sgd(lr)), "sgd", "topk:0.4", "ef", back), worlds(workers=WORKERS)
+    owed = np.zeros(5)
+    for run in islice(rounds(method, data.team(world), data.start.copy()), 15):
+        memory = run.states[1][0]
+        returning, (memory, _) = (0.0, memory) if back is None else memory
+        own = world.sum([data.shares[w] * e for w, e in zip(world.hosted, memory, strict=True)]) if run.round else 0.0
+        close(data.start - run.points[0].x, owed - lr(0) * (own + returning))
+        owed = owed + lr(run.round) * data.mean_gradient(run.points[0].x, run.round)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,39 @@
+"""Which of the options that trainings share reach a method: it takes them as parameters of the function that builds it.
+
+The others are refused where they are given, and a preset's or job file's are left out where another method is chosen.
+"""
+
+from typing import TYPE_CHECKING
+
+from mpiopt.errors import UsageError
+from mpiopt.methods import Entry, training
+
+if TYPE_CHECKING:
+    from mpiopt.jobs.train import Train
+
+THROUGH = {"rule": "rule", "momentum": "rule", "decay": "rule", "clip": "rule", "clients": "clients", "dead": "clients"}
+WHY = {"rule": "makes steps of its own ({rule})", "clients": "needs all workers in every round"}
+RULE = "momentum"  # of methods that take any
+
+
+def strangers(method: str) -> list[str]:
+    """The options that do not reach a method; none where it is not known, or solves convex problems."""
+    entry = training().get(method)
+    return [] if entry is None else [option for option, name in THROUGH.items() if name not in entry.parameters]
+
+
+def demand_reach(job: "Train", entry: Entry) -> None:
+    """Raise UsageError for an option that would be passed over in silence."""
+    for option in strangers(entry.name):
+        value, name = getattr(job, option), THROUGH[option]
+        if value and not (option == "rule" and value == entry.rule):
+            able = ", ".join(other.name for other in training().values() if name in other.parameters)
+            raise UsageError(f"{entry.name} {WHY[name].format(rule=entry.rule)}, and --{option} does not reach it: leave that "
+                             f"out, or use one of {able}")  # fmt: skip
+    if entry.steady and (job.schedule != "constant" or job.warmup):
+        raise UsageError(f"{entry.name} needs a step size that stays the same: give --schedule constant --warmup 0")
+
+
+def rule_for(job: "Train", entry: Entry) -> str:
+    """The name of the local rule that a job runs."""
+    return entry.rule or job.rule or RULE
