@@ -28,6 +28,7 @@ from mpiopt.io.runs import Picked, Store, packed, unpacked
 from mpiopt.io.shuffle import Shuffle
 from mpiopt.io.svmlight import Parser
 from mpiopt.io.write import Output, described, finish, shard_count, together_labels, told_plainly, writing
+from mpiopt.kernels import sound
 from mpiopt.kernels.rows import place
 
 PIECE, PIECES, LARGEST = 1 << 19, 1 << 11, 1 << 23  # nonzeros of a piece, pieces in all, nonzeros if those are too many
@@ -175,6 +176,11 @@ class _Conversion:
         for rows in picked:
             place(rows.places - lo, rows.starts, rows.lengths, rows.indices, rows.data, indptr, indices, data,
                   np.int32(self.base), unit)  # fmt: skip
+        if len(data) and np.abs(data).max() > sound.LARGEST:
+            raise DataError(
+                f"{self._named} has the value {data[np.abs(data).argmax()]:g}, and no value may be above {sound.LARGEST:g} in "
+                "size, so that it can be squared: scale the features, or give --normalize l2"
+            )
         self.measured.add(lo, lengths)
         self.sums.append(float(y.sum()))
         writer.append(Rows(lengths, indices, data, y, None))

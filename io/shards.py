@@ -133,6 +133,13 @@ class Dataset(Shards):
         """Stored entries of the whole set."""
         return self.index.nnz
 
+    @cached_property
+    def values(self) -> str:
+        """Type of the stored values, float32 or float64, as the first shard has it. Raises DataError."""
+        shard = self.index.shards[0]
+        with self.opened(shard) as file:
+            return arrival.Columns.of(file, shard).data.dtype.name
+
     def blocks(self, workers: int) -> np.ndarray:
         """Row bounds (workers + 1,) int64 of contiguous blocks with about equally many nonzeros; blocks may be empty.
 

@@ -1,6 +1,6 @@
 """A source of rows: a data set on disk or a generator, of which every rank reads only its own part."""
 
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,6 +17,7 @@ class Source(Protocol):
     cols: int
     nnz: int
     labels: Labels
+    values: Literal["float32", "float64"]  # as what they are stored
 
     def blocks(self, workers: int) -> np.ndarray:
         """Row bounds (workers + 1,) int64 of contiguous blocks with about equally many nonzeros; blocks may be empty."""

@@ -53,6 +53,11 @@ class Synthetic:
         return named(self, PRESETS[self.kind])
 
     @property
+    def values(self) -> str:
+        """Type of the stored values."""
+        return "float32"
+
+    @property
     def labels(self) -> Labels:
         """-1 and +1, not counted."""
         return Labels((-1.0, 1.0), None, -1.0, 1.0, float("nan"))

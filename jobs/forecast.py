@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mpiopt.io.layout import CHUNK
-from mpiopt.io.source import Source, open_source
+from mpiopt.io.source import Source
 from mpiopt.io.synthetic import Synthetic
 from mpiopt.jobs.console import WIDTH, Console, counted, size, table
 from mpiopt.jobs.node import compiled, memory_room, resident
-from mpiopt.jobs.problem import team_of
+from mpiopt.jobs.problem import opened, team_of
 from mpiopt.jobs.traffic import Tape, Traffic, features_for, fits, traffic
 from mpiopt.jobs.warm import warm
 from mpiopt.method import Method
@@ -55,7 +55,7 @@ class Share(NamedTuple):
 
 def forecast(job: "Solve", make: Make, world: "World", console: Console) -> dict[str, Any]:
     """Tell what the job would need, rank by rank and node by node. Collective. Raises MpioptError on every rank."""
-    source = open_source(job.data, world)
+    job, source = opened(job, world)
     if not compiled():
         console.note("compiling kernels: once on this machine, about half a minute")
     console(f"rehearsing {job.method} on {counted(world.size, 'rank')}")

@@ -61,8 +61,8 @@ class Solve:
     """Lambda of l1 |x|_1, beside the mean loss over rows."""
     intercept: bool = False
     """Fit an intercept, which is not penalised."""
-    values: Literal["float32", "float64"] = "float32"
-    """Type of the stored entries; vectors are always float64."""
+    values: Literal["float32", "float64"] | None = None
+    """Type of the stored entries; vectors are always float64. [default: as they are stored]"""
     rounds: Whole = 1000
     """Stop after so many rounds."""
     bytes: float | None = None

@@ -11,14 +11,14 @@ import numpy as np
 from mpiopt.arrays import Array, on_host
 from mpiopt.errors import UsageError
 from mpiopt.io.record import read_solution
-from mpiopt.io.source import Source, open_source
+from mpiopt.io.source import Source
 from mpiopt.jobs import gpu
 from mpiopt.jobs.checkpoints import Checkpoints
 from mpiopt.jobs.compare import compressing
 from mpiopt.jobs.config import to_toml
 from mpiopt.jobs.console import WIDTH, Console, counted, size
 from mpiopt.jobs.node import compiled
-from mpiopt.jobs.problem import team_of
+from mpiopt.jobs.problem import opened, team_of
 from mpiopt.jobs.recording import columns, recorded, reserve
 from mpiopt.jobs.signals import Signals, end_of_job
 from mpiopt.jobs.warm import warm
@@ -51,7 +51,7 @@ def _solving(
     if job.device == "cpu" and not compiled():
         console.note("compiling kernels: once on this machine, about half a minute")
     console(f"reading {job.data}")
-    source = open_source(job.data, world)
+    job, source = opened(job, world)
     kept.check(identity(job, source, world))
     penalty = ElasticNet(job.l1, job.l2, free=int(job.intercept))
     team = built(job, source, world, penalty, job.device)

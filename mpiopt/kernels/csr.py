@@ -8,6 +8,7 @@ import numpy as np
 from mpiopt.errors import UsageError
 from mpiopt.kernels import host
 from mpiopt.kernels.rows import pack
+from mpiopt.kernels.sound import complaint
 
 PAD = 256
 
@@ -43,14 +44,31 @@ class CSR:
 
     @classmethod
     def of(cls, indptr, indices, data, shape: tuple[int, int]) -> Self:
-        """A padded copy of the three arrays; data keeps its precision (float32 or float64)."""
-        data = np.asarray(data)
-        if len(indices) and not 0 <= np.min(indices) <= np.max(indices) < shape[1]:
-            raise UsageError(f"a CSR of {shape[1]} columns was given columns {np.min(indices)} to {np.max(indices)}")
+        """A padded copy of the three arrays, each row in the order of its columns; data keeps float32 or float64.
+
+        Raises UsageError on arrays that do not fit, columns out of range or twice in a row, and values that are not finite
+        or above 1e150, whose squares would not be.
+        """
+        indptr, indices, data = map(np.asarray, (indptr, indices, data))
+        _demand(indptr, indices, data, shape)
         dtype = data.dtype if data.dtype in (np.float32, np.float64) else np.float64
         matrix = cls.empty(shape[0], len(data), shape[1], dtype)
         matrix.indptr[:], matrix.indices[:], matrix.data[:] = indptr, indices, data
+        if matrix._complaint():
+            matrix._sort()
+        if found := matrix._complaint():
+            raise UsageError(f"{found}: a CSR of shape {shape} cannot be made of these")
         return matrix
+
+    def _complaint(self) -> str:
+        return complaint(self.indptr, self.indices, self.data, self.shape[1])
+
+    def _sort(self) -> None:
+        """Put the entries of each row in the order of their columns."""
+        entries = slice(self.indptr[0], self.indptr[-1])
+        rows = np.repeat(np.arange(self.shape[0]), np.diff(self.indptr))
+        order = np.lexsort((self.indices[entries], rows)) + entries.start
+        self.indices[entries], self.data[entries] = self.indices[order], self.data[order]
 
     @property
     def nnz(self) -> int:
@@ -112,6 +130,21 @@ class CSR:
                 f"{out.shape}; they must be ({self.shape[axis]},) and ({self.shape[out_axis]},)"
             )
         return out
+
+
+def _demand(indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, shape: tuple[int, int]) -> None:
+    """Raise UsageError where the three arrays are not those of rows with so many columns."""
+    kinds = indptr.dtype.kind in "iu" and (indices.dtype.kind in "iu" or not len(indices)) and data.dtype.kind in "biuf"
+    if not (kinds and indptr.shape == (shape[0] + 1,) and indices.shape == data.shape == (len(data),)):
+        raise UsageError(
+            f"a CSR of shape {shape} was given indptr {indptr.dtype}{indptr.shape}, indices {indices.dtype}{indices.shape} and "
+            f"data {data.dtype}{data.shape}: it needs integers ({shape[0] + 1},) and (nonzeros,), and numbers (nonzeros,)"
+        )
+    if not 0 <= indptr[0] <= indptr[-1] <= len(data) or (indptr[1:] < indptr[:-1]).any():
+        raise UsageError(f"the indptr of a CSR is to ascend from 0 or above to at most its {len(data)} entries")
+    if not 0 <= shape[1] < 2**31 or (len(indices) and not 0 <= indices.min() <= indices.max() < shape[1]):
+        found = f" with columns {indices.min()} to {indices.max()}" if len(indices) else ""
+        raise UsageError(f"a CSR of {shape[1]} columns{found} cannot be made: there may be 2^31 - 1, numbered from 0")
 
 
 def _padded(size: int, dtype) -> np.ndarray:

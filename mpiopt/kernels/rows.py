@@ -65,15 +65,34 @@ def place(targets, starts, lengths, indices, data, indptr, out_indices, out_data
         _ask(indices, data, _U(starts[ahead]))
         _ask(out_indices, out_data, _U(indptr[targets[ahead]]))
         start, at, n = _U(starts[i]), _U(indptr[targets[i]]), _U(lengths[i])
-        scale = 1.0
+        first, scale = 1.0, 1.0
         if unit:
-            squares = 0.0
-            for j in range(n):
-                squares += np.float64(data[start + j]) * np.float64(data[start + j])
-            scale = 1.0 / np.sqrt(squares) if squares > 0.0 else 1.0
+            first, scale = _norm_scales(data, start, n)
         for j in range(n):
             out_indices[at + j] = indices[start + j] - base
-            out_data[at + j] = data[start + j] * scale
+            out_data[at + j] = (data[start + j] * first) * scale
+
+
+@_kernel
+def _norm_scales(data, start, n):
+    """Two factors that bring the values data[start : start + n] to Euclidean norm 1; 1 and 1 where all are 0.
+
+    The first is a power of two, and 1 unless squares would overflow or vanish (Blue, A portable Fortran program to find
+    the Euclidean norm of a vector, 1978).
+    """
+    first, squares, largest = 1.0, 0.0, 0.0
+    for j in range(n):
+        squares += np.float64(data[start + j]) * np.float64(data[start + j])
+    if not 1e-270 < squares < 1e270:
+        for j in range(n):
+            largest = max(largest, abs(np.float64(data[start + j])))
+        if largest == 0.0:
+            return 1.0, 1.0
+        first = 2.0**600 if largest < 1e-100 else 2.0**-600 if largest > 1e100 else 1.0
+        squares = 0.0
+        for j in range(n):
+            squares += (np.float64(data[start + j]) * first) ** 2
+    return first, 1.0 / np.sqrt(squares)
 
 
 @_kernel

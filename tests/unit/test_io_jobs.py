@@ -55,6 +55,23 @@ def test_bad_input_is_one_sentence_on_three_ranks(launch, tmp_path, options, cod
     assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("launch")) == ["a.svm"]
 
 
+def test_values_are_solved_as_they_are_stored(launch, tmp_path):
+    (tmp_path / "a.svm").write_text("1 1:0.1 2:1\n-1 1:0.3 2:1\n1 2:0.7\n")
+    target = str(tmp_path / "a.h5")
+    convert = [*MPIOPT, "convert", str(tmp_path / "a.svm"), target]
+    assert launch(1, [*convert, "--values", "float64"]).returncode == 0
+    plain, single = (json.loads(launch(1, [*MPIOPT, "solve", target, "--l2", "1e-3", "--json", *more]).stdout)
+                     for more in ([], ["--values", "float32"]))  # fmt: skip
+    assert (plain["config"]["values"], single["config"]["values"]) == ("float64", "float32")
+    assert plain["objective"] != single["objective"]
+    (tmp_path / "a.svm").write_text("1 1:1e200\n-1 1:-1e-200\n")
+    done = launch(2, [*convert, "--values", "float64", "--overwrite"])
+    assert done.returncode == 1 and done.stderr.count("a.svm has the value 1e+200, and no value may be above 1e+150") == 1
+    assert launch(1, [*convert, "--values", "float64", "--overwrite", "--normalize", "l2"]).returncode == 0
+    solved = launch(2, [*MPIOPT, "solve", target, "--l2", "1e-3"])
+    assert solved.returncode == 0 and "Warning" not in solved.stderr
+
+
 def test_a_full_disk_loses_nothing(launch, tmp_path):
     (tmp_path / "a.svm").write_text(TEXT)
     target = tmp_path / "a.h5"

@@ -1,5 +1,8 @@
 """The kernels at the edges: large margins, empty rows, bad arrays; small problems against scipy's optimum."""
 
+from decimal import Decimal
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from scipy import optimize, sparse, special
@@ -8,6 +11,7 @@ from mpiopt.errors import UsageError
 from mpiopt.kernels import host
 from mpiopt.kernels.csr import CSR, PAD
 from mpiopt.kernels.margins import BLOCK, exp_negative, log1p_unit
+from mpiopt.kernels.rows import place
 
 ONES = np.empty(0)
 
@@ -82,6 +86,48 @@ def test_bad_arrays_are_refused_in_a_sentence():
         CSR.of([0, 2], [0, 3], data, (1, 3))
     with pytest.raises(UsageError, match="shape"):
         CSR.of([0, 2], [0, 2], data, (1, 3)).dot(np.ones(4))
+
+
+def test_a_matrix_from_python_is_sorted_or_refused():
+    data = np.arange(1.0, 5)
+    matrix = CSR.of([0, 3, 4], np.array([2, 0, 1, 2]), data, (2, 3))
+    assert matrix.indices.tolist() == [0, 1, 2, 2] and matrix.data.tolist() == [2, 3, 1, 4]
+    part = CSR.of(np.array([1, 4]), np.array([0, 2, 1, 0]), data, (1, 3))  # rows that do not begin at 0
+    assert part.dot(np.array([1.0, 10, 100])).tolist() == [4 + 30 + 200]
+    for bad, sentence in (
+        (([0, 2], [1, 1], data[:2], (1, 3)), "the columns of row 0 do not ascend"),
+        (([0, 2], [0, 2**32], data[:2], (1, 3)), "columns 0 to 4294967296 cannot be made"),
+        (([0, 2], [0, 2**32], data[:2], (1, 2**33)), "a CSR of 8589934592 columns"),
+        (([0, 2], [-1, 2], data[:2], (1, 3)), "columns -1 to 2"),
+        (([0, 9], [0, 1], data[:2], (1, 3)), "the indptr of a CSR is to ascend"),
+        (([0, 2, 1, 2], [0, 1], data[:2], (3, 3)), "the indptr of a CSR is to ascend"),
+        (([0, 2], [0, 1], data[:3], (1, 3)), "it needs integers"),
+        (([0, 2], [0.5, 1.5], data[:2], (1, 3)), "it needs integers"),
+        (([0.0, 2.0], [0, 1], data[:2], (1, 3)), "it needs integers"),
+        (([0, 2], [0, 1], [1, np.nan], (1, 3)), "row 0 has the value nan"),
+        (([0, 2], [0, 1], np.array([1, np.inf], np.float32), (1, 3)), r"row 0 has the value inf \(float32\)"),
+        (([0, 2], [0, 1], [1, 1e155], (1, 3)), r"row 0 has the value 1e\+155"),
+    ):
+        with pytest.raises(UsageError, match=sentence):
+            CSR.of(*bad)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [0.0, 5e-324, 1e-310, 1e-200, 1e-40, 1.0, 1e30, 1e155, 1e200, 1.7e308])
+def test_rows_of_any_size_are_brought_to_norm_one(dtype, size):
+    with np.errstate(over="ignore"):
+        data = (np.array([1, -0.5, 0.25, 1.0]) * size).astype(dtype)
+    if not np.isfinite(data).all():
+        return
+    out, indptr, indices = np.empty_like(data), np.array([0, 3, 4]), np.arange(4, dtype=np.int32)
+    place(np.arange(2), indptr[:-1], np.diff(indptr), indices, data, indptr, np.empty_like(indices), out, np.int32(0), True)
+    if not data.any():
+        assert not out.any()
+        return
+    exact = [Fraction(float(v)) for v in data]
+    norm = Decimal((sum(v * v for v in exact[:3])).numerator).sqrt() / Decimal(sum(v * v for v in exact[:3]).denominator).sqrt()
+    wanted = [float(Decimal(v.numerator) / Decimal(v.denominator) / norm) for v in exact[:3]] + [1.0]
+    np.testing.assert_allclose(out, wanted, rtol=4 * np.finfo(dtype).eps)
 
 
 def dual_problem(rng, intercept, weighted, squares, rows=70):
