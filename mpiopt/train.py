@@ -8,8 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from mpiopt.arrays import Array
+from mpiopt.errors import NumericalError
 from mpiopt.method import Run
 from mpiopt.problems.buffers import agreed, held, put
+from mpiopt.problems.flaws import demand_sound
 from mpiopt.problems.model import Model
 from mpiopt.problems.problem import Team
 from mpiopt.solve import Keeper, Standing, always, drive, undisturbed
@@ -132,14 +134,18 @@ def train(
     """Run ``method`` from x (dim,), the same on every rank, or from where an earlier training stood. Collective.
 
     due : the rounds that are recorded. rows : of an epoch, those of all workers together unless given: fewer where workers
-    share them. The rest is as in `mpiopt.solve.solve`. Raises NumericalError on every rank once a worker's loss is not
-    finite.
+    share them. The rest is as in `mpiopt.solve.solve`. Raises on every rank once a worker's loss is not finite:
+    DataError where rows are not, else NumericalError.
     """
     if isinstance(x, Standing) and x.run is not None:
         x = x._replace(run=method.taken_up(x.run, team))
     recorder = partial(lesson, method, team, exam, team.rows if rows is None else rows)
     keep = [partial(_keep, keeper, method, team) for keeper in keep]
-    at, reason, text = drive(method, team, x, recorder, goal, watch, keep, interruption, due)
+    try:
+        at, reason, text = drive(method, team, x, recorder, goal, watch, keep, interruption, due)
+    except NumericalError:  # on every rank
+        demand_sound(team)
+        raise
     with team.world.tally.paused():
         answer = answered(method, at.run, team)
         score = (np.nan, np.nan) if exam is None else exam.score(team, [answer] * len(team.sites))

@@ -7,6 +7,7 @@ loss serves every method that looks at gradients, minibatches of rows included.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from mpiopt.errors import UsageError
 from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.model import Block, Model, Score
 from mpiopt.problems.problem import Point
+
+BESIDE = ("restore", "settled", "around", "reseed", "flawed")
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,11 @@ class Curved:
         """Those of the loss."""
         return self.loss.buffers
 
-    def restore(self, buffers: Buffers) -> None:
-        """Put them back."""
-        self.loss.restore(buffers)
+    def __getattr__(self, name: str) -> Any:
+        """What training may ask of the loss besides, where the loss offers it."""
+        if name in BESIDE:
+            return getattr(self.loss, name)
+        raise AttributeError(f"{type(self).__name__} has no {name}")
 
     def point(self, x: Array) -> Point:
         """x with what the loss keeps beside it."""

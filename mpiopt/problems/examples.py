@@ -11,6 +11,9 @@ from scipy.sparse import csr_array
 from mpiopt.arrays import Array, namespace
 from mpiopt.errors import DataError
 from mpiopt.kernels.csr import CSR
+from mpiopt.problems.flaws import finite, finite_sparse, first
+
+PART = 65536  # rows that are looked through at once
 
 
 class Source(Protocol):
@@ -20,6 +23,9 @@ class Source(Protocol):
 
     def take(self, rows: slice | Array, dtype: np.dtype) -> tuple[Array, Array]:
         """Those rows (b, *shape) of ``dtype`` and their answers (b,) or (b, outputs); perhaps views: not to be written."""
+
+    def flawed(self) -> int | None:
+        """The first row that holds, or whose answer is, no finite number."""
 
 
 class Flat(Protocol):
@@ -31,6 +37,9 @@ class Flat(Protocol):
 
     def flat(self, rows: slice | Array, dtype: np.dtype) -> tuple[Array | csr_array, Array]:
         """As `take`, rows as a matrix (b, features), which may be sparse."""
+
+    def flawed(self) -> int | None:
+        """See `Source.flawed`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +81,10 @@ class Dense:
         x, y = self.take(rows, dtype)
         return x.reshape(len(x), self.features), y
 
+    def flawed(self) -> int | None:
+        """See `Source.flawed`."""
+        return first(finite(self.x[lo : lo + PART]) & finite(self.y[lo : lo + PART]) for lo in range(0, self.rows, PART))
+
 
 @dataclass(frozen=True, eq=False)
 class Sparse:
@@ -100,6 +113,10 @@ class Sparse:
         # scipy wants both kinds of index alike; a batch has fewer than 2^31 nonzeros
         parts = a.data[span].astype(dtype, copy=False), a.indices[span], (a.indptr - a.indptr[0]).astype(np.int32)
         return csr_array(parts, a.shape), self.y[rows]
+
+    def flawed(self) -> int | None:
+        """See `Source.flawed`."""
+        return first([finite_sparse(self.matrix) & finite(self.y)])
 
 
 def _fit(rows: int, y: Array) -> None:

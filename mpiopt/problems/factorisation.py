@@ -15,6 +15,7 @@ from mpiopt.arrays import Array
 from mpiopt.errors import DataError, UsageError
 from mpiopt.kernels.entries import factor_errors, factor_gradient
 from mpiopt.problems.buffers import Buffers
+from mpiopt.problems.flaws import finite, first
 from mpiopt.problems.model import Block, Score, split
 from mpiopt.problems.problem import Point
 
@@ -85,6 +86,10 @@ class Completion:
     def weight(self) -> float:
         """Every entry weighs 1."""
         return float(self.rows)
+
+    def flawed(self) -> int | None:
+        """See `Model.flawed`."""
+        return first([finite(self.entries.values)])
 
     @property
     def dim(self) -> int:

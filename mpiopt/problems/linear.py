@@ -18,6 +18,7 @@ from mpiopt.kernels.csr import CSR
 from mpiopt.kernels.device_csr import DeviceCSR
 from mpiopt.kernels.launch import library
 from mpiopt.problems.buffers import Buffers
+from mpiopt.problems.flaws import finite, finite_sparse, first
 from mpiopt.problems.model import Block, Score
 from mpiopt.problems.problem import Point
 
@@ -99,6 +100,10 @@ class Linear:
     @property
     def _scale(self) -> float:
         return 1 / self.weight if self.weight > 0 else 0.0
+
+    def flawed(self) -> int | None:
+        """See `Model.flawed`; of rows on the CPU."""
+        return first([finite_sparse(self.matrix) & finite(self.y)]) if self.sequential else None
 
     # ------------------------------------------------------------------------------------ the matrix with its intercept
     def margins(self, x: Array, out: Array | None = None) -> Array:

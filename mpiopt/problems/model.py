@@ -68,6 +68,9 @@ class Model(Protocol):
     def evaluate(self, x: Array, rows: Array | None = None) -> Score:
         """Sum of losses, correct answers and number of ``rows``, None for all; penalties are not in it."""
 
+    def flawed(self) -> int | None:
+        """The first of its rows that holds, or whose answer is, no finite number; None where all are."""
+
 
 def split(x: Array, blocks: tuple[Block, ...]) -> list[Array]:
     """Views of x (dim,), one of each block's shape. Raises UsageError if the blocks do not make up x."""

@@ -101,6 +101,10 @@ class Perceptron:
         """Every row weighs 1."""
         return float(self.rows)
 
+    def flawed(self) -> int | None:
+        """See `Model.flawed`."""
+        return self.data.flawed()
+
     @property
     def dim(self) -> int:
         """Weights and biases."""

@@ -14,9 +14,11 @@ from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
 from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.examples import Dense, Source
+from mpiopt.problems.flaws import finite, first
 from mpiopt.problems.heads import CrossEntropy, Squares
 from mpiopt.problems.model import Block, Score, chunks
 from mpiopt.problems.problem import Point
+from mpiopt.problems.torch_draws import drawing, following
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +42,10 @@ def use_threads(count: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """The items (input, answer) of a map-style torch dataset, as a `Source`; they are fetched one by one."""
+    """The items (input, answer) of a map-style torch dataset, as a `Source`; they are fetched one by one.
+
+    What it draws for them, by torch, Python or NumPy, follows from torch's generator.
+    """
 
     dataset: Any
 
@@ -52,19 +57,26 @@ class Items:
     def take(self, rows: slice | Array, dtype: np.dtype) -> tuple[Array, Array]:
         """See `Source.take`."""
         numbers = range(*rows.indices(self.rows)) if isinstance(rows, slice) else rows.tolist()
-        items = torch_module().utils.data.default_collate([self.dataset[number] for number in numbers])
+        with following(torch_module()):
+            items = torch_module().utils.data.default_collate([self.dataset[number] for number in numbers])
         return items[0].numpy().astype(dtype, copy=False), items[1].numpy()
+
+    def flawed(self) -> int | None:
+        """See `Source.flawed`."""
+        parts = (self.take(cut, np.dtype(np.float32)) for cut in chunks(None, self.rows))
+        return first(finite(x) & finite(y) for x, y in parts)
 
 
 class TorchModel:
     """One worker's rows seen by a torch module; a `Model` whose ``x`` (dim,) is the very memory of the parameters.
 
-    make : builds the module, a new one at every call, and draws its start from torch's generator. loss : (outputs, answers)
-    -> mean over the rows, a tensor; cross-entropy if None. chunk : rows that go through the module at once; batch
-    normalisation sees them apart. A point at ``x`` costs no copy; any other is copied into it. Parameters that need no
-    gradient are kept among the ``buffers``. Dropout draws from torch's own generator. Raises UsageError without torch,
-    for a module without parameters, for parameters of several types or on a GPU, and for rows that the module cannot take;
-    DataError for class numbers beyond its outputs.
+    make : builds the module, a new one at every call, whose start torch's generator draws. loss : (outputs, answers) -> mean
+    over the rows, a tensor; cross-entropy if None. chunk : rows that go through the module at once; batch normalisation sees
+    them apart. A point at ``x`` costs no copy; any other is copied into it. Parameters that need no gradient are kept among
+    the ``buffers``. What the module and its dataset draw (dropout, augmentation) follows in a gradient from `reseed`, and
+    from fixed seeds elsewhere; generators are left as they were. Raises UsageError without torch, for a module without
+    parameters, for parameters of several types or on a GPU, and for rows that the module cannot take; DataError for class
+    numbers beyond its outputs.
     """
 
     def __init__(
@@ -77,7 +89,9 @@ class TorchModel:
         self._torch = torch_module()
         self.make, self.data, self.chunk = make, data, chunk
         self.loss = loss or self._torch.nn.functional.cross_entropy
-        self.module = make()
+        self.seed = 0
+        with drawing(self._torch, 0):
+            self.module = make()
         named = [(name, p) for name, p in self.module.named_parameters() if p.requires_grad]
         self.blocks = tuple(Block(name, tuple(p.shape)) for name, p in named)
         self._parameters = [p for _, p in named]
@@ -136,6 +150,16 @@ class TorchModel:
         """See `Model.value_grad`; in training mode, so that running statistics move. The module holds no gradient after."""
         self._move(at.x)
         self.module.train()
+        with drawing(self._torch, self.seed):
+            value, gradient = self._pulled(rows)
+        return value, gradient.astype(at.x.dtype, copy=False)
+
+    def reseed(self, stream: np.random.Generator) -> None:
+        """Let what the next gradient draws follow from a stream."""
+        self.seed = int(stream.integers(2**63))
+
+    def _pulled(self, rows: Array | None) -> tuple[float, Array]:
+        """The mean loss at the parameters and its gradient (dim,), in their type."""
         gradient, value = np.zeros(self.dim, self.x.dtype), 0.0
         for p, view in self._views(self._torch.from_numpy(gradient)):
             p.grad = view
@@ -146,12 +170,11 @@ class TorchModel:
             value += part.item()
         for p in self._parameters:
             p.grad = None
-        return value, gradient.astype(at.x.dtype, copy=False)
+        return value, gradient
 
     def initial(self, stream: np.random.Generator) -> Array:
         """The parameters of a module made under the stream's seed; buffers are set back to that module's. Not collective."""
-        with self._torch.random.fork_rng(devices=[]):
-            self._torch.manual_seed(int(stream.integers(2**63)))
+        with drawing(self._torch, int(stream.integers(2**63))):
             fresh = self.make()
         self.restore({name: tensor.detach().numpy() for name, tensor in _kept(fresh).items()})
         return _joined(self._torch, [p for p in fresh.parameters() if p.requires_grad]).numpy()
@@ -160,7 +183,7 @@ class TorchModel:
         """See `Model.evaluate`; in evaluation mode. Right is the largest output, or, for real answers, less than 1/2 off."""
         self._move(x)
         self.module.eval()
-        with self._torch.inference_mode():
+        with drawing(self._torch, 0), self._torch.inference_mode():
             return Score.total(self._marks(*batch) for batch in self._batches(rows))
 
     def _marks(self, inputs: "torch.Tensor", y: "torch.Tensor") -> tuple[float, int, int]:
@@ -175,18 +198,24 @@ class TorchModel:
         """
         own, kept = self.x.copy(), self.buffers
         self._move(x)
-        self._torch.optim.swa_utils.update_bn((inputs for inputs, _ in self._batches(rows)), self.module)
+        with drawing(self._torch, 0):
+            self._torch.optim.swa_utils.update_bn((inputs for inputs, _ in self._batches(rows)), self.module)
         found = self.buffers
         self.restore(kept)
         self.x[:] = own
         return found
+
+    def flawed(self) -> int | None:
+        """See `Model.flawed`."""
+        with drawing(self._torch, 0):
+            return self.data.flawed()
 
     def _try(self, classes: bool) -> None:
         """See that one row goes through, and that there is an output for each class."""
         inputs, _ = next(self._batches(np.zeros(1, int)))
         self.module.eval()
         try:
-            with self._torch.inference_mode():
+            with drawing(self._torch, 0), self._torch.inference_mode():
                 z = self.module(inputs)
         except (RuntimeError, ValueError, IndexError) as fault:
             raise UsageError(

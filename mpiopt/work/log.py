@@ -40,6 +40,8 @@ def sampled(x: Array, log: Log, here: Local) -> tuple[Array, Log]:
     """The gradient (dim,) of this worker's loss and smooth penalty at x over the sample of its next step. Not collective."""
     site = here.site
     rows = site.sample(log.steps)
+    if hasattr(site.loss, "reseed"):
+        site.loss.reseed(site.streams("model", log.steps, site.worker))
     point = Point(x) if rows is not None else site.loss.point(x)
     value, g = site.loss.value_grad(point) if rows is None else site.loss.value_grad(point, rows)
     if site.penalty.l2:

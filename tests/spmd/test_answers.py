@@ -9,6 +9,7 @@ import pytest
 from mpiopt.batches import Batches
 from mpiopt.clients import Clients
 from mpiopt.comm.blocks import even
+from mpiopt.comm.world import World
 from mpiopt.errors import UsageError
 from mpiopt.io.checkpoint import Store
 from mpiopt.io.dense_convert import Options, convert_dense
@@ -124,6 +125,27 @@ def test_statistics_of_unlike_workers_are_those_of_all_rows(worlds):
     assert found["1.num_batches_tracked"].dtype == np.int64
     for site, kept in zip(team.sites, before, strict=True):
         assert all(np.array_equal(site.loss.buffers[name], kept[name]) for name in kept)
+
+
+# ---------------------------------------------------------------------------------------------- what is drawn at random
+@pytest.mark.ranks(1, 2)
+@pytest.mark.parametrize("name", ["sgd", "local_sgd", "lsgd", "fedavg"])
+def test_dropout_is_the_same_on_any_ranks_and_after_any_stop(comm, worlds, shared_tmp, name):
+    """It follows from seed, worker and step, not from what torch's generator has done before."""
+    finals, fixed = [], {"workers": WORKERS, "deterministic": True}
+    for world in (worlds(**fixed), World(comm.Split(comm.rank), **fixed)):
+        torch.manual_seed(comm.rank + 3)
+        team, method = team_of(world), method_of(name)
+        finals.append(train(method, team, started(team), Goal(rounds=5)))
+        if world.size == comm.size:
+            store = Store(shared_tmp / f"{name}.h5", world, "run")
+            train(method, team, started(team), Goal(rounds=2), keep=[lambda at, _, s=store, t=team: s.save(at, {}, t)])
+            again, fresh = Store(store.path, world, ""), team_of(world)
+            torch.manual_seed(comm.rank + 5)
+            finals.append(train(method, fresh, again.load(again.find(), fresh), Goal(rounds=5)))
+    for found in finals[1:]:
+        np.testing.assert_array_equal(found.x, finals[0].x)
+        assert all(np.array_equal(found.buffers[name], array) for name, array in finals[0].buffers.items())
 
 
 # ---------------------------------------------------------------------------------------------- every model, as a job

@@ -16,6 +16,7 @@ from mpiopt.methods.averaging import hierarchical_sgd, local_sgd, post_local_sgd
 from mpiopt.methods.elastic import eamsgd, easgd
 from mpiopt.methods.federated import fedavg, fedprox, scaffnew, scaffold, slowmo
 from mpiopt.methods.leader import async_lsgd, lsgd, multi_leader_lsgd
+from mpiopt.methods.linked import linked
 from mpiopt.methods.one_sided import async_easgd, async_sgd, downpour
 from mpiopt.problems.examples import Dense
 from mpiopt.problems.landscapes import Quadratic
@@ -359,6 +360,9 @@ FAILING = {
 }  # fmt: skip
 
 
+SHORTENED = {"topk": linked(sgd(RULE), "sgd", "topk:0.5", "ef"), "qsgd": linked(local_sgd(RULE, 2), "local_sgd", "qsgd:4")}
+
+
 @SIZES
 @pytest.mark.parametrize("method", FAILING.values(), ids=FAILING)
 def test_a_loss_that_is_no_number_ends_all_ranks_with_one_sentence(worlds, method):
@@ -372,6 +376,20 @@ def test_a_loss_that_is_no_number_ends_all_ranks_with_one_sentence(worlds, metho
     broken = [f"worker {w} (rank {world.host_of(w)}) is no longer a finite number at its step {step}:" for w, step in
               ([(2, 7)] if waiting else [(2, 7), (1, 9)])]  # fmt: skip
     assert any(sentences[0].startswith(f"the loss of {first} take a smaller step size (--lr)") for first in broken)
+
+
+@SIZES
+@pytest.mark.parametrize("method", (FAILING | SHORTENED).values(), ids=FAILING | SHORTENED)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_in_the_data_is_told_as_that(worlds, method, value):
+    """Not as a divergence that a smaller step size would mend; also where messages are compressed."""
+    data, world = Spots(4), worlds(workers=4)
+    row = int(even(data.rows, 4)[2]) + 3
+    data.x[row, 1] = value
+    with np.errstate(all="ignore"), pytest.raises(DataError) as caught:
+        train(method, data.team(world), np.zeros(9), Goal(rounds=60))
+    said = f"row 3 of worker 2 (rank {world.host_of(2)}) holds a value that is not a finite number: the data are at fault"
+    assert str(caught.value).startswith(said) and len(set(world.tell_all(str(caught.value)))) == 1
 
 
 @SIZES

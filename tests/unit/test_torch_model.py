@@ -1,5 +1,7 @@
 """Torch modules as flat vectors: one memory, torch's own gradients, what is kept beside the parameters."""
 
+import random
+
 import numpy as np
 import pytest
 
@@ -216,6 +218,40 @@ def test_a_dataset_is_the_same_rows():
         assert f == e
         np.testing.assert_array_equal(g, h)
         assert a.evaluate(x, batch) == b.evaluate(x, batch)
+
+
+class Jittered(torch.utils.data.Dataset):
+    """Items with noise from every generator that Python knows of."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return self.rows.rows
+
+    def __getitem__(self, number):
+        noise = np.float32(random.random() + np.random.random()) + torch.rand(6)
+        return torch.tensor(self.rows.x[number]) + noise, int(self.rows.y[number])
+
+
+def test_what_is_drawn_follows_from_the_stream_and_leaves_no_trace():
+    def make():
+        return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
+
+    def known():
+        return torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1:3]
+
+    def looked(number, rows=ROWS):
+        model.reseed(stream(number))
+        return model.value_grad(Point(x), rows)
+
+    model = TorchModel(make, Items(Jittered(data())))
+    x, before = model.initial(stream()), known()
+    first, again, other = looked(1), looked(1), looked(2)
+    assert first[0] == again[0] != other[0] and np.array_equal(first[1], again[1]) and not np.array_equal(first[1], other[1])
+    assert model.evaluate(x) == model.evaluate(x) and alike(model.settled(x), model.settled(x)) and model.flawed() is None
+    assert str(known()) == str(before)
+    np.testing.assert_array_equal(TorchModel(make, data()).x, TorchModel(make, data()).x)
 
 
 def test_any_loss_on_real_answers():
