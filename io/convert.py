@@ -23,11 +23,12 @@ from mpiopt.io.labels import Labels
 from mpiopt.io.layout import WIDEST, Index, shard_name
 from mpiopt.io.measured import Measured
 from mpiopt.io.move import Pieces, demand_two, move
+from mpiopt.io.output import Output
 from mpiopt.io.parts import parts
 from mpiopt.io.runs import Picked, Store, packed, unpacked
 from mpiopt.io.shuffle import Shuffle
 from mpiopt.io.svmlight import Parser
-from mpiopt.io.write import Output, described, finish, shard_count, together_labels, told_plainly, writing
+from mpiopt.io.write import described, finish, shard_count, together_labels, told_plainly, writing
 from mpiopt.kernels import sound
 from mpiopt.kernels.rows import place
 

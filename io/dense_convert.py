@@ -26,9 +26,10 @@ from mpiopt.io.item import Item, Moments
 from mpiopt.io.labels import Labels, Tallied
 from mpiopt.io.layout import Index, shard_name
 from mpiopt.io.move import Pieces, demand_two, move
+from mpiopt.io.output import Output
 from mpiopt.io.pack import Pack
 from mpiopt.io.shuffle import Shuffle
-from mpiopt.io.write import Output, dense_index, finish, shard_count, together_labels, told_plainly, writing
+from mpiopt.io.write import dense_index, finish, shard_count, together_labels, told_plainly, writing
 
 PIECE = 1 << 22  # bytes
 _SHARD = 1 << 3  # bytes that count as one nonzero of a sparse set when the shards are counted

@@ -97,7 +97,7 @@ def write_index(path: Path, index: Index) -> None:
 
 def _write_content(path: Path, index: Index) -> None:
     labels = index.labels
-    with h5py.File(path, "w") as file:
+    with h5py.File(path, "w", locking=False) as file:  # the name is held by whoever writes
         file.attrs.update(
             schema=DATA, schema_version=VERSION, rows=index.rows, cols=index.cols, nnz=index.nnz,
             shuffle="none" if index.shuffle is None else index.shuffle, normalize=index.normalize,

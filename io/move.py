@@ -11,7 +11,8 @@ from mpiopt.comm.world import World
 from mpiopt.errors import DataError
 from mpiopt.io.labels import Labels, shown
 from mpiopt.io.layout import Shard
-from mpiopt.io.write import Output, told_plainly
+from mpiopt.io.output import Output
+from mpiopt.io.write import told_plainly
 
 
 @dataclass(frozen=True)

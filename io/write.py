@@ -1,9 +1,7 @@
 """Writing a data set: shards and index under temporary names, put in place when all is there."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import fsum
 from pathlib import Path
@@ -14,86 +12,27 @@ import numpy as np
 from mpiopt import __version__
 from mpiopt.comm.blocks import even
 from mpiopt.comm.world import World
-from mpiopt.errors import DataError, MpioptError, UsageError
+from mpiopt.errors import DataError, MpioptError
 from mpiopt.io.chunked import Form, Rows, ShardWriter
 from mpiopt.io.guard import reason
 from mpiopt.io.item import Item
 from mpiopt.io.labels import Labels, Tallied
-from mpiopt.io.layout import CHUNK, Index, Shard, folder, shard_name, stride_for, write_index
+from mpiopt.io.layout import CHUNK, Index, Shard, shard_name, stride_for, write_index
 from mpiopt.io.measured import Measured
-from mpiopt.io.schema import DATA, replaceable
+from mpiopt.io.output import Output
 from mpiopt.io.source import Source
 
 SHARD, SHARDS = 1 << 22, 256  # nonzeros of a shard: 32 MiB of indices and values; more, once there are so many shards
-
-
-@dataclass(frozen=True)
-class Output:
-    """The files of a data set to be: ``target`` (DATA.h5) and DATA.shards, until `publish` under other names."""
-
-    target: Path
-
-    @property
-    def folder(self) -> Path:
-        """Where the shards are being written; other scratch files may stand there too, but are removed in the end."""
-        return self.target.with_name(folder(self.target).name + ".partial")
-
-    @property
-    def index(self) -> Path:
-        """Where the index is being written."""
-        return self.target.with_name(self.target.name + ".partial")
-
-    @property
-    def names(self) -> tuple[Path, ...]:
-        """All that is written, moved or removed."""
-        return self.target, self.index, folder(self.target), self.folder, self._old
-
-    def check(self, overwrite: bool) -> None:
-        """Refuse a name that cannot be used. Raises UsageError."""
-        if self.target.suffix != ".h5":
-            raise UsageError(f"the data set is to be called {self.target}, but the name must end in .h5")
-        for path in (self.target, folder(self.target)):
-            if path.exists() and not overwrite:
-                raise UsageError(f"{path} exists: give another name, or --overwrite to replace it")
-        replaceable(self.target, DATA, "a data set of mpiopt convert")
-
-    def prepare(self) -> None:
-        """Make an empty folder for the shards, in place of what a killed conversion may have left."""
-        self.discard()
-        shutil.rmtree(self._old, ignore_errors=True)
-        self.folder.mkdir(parents=True)
-
-    @property
-    def _old(self) -> Path:
-        """Where the shards of a data set that is being replaced wait until the new ones stand."""
-        return self.target.with_name(folder(self.target).name + ".old")
-
-    def discard(self) -> None:
-        """Remove everything unfinished."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.index.unlink(missing_ok=True)
-
-    def publish(self) -> None:
-        """Put the finished files in place by renaming; what they replace is removed only then."""
-        final = folder(self.target)
-        if final.exists():
-            final.rename(self._old)
-        self.folder.rename(final)
-        self.index.replace(self.target)
-        shutil.rmtree(self._old, ignore_errors=True)
 
 
 @contextmanager
 def writing(world: World, target: str | Path, overwrite: bool) -> Iterator[Output]:
     """The output ``target``, prepared by rank 0 and cleared away by it if the block fails. Collective."""
     output = Output(Path(target))
-    with world.together(f"preparing {target}"):
-        output.check(overwrite)
-    world.barrier()  # nobody may find what rank 0 is about to make
-    with world.together(f"preparing {target}"), told_plainly(output.target):
-        if world.rank == 0:
-            output.prepare()
     try:
+        with world.together(f"preparing {target}"), told_plainly(output.target):
+            if world.rank == 0:
+                output.prepare(overwrite)
         yield output
     except BaseException as error:
         if isinstance(error, MpioptError):

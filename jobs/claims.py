@@ -50,7 +50,7 @@ def of_run(job: Running) -> Iterator[Claim]:
 def of_conversion(sources: Sequence[Path], like: Path | None, target: Path) -> Iterator[Claim]:
     """The files of a conversion."""
     from mpiopt.io import layout
-    from mpiopt.io.write import Output
+    from mpiopt.io.output import Output
 
     yield Claim(f"the data set to write, {target},", Output(target).names, True)
     for source in sources:

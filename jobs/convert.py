@@ -57,7 +57,7 @@ class Convert:
     memory: Whole = 1024
     """Megabytes of rows that a rank keeps; what is beyond goes through a scratch file beside DATA.h5."""
     overwrite: Annotated[bool, Parameter(negative=())] = False
-    """Replace an existing data set."""
+    """Replace an existing data set; nothing else is."""
 
 
 def run(job: Convert, world: "World", console: Console) -> dict[str, Any]:
