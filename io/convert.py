@@ -119,7 +119,7 @@ class _Conversion:
         if options.features is not None and options.features < cols:
             raise UsageError(f"--features {options.features} is less than the {cols} features in {self._named}")
         labels = together_labels(self.world, parser.labels, [], sum(rows))
-        demand_two(labels, options.one_label, sum(rows), self._named)
+        demand_two(labels, options.one_label, self._named)
         self.form = Form(max(cols, options.features or 0), np.dtype(options.values),
                          np.dtype(np.float32 if all(singles) else np.float64), False, options.gzip)  # fmt: skip
         shards = shard_count(options.shards, sum(rows), sum(nnz))

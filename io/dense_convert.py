@@ -30,6 +30,7 @@ from mpiopt.io.output import Output
 from mpiopt.io.pack import Pack
 from mpiopt.io.shuffle import Shuffle
 from mpiopt.io.write import dense_index, finish, shard_count, together_labels, told_plainly, writing
+from mpiopt.words import counted
 
 PIECE = 1 << 22  # bytes
 _SHARD = 1 << 3  # bytes that count as one nonzero of a sparse set when the shards are counted
@@ -95,7 +96,7 @@ class _Conversion:
         """All of it."""
         if not self.rows:
             raise DataError(f"{self._named}: there are no rows")
-        self.progress(f"reading {self.rows:,} rows of {self.item.text()}")
+        self.progress(f"reading {counted(self.rows, 'row')} of {self.item.text()}")
         scratch = self.output.folder / f"scratch-{self.world.rank}.bin"
         with self.world.together(f"reading {self._named}"), told_plainly(self.output.target):
             self._hold(scratch)
@@ -145,7 +146,7 @@ class _Conversion:
 
     def _labels(self) -> Labels:
         labels = together_labels(self.world, self.tallied, [float(self.y.sum(dtype=np.int64))], self.rows)
-        demand_two(labels, self.options.one_label, self.rows, self._named)
+        demand_two(labels, self.options.one_label, self._named)
         return labels
 
     def _plan(self) -> None:

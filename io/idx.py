@@ -10,6 +10,7 @@ import numpy as np
 
 from mpiopt.errors import DataError, UsageError
 from mpiopt.io.pack import exactly, spans, stream
+from mpiopt.words import counted
 
 _TYPES = {0x08: "unsigned bytes", 0x09: "signed bytes", 0x0B: "short integers", 0x0C: "integers", 0x0D: "floats",
           0x0E: "doubles"}  # fmt: skip
@@ -60,7 +61,7 @@ def pairs(paths: list[Path]) -> list[Idx]:
 
 def _pair(images: Path, shape: tuple[int, ...], labels: Path, count: int) -> Idx:
     if shape[0] != count:
-        raise DataError(f"{images} has {shape[0]:,} images, but {labels} has {count:,} labels: they do not belong together")
+        raise DataError(f"{images} has {counted(shape[0], 'image')}, but {labels} has {counted(count, 'label')}: no pair")
     if not prod(shape[1:]):
         raise DataError(f"{images} has images of {' x '.join(map(str, shape[1:]))} pixels: there is nothing in them")
     return Idx(images, labels, count, shape[1:])

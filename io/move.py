@@ -13,6 +13,7 @@ from mpiopt.io.labels import Labels, shown
 from mpiopt.io.layout import Shard
 from mpiopt.io.output import Output
 from mpiopt.io.write import told_plainly
+from mpiopt.words import counted
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def move(
     """
     mine = []
     for group in range(0, pieces.shards, world.size):
-        progress(f"writing {min(group + world.size, pieces.shards)} of {pieces.shards} shards")
+        progress(f"writing {min(group + world.size, pieces.shards)} of {counted(pieces.shards, 'shard')}")
         shard, writer = group + world.rank, None
         try:
             for k in range(pieces.each):
@@ -86,10 +87,10 @@ def move(
     return mine
 
 
-def demand_two(labels: Labels, one_label: bool, rows: int, named: str) -> None:
+def demand_two(labels: Labels, one_label: bool, named: str) -> None:
     """Refuse rows that all have one label, unless that is meant. Raises DataError."""
     if labels.one and not one_label:
         raise DataError(
-            f"all {rows} rows of {named} have the label {shown(labels.least)}, and nothing can be learnt "
+            f"every row of {named} has the label {shown(labels.least)}, and nothing can be learnt "
             "from one label; give --one-label if these rows are only to be scored"
         )

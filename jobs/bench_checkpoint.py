@@ -11,7 +11,7 @@ import numpy as np
 
 from mpiopt.io.checkpoint import Store
 from mpiopt.io.source import open_source
-from mpiopt.jobs.console import Console, counted, size, table
+from mpiopt.jobs.console import Console, size, table
 from mpiopt.jobs.problem import team_of
 from mpiopt.jobs.timing import race
 from mpiopt.methods.first_order import lbfgs
@@ -19,6 +19,7 @@ from mpiopt.problems.penalties import L2
 from mpiopt.problems.problem import Team
 from mpiopt.solve import Standing, solve
 from mpiopt.stop import Reason, Stop
+from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World

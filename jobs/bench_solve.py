@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpiopt.io.source import open_source
-from mpiopt.jobs.console import Console, counted, table
+from mpiopt.jobs.console import Console, table
 from mpiopt.jobs.problem import team_of
 from mpiopt.jobs.timing import seconds
+from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpiopt.jobs.console import Console, counted, table
+from mpiopt.jobs.console import Console, table
 from mpiopt.jobs.timing import race
+from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World

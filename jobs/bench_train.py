@@ -15,10 +15,11 @@ import numpy as np
 
 from mpiopt.batches import Batches
 from mpiopt.io.dense import held, open_dense
-from mpiopt.jobs.console import Console, counted, table
+from mpiopt.jobs.console import Console, table
 from mpiopt.jobs.environment import threads
 from mpiopt.problems.examples import Dense
 from mpiopt.streams import Streams
+from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World

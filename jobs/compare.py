@@ -15,7 +15,7 @@ import numpy as np
 
 from mpiopt.errors import UsageError
 from mpiopt.io.record import RunData
-from mpiopt.jobs.console import counted
+from mpiopt.words import counted
 
 TARGETS = {f"1e-{digits}": 10.0**-digits for digits in (2, 4, 6, 8)}
 PROBLEM = ("rows", "features", "nonzeros", "loss", "l2", "l1", "intercept", "positive")

@@ -126,11 +126,6 @@ def size(count: float) -> str:
     raise AssertionError
 
 
-def counted(count: int, noun: str) -> str:
-    """1 rank, 2 ranks."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def table(head: list[str], rows: list[list[str]], right: str = "") -> str:
     """A plain table; ``right`` has a letter r for each column that is aligned to the right."""
     widths = [max(len(row[c]) for row in [head, *rows]) for c in range(len(head))]

@@ -17,6 +17,7 @@ from mpiopt.jobs.claims import apart, of_conversion, tell_unlocked
 from mpiopt.jobs.console import Console, size
 from mpiopt.jobs.describe import contents, facts, labels_text
 from mpiopt.jobs.options import MaybeWhole, Whole
+from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
@@ -76,7 +77,7 @@ def run(job: Convert, world: "World", console: Console) -> dict[str, Any]:
     seconds = perf_counter() - start
     if job.no_shuffle:
         console.note("note: the rows keep their order; if it is sorted, methods with local models need more rounds")
-    console.show(f"{target}: {index.rows:,} rows, {contents(index)} in {len(index.shards)} "
+    console.show(f"{target}: {counted(index.rows, 'row')}, {contents(index)} in {len(index.shards)} "
                  f"shard{'s' * (len(index.shards) > 1)} of {size(sum(s.nbytes for s in index.shards))}, "
                  f"labels {labels_text(index)}; {seconds:.1f} s")  # fmt: skip
     return facts(target, index) | {"seconds": seconds}

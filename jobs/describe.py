@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpiopt.errors import DataError
 from mpiopt.jobs.console import Console, size
+from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from mpiopt.io.item import Item
@@ -80,7 +81,7 @@ def text(path: Path, index: "Index", damaged: int | None) -> str:
         **(_sparse_lines(index) if index.item is None else _dense_lines(index)),
         "order": "as in the sources" if index.shuffle is None else f"shuffled with seed {index.shuffle}",
         "shards": f"{shards} of {size(sum(shard.nbytes for shard in index.shards))} in all",
-        "checksums": "not checked" if damaged is None else f"{damaged} of {shards} shards damaged" if damaged else "hold",
+        "checksums": "not checked" if damaged is None else f"{damaged} of {shards} damaged" if damaged else "hold",
         "sources": ", ".join(index.sources),
         "written": f"{index.created} by mpiopt {index.version}",
     }
@@ -120,7 +121,7 @@ def _channels(item: "Item") -> str:
 def contents(index: "Index") -> str:
     """What the rows are made of, in a few words: ``123 features, 451,592 nonzeros`` or ``28 x 28 uint8``."""
     if index.item is None:
-        return f"{index.cols:,} features, {index.nnz:,} nonzeros"
+        return f"{counted(index.cols, 'feature')}, {counted(index.nnz, 'nonzero')}"
     return f"{index.item.text()} {index.item.stored}"
 
 
@@ -138,5 +139,5 @@ def _labels(labels: "Labels", rows: int) -> str:
         return f"{labels.text()}, mean {labels.mean:.6g}"
     if labels.counts is None:
         return labels.text()
-    return ", ".join(f"{shown(value)}: {count:,} rows ({100 * count / rows:.3g} %)"
+    return ", ".join(f"{shown(value)}: {counted(count, 'row')} ({100 * count / rows:.3g} %)"
                      for value, count in zip(labels.distinct, labels.counts, strict=True))  # fmt: skip

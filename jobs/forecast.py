@@ -15,7 +15,7 @@ import numpy as np
 from mpiopt.io.layout import CHUNK
 from mpiopt.io.source import Source
 from mpiopt.io.synthetic import Synthetic
-from mpiopt.jobs.console import WIDTH, Console, counted, size, table
+from mpiopt.jobs.console import WIDTH, Console, size, table
 from mpiopt.jobs.node import compiled, memory_room, resident
 from mpiopt.jobs.problem import opened, team_of
 from mpiopt.jobs.traffic import Tape, Traffic, features_for, fits, traffic
@@ -25,6 +25,7 @@ from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Team
 from mpiopt.solve import solve
 from mpiopt.stop import Stop
+from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
@@ -177,10 +178,11 @@ def _page(found: dict[str, Any]) -> str:
     rows = [[str(k), f"{ranks[k]['nonzeros_held']:,}", *(size(ranks[k][name]) for name in names)] for k in shown]
     head = ["rank", "nonzeros", *names[:-2], "to read", "at most"]
     lines = [
-        f"{found['dataset']}: {found['rows']:,} rows, {found['features']:,} features, {found['nonzeros']:,} nonzeros",
+        f"{found['dataset']}: {counted(found['rows'], 'row')}, {counted(found['features'], 'feature')}, "
+        f"{counted(found['nonzeros'], 'nonzero')}",
         f"{found['method']}: {max(rank['dvectors'] for rank in ranks):g} vectors of the features' length a rank",
         "", table(head, rows, "rrrrrrrr"),
-        *([f"and {len(ranks) - len(shown)} ranks that need less"] if len(ranks) > len(shown) else []), "",
+        *([f"and {counted(len(ranks) - len(shown), 'rank')} more, all below these"] if len(ranks) > len(shown) else []), "",
         f"message    {size(found['largest_message'])} at most; {found['messages_a_round']:.3g} a round, "
         f"{found['long_messages_a_round']:.3g} of them that long",
         *_payload(found["payload"], found["features"]),

@@ -7,9 +7,10 @@ import numpy as np
 
 from mpiopt.errors import UsageError
 from mpiopt.io.record import RunData
-from mpiopt.jobs.console import counted, size
+from mpiopt.jobs.console import size
 from mpiopt.jobs.sheet import Column, Curve, Grid, Sheet, Strip, known
 from mpiopt.jobs.traits import names_of, own, shared
+from mpiopt.words import counted
 
 ROWS = ("dataset", "rows", "classes", "test")  # accuracies and losses of runs that differ in one of these are of different rows
 

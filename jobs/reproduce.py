@@ -16,6 +16,7 @@ from cyclopts import Parameter
 from mpiopt.errors import MpioptError, UsageError
 from mpiopt.jobs.console import WIDTH, Console
 from mpiopt.jobs.studies import Findings, find, listing
+from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -125,7 +126,7 @@ def write(job: Reproduce, study: "ModuleType", found: Findings, text: str, out: 
         files = ["table.txt", "table.csv", *runs, *pictures(job, study, found, out, console)]
     except OSError as error:
         raise UsageError(f"{error.filename or out} cannot be written: {error.strerror}") from error
-    console.note(f"wrote {len(files)} files into {out}")
+    console.note(f"wrote {counted(len(files), 'file')} into {out}")
     return [str(out / name) for name in files]
 
 
@@ -138,7 +139,7 @@ def write_run(job: Reproduce, trail: "Trail", out: Path) -> str:
              "rows": trail.rows, "features": trail.x.size, "study": job.name, **trail.about}  # fmt: skip
     name = f"{trail.name}.h5"
     with RunFile(out / name, about, overwrite=job.overwrite, past=trail.readings) as file:
-        file.finish(trail.x, 0.0, {"reason": Reason.ROUNDS.name, "reason_text": f"After {trail.rounds} rounds."})
+        file.finish(trail.x, 0.0, {"reason": Reason.ROUNDS.name, "reason_text": f"After {counted(trail.rounds, 'round')}."})
     return name
 
 

@@ -7,8 +7,8 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from mpiopt.jobs.checkpoints import AGAIN
-from mpiopt.jobs.console import counted
 from mpiopt.jobs.plan import VALUE, Plan
+from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from mpiopt.jobs.slurm import Slurm

@@ -16,7 +16,7 @@ from mpiopt.jobs import gpu
 from mpiopt.jobs.checkpoints import Checkpoints
 from mpiopt.jobs.compare import compressing
 from mpiopt.jobs.config import to_toml
-from mpiopt.jobs.console import WIDTH, Console, counted, size
+from mpiopt.jobs.console import WIDTH, Console, size
 from mpiopt.jobs.node import compiled
 from mpiopt.jobs.problem import opened, team_of
 from mpiopt.jobs.recording import columns, recorded, reserve
@@ -29,6 +29,7 @@ from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Team
 from mpiopt.solve import Solution, solve
 from mpiopt.stop import Stop
+from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
@@ -165,7 +166,8 @@ def summary(job: "Solve", about: dict[str, Any], found: dict[str, Any]) -> str:
     fewer = f", {compressing(about)}" if about["compress"] else ""
     support = f"{found['nonzero_coefficients']:,} of {about['features'] + job.intercept:,} coefficients are not 0"
     lines = [
-        ("data", f"{about['dataset']}: {about['rows']:,} rows, {about['features']:,} features, {about['nonzeros']:,} nonzeros"),
+        ("data", f"{about['dataset']}: {counted(about['rows'], 'row')}, {counted(about['features'], 'feature')}, "
+                 f"{counted(about['nonzeros'], 'nonzero')}"),
         ("problem", f"{job.loss}, {penalty} (C = {1 / (about['rows'] * job.l2):.6g})" if job.l2 else f"{job.loss}, {penalty}"),
         ("method", f"{job.method} on {counted(about['world_size'], 'rank')}, {counted(about['workers'], 'worker')}{fewer}"),
         ("work", f"{counted(found['rounds'], 'round')}, {counted(found['vector_rounds'], 'vector round')}, "

@@ -8,7 +8,8 @@ from typing import Any
 
 from mpiopt.errors import DataError, UsageError
 from mpiopt.io.record import RunData, read_run
-from mpiopt.jobs.console import Console, counted, size, table
+from mpiopt.jobs.console import Console, size, table
+from mpiopt.words import counted
 
 OWN = ("out", "checkpoint", "from")  # every run's own, and so no news
 WRONG = ("RUNNING", "INTERRUPTED", "DIVERGED")

@@ -7,8 +7,9 @@ import numpy as np
 
 from mpiopt.io.record import RunData
 from mpiopt.jobs.compare import TARGETS, Comparison
-from mpiopt.jobs.console import counted, size
+from mpiopt.jobs.console import size
 from mpiopt.jobs.sheet import Column, Curve, Grid, Sheet, Strip
+from mpiopt.words import counted
 
 GAP = "(F \N{MINUS SIGN} F*) / (F\N{SUBSCRIPT ZERO} \N{MINUS SIGN} F*)"
 
@@ -28,8 +29,9 @@ def problem(comparison: Comparison) -> str:
     a = comparison.runs[0].attributes
     penalty = " + ".join(f"{name} {a[name]:g}" for name in ("l2", "l1") if a.get(name)) or "no penalty"
     ranks = {run.attributes.get("world_size") for run in comparison.runs}
-    return (f"{a.get('dataset', 'unnamed data')}: {a.get('rows', 0):,} rows, {a.get('features', 0):,} features, "
-            f"{a.get('loss', 'unknown loss')}, {penalty}{', intercept' if a.get('intercept') else ''}"
+    return (f"{a.get('dataset', 'unnamed data')}: {counted(a.get('rows', 0), 'row')}, "
+            f"{counted(a.get('features', 0), 'feature')}, {a.get('loss', 'unknown loss')}, "
+            f"{penalty}{', intercept' if a.get('intercept') else ''}"
             + "".join(f", {counted(count, 'rank')}" for count in ranks if len(ranks) == 1 and count))  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from mpiopt.io.record import read_buffers, read_solution
 from mpiopt.jobs import gpu_training
 from mpiopt.jobs.checkpoints import Checkpoints
 from mpiopt.jobs.config import to_toml
-from mpiopt.jobs.console import WIDTH, Console, counted, size
+from mpiopt.jobs.console import WIDTH, Console, size
 from mpiopt.jobs.learners import exam_of, opened, team_of
 from mpiopt.jobs.rates import rate_of, rule_of
 from mpiopt.jobs.recording import columns, recorded, reserve
@@ -31,6 +31,7 @@ from mpiopt.stop import Reason
 from mpiopt.streams import Streams
 from mpiopt.train import Calendar, Goal, Trained, train
 from mpiopt.training import Training
+from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
@@ -167,7 +168,8 @@ def summary(job: "Train", about: dict[str, Any], found: dict[str, Any]) -> str:
     tested = np.isfinite(found["accuracy"])
     fewer = f", {job.compress} ({job.link})" if job.compress else ""
     lines = [
-        ("data", f"{about['dataset']}: {about['rows']:,} rows, {about['classes']} classes, {about['ownership']}"),
+        ("data", f"{about['dataset']}: {counted(about['rows'], 'row')}, "
+                 f"{counted(about['classes'], 'class', 'classes')}, {about['ownership']}"),
         ("model", f"{job.model}, {about['parameters']:,} parameters; {job.rule}, {job.schedule} step size"),
         ("method", f"{job.method} on {counted(about['world_size'], 'rank')}, {counted(about['workers'], 'worker')}, "
                    f"batch {job.batch} each{fewer}"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from mpiopt.io.record import RunData
 from mpiopt.jobs.compare import Trait, compressing, labels
-from mpiopt.jobs.console import counted
+from mpiopt.words import counted
 
 Told = Mapping[str, Any]
 

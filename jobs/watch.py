@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpiopt.errors import DataError, UsageError
-from mpiopt.jobs.console import Console, counted, size
+from mpiopt.jobs.console import Console, size
+from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from mpiopt.io.record import RunData
@@ -93,7 +94,7 @@ class Follower:
         if before is None:
             self._begin(rounds)
         elif rounds < self._shown or self._data.attributes.get("created") != before.attributes.get("created"):
-            self._console.note(f"the run was taken up again, after {max(0, rounds - 1)} rounds")
+            self._console.note(f"the run was taken up again, after {counted(max(0, rounds - 1), 'round')}")
             self._shown = min(self._shown, rounds)
         if rounds > self._shown:
             self._since, self._word = time.monotonic(), SILENT

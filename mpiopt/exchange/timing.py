@@ -13,6 +13,7 @@ from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
 from mpiopt.phase import Exchange, Joint, PerWorker, Tree
 from mpiopt.problems.problem import Message, Team
+from mpiopt.words import counted
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Every:
 
     def __post_init__(self) -> None:
         if self.rounds < 1:
-            raise UsageError(f"an agreement every {self.rounds} rounds is not possible: give at least 1")
+            raise UsageError(f"an agreement every {counted(self.rounds, 'round')} is not possible: give at least 1")
 
     def init(self, x: Array, team: Team) -> Tree:
         """The state of ``inner``. Collective where that is."""

@@ -12,6 +12,7 @@ from mpiopt.arrays import Array, namespace
 from mpiopt.errors import DataError
 from mpiopt.kernels.csr import CSR
 from mpiopt.problems.flaws import finite, finite_sparse, first
+from mpiopt.words import counted
 
 PART = 65536  # rows that are looked through at once
 
@@ -121,4 +122,4 @@ class Sparse:
 
 def _fit(rows: int, y: Array) -> None:
     if len(y) != rows:
-        raise DataError(f"there are {rows} rows but {len(y)} answers: give one answer for each row")
+        raise DataError(f"{counted(rows, 'row')} but {counted(len(y), 'answer')}: give one answer for each row")

@@ -236,7 +236,7 @@ USELESS = {
     "empty": ("", "there are no rows"),
     "comments": ("# nothing\n\n", "there are no rows"),
     "labels": ("1\n-1\n", "no row of 2 has a feature"),
-    "one label": ("3 1:1\n3 2:1\n", "all 2 rows of .* have the label 3"),
+    "one label": ("3 1:1\n3 2:1\n", "every row of .* has the label 3"),
     "short gzip": (gzip.compress(FILLER.encode())[:-9], "cannot be read to its end"),
     "short bzip2": (bz2.compress(FILLER.encode())[:-9], "cannot be read to its end"),
     "short xz": (lzma.compress(FILLER.encode())[:-19], "cannot be read to its end"),

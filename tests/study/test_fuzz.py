@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parent
-BATCH = {"fuzz_text.py": 1000, "fuzz_files.py": 50}
+BATCH = {"fuzz_text.py": 1000, "fuzz_files.py": 50, "fuzz_shards.py": 250}
 
 
 def fuzzed(launch, tmp_path: Path, program: str, first: int, count: int) -> Counter:
@@ -22,7 +22,7 @@ def fuzzed(launch, tmp_path: Path, program: str, first: int, count: int) -> Coun
         folder.mkdir()
         argv = [str(FOLDER / program), str(folder), str(start), str(size)]
         try:
-            done = launch(None, argv, timeout=120)
+            done = launch(None, argv, timeout=300)
         except AssertionError as error:
             raise AssertionError(f"case {(folder / 'case').read_text()} hangs") from error
         case = (folder / "case").read_text()
@@ -45,10 +45,21 @@ def test_damaged_files(launch, tmp_path):
     assert told["refused"] > 10
 
 
+def test_changed_data_sets(launch, tmp_path):
+    told = fuzzed(launch, tmp_path, "fuzz_shards.py", 0, 60)
+    assert told["accepted"] > 10 and told["refused"] > 20
+
+
 @pytest.mark.study
 def test_twenty_thousand_mutated_texts(launch, tmp_path):
     told = fuzzed(launch, tmp_path, "fuzz_text.py", 10_000, 20_000)
     assert min(told.values()) > 2000
+
+
+@pytest.mark.study
+def test_two_thousand_changed_data_sets(launch, tmp_path):
+    told = fuzzed(launch, tmp_path, "fuzz_shards.py", 10_000, 2000)
+    assert min(told.values()) > 400
 
 
 @pytest.mark.study

@@ -35,7 +35,7 @@ def test_describe_tells_of_damage(launch, tmp_path):
     shard.write_bytes(raw)
     done = launch(None, [*MPIOPT, "describe", str(tmp_path / "a.h5")])
     assert done.returncode == 1
-    assert "1 of 1 shards damaged" in done.stdout
+    assert "1 of 1 damaged" in done.stdout
     assert done.stderr.count("0000.h5 is damaged") == 1 and "Traceback" not in done.stderr
 
 

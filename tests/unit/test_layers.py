@@ -17,7 +17,7 @@ FOLDERS = {"mpiopt": ROOT / "mpiopt", "mpiopt.io": ROOT / "io", "mpiopt.jobs": R
 
 # an import may only go up this list; modules of one folder may import each other, the units of one line may not
 LAYERS = """
-arrays errors streams theory
+arrays errors streams theory words
 kernels comm schedules krylov newton batches
 problems compress transforms
 clients pace

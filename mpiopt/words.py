@@ -1,0 +1,21 @@
+"""Words for people: numbers with their nouns, and text from elsewhere made harmless to a terminal."""
+
+import unicodedata
+
+HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}  # control and format characters, halves of pairs, private ones, line ends
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """1 rank, 2 ranks."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def harmless(text: str) -> str:
+    """The text with whatever a terminal would obey, or could not print, as escapes; tabs and newlines stay."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c in "\n\t" or unicodedata.category(c) not in HIDDEN else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
