@@ -3,10 +3,14 @@
 The others are refused where they are given, and a preset's or job file's are left out where another method is chosen.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mpiopt.errors import UsageError
+from mpiopt.compress.catalogue import find
+from mpiopt.errors import NumericalError, UsageError
 from mpiopt.methods import Entry, training
+from mpiopt.methods.linked import contracts
 
 if TYPE_CHECKING:
     from mpiopt.jobs.train import Train
@@ -32,6 +36,23 @@ def demand_reach(job: "Train", entry: Entry) -> None:
                              f"out, or use one of {able}")  # fmt: skip
     if entry.steady and (job.schedule != "constant" or job.warmup):
         raise UsageError(f"{entry.name} needs a step size that stays the same: give --schedule constant --warmup 0")
+
+
+@contextmanager
+def advised(job: "Train") -> Iterator[None]:
+    """Name in a divergence the options that might help and that the job does not use."""
+    try:
+        yield
+    except NumericalError as error:
+        unused = [f"--{option}" for option in ("warmup", "clip") if not getattr(job, option) and _able(job, option)]
+        if job.compress is not None and job.link == "plain" and job.compress != "vote" and contracts(find(job.compress)):
+            unused.append("--error-feedback")
+        raise NumericalError(f"{error}; not in use yet: {', '.join(unused)}" if unused else str(error)) from error
+
+
+def _able(job: "Train", option: str) -> bool:
+    entry = training()[job.method]
+    return option not in strangers(job.method) and not (option == "warmup" and entry.steady)
 
 
 def rule_for(job: "Train", entry: Entry) -> str:

@@ -181,6 +181,8 @@ def complete(job: Train) -> Train:
     if job.accuracy is not None and job.test is None and not job.data.startswith("blobs"):
         raise UsageError(f"--accuracy {job.accuracy:g} needs rows to examine on: give --test TEST.h5")
     apart(of_run(job))
+    if job.strict and job.accuracy is None:
+        raise UsageError("--strict is about an accuracy that is not reached: give --accuracy too")
     for name in ("own", "leader"):
         if getattr(job, name) and job.test is None and not job.data.startswith("blobs"):
             raise UsageError(f"--{name} examines more points on the test rows: give --test TEST.h5 too")

@@ -19,6 +19,7 @@ from mpiopt.jobs.config import to_toml
 from mpiopt.jobs.console import WIDTH, Console, size
 from mpiopt.jobs.learners import exam_of, opened, team_of
 from mpiopt.jobs.rates import rate_of, rule_of
+from mpiopt.jobs.reach import advised
 from mpiopt.jobs.recording import columns, recorded, reserve
 from mpiopt.jobs.signals import Signals, end_of_job
 from mpiopt.kernels.launch import library
@@ -68,9 +69,10 @@ def _training(
     console(f"training {job.model} on {about['dataset']} with {job.method} on {counted(world.size, 'rank')}")
     with recorded(job, about, keeping.history, world, console) as recording:
         goal = Goal(job.rounds, job.bytes, job.seconds, job.epochs, job.accuracy)
-        trained = train(method, team, keeping.standing(team) or start(job, team), goal, exam, recording.watchers,
-                        [*keeping.keepers(team), recording.ended], interruption, due(calendar, console),
-                        source.rows)  # fmt: skip
+        with advised(job):
+            trained = train(method, team, keeping.standing(team) or start(job, team), goal, exam, recording.watchers,
+                            [*keeping.keepers(team), recording.ended], interruption, due(calendar, console),
+                            source.rows)  # fmt: skip
         found = result(job, trained)
         recording.finish(on_host(trained.x), 0.0, {name: found[name] for name in FINAL}, trained.buffers)
     console.show(summary(job, about, found))
@@ -154,12 +156,17 @@ def result(job: "Train", trained: Trained) -> dict[str, Any]:
     last = trained.final
     return {
         "reason": trained.reason.name, "reason_text": trained.reason_text,
-        "converged": trained.reason.converged if job.accuracy is None else trained.reason is Reason.TARGET,
+        "converged": converged(job, trained.reason),
         "rounds": last.round, "steps": last.steps, "epochs": last.epoch, "vector_rounds": last.vector_rounds,
         "messages": last.messages, "bytes_sent": last.bytes_sent, "seconds": last.seconds, "objective": last.objective,
         "test_loss": trained.test_loss, "accuracy": trained.accuracy, "out": None if job.out is None else str(job.out),
         "history": columns(trained.history),
     }  # fmt: skip
+
+
+def converged(job: "Train", reason: Reason) -> bool | None:
+    """Whether a run came to what was asked of it; None where that was nothing but to use up the epochs."""
+    return None if job.accuracy is None and reason is Reason.EPOCHS else reason is Reason.TARGET
 
 
 def summary(job: "Train", about: dict[str, Any], found: dict[str, Any]) -> str:

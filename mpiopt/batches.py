@@ -35,10 +35,10 @@ class Batches:
         if self.size < 1:
             raise UsageError(f"a batch of {self.size} rows cannot be drawn: it needs at least one")
         if self.whole > self.rows:
-            each = f" for each of {self.part[1]} workers" if self.part[1] > 1 else ""
+            each, most = f" for each of {self.part[1]} workers" if self.part[1] > 1 else "", self.rows // self.part[1]
             raise UsageError(
                 f"a batch of {self.size} rows{each} is larger than the {self.rows} rows to draw from: "
-                f"take at most {self.rows // self.part[1]}"
+                + (f"take at most {most}" if most else "start fewer workers, or give at least a row for each")
             )
 
     @property

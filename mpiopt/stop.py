@@ -33,7 +33,7 @@ class Reason(Enum):
     DIVERGED = ("The objective stays above where it started: give the method other parameters.", False)
     STALLED = ("No further progress: the objective no longer changes, to the last digits.", False)
     TARGET = ("The target was reached.", True)
-    EPOCHS = ("The last epoch was finished.", True)
+    EPOCHS = ("The last epoch was finished.", False)
     ROUNDS = ("The limit of rounds was reached.", False)
     BYTES = ("The limit of bytes was reached.", False)
     SECONDS = ("The limit of seconds was reached.", False)

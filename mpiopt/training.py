@@ -124,8 +124,8 @@ def _blame(logs: list[Log], team: Team) -> None:
     told = [(log.bad, site.worker, team.world.rank) for log, site in zip(logs, team.sites, strict=True) if log.bad >= 0]
     step, worker, rank = min(one for many in team.world.tell_all(told) for one in many)
     raise NumericalError(
-        f"the loss of worker {worker} (rank {rank}) is no longer a finite number at its step {step + 1}: take a smaller "
-        "step size (--lr), a warm-up, or clip the gradient (--clip)"
+        f"the loss of worker {worker} (rank {rank}) is no longer a finite number at its step {step + 1}: the iteration has "
+        "diverged; take a smaller step size"
     )
 
 

@@ -203,7 +203,7 @@ def demand_finite(largest: float) -> None:
     if not abs(largest) < inf:
         raise NumericalError(
             "a vector that was to be compressed has entries that are not finite: the iteration has diverged; "
-            "take a smaller step size or add error feedback"
+            "take a smaller step size"
         )
 
 

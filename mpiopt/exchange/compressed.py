@@ -159,7 +159,7 @@ def demand_finite(flags: Array) -> None:
     if not np.isfinite(flags).all():
         raise NumericalError(
             "a vector that was to be compressed has entries that are not finite: the iteration has diverged; take a smaller "
-            "step size, or add error feedback"
+            "step size"
         )
 
 

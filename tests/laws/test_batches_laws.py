@@ -66,12 +66,17 @@ def test_every_row_is_equally_likely_anywhere():
     [
         ({"size": 0}, "a batch of 0 rows"),
         ({"size": 11}, "a batch of 11 rows is larger than the 10 rows to draw from: take at most 10"),
+        ({"rows": 0, "size": 5}, "larger than the 0 rows to draw from: start fewer workers, or give at least a row for each"),
+        (
+            {"size": 1, "part": (1, 20)},
+            "each of 20 workers is larger than the 10 rows to draw from: start fewer workers, or",
+        ),
         ({"size": 4, "part": (0, 3)}, "a batch of 4 rows for each of 3 workers is larger than the 10 rows .* at most 3"),
     ],
 )
 def test_impossible_batches(arguments, sentence):
     with pytest.raises(UsageError, match=sentence):
-        Batches(10, streams=Streams(0), **arguments)
+        Batches(**{"rows": 10, "streams": Streams(0), **arguments})
 
 
 blobs = st.builds(Blobs, rows=st.integers(1, 60), features=st.integers(1, 9), classes=st.integers(2, 5),

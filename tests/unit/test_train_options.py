@@ -2,7 +2,7 @@
 
 import pytest
 
-from mpiopt.errors import UsageError
+from mpiopt.errors import NumericalError, UsageError
 from mpiopt.jobs.console import Console
 from mpiopt.jobs.train import Train, complete, run
 
@@ -13,6 +13,7 @@ WRONG = {
     "--batch 0: give a whole number of at least 1": {"batch": 0},
     "--epochs inf: give a finite number above 0, and a large one": {"epochs": float("inf")},
     "--record 0: give a finite number above 0": {"record": 0.0},
+    "--strict is about an accuracy that is not reached: give --accuracy too": {"strict": True},
 }
 
 
@@ -37,12 +38,32 @@ def test_what_does_not_fit_the_job_is_one_sentence(worlds, said, given):
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize(("accuracy", "strict", "code"), [(1.0, True, 3), (1.0, False, 0), (0.01, True, 0), (None, True, 0)])
+@pytest.mark.parametrize(("accuracy", "strict", "code"), [(1.0, True, 3), (1.0, False, 0), (0.01, True, 0), (None, False, 0)])
 def test_strict_is_about_the_accuracy_that_was_asked_for(world, accuracy, strict, code):
     found = run(
         Train(data=f"{BLOBS},spread=9", batch=5, epochs=1, accuracy=accuracy, strict=strict), world, Console(first=False)
     )
-    assert found["exit_code"] == code and found["converged"] == (accuracy != 1.0)
+    assert found["exit_code"] == code and found["converged"] is {1.0: False, 0.01: True, None: None}[accuracy]
+
+
+@pytest.mark.parametrize(
+    ("given", "unused"),
+    [
+        ({}, "--warmup, --clip"),
+        ({"warmup": 1.0}, "--clip"),
+        ({"warmup": 1.0, "clip": 1e30}, None),
+        ({"method": "scaffold"}, "--warmup"),
+        ({"method": "scaffnew"}, None),
+        ({"method": "sgd", "compress": "topk:0.5", "force": True}, "--warmup, --clip, --error-feedback"),
+        ({"method": "sgd", "compress": "topk:0.5", "link": "ef"}, "--warmup, --clip"),
+        ({"method": "sgd", "compress": "qsgd:4"}, "--warmup, --clip"),
+    ],
+)
+def test_a_divergence_advises_what_is_not_in_use(world, given, unused):
+    with pytest.raises(NumericalError) as caught:
+        run(Train(data=BLOBS, batch=5, lr=1e30, record=1.0, **given), world, Console(first=False))
+    said = str(caught.value)
+    assert said.endswith("take a smaller step size" + (f"; not in use yet: {unused}" if unused else "")) and "diverged" in said
 
 
 def test_a_round_longer_than_the_epochs_is_told(world, capsys):
