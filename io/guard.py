@@ -16,15 +16,21 @@ from pathlib import Path
 import h5py
 
 from mpiopt.errors import DataError
-from mpiopt.io.sealed import damage, is_sealed
+from mpiopt.io.sealed import ODD, damage, is_sealed, regular
 
 LIMIT = 20.0  # seconds that the other process has
-ROOM = 16 << 30  # bytes of address space that it has
+ROOM = 16 << 30  # bytes of address space that it has, where this process may have as much
+SCANT = 3  # its exit code where it has less, and not enough
 BROKEN = (OSError, KeyError, RuntimeError, TypeError, ValueError, AttributeError, IndexError, MemoryError)
 TASTE = f"""
-import resource, sys
-resource.setrlimit(resource.RLIMIT_AS, ({ROOM}, {ROOM}))
+import os, resource, sys
+os.putenv("OPENBLAS_NUM_THREADS", "1")  # each would take address space
+room = min([{ROOM}, *(limit for limit in resource.getrlimit(resource.RLIMIT_AS) if limit != resource.RLIM_INFINITY)])
+resource.setrlimit(resource.RLIMIT_AS, (room, room))
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+def scant(kind, error, trace):
+    os._exit({SCANT} if room < {ROOM} and issubclass(kind, (MemoryError, ImportError)) else 1)
+sys.excepthook = scant
 import h5py
 def visit(name, item):
     dict(item.attrs)
@@ -38,15 +44,20 @@ with h5py.File(sys.argv[1], "r", locking=False) as file:
 
 def wrong(path: Path) -> str:
     """What keeps a file from being read, in a few words; "" where nothing does. Not collective. Raises OSError."""
+    if not regular(path):
+        return ODD
     if is_sealed(path):
         return damage(path)
     if not h5py.is_hdf5(path):
         return "it is not an HDF5 file, or damaged"
     try:
-        done = subprocess.run([sys.executable, "-c", TASTE, path], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        # -P: no module of the working folder takes the place of another; what comes through PYTHONPATH is meant
+        done = subprocess.run([sys.executable, "-P", "-c", TASTE, path], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL, timeout=LIMIT, check=False)  # fmt: skip
     except subprocess.TimeoutExpired:
         return "it is damaged: HDF5 does not come to an end with it"
+    if done.returncode == SCANT:
+        return "there is too little memory to examine it: raise the limit of address space, ulimit -v"
     return "" if done.returncode == 0 else "it is damaged: HDF5 refuses it"
 
 

@@ -140,6 +140,8 @@ def read_index(path: Path) -> Index:
     """The index in ``path``. Not collective. Raises DataError."""
     if path.is_dir():
         raise DataError(f"{path} is a folder: name the index beside it, the DATA.h5 that mpiopt convert wrote")
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is not a regular file: a data set is read in many places, so name the DATA.h5 itself")
     if not path.is_file():
         raise DataError(f"{path} does not exist; convert text or images with: mpiopt convert SOURCE {path}")
     if not h5py.is_hdf5(path):

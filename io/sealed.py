@@ -9,6 +9,7 @@ The CRC-32 of a large piece can be had while it is being written; the small rema
 """
 
 import os
+import stat
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ MAGIC = b"mpiopt\x00\x01"
 FOOTER = struct.Struct("<8sQQQ")
 READ = 1 << 24  # bytes read at once
 OWN = -2
+ODD = "it is not a regular file"
 
 Piece = tuple[int, int, int]  # first byte, last byte + 1, CRC-32
 
@@ -48,8 +50,13 @@ def seal_path(path: Path, known: Iterable[Piece] = ()) -> None:
         os.close(file)
 
 
+def regular(path: Path) -> bool:
+    """Whether there is a file that can be read again and again; a pipe, which may never end, is none. Raises OSError."""
+    return stat.S_ISREG(path.stat().st_mode)
+
+
 def is_sealed(path: Path) -> bool:
-    """Whether a file ends as sealed ones do; its content may still be damaged. Raises OSError."""
+    """Whether a regular file ends as sealed ones do; its content may still be damaged. Raises OSError."""
     with path.open("rb", buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
         return size >= FOOTER.size and os.pread(file.fileno(), len(MAGIC), size - FOOTER.size) == MAGIC
@@ -57,6 +64,8 @@ def is_sealed(path: Path) -> bool:
 
 def damage(path: Path) -> str:
     """What is wrong with a sealed file, in a few words; "" for a sound one. Reads all of it. Raises OSError."""
+    if not regular(path):
+        return ODD
     with path.open("rb", buffering=0) as opened:
         file, size = opened.fileno(), opened.seek(0, os.SEEK_END)
         if size < FOOTER.size:

@@ -78,6 +78,8 @@ def _take(named: dict[str, Any], path: str) -> None:
 def _load(path: str) -> dict[str, Any]:
     """The table of a job file, or the one that a run file keeps, less what says where to write: anybody may have made it."""
     try:
+        if Path(path).exists() and not Path(path).is_file():  # a pipe, which one rank of many would empty
+            raise UsageError(f"the job file {path} cannot be read: it is not a regular file")
         if Path(path).suffix == ".h5":
             from mpiopt.io.record import read_run
 

@@ -146,7 +146,7 @@ def cuda_aware(found: dict[str, Any]) -> str:
         return "not tested: there is no " + ("CuPy" if found["devices"] else "GPU")
     alone = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHED)}
     try:
-        done = subprocess.run([sys.executable, "-c", CUDA_AWARE], env=alone, capture_output=True, timeout=60, check=False)
+        done = subprocess.run([sys.executable, "-P", "-c", CUDA_AWARE], env=alone, capture_output=True, timeout=60, check=False)
     except subprocess.TimeoutExpired:
         return "no: a message between GPU buffers hangs"
     return "yes" if done.returncode == 0 else "no: messages go by way of host memory"

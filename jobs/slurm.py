@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from unicodedata import category
 
 from cyclopts import Parameter
 
@@ -16,7 +17,7 @@ from mpiopt.errors import UsageError
 from mpiopt.jobs.console import Console
 from mpiopt.jobs.options import Whole
 from mpiopt.jobs.plan import planned
-from mpiopt.jobs.sbatch import script
+from mpiopt.jobs.sbatch import argv, script
 
 TIME = re.compile(r"(?:(?P<d>\d+)-(?P<dh>\d+)(?::(?P<dm>\d+)(?::(?P<ds>\d+))?)?"
                   r"|(?:(?P<h>\d+):)?(?P<m>\d+):(?P<s>\d+)|(?P<minutes>\d+))")  # fmt: skip
@@ -108,6 +109,8 @@ def _write(path: Path, text: str) -> None:
 
 def check(job: Slurm) -> None:
     """Raises UsageError for options that Slurm would refuse, or that contradict the script."""
+    for argument in argv(job):
+        _one_line(argument)
     least = {"nodes": 1, "tasks_per_node": 1, "cpus_per_task": 1, "gpus_per_task": 0, "requeues": 0, "signal_margin": 1}
     for name, bound in least.items():
         if getattr(job, name) < bound:
@@ -120,6 +123,12 @@ def check(job: Slurm) -> None:
             raise UsageError(f"--{name.replace('_', '-')} {value!r}: give a name of letters, digits and _.+,-")
     for option in job.sbatch:
         _directive(option)
+
+
+def _one_line(argument: str) -> None:
+    """The script has the command line in a comment, which a line break would end."""
+    if any(category(letter) in ("Cc", "Zl", "Zp") for letter in argument):
+        raise UsageError(f"the argument {argument!r} has a line break or a control character, which no script can hold")
 
 
 def _directive(option: str) -> None:

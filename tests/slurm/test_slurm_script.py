@@ -60,6 +60,27 @@ def test_shellcheck_finds_nothing(tmp_path, options):
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.parametrize("options", [
+    ["--set", "a=1\ntouch pwned"], ["--data", "x\n. ./evil"], ["--out", "a\r.h5"], ["--env", "e\ntouch pwned"],
+    ["--sbatch", "comment=a\ntouch pwned"], ["--positive", "\x1b[2J"], ["--data", "a\u2028b"], ["--array", "l2=1\n,2"],
+    ["--time", "1\ntouch pwned"], ["--job-name", "j\ntouch pwned"], ["--partition", "p\n"],
+])  # fmt: skip
+def test_no_line_of_an_argument_becomes_a_line_of_the_script(options):
+    for place in (3, 2):
+        with pytest.raises(MpioptError) as caught:
+            written(*SOLVE[:place], *options)
+        assert "\n" not in str(caught.value) and "\x1b" not in str(caught.value)
+
+
+@given(st.text())
+def test_a_comment_of_a_script_is_one_line_whatever_the_arguments(text):
+    try:
+        script = written(*SOLVE, "--positive", text)
+    except MpioptError:
+        return
+    assert [line for line in script.splitlines() if shlex.quote(text) in line and line.startswith("# Written by")]
+
+
 name = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,8}", fullmatch=True)
 jobs = st.builds(
     Slurm, command=st.just(("solve", "my data.h5", "--set", "mu=3")), nodes=st.integers(1, 999),
