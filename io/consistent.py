@@ -9,11 +9,15 @@ from mpiopt.io.labels import Labels
 from mpiopt.io.layout import WIDEST, Index, stride_for, strides
 
 NORMALISED, STORED = ("none", "l2", "channels"), ("uint8", "float32", "float64")
+KNOWN = ("given", "like", "seen", "guessed")  # how the number of the first feature is
 
 
 def consistent(index: Index) -> Index:
     """The index itself. Raises ValueError with the first thing that cannot be, in a few words."""
     claims = [*_whole(index), *_labels(index.labels, index.rows), *_shards(index)]
+    if (numbering := index.numbering) is not None:
+        known = numbering.base in (0, 1) and numbering.by in KNOWN and numbering.dropped >= 0
+        claims.append((known, "its features are numbered as none are"))
     if index.item is not None:
         claims += _item(index.item, index)
     for holds, what in claims:
@@ -44,6 +48,7 @@ def _labels(labels: Labels, rows: int) -> list[tuple[bool, str]]:
     return [
         (bool(known) and bool(np.isfinite(known).all()) and ascending, "its labels are not ascending numbers"),
         ((known[0], known[-1]) == (labels.least, labels.greatest), "its labels contradict each other"),
+        (labels.positive is None or bool(np.isfinite(labels.positive)), "its positive label is no number"),
         (labels.distinct is None or len(counts) in (1, len(known)), "it does not count every label"),
         (min(counts) > 0 and sum(counts) == rows, "its labels are not counted as often as there are rows"),
     ]  # fmt: skip

@@ -9,7 +9,7 @@ output, 8 bytes a nonzero and 24 a row, so that text of any size can be converte
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Literal
@@ -20,7 +20,8 @@ from mpiopt.comm.world import World
 from mpiopt.errors import DataError, UsageError
 from mpiopt.io.chunked import Form, Rows, ShardWriter
 from mpiopt.io.labels import Labels
-from mpiopt.io.layout import WIDEST, Index, shard_name
+from mpiopt.io.layout import WIDEST, Index, Numbering, shard_name
+from mpiopt.io.like import training_set
 from mpiopt.io.measured import Measured
 from mpiopt.io.move import Pieces, demand_two, move
 from mpiopt.io.output import Output
@@ -42,8 +43,10 @@ class Options:
 
     normalize : "l2" divides each row by its Euclidean norm. shuffle : seed of the rows' order, None to keep it. shards :
     their number, None for one per 2^22 nonzeros up to 256. base : the first index; "auto" is 1 unless an index 0 occurs.
-    features : at least so many columns, for a test set that must fit its training set. gzip : level, None for none.
-    one_label : accept rows that all have the same label (data to be scored). memory : bytes of parsed rows a rank keeps.
+    features : at least so many columns. like : the training set (DATA.h5) of this test set, from which base, columns,
+    normalisation and positive label are taken; entries of features that it does not have are left out (before rows are
+    normalised) and counted. gzip : level, None for none. one_label : accept rows that all have the same label (data to be
+    scored), as with ``like``. memory : bytes of parsed rows a rank keeps.
     """
 
     normalize: Literal["none", "l2"] = "none"
@@ -52,6 +55,7 @@ class Options:
     base: Literal["auto", "0", "1"] = "auto"
     values: Literal["float32", "float64"] = "float32"
     features: int | None = None
+    like: str | Path | None = None
     gzip: int | None = None
     one_label: bool = False
     overwrite: bool = False
@@ -65,18 +69,24 @@ def convert(world: World, sources: Sequence[str | Path], target: str | Path, opt
     Collective. Raises UsageError or DataError on every rank, one sentence that names file and line; then nothing is left
     behind, and nothing that was there is lost.
     """
+    like = None
+    if options.like is not None:
+        like = training_set(options.like, world, options.base, options.features, options.normalize)
+        options = replace(options, base=str(like.numbering.base), features=like.cols, normalize=like.normalize, one_label=True)
     with writing(world, target, options.overwrite) as output:
-        return _Conversion(world, [str(source) for source in sources], output, options, progress).run()
+        return _Conversion(world, [str(source) for source in sources], output, options, like, progress).run()
 
 
 class _Conversion:
     """One conversion: parse, plan, move. Every method but those of one rank's rows is collective."""
 
-    def __init__(self, world: World, sources: list[str], output: Output, options: Options,
+    def __init__(self, world: World, sources: list[str], output: Output, options: Options, like: Index | None,
                  progress: Callable[[str], None]) -> None:  # fmt: skip
         self.world, self.sources, self.output, self.options, self.progress = world, sources, output, options, progress
+        self.like = like
+        limit = None if like is None else like.cols + like.numbering.base
         self.store = Store(options.memory, output.folder / f"scratch-{world.rank}.bin")
-        self.parser = Parser(self.store, np.dtype(options.values), 1 if options.base == "1" else 0)
+        self.parser = Parser(self.store, np.dtype(options.values), 1 if options.base == "1" else 0, limit)
 
     def run(self) -> Index:
         """All of it."""
@@ -85,11 +95,13 @@ class _Conversion:
         self._bin(firsts)
         mine = move(self.world, self.output, self.pieces, self._exchange, self._writer, self._append, self.progress)
         labels = together_labels(self.world, labels, self.sums, self.measured.rows)
+        labels = labels if self.like is None else replace(labels, positive=self.like.labels.plus)
         self.measured.merge(self.world)
         self.store.scratch.unlink(missing_ok=True)
         self.world.barrier()  # the folder is renamed only when it holds nothing but shards
         index = described(self.measured, self.form.cols, labels, shuffle=self.options.shuffle,
-                          normalize=self.options.normalize, sources=tuple(self.sources))  # fmt: skip
+                          normalize=self.options.normalize, sources=tuple(self.sources), numbering=self.numbering,
+                          features=None if self.like is None else self.like.features)  # fmt: skip
         return finish(self.world, self.output, mine, index)
 
     def _parse(self) -> list[int]:
@@ -109,11 +121,12 @@ class _Conversion:
     def _plan(self) -> Labels:
         """Agree on shape, base, shards and pieces."""
         options, parser = self.options, self.parser
-        told = self.world.tell_all((parser.least, parser.greatest, parser.nnz, parser.singles, parser.rows))
-        least, greatest, nnz, singles, rows = zip(*told, strict=True)
+        told = self.world.tell_all((parser.least, parser.greatest, parser.nnz, parser.singles, parser.rows, parser.dropped))
+        least, greatest, nnz, singles, rows, dropped = zip(*told, strict=True)
         self._refuse_nothing(sum(rows), sum(nnz))
-        self.base = int(options.base) if options.base != "auto" else int(min(least) > 0)
-        cols = max(greatest) + 1 - self.base
+        self.numbering = self._numbering(min(least) == 0, sum(dropped))
+        self.base = self.numbering.base
+        cols = max(greatest) + 1 - self.base if self.like is None else self.like.cols
         if max(cols, options.features or 0) > WIDEST:
             raise UsageError(f"{self._named} with {max(cols, options.features or 0)} features: at most {WIDEST} are possible")
         if options.features is not None and options.features < cols:
@@ -128,6 +141,14 @@ class _Conversion:
         self.measured, self.sums = Measured(sum(rows)), []
         return parser.labels
 
+    def _numbering(self, zero: bool, dropped: int) -> Numbering:
+        """By which number the first feature goes, and how that is known; ``zero`` : whether an index 0 occurs."""
+        if self.like is not None:
+            return Numbering(self.like.numbering.base, "like", str(self.options.like), dropped)
+        if self.options.base != "auto":
+            return Numbering(int(self.options.base), "given")
+        return Numbering(0, "seen") if zero else Numbering(1, "guessed")
+
     @property
     def _named(self) -> str:
         return ", ".join(self.sources)
@@ -136,7 +157,10 @@ class _Conversion:
         if not rows:
             raise DataError(f"{self._named}: there are no rows")
         if not nnz:
-            raise DataError(f"{self._named}: no row of {rows} has a feature; each is to be LABEL INDEX:VALUE INDEX:VALUE ...")
+            known = "" if self.like is None else f" of {self.options.like}"
+            raise DataError(
+                f"{self._named}: no row of {rows} has a feature{known}; each is to be LABEL INDEX:VALUE INDEX:VALUE ..."
+            )
 
     def _bin(self, firsts: list[int]) -> None:
         """Sort every run by the pieces that its rows go to, and count what each piece will hold."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,7 +21,9 @@ class Labels:
     """The labels of a whole data set, as they stand in the source.
 
     distinct : ascending; None when there are more than FEW. counts : rows with each of them; None where nobody has
-    counted (generators). least, greatest, mean : over all rows (mean is NaN where nobody has counted).
+    counted (generators). least, greatest, mean : over all rows (mean is NaN where nobody has counted). positive : the one
+    that becomes +1 where a problem of two classes names none, as a test set has it from its training set; None for the
+    larger of two.
     """
 
     distinct: tuple[float, ...] | None
@@ -28,6 +31,13 @@ class Labels:
     least: float
     greatest: float
     mean: float
+    positive: float | None = None
+
+    @property
+    def plus(self) -> float | None:
+        """The label that becomes +1 where nothing else is said; None where that has to be said."""
+        two = self.distinct is not None and len(self.distinct) == 2
+        return self.distinct[1] if two and self.positive is None else self.positive
 
     @property
     def one(self) -> bool:
@@ -57,10 +67,10 @@ def shown(label: float) -> str:
 def binary_labels(raw: np.ndarray, labels: Labels, positive: str | None = None) -> np.ndarray:
     """Raw labels (rows,) as -1 and +1, float32 (rows,).
 
-    labels : of the whole data set, so that every rank maps alike. Of two distinct labels the larger becomes +1;
-    ``positive`` names the class ("3") or the rule ("<=10") that becomes +1 against the rest. Not collective, but
-    raises the same on every rank: DataError for one label only, UsageError for more than two without ``positive`` or
-    for a rule that all or none satisfy.
+    labels : of the whole data set, so that every rank maps alike. Of two distinct labels the one that they say
+    (`Labels.plus`) becomes +1; ``positive`` names the class ("3") or the rule ("<=10") that becomes +1 against the rest.
+    Not collective, but raises the same on every rank: DataError for one label only, UsageError for more than two without
+    ``positive`` or for a rule that all or none satisfy.
     """
     if labels.one:
         raise DataError(f"every row has the label {shown(labels.least)}: logistic regression needs two classes")
@@ -72,7 +82,26 @@ def binary_labels(raw: np.ndarray, labels: Labels, positive: str | None = None) 
             f"the labels are {kind} ({labels.text()}), but logistic regression needs two: name the positive class or "
             'a rule with --positive, such as --positive 3 or --positive "<=10"'
         )
-    return _signs(raw == labels.distinct[1])
+    return _signs(raw == labels.plus)
+
+
+class Sides(NamedTuple):
+    """What the labels of two classes are called: those that become +1 and -1."""
+
+    positive: str
+    negative: str
+
+
+def sides(labels: Labels, positive: str | None = None) -> Sides:
+    """What `binary_labels` makes of which labels, for people: a label, or a rule and "the rest". Raises as it does."""
+    known = np.asarray(labels.distinct if labels.distinct is not None else ())
+    chosen = binary_labels(known, labels, positive) > 0
+    rule = None if positive is None else positive.strip()
+    return Sides(_named(known[chosen], rule or "the rest"), _named(known[~chosen], "the rest"))
+
+
+def _named(labels: np.ndarray, otherwise: str) -> str:
+    return shown(float(labels[0])) if len(labels) == 1 else otherwise
 
 
 def _signs(chosen: np.ndarray) -> np.ndarray:

@@ -38,13 +38,28 @@ class Shard(NamedTuple):
     digest: int
 
 
+class Numbering(NamedTuple):
+    """How the columns of a set came from text.
+
+    base : the number of the first feature there. by : how that is known: "given"; "like", from the training set; "seen", since
+    an index 0 occurs; "guessed", since none does. like : the training set. dropped : entries left out, of features beyond
+    those of the training set.
+    """
+
+    base: int
+    by: str
+    like: str = ""
+    dropped: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Index:
     """What DATA.h5 says of the whole data set.
 
     lengths : least, median and greatest number of nonzeros in a row. prefix[k] : nonzeros before row k * stride, the
     last entry those of all rows. shuffle : the seed of the rows' order, None for the order of the sources. item : one row
-    of a dense set, of which every value counts as a nonzero; None for a sparse one.
+    of a dense set, of which every value counts as a nonzero; None for a sparse one. numbering : of a set from text; None
+    for others, and for those of before that was recorded.
     """
 
     rows: int
@@ -62,6 +77,7 @@ class Index:
     version: str
     features: tuple[str, ...] | None = None
     item: Item | None = None
+    numbering: Numbering | None = None
 
 
 def stride_for(rows: int) -> int:
@@ -104,6 +120,10 @@ def _write_content(path: Path, index: Index) -> None:
             created=index.created, version=index.version, row_lengths=np.array(index.lengths, np.float64),
             label_least=labels.least, label_greatest=labels.greatest, label_mean=labels.mean,
         )  # fmt: skip
+        if labels.plus is not None:
+            file.attrs["label_positive"] = labels.plus
+        if index.numbering is not None:
+            file.attrs.update({f"number_{name}": value for name, value in index.numbering._asdict().items()})
         file.attrs.create("sources", list(index.sources), dtype=TEXT)
         if labels.distinct is not None:
             file["labels/values"], file["labels/rows"] = np.array(labels.distinct), np.array(labels.counts or ())
@@ -168,6 +188,7 @@ def _index(file: h5py.File) -> Index:
         sources=tuple(map(str, attribute(file, "sources", tuple))), shards=_read_shards(file),
         stride=attribute(prefix, "stride", int), features=_read_features(file) if "features" in file else None,
         item=_read_item(file) if "item" in file else None,
+        numbering=_read_numbering(file) if "number_base" in file.attrs else None,
     )  # fmt: skip
 
 
@@ -175,15 +196,21 @@ def _read_features(file: h5py.File) -> tuple[str, ...]:
     return tuple(column(file, "features", TEXTS, (attribute(file, "cols", int),)).asstr()[()].tolist())
 
 
+def _read_numbering(file: h5py.File) -> Numbering:
+    return Numbering(attribute(file, "number_base", int), attribute(file, "number_by", str),
+                     attribute(file, "number_like", str), attribute(file, "number_dropped", int))  # fmt: skip
+
+
 def _labels(file: h5py.File) -> Labels:
     ends = (float(attribute(file, f"label_{end}", float, int)) for end in ("least", "greatest", "mean"))
+    positive = float(attribute(file, "label_positive", float, int)) if "label_positive" in file.attrs else None
     if "labels" not in file:
-        return Labels(None, None, *ends)
+        return Labels(None, None, *ends, positive)
     values = column(file, "labels/values", NUMBER, (None,))[()].tolist()
     counts = column(file, "labels/rows", NUMBER, (None,))[()].astype(int).tolist()
     if len(values) > FEW:
         raise ValueError(f"it lists {len(values):,} labels, more than {FEW}")
-    return Labels(tuple(values), tuple(counts) or None, *ends)
+    return Labels(tuple(values), tuple(counts) or None, *ends, positive)
 
 
 def _read_shards(file: h5py.File) -> tuple[Shard, ...]:

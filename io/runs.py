@@ -49,6 +49,13 @@ class Run:
         self.y, self.indptr = self.y[:rows], self.indptr[: rows + 1]
         self.indices, self.data = self.indices[: self.indptr[-1]], self.data[: self.indptr[-1]]
 
+    def keep_below(self, limit: int) -> int:
+        """Leave out the entries with an index of ``limit`` or more; returns how many there were."""
+        kept = self.indices < limit
+        self.indptr = np.concatenate(([0], np.cumsum(kept)))[self.indptr]
+        self.indices, self.data = self.indices[kept], self.data[kept]
+        return int(kept.size - self.indptr[-1])
+
     @property
     def rows(self) -> int:
         """How many rows there are."""

@@ -24,12 +24,14 @@ _NO_NUMBER = re.compile(rb"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 class Parser:
     """Reads parts into a store of runs and keeps count.
 
-    base : the least index that is no error. least, greatest : of the indices so far (least is huge before the first).
-    labels : counted; singles : whether float32 holds every label exactly. Not collective.
+    base : the least index that is no error. limit : the least index of which entries are left out, None for none; they are
+    counted in ``dropped``. least, greatest : of the indices so far (least is huge before the first). labels : counted;
+    singles : whether float32 holds every label exactly. Not collective.
     """
 
-    def __init__(self, store: Store, values: np.dtype, base: int) -> None:
-        self.store, self.values, self.base = store, values, base
+    def __init__(self, store: Store, values: np.dtype, base: int, limit: int | None = None) -> None:
+        self.store, self.values, self.base, self.limit = store, values, base, limit
+        self.dropped = 0
         self.labels, self.singles = Tallied(), True
         self.rows, self.nnz = 0, 0
         self._counters = np.array([0, 0, np.iinfo(np.int64).max, 0, 0])
@@ -90,6 +92,8 @@ class Parser:
         rows = int(self._counters[kernel.ROWS])
         if rows:
             self._run.trim(rows)
+            if self.limit is not None and self.greatest >= self.limit:
+                self.dropped += self._run.keep_below(self.limit)
             self.labels.add(self._run.y)
             with np.errstate(over="ignore"):
                 self.singles &= bool((self._run.y.astype(np.float32) == self._run.y).all())
@@ -151,7 +155,8 @@ def _complaint(status: int, token: bytes, path: Path, position: int) -> str:
         kernel.BAD_PAIR: f"{_quoted(token)} is not INDEX:VALUE with a whole, non-negative index",
         kernel.WIDE: f"the index of {_quoted(token)} is above {WIDEST}, the greatest that a matrix here can have: number the "
                      "features from 1 on without gaps, or hash them",
-        kernel.ZERO_INDEX: f"{_quoted(token)} has index 0, but with --base 1 the first feature is 1; give --base 0 or auto",
+        kernel.ZERO_INDEX: f"{_quoted(token)} has index 0, but with --base 1 (given, or of the set in --like) the first "
+                           "feature is number 1; give --base 0 or auto, or number them alike",
         kernel.BAD_ORDER: f"the index of {_quoted(token)} is not above the one before it; indices must ascend within a "
                           "row, each at most once",
     }  # fmt: skip

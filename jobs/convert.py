@@ -38,7 +38,8 @@ class Convert:
     normalize: Literal["none", "l2", "channels"] = "none"
     """l2: divide each row of text by its Euclidean norm. channels: bring each colour of images to mean 0 and deviation 1."""
     like: Path | None = None
-    """Images: take mean and deviation from this data set, as a test set needs them from its training set."""
+    """The training set of this test set (DATA.h5). Of text: take base, features, normalisation and the label that is +1 from
+    it; entries of features that it does not have are left out and counted. Of images: take mean and deviation."""
     shuffle: MaybeWhole = None
     """Seed of the order of the rows. [default: 0]"""
     no_shuffle: Annotated[bool, Parameter(negative=())] = False
@@ -46,9 +47,9 @@ class Convert:
     shards: MaybeWhole = None
     """Number of shard files. [default: one per 32 MiB, at most 256]"""
     base: Literal["auto", "0", "1"] = "auto"
-    """Text: number of the first feature; auto: 1 unless a 0 occurs."""
+    """Text: number of the first feature; auto: 1 unless a 0 occurs, as a warning says."""
     features: MaybeWhole = None
-    """Text: at least so many features: a test set needs as many as its training set."""
+    """Text: at least so many features (a test set has them by --like)."""
     values: Literal["float32", "float64"] = "float32"
     """Text: type of the stored values."""
     gzip: MaybeWhole = None
@@ -109,11 +110,18 @@ def _packs(sources: list[Path], world: "World") -> "list[Pack] | None":
 
 def _text(job: Convert, common: dict[str, Any], world: "World", console: Console) -> "Index":
     from mpiopt.io.convert import Options, convert
+    from mpiopt.io.layout import read_index
+    from mpiopt.io.like import notes
 
-    if job.normalize == "channels" or job.like is not None:
-        raise UsageError("--normalize channels and --like are for images, but the sources are text")
-    options = Options(normalize=job.normalize, base=job.base, features=job.features, values=job.values, **common)
-    return convert(world, job.files[:-1], job.files[-1], options, console)
+    if job.normalize == "channels":
+        raise UsageError("--normalize channels is for images, but the sources are text")
+    options = Options(normalize=job.normalize, base=job.base, features=job.features, like=job.like, values=job.values, **common)
+    index = convert(world, job.files[:-1], job.files[-1], options, console)
+    with world.together(f"reading {job.like}"):
+        told = notes(index, None if job.like is None else read_index(job.like)) if world.rank == 0 else []
+    for sentence in told:
+        console.note(f"note: {sentence}")
+    return index
 
 
 def _dense(job: Convert, packs: "list[Pack]", common: dict[str, Any], world: "World", console: Console) -> "Index":

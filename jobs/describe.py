@@ -17,7 +17,7 @@ from mpiopt.words import counted
 if TYPE_CHECKING:
     from mpiopt.io.item import Item
     from mpiopt.io.labels import Labels
-    from mpiopt.io.layout import Index
+    from mpiopt.io.layout import Index, Numbering
     from mpiopt.io.shards import Shards
 
 
@@ -60,7 +60,8 @@ def facts(path: Path, index: "Index") -> dict[str, Any]:
     return {
         "data": str(path), "rows": index.rows, "features": index.cols, **_kind_facts(index),
         "labels": {"distinct": labels.distinct, "rows": labels.counts, "least": labels.least,
-                   "greatest": labels.greatest, "mean": labels.mean},
+                   "greatest": labels.greatest, "mean": labels.mean, "positive": labels.plus},
+        "numbering": None if index.numbering is None else index.numbering._asdict(),
         "normalize": index.normalize, "shuffle": index.shuffle, "sources": index.sources,
         "shards": [shard._asdict() for shard in index.shards], "created": index.created, "version": index.version,
     }  # fmt: skip
@@ -93,12 +94,29 @@ def text(path: Path, index: "Index", damaged: int | None) -> str:
 def _sparse_lines(index: "Index") -> dict[str, str]:
     least, median, greatest = index.lengths
     return {
-        "features": f"{index.cols:,}",
+        "features": f"{index.cols:,}{_numbers(index.numbering)}",
         "nonzeros": f"{index.nnz:,} ({100 * index.nnz / index.rows / index.cols:.3g} % of all entries)",
         "in a row": f"{least:,} to {greatest:,}, mean {index.nnz / index.rows:.4g}, median {median:g}",
-        "labels": _labels(index.labels, index.rows),
+        "labels": _labels(index.labels, index.rows) + _plus(index.labels),
         "normalised": {"none": "no", "l2": "rows to Euclidean norm 1"}[index.normalize],
     }
+
+
+def _numbers(numbering: "Numbering | None") -> str:
+    """How the text numbered them."""
+    if numbering is None:
+        return ""
+    how = {"given": "as given", "like": f"as in {numbering.like}", "seen": "an index 0 occurs",
+           "guessed": "a guess, since no index 0 occurs"}[numbering.by]  # fmt: skip
+    left = f"; {counted(numbering.dropped, 'entry', 'entries')} beyond them left out" if numbering.dropped else ""
+    return f", the first is number {numbering.base} in the text ({how}){left}"
+
+
+def _plus(labels: "Labels") -> str:
+    """Which of two classes is which."""
+    from mpiopt.io.labels import shown
+
+    return "" if labels.plus is None else f"; {shown(labels.plus)} is +1"
 
 
 def _dense_lines(index: "Index") -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from mpiopt.errors import UsageError
-from mpiopt.io.labels import binary_labels
+from mpiopt.io.labels import binary_labels, sides
 from mpiopt.io.source import Share, Source, open_source, shares
 from mpiopt.problems.least_squares import LeastSquares
 from mpiopt.problems.linear import Linear
@@ -59,6 +59,14 @@ def team_of(
         with world.together("copying rows to the GPU"):
             losses = [loss.on_device() for loss in losses]
     return Team.of(world, losses, penalty, seed)
+
+
+def classes(source: Source, loss: str, positive: str | None) -> dict[str, str]:
+    """Which labels become +1 and -1, as attributes; none for a loss that takes them as they are. Raises as `team_of`."""
+    if FAMILIES[loss] is not Logistic:
+        return {}
+    found = sides(source.labels, positive)
+    return {"label_positive": found.positive, "label_negative": found.negative}
 
 
 def _linear(share: Share, source: Source, family: Logistic | LeastSquares, positive: str | None, intercept: bool) -> Linear:

@@ -18,7 +18,7 @@ from mpiopt.jobs.compare import compressing
 from mpiopt.jobs.config import to_toml
 from mpiopt.jobs.console import WIDTH, Console, size
 from mpiopt.jobs.node import compiled
-from mpiopt.jobs.problem import opened, team_of
+from mpiopt.jobs.problem import classes, opened, team_of
 from mpiopt.jobs.recording import columns, recorded, reserve
 from mpiopt.jobs.signals import Signals, end_of_job
 from mpiopt.jobs.warm import warm
@@ -124,6 +124,7 @@ def described(job: "Solve", source: Source, world: "World") -> dict[str, Any]:
         "nonzeros": source.nnz, "loss": job.loss, "l2": job.l2, "l1": job.l1, "intercept": job.intercept,
         "positive": job.positive, "compress": compressor_of(job), "link": link_of(job), "world_size": world.size,
         "workers": world.workers, "seed": job.seed, "device": job.device, "config": to_toml(repeatable(job)),
+        **classes(source, job.loss, job.positive),
     }  # fmt: skip
 
 
@@ -165,9 +166,11 @@ def summary(job: "Solve", about: dict[str, Any], found: dict[str, Any]) -> str:
     tight = f", tight bound {found['tight_gap']:.2e}" if found["tight_gap"] < found["gap"] else ""
     fewer = f", {compressing(about)}" if about["compress"] else ""
     support = f"{found['nonzero_coefficients']:,} of {about['features'] + job.intercept:,} coefficients are not 0"
+    signs = f"{about['label_positive']} is +1, {about['label_negative']} is -1" if "label_positive" in about else ""
     lines = [
         ("data", f"{about['dataset']}: {counted(about['rows'], 'row')}, {counted(about['features'], 'feature')}, "
                  f"{counted(about['nonzeros'], 'nonzero')}"),
+        *([("labels", signs)] if signs else []),
         ("problem", f"{job.loss}, {penalty} (C = {1 / (about['rows'] * job.l2):.6g})" if job.l2 else f"{job.loss}, {penalty}"),
         ("method", f"{job.method} on {counted(about['world_size'], 'rank')}, {counted(about['workers'], 'worker')}{fewer}"),
         ("work", f"{counted(found['rounds'], 'round')}, {counted(found['vector_rounds'], 'vector round')}, "

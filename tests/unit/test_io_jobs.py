@@ -15,12 +15,21 @@ def test_convert_and_describe(launch, tmp_path):
     done = launch(2, [*MPIOPT, "convert", str(tmp_path / "a.svm"), str(target), "--normalize", "l2", "--shuffle", "7"])
     assert done.returncode == 0, done.stderr
     assert "4 rows, 5 features, 4 nonzeros" in done.stdout
+    assert done.stderr.count("note: the first feature is taken to be number 1, since no index 0 occurs") == 1
     shown = launch(None, [*MPIOPT, "describe", str(target)])
     assert shown.returncode == 0, shown.stderr
-    for line in ("rows        4", "-1: 2 rows (50 %), 1: 2 rows", "to Euclidean norm 1", "seed 7", "checksums   hold"):
+    for line in (
+        "rows        4",
+        "-1: 2 rows (50 %), 1: 2 rows (50 %); 1 is +1",
+        "5, the first is number 1 in the text",
+        "to Euclidean norm 1",
+        "seed 7",
+        "checksums   hold",
+    ):
         assert line in shown.stdout
     assert max(len(line) for line in shown.stdout.splitlines()[1:]) <= 80
     told = json.loads(launch(None, [*MPIOPT, "describe", str(target), "--json", "--no-check"]).stdout)
+    assert told["numbering"]["by"] == "guessed" and told["labels"]["positive"] == 1
     assert (told["rows"], told["nonzeros"], told["shuffle"], told["checksums"]) == (4, 4, 7, "not checked")
 
 

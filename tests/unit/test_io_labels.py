@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from mpiopt.errors import DataError, UsageError
-from mpiopt.io.labels import FEW, Labels, Tallied, binary_labels
+from mpiopt.io.labels import FEW, Labels, Tallied, binary_labels, sides
 
 
 def counted(*values: float) -> Labels:
@@ -30,6 +30,15 @@ def test_the_whole_set_decides_and_not_the_rank():
 )
 def test_a_class_or_a_rule_against_the_rest(positive, wanted):
     assert_array_equal(binary_labels(np.array([1.0, 2.0, 3.0]), counted(1, 2, 3), positive), wanted)
+
+
+@pytest.mark.parametrize(
+    "values, positive, wanted",
+    [((1, 2), None, ("2", "1")), ((1, 2), "1", ("1", "2")), ((1, 2, 3), "3", ("3", "the rest")),
+     ((1, 2, 3), "!= 3", ("!= 3", "3")), ((1, 2, 3), " <=1.5", ("1", "the rest")), (range(99), ">= 50", (">= 50", "the rest"))],
+)  # fmt: skip
+def test_the_two_sides_are_named(values, positive, wanted):
+    assert sides(counted(*values), positive) == wanted
 
 
 @pytest.mark.parametrize(
