@@ -47,6 +47,11 @@ class Blobs:
         return named(self, Blobs())
 
     @property
+    def content(self) -> str:
+        """The specification makes the rows."""
+        return self.name
+
+    @property
     def item(self) -> Item:
         """Plain floats."""
         return Item(shape=(self.features,))

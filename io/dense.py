@@ -21,6 +21,7 @@ class DenseSource(Protocol):
     """Dense rows with class numbers 0 to classes - 1. Nothing but opening one is collective."""
 
     name: str
+    content: str  # the same for the same rows, and for no others
     rows: int
     shape: tuple[int, ...]
     classes: int

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 from typing import Self
 
@@ -56,6 +57,13 @@ class Shards(ABC):
     def name(self) -> str:
         """The file's name."""
         return str(self.path)
+
+    @cached_property
+    def content(self) -> str:
+        """A checksum of the checksums of all rows, and of what dense ones are divided by."""
+        item = self.index.item and (self.index.item.scale, self.index.item.mean, self.index.item.std)
+        about = [(shard.rows, shard.nnz, shard.digest) for shard in self.index.shards], item
+        return blake2b(repr(about).encode(), digest_size=8).hexdigest()
 
     @property
     def rows(self) -> int:

@@ -13,6 +13,7 @@ class Source(Protocol):
     """Sparse rows with labels. Nothing but opening one is collective."""
 
     name: str
+    content: str  # the same for the same rows, and for no others
     rows: int
     cols: int
     nnz: int

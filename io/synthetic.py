@@ -53,6 +53,11 @@ class Synthetic:
         return named(self, PRESETS[self.kind])
 
     @property
+    def content(self) -> str:
+        """The specification makes the rows."""
+        return self.name
+
+    @property
     def values(self) -> str:
         """Type of the stored values."""
         return "float32"

@@ -70,7 +70,12 @@ class Checkpoints:
         names = [name for name in now if then[name] != now[name]]
         if "method" in names:
             names = ["method"]
+        if names == ["content"]:
+            raise UsageError(f"{self._found.path} is of other rows than {now['dataset']} has now (a checksum of them was "
+                             f"{_told(then['content'])} and is {_told(now['content'])}): bring back the data set, name another "
+                             "file with --checkpoint, or start anew with --resume never")  # fmt: skip
         if names:
+            names = [name for name in names if name != "content"]
             what = ", ".join(f"{name} was {_told(then[name])} and is {_told(now[name])}" for name in names)
             raise UsageError(f"{self._found.path} is of another run: {what}; name another file with --checkpoint, or start "
                              "anew with --resume never")  # fmt: skip

@@ -109,8 +109,8 @@ def identity(job: "Solve", source: Source, world: "World") -> dict[str, Any]:
     """What a checkpoint must have been of, for this job to go on from it."""
     defaults = {name: parameter.default for name, parameter in find(job.method).parameters.items()}
     return {
-        "workers": world.workers, "method": job.method, "dataset": source.name, "rows": source.rows, "features": source.cols,
-        "nonzeros": source.nnz, "loss": job.loss, "positive": job.positive, "l2": job.l2, "l1": job.l1,
+        "workers": world.workers, "method": job.method, "dataset": source.name, "content": source.content, "rows": source.rows,
+        "features": source.cols, "nonzeros": source.nnz, "loss": job.loss, "positive": job.positive, "l2": job.l2, "l1": job.l1,
         "intercept": job.intercept, "values": job.values, "seed": job.seed, "compress": job.compress,
         "error_feedback": job.error_feedback if job.compress else None,
         "device": None if job.device == "cpu" else job.device, **defaults, **job.given,

@@ -133,7 +133,8 @@ def identity(job: "Train", given: dict[str, Any], source: DenseSource, world: "W
     names = ("method", "model", "rule", "lr", "momentum", "schedule", "warmup", "decay", "clip", "batch", "ownership",
              "redundancy", "clients", "seed", "record", "examine", "compress", "link", "back")  # fmt: skip
     return {"workers": world.workers, **{name: getattr(job, name) for name in names}, "dead": str(job.dead),
-            "dataset": source.name, "rows": source.rows, "epochs": job.epochs if job.schedule == "cosine" else None,
+            "dataset": source.name, "content": source.content, "rows": source.rows,
+            "epochs": job.epochs if job.schedule == "cosine" else None,
             "device": None if job.device == "cpu" else job.device, **given}  # fmt: skip
 
 

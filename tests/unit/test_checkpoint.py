@@ -7,7 +7,7 @@ import signal
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import NamedTuple
 
 import h5py
@@ -21,11 +21,16 @@ from mpiopt.io import haul, held
 from mpiopt.io.checkpoint import Store
 from mpiopt.io.record import RunFile, claim, read_run
 from mpiopt.io.saved import newest
+from mpiopt.io.shards import Dataset
+from mpiopt.io.synthetic import from_spec
 from mpiopt.io.tree import flatten, unflatten
+from mpiopt.io.write import write_shards
+from mpiopt.jobs import solving, training
 from mpiopt.jobs.checkpoints import Checkpoints
 from mpiopt.jobs.console import Console
 from mpiopt.jobs.signals import Signals, end_of_job
 from mpiopt.jobs.solve import Solve, complete
+from mpiopt.jobs.train import Train
 from mpiopt.krylov import CG
 from mpiopt.method import Run
 from mpiopt.phase import PerRow, PerWorker
@@ -57,6 +62,12 @@ class Alone:
     def host_of(self, worker):
         return 0
 
+    def total(self, parts):
+        return parts[0]
+
+    def barrier(self):
+        pass
+
 
 WORLD = Alone()
 TEAM = SimpleNamespace(world=WORLD, sites=[SimpleNamespace(loss=SimpleNamespace(rows=rows)) for rows in (3, 0)])
@@ -73,10 +84,10 @@ def standing(k: int) -> Standing:
     return Standing(run, history, tuple(i % 2 == 0 for i in range(k + 1)))
 
 
-def kept(path, *rounds: int) -> Store:
+def kept(path, *rounds: int, identity=MappingProxyType({"l2": 1e-5, "workers": 2})) -> Store:
     store = Store(path, WORLD, "name")
     for k in rounds:
-        store.save(standing(k), {"l2": 1e-5, "workers": 2}, TEAM)
+        store.save(standing(k), identity, TEAM)
     return store
 
 
@@ -283,6 +294,22 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, now, said):
     assert said in str(caught.value) and "\n" not in str(caught.value)
     checked({"l2": 1e-5, "workers": 2})
     checked(now, resume="never")
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_a_checkpoint_knows_its_rows_and_not_only_their_number(tmp_path, train):
+    def identity_of(seed):
+        write_shards(WORLD, from_spec(f"rcv1:rows=40,cols=30,per_row=4,seed={seed}"), tmp_path / "d.h5", overwrite=True)
+        source = Dataset.open(tmp_path / "d.h5")
+        given = {"workers": 2, "nonzeros": 160}  # as where the sets are of one shape
+        return (training.identity(Train(), {}, source, WORLD) if train else solving.identity(Solve(), source, WORLD)) | given
+
+    kept(tmp_path / "c.h5", 1, identity=identity_of(1))
+    with job(tmp_path / "c.h5") as found:
+        found.check(identity_of(1))
+        with pytest.raises(UsageError, match=r"c.h5 is of other rows than .*d.h5 has now .*bring back the data set"):
+            found.check(identity_of(2))
+        found.check(identity_of(1))
 
 
 def test_resume_says_whether_there_must_be_one(tmp_path):

@@ -1,7 +1,6 @@
 """A data set is put in place whole: a kill at any moment loses neither the old one nor the new, and nothing else is touched."""
 
 import os
-from contextlib import nullcontext
 from pathlib import Path
 from shutil import copy, copytree
 
@@ -15,26 +14,9 @@ from mpiopt.io.output import MARK, Output
 from mpiopt.io.shards import Dataset
 from mpiopt.io.synthetic import from_spec
 from mpiopt.io.write import write_shards
+from tests.unit.test_checkpoint import WORLD
 
 STEPS = ("rename", "replace", "unlink", "rmdir", "mkdir", "utime", "open")
-
-
-class Alone:
-    """A world of one rank without MPI, so that a test may fork."""
-
-    rank, size = 0, 1
-
-    def together(self, doing):
-        return nullcontext()
-
-    def tell_all(self, message):
-        return [message]
-
-    def total(self, parts):
-        return parts[0]
-
-    def barrier(self):
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +24,7 @@ def sets(tmp_path_factory):
     """Two data sets of different rows, as folders with d.h5 and d.shards."""
     places = [tmp_path_factory.mktemp(name) for name in ("old", "new")]
     for seed, place in enumerate(places):
-        write_shards(Alone(), from_spec(f"rcv1:rows=40,cols=30,per_row=4,seed={seed}"), place / "d.h5", shards=2)
+        write_shards(WORLD, from_spec(f"rcv1:rows=40,cols=30,per_row=4,seed={seed}"), place / "d.h5", shards=2)
     return places
 
 
