@@ -14,6 +14,7 @@ from mpiopt.errors import UsageError
 from mpiopt.io.synthetic import from_spec
 from mpiopt.jobs.console import Console, table
 from mpiopt.kernels import device
+from mpiopt.losses.logistic import Logistic
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
@@ -85,12 +86,13 @@ def kernels(a: Any, y: Any, runs: int) -> Iterator[Measured]:
     xp, (n, d), z = device.library(), a.shape, a.nnz
     rng = np.random.default_rng(0)
     x, r, h = (xp.asarray(rng.standard_normal(k)) for k in (d, n, n))
+    rows = Logistic().device()
     none, out, long, p = xp.empty(0), xp.empty(n), xp.empty(d), xp.asarray(rng.standard_normal((2, n)))
     entries = z * (4 + a.data.dtype.itemsize)
     by_rows, by_columns = entries + 8 * n + 8 * (d + n), entries + 8 * d + 8 * (d + n)
 
     def slope() -> None:
-        device.logistic(r, y, none, out)
+        rows.value_residual(r, y, none, out)
         a.tdot(out, long)
 
     yield Measured("A x", seconds(lambda: a.dot(x, out), runs), by_rows)
@@ -99,10 +101,10 @@ def kernels(a: Any, y: Any, runs: int) -> Iterator[Measured]:
     yield Measured("A^T (h A v)", seconds(lambda: a.hvp(h, x, long), runs), by_rows + by_columns + 16 * n)
     yield Measured("squares by column", seconds(lambda: a.squares(h), runs), by_columns)
     yield Measured("squares by row", seconds(a.row_squares, runs), z * a.data.dtype.itemsize + 16 * n)
-    yield Measured("logistic", seconds(lambda: device.logistic(r, y, none, out), runs), 24 * n)
-    yield Measured("curvature", seconds(lambda: device.curvature(r, none, out), runs), 16 * n)
-    yield Measured("plane, 2 directions", seconds(lambda: device.plane(r, p, np.zeros(2), y, none), runs), 32 * n)
-    yield Measured("bregman", seconds(lambda: device.bregman(r, h, y, none), runs), 24 * n)
+    yield Measured("logistic", seconds(lambda: rows.value_residual(r, y, none, out), runs), 24 * n)
+    yield Measured("curvature", seconds(lambda: rows.curvature(r, y, none, out), runs), 24 * n)
+    yield Measured("plane, 2 directions", seconds(lambda: rows.plane(r, p, np.zeros(2), y, none), runs), 32 * n)
+    yield Measured("bregman", seconds(lambda: rows.bregman(r, h, y, none), runs), 24 * n)
     yield from vector_kernels(x, runs)
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from mpiopt.jobs.console import Console, table
 from mpiopt.kernels import device
+from mpiopt.losses.logistic import Logistic
 from mpiopt.methods import find
 from mpiopt.problems.linear import Linear
-from mpiopt.problems.logistic import Logistic
 from mpiopt.problems.penalties import L2
 from mpiopt.problems.problem import Team
 from mpiopt.solve import solve

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpiopt.errors import DataError
 from mpiopt.jobs.console import Console, size
+from mpiopt.losses.registry import catalogue
 from mpiopt.words import counted
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _kind_facts(index: "Index") -> dict[str, Any]:
     if index.item is not None:
         return {"kind": "dense", "classes": int(index.labels.greatest) + 1, "item": vars(index.item)}
     lengths = dict(zip(("least", "median", "greatest"), index.lengths, strict=True))
-    return {"kind": "sparse", "nonzeros": index.nnz, "row_lengths": lengths}
+    return {"kind": "sparse", "nonzeros": index.nnz, "row_lengths": lengths, "losses": losses(index)}
 
 
 def text(path: Path, index: "Index", damaged: int | None) -> str:
@@ -98,6 +99,7 @@ def _sparse_lines(index: "Index") -> dict[str, str]:
         "nonzeros": f"{index.nnz:,} ({100 * index.nnz / index.rows / index.cols:.3g} % of all entries)",
         "in a row": f"{least:,} to {greatest:,}, mean {index.nnz / index.rows:.4g}, median {median:g}",
         "labels": _labels(index.labels, index.rows) + _plus(index.labels),
+        "for --loss": ", ".join(losses(index)),
         "normalised": {"none": "no", "l2": "rows to Euclidean norm 1"}[index.normalize],
     }
 
@@ -117,6 +119,11 @@ def _plus(labels: "Labels") -> str:
     from mpiopt.io.labels import shown
 
     return "" if labels.plus is None else f"; {shown(labels.plus)} is +1"
+
+
+def losses(index: "Index") -> list[str]:
+    """The losses that take these labels, some of them one class against the rest (--positive)."""
+    return [name for name, entry in catalogue().items() if entry.build.labels.takes(index.labels)]
 
 
 def _dense_lines(index: "Index") -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from mpiopt.io.labels import Labels
 from mpiopt.io.layout import CHUNK
 from mpiopt.io.source import Source
 from mpiopt.io.synthetic import Synthetic
@@ -20,6 +21,8 @@ from mpiopt.jobs.node import compiled, memory_room, resident
 from mpiopt.jobs.problem import opened, team_of
 from mpiopt.jobs.traffic import Tape, Traffic, features_for, fits, traffic
 from mpiopt.jobs.warm import warm
+from mpiopt.kernels.csr import CSR
+from mpiopt.losses.registry import find
 from mpiopt.method import Method
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Team
@@ -95,7 +98,7 @@ def needed(job: "Solve", mine: Share, source: Source, effort: Effort) -> dict[st
     """Bytes of one rank by what they are for; ``total`` is the most that it holds at a time. Not collective."""
     entry = 4 + np.dtype(job.values).itemsize
     matrix = entry * mine.nonzeros + 8 * mine.rows
-    labels = (4 if job.loss == "logistic" else 8) * mine.rows
+    labels = (4 if find(job.loss).labels.classes else 8) * mine.rows
     vectors = 8 * (source.cols + job.intercept)
     rows = labels + round(8 * effort.row_vectors * mine.rows)
     dvectors = round((effort.dvectors + 1) * vectors)  # MPI adds up into one of its own, or malloc cannot give one back
@@ -133,8 +136,22 @@ def made(job: "Solve", make: Make) -> Method:
     return make(replace(job, server_rows=None))
 
 
+class MadeUp(Synthetic):
+    """Rows whose labels are 0 and 1, which every loss takes."""
+
+    @property
+    def labels(self) -> Labels:
+        """0 and 1, not counted."""
+        return Labels((0.0, 1.0), None, 0.0, 1.0, float("nan"))
+
+    def read(self, lo: int, hi: int, dtype: type = np.float32) -> tuple[CSR, np.ndarray, None]:
+        """See `Synthetic.read`."""
+        matrix, y, weight = super().read(lo, hi, dtype)
+        return matrix, np.maximum(y, 0.0), weight
+
+
 def _team(job: "Solve", world: "World", features: int, rows: int, l2: float = 1e-3) -> Team:
-    source = Synthetic(rows=max(rows, world.workers), cols=features, per_row=4.0)
+    source = MadeUp(rows=max(rows, world.workers), cols=features, per_row=4.0)
     penalty = ElasticNet(job.l1, max(job.l2, l2) if job.l2 else 0.0, free=int(job.intercept))
     team = team_of(source, world, penalty, loss=job.loss, values=job.values)
     warm(team)

@@ -8,12 +8,14 @@ if __name__ == "__main__":
 import inspect
 import textwrap
 from dataclasses import dataclass, field
+from math import isinf
 from typing import TYPE_CHECKING, Any
 
 from mpiopt.jobs.console import WIDTH, Console, table
 
 if TYPE_CHECKING:
     from mpiopt.compress.catalogue import Entry as Compressing
+    from mpiopt.losses.registry import Entry as Loss
     from mpiopt.methods import Entry
 
 
@@ -24,16 +26,17 @@ GIVEN = ("rule", "lr", "workers", "total_steps", "clients", "meeting")  # what m
 class Methods:
     """List the methods, or show one: its parameters, what it needs, its paper.
 
-    The name compressors lists what --compress takes; each of these can be shown too.
+    The name compressors lists what --compress takes, losses what --loss takes; each of these can be shown too.
     """
 
     name: str | None = field(default=None, kw_only=False)
-    """Show this method or compressor only."""
+    """Show this method, compressor or loss only."""
 
 
 def run(job: Methods, world: None, console: Console) -> dict[str, Any]:
     """Print the catalogue or one entry of it. Raises UsageError for an unknown name."""
     from mpiopt.compress.catalogue import CATALOGUE
+    from mpiopt.losses.registry import catalogue as losses
     from mpiopt.methods import catalogue, find, training
 
     solving, learning = catalogue(), training()
@@ -43,6 +46,12 @@ def run(job: Methods, world: None, console: Console) -> dict[str, Any]:
         entry = CATALOGUE[job.name]
         console.show(_compressor(entry))
         return {entry.name: _compressor_facts(entry)}
+    if job.name == "losses":
+        return _losses(losses(), console)
+    if job.name in losses():
+        loss = losses()[job.name]
+        console.show(_loss(loss))
+        return {loss.name: _loss_facts(loss)}
     if job.name is not None:
         entry = find(job.name, solving | learning)
         console.show(_page(entry, "train" if job.name in learning else "solve"))
@@ -51,7 +60,8 @@ def run(job: Methods, world: None, console: Console) -> dict[str, Any]:
     console.show(_list("mpiopt solve", solving, width))
     console.show(f"\n{_list('mpiopt train', learning, width)}")
     console.show("\nL1: solves problems with an L1 penalty too. Parameters, needs, paper:\n"
-                 "mpiopt methods NAME; what --compress takes: mpiopt methods compressors")  # fmt: skip
+                 "mpiopt methods NAME; what --compress takes: mpiopt methods compressors;\n"
+                 "what --loss takes: mpiopt methods losses")  # fmt: skip
     return {name: _facts(entry) for name, entry in (solving | learning).items()}
 
 
@@ -71,6 +81,37 @@ def _compressors(known: "dict[str, Compressing]", console: Console) -> dict[str,
                 "shrunk:qsgd:bits=2", "powersgd:rank=2", "vote")  # fmt: skip
     console.show("\n" + textwrap.fill(f"for example {', '.join(examples)}; parameters and paper: mpiopt methods NAME", WIDTH))
     return {name: _compressor_facts(entry) for name, entry in known.items()}
+
+
+def _losses(known: "dict[str, Loss]", console: Console) -> dict[str, Any]:
+    """What --loss takes."""
+    wide = WIDTH - max(map(len, known)) - max(len(entry.build.labels.text) for entry in known.values()) - 4
+    rows = [[name, textwrap.shorten(entry.summary, wide, placeholder=" ..."), entry.build.labels.text]
+            for name, entry in known.items()]  # fmt: skip
+    console.show(table(["--loss", "what it is", "labels"], rows))
+    console.show("\n" + textwrap.fill("for example huber:delta=2; parameters, constants and paper: mpiopt methods NAME", WIDTH))
+    return {name: _loss_facts(entry) for name, entry in known.items()}
+
+
+def _loss_facts(entry: "Loss") -> dict[str, Any]:
+    kind = entry.build
+    return {"summary": entry.summary, "paper": entry.paper, "labels": kind.labels.text,
+            "curvature_bound": None if isinf(kind.curvature_bound) else kind.curvature_bound, "concordance": kind.concordance,
+            "dual": entry.make().descends, "gpu": kind.cuda is not None,
+            "parameters": {name: str(field.default) for name, field in entry.parameters.items()}}  # fmt: skip
+
+
+def _loss(entry: "Loss") -> str:
+    """All that there is to know of one."""
+    about = _loss_facts(entry)
+    bound = "has no bound" if about["curvature_bound"] is None else f"is at most {about['curvature_bound']:g}"
+    tight = "apply" if about["concordance"] is not None else "do not apply"
+    facts = (f"{entry.name}: {entry.summary}", f"Labels: {about['labels']}", f"Paper: {entry.paper}",
+             f"The second derivative {bound}; tight bounds of the gap {tight}; dual coordinate descent: "
+             f"{'yes' if about['dual'] else 'no'}; on a GPU: {'yes' if about['gpu'] else 'no'}")  # fmt: skip
+    text = "\n".join(textwrap.fill(fact, WIDTH, subsequent_indent="    ") for fact in facts)
+    given = ",".join(f"{name}={value}" for name, value in about["parameters"].items())
+    return f"{text}\n\nmpiopt solve --loss {entry.name}" + (f":{given}" if given else "")
 
 
 def _compressor_facts(entry: "Compressing") -> dict[str, Any]:

@@ -6,19 +6,17 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from mpiopt.errors import UsageError
-from mpiopt.io.labels import binary_labels, sides
+from mpiopt.io.labels import Labels, binary_labels, sides
 from mpiopt.io.source import Share, Source, open_source, shares
-from mpiopt.problems.least_squares import LeastSquares
+from mpiopt.losses.family import Family
+from mpiopt.losses.registry import catalogue, find
 from mpiopt.problems.linear import Linear
-from mpiopt.problems.logistic import Logistic
 from mpiopt.problems.problem import Team
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
     from mpiopt.jobs.solve import Solve
     from mpiopt.problems.penalties import Penalty
-
-FAMILIES = {"logistic": Logistic, "least_squares": LeastSquares}
 
 
 def opened(job: "Solve", world: "World") -> tuple["Solve", Source]:
@@ -36,7 +34,7 @@ def team_of(
     world: "World",
     penalty: "Penalty",
     *,
-    loss: Literal["logistic", "least_squares"] = "logistic",
+    loss: str = "logistic",
     positive: str | None = None,
     values: Literal["float32", "float64"] | None = None,
     seed: int = 0,
@@ -44,15 +42,13 @@ def team_of(
 ) -> Team:
     """Read every worker's rows and team them up; a free coordinate of the penalty is the intercept. Collective.
 
-    positive : the class or rule that becomes +1 (logistic loss). values : type of the
-    stored entries, None for that of the source.
+    loss : one of `mpiopt.losses`, such as huber:delta=2. positive : the class or rule that becomes +1, for losses of two
+    classes. values : type of the stored entries, None for that of the source.
     device : where the rows are to be; see `mpiopt.jobs.gpu.take`.
     Raises DataError or UsageError on every rank.
     """
-    if positive is not None and loss != "logistic":
-        raise UsageError(f"--positive makes two classes for the logistic loss: leave it out with --loss {loss}")
+    family = fitting(loss, source.labels, positive)
     found = shares(source, world, None if values is None else np.dtype(values))
-    family = FAMILIES[loss]()
     with world.together("mapping labels"):
         losses = [_linear(share, source, family, positive, bool(penalty.free)) for share in found]
     if device == "gpu":
@@ -63,14 +59,23 @@ def team_of(
 
 def classes(source: Source, loss: str, positive: str | None) -> dict[str, str]:
     """Which labels become +1 and -1, as attributes; none for a loss that takes them as they are. Raises as `team_of`."""
-    if FAMILIES[loss] is not Logistic:
+    if not fitting(loss, source.labels, positive).labels.classes:
         return {}
     found = sides(source.labels, positive)
     return {"label_positive": found.positive, "label_negative": found.negative}
 
 
-def _linear(share: Share, source: Source, family: Logistic | LeastSquares, positive: str | None, intercept: bool) -> Linear:
-    logistic = isinstance(family, Logistic)
-    y = binary_labels(share.labels, source.labels, positive) if logistic else share.labels
+def fitting(loss: str, labels: Labels, positive: str | None) -> Family:
+    """The loss of a name, where it takes the labels of the data set. Raises UsageError, DataError. Not collective."""
+    family = find(loss)
+    if positive is not None and not family.labels.classes:
+        able = " and ".join(name for name, entry in catalogue().items() if entry.build.labels.classes)
+        raise UsageError(f"--positive makes two classes, for {able}: leave it out with --loss {loss}")
+    family.labels.check(labels, family.name)
+    return family
+
+
+def _linear(share: Share, source: Source, family: Family, positive: str | None, intercept: bool) -> Linear:
+    y = binary_labels(share.labels, source.labels, positive) if family.labels.classes else share.labels
     weights = np.empty(0) if share.weight is None else share.weight
     return Linear(share.matrix, y, family, weights, intercept)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mpiopt.kernels.csr import CSR
-from mpiopt.problems.least_squares import LeastSquares
+from mpiopt.losses.least_squares import LeastSquares
 from mpiopt.problems.linear import Linear
 
 

@@ -24,8 +24,9 @@ def _touch(loss: Linear) -> None:
     at = at._replace(slope=loss.value_grad(at)[1])
     loss.plane(at, np.zeros((1, loss.rows)), np.zeros(1))
     loss.bregman(at, at.margins)
+    loss.conjugate(at, np.ones(loss.rows))
     phi = Reference.of(loss, L2(1.0, free=int(loss.intercept)), mu=1.0)
-    for solver in (NewtonCG(), DualDescent()):
+    for solver in (NewtonCG(), DualDescent())[: 1 + loss.descends]:
         memory = solver.init(at.x, phi)
         for q in (at.slope, -at.slope):
             _, memory = solver(phi, q, at, memory)

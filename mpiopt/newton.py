@@ -5,6 +5,7 @@ there are few, and every rank takes the same decisions from the same numbers.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -24,10 +25,11 @@ def unpack(sums: Array, k: int) -> tuple[float, Array, Array]:
 def newton(evaluate: Callable[[Array], Evaluated], c: Array, limit: int = 20) -> Array:
     """Damped Newton on a convex function of a few coefficients, begun at c (k,), or at 0 where that is lower.
 
-    The value at the answer is never above that at 0. ``evaluate`` gives an infinite value where anything is not finite.
-    Stops once a step gains less than a thousandth of all that is gained. Raises NumericalError where 0 has no value.
+    The value at the answer is never above that at 0. A point where anything is not finite counts as infinitely high. Stops
+    once a step gains less than a thousandth of all that is gained. Raises NumericalError where 0 has no value.
     """
     zero = np.zeros_like(c)
+    evaluate = partial(_finite, evaluate)
     start = evaluate(zero)
     if not np.isfinite(start[0]):
         raise NumericalError("the objective is not finite before the search for a step: check the data for huge values")
@@ -46,13 +48,24 @@ def newton(evaluate: Callable[[Array], Evaluated], c: Array, limit: int = 20) ->
     return c
 
 
+def _finite(evaluate: Callable[[Array], Evaluated], c: Array) -> Evaluated:
+    """What ``evaluate`` finds at c, the value infinite where anything is not finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        value, gradient, hessian = evaluate(c)
+    return (value if np.isfinite([value, *gradient, *hessian.ravel()]).all() else np.inf), gradient, hessian
+
+
 def _damped(evaluate: Callable[[Array], Evaluated], c: Array, step: Array, value: float) -> tuple[Array, Evaluated] | None:
-    """The first of c + step, c + step/2, ... that does not raise the value beyond rounding."""
-    for halving in range(30):
-        trial = c + 0.5**halving * step
+    """The first of c + step, c + step/2, ... that does not raise the value beyond rounding; out of where it is infinite by
+    larger leaps, since an exponential may be in the way.
+    """
+    factor = 1.0
+    for _ in range(30):
+        trial = c + factor * step
         found = evaluate(trial)
         if found[0] <= value + 1e-15 * abs(value):
             return trial, found
+        factor *= 0.5 if np.isfinite(found[0]) else 2.0**-6
     return None
 
 

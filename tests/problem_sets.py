@@ -7,9 +7,9 @@ import scipy.sparse
 from mpiopt.comm.blocks import balanced
 from mpiopt.comm.world import World
 from mpiopt.kernels.csr import CSR
-from mpiopt.problems.least_squares import LeastSquares
+from mpiopt.losses.least_squares import LeastSquares
+from mpiopt.losses.logistic import Logistic
 from mpiopt.problems.linear import Linear
-from mpiopt.problems.logistic import Logistic
 from mpiopt.problems.penalties import ElasticNet, Penalty
 from mpiopt.problems.problem import Team
 

@@ -11,8 +11,8 @@ from mpiopt.batches import Batches
 from mpiopt.comm.blocks import even
 from mpiopt.comm.world import World
 from mpiopt.kernels.csr import CSR
+from mpiopt.losses.least_squares import LeastSquares
 from mpiopt.method import Run
-from mpiopt.problems.least_squares import LeastSquares
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import L2
 from mpiopt.problems.problem import Team

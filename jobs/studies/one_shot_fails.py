@@ -13,11 +13,11 @@ from mpiopt.jobs.lab import Lab, Trail
 from mpiopt.jobs.quadratics import dense
 from mpiopt.jobs.studies import Findings
 from mpiopt.jobs.studies.local_sgd_speedup import LOOK, SEEDS, STEPS, Regression
+from mpiopt.losses.logistic import Logistic
 from mpiopt.methods.averaging import local_sgd, one_shot
 from mpiopt.problems.examples import Dense
 from mpiopt.problems.heads import Squares
 from mpiopt.problems.linear import Linear
-from mpiopt.problems.logistic import Logistic
 from mpiopt.problems.model import split
 from mpiopt.problems.penalties import L2, Zero
 from mpiopt.problems.perceptron import Perceptron, Tanh

@@ -9,8 +9,8 @@ as if the caches were perfect:
     hvp            both, and v N for h and 2 v N for A v   the atomic variant: Z (4 + s) + 8 N + v (N + 2 d)
     squares        as tdot
     row_squares    Z s + 8 N + v N
-    logistic       3 v N, and v N with weights             margins, labels; residuals
-    curvature      2 v N, and v N with weights
+    value_residual 3 v N, and v N with weights             of a loss's `DeviceRows`: margins, labels; residuals
+    curvature      3 v N, and v N with weights
     plane          (2 + k) v N, and v N with weights
     bregman        3 v N, and v N with weights
     gradient_step  3 v n;   momentum_step  5 v n;   adam_step  7 v n
@@ -25,10 +25,11 @@ What compressors need of these and of further ones is in `device_codes`, under t
 
 from mpiopt.kernels.device_csr import DeviceCSR
 from mpiopt.kernels.device_data import binary_rows
-from mpiopt.kernels.device_margins import bregman, curvature, inner, least_squares, logistic, plane, plane_squares
+from mpiopt.kernels.device_margins import DeviceRows
 from mpiopt.kernels.device_vectors import (
     adam_step,
     gradient_step,
+    inner,
     largest,
     momentum_step,
     pack,
@@ -40,23 +41,18 @@ from mpiopt.kernels.launch import choose_device, demand, free_bytes, library
 
 __all__ = [
     "DeviceCSR",
+    "DeviceRows",
     "adam_step",
     "binary_rows",
-    "bregman",
     "choose_device",
-    "curvature",
     "demand",
     "free_bytes",
     "gradient_step",
     "inner",
     "largest",
-    "least_squares",
     "library",
-    "logistic",
     "momentum_step",
     "pack",
-    "plane",
-    "plane_squares",
     "signed",
     "signs",
     "unpack",

@@ -10,7 +10,7 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
-from mpiopt.kernels.launch import THREADS, blocks_for, kernel, library, run, same_kind
+from mpiopt.kernels.launch import THREADS, blocks_for, kernel, library, run, same_kind, sums
 
 BINS = 2048  # of a selection's pass: 11 bits
 FORMS = ("inside", "outside", "nesterov")
@@ -42,6 +42,12 @@ def adam_step(x: Array, g: Array, mean: Array, square: Array, t: int, lr: float 
     root = sqrt(1 - b2**t)
     numbers = b1, b2, -lr * root / (1 - b1**t), eps * root
     run(kernel("updates", "adam_step", x.dtype), x.size, np.int64(x.size), g, mean, square, x, *map(np.float64, numbers))
+
+
+def inner(a: Array, b: Array) -> float:
+    """a.b in float64, the same bits in every run and on every card."""
+    same_kind(a, b)
+    return float(sums("updates", "inner_product", 1, a.dtype, a.size, a, b)[0])
 
 
 def largest(x: Array, k: int) -> tuple[Array, Array]:

@@ -1,15 +1,16 @@
 """Dual coordinate descent for a regularised linear model with a shifted linear term, on this process's rows.
 
-    min_z  (1/total) sum_i w_i loss(y_i a_i.z)  +  1/2 sum_j D_j z_j^2  -  q.z,      D_j = ridge, or bias (intercept)
+    min_z  (1/total) sum_i w_i loss(a_i.z, y_i)  +  1/2 sum_j D_j z_j^2  -  q.z,      D_j = ridge, or bias (intercept)
 
 Shalev-Shwartz and Zhang, Stochastic dual coordinate ascent methods for regularized loss minimization, JMLR 2013, in
 the exact form of Yu, Huang and Lin, Dual coordinate descent methods for logistic regression and maximum entropy
 models, Machine Learning 2011, with the map
 
-    z(alpha) = D^-1 (q + (1/total) sum_i w_i y_i alpha_i a_i),      0 < alpha_i < 1
+    z(alpha) = D^-1 (q + (1/total) sum_i w_i s_i alpha_i a_i),      s_i = y_i for losses of two classes, else 1
 
-kept true at every step; the solution has alpha_i = 1 / (1 + exp(y_i a_i.z)). alpha is the caller's from call to call:
-another q needs only `dual_start`. Least squares: loss (a_i.z - y_i)^2 / 2, alpha_i = y_i - a_i.z, no signs.
+kept true at every step; the solution has s_i alpha_i = -d loss / d m, for logistic regression alpha_i = 1 / (1 +
+exp(y_i a_i.z)). alpha is the caller's from call to call: another q needs only `dual_start`. How a row's alpha_i changes
+is the loss's ``dual_step``.
 
 The order of visits decides the speed. Rows that share popular features pull one common direction of z back and forth,
 and forget its value within `reach` visits; rows that are visited together within that time epoch after epoch (any
@@ -39,7 +40,7 @@ _elementary = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contr
 def dual_start(indptr, indices, data, y, w, alpha, q, total, ridge, bias, z):
     """z = D^-1 (q + (1/total) A^T (w y alpha)), overwritten: the exact map, and the guard against drift.
 
-    y, w : (rows,) or (0,) for all ones (y is all ones for least squares); alpha : (rows,); q, z : (cols,), or (cols +
+    y, w : (rows,) or (0,) for all ones (y : the signs s); alpha : (rows,); q, z : (cols,), or (cols +
     1,) with an intercept, whose own D is bias (0.0: no intercept); total : the sum of weights that divides the loss;
     ridge > 0.
     """
@@ -97,7 +98,7 @@ def _far(m, alpha, c, s):
 
 
 @_elementary
-def _logistic_step(m, alpha, c):
+def logistic_step(m, alpha, c):
     """The new alpha_i at the signed margin m, and the row's part of the gap, KL(alpha | sigma(-m)) to second order.
 
     Near the solution one Newton step from alpha towards s = sigma(-m), with the larger curvature of the two ends, and
@@ -110,6 +111,11 @@ def _logistic_step(m, alpha, c):
     if abs(d) <= 0.5 * v:
         return alpha + d * min(1.0, _RELAX / (1.0 + c * v)), gap
     return _far(m, alpha, c, s), gap
+
+
+def logistic_dual_step(m, y, alpha, c):
+    """`logistic_step` for a label."""
+    return logistic_step(y * m, alpha, c)
 
 
 @_kernel
@@ -211,9 +217,14 @@ def _ask(start, index, data, y, alpha, norms, far):
         k += _LINE
 
 
-@_elementary
-def _epoch(start, index, data, y, w, norms, alpha, total, ridge, bias, z, shift, stride, first, squares):
-    """One visit to every row, first the row `first`; the sum of the rows' parts of the gap as they were found."""
+dual_step = None  # what the template leaves open
+
+
+def epoch(start, index, data, y, w, norms, alpha, total, ridge, bias, z, shift, stride, first, signed, theta):
+    """One visit to every row, first the row `first`; the sum of the rows' parts of the gap as they were found.
+
+    A template, whose ``dual_step(m, y, alpha, c)`` gives the row's new dual variable and its part of the gap at the margin m.
+    """
     n, last = alpha.size, z.size - 1
     wide = z.size > 100_000
     ahead = min(n, 2 + 256 * n // max(np.int64(start[n] - start[0]), 1), 24)
@@ -242,16 +253,12 @@ def _epoch(start, index, data, y, w, norms, alpha, total, ridge, bias, z, shift,
                 m += z[last]
                 c += 1.0 / bias
             c *= weight / total
-            if squares:
-                residual = y[i] - m - alpha[i]
-                change = residual / (1.0 + c)
-                gap += weight * 0.5 * residual * residual
-                alpha[i] += change
-            else:
-                new, part = _logistic_step(y[i] * m, alpha[i], c)
-                change = y[i] * (new - alpha[i])
-                gap += weight * part
-                alpha[i] = new
+            new, part = dual_step(m, y[i], alpha[i], c, *theta)
+            change = new - alpha[i]
+            if signed:
+                change *= y[i]
+            gap += weight * part
+            alpha[i] = new
             f = change * (weight / total)
             if bias > 0.0:
                 z[last] += f / bias
@@ -263,36 +270,27 @@ def _epoch(start, index, data, y, w, norms, alpha, total, ridge, bias, z, shift,
     return gap / total
 
 
-@_kernel
-def _epochs(indptr, indices, data, y, w, norms, alpha, total, ridge, bias, z, seed, progress, ratio, squares):
+def epochs(visit, indptr, indices, data, y, w, norms, alpha, total, ridge, bias, z, seed, progress, ratio, signed, theta):
+    """Up to progress.size epochs, in place on (z, alpha), a pair of `dual_start`; epochs done.
+
+    visit : `epoch` compiled for the loss. y : (rows,) labels, and factors of alpha in the map where ``signed``; w : (rows,),
+    or (0,) for all ones; norms : (rows,) |a_i|^2; alpha : (rows,); z : (cols,), or (cols + 1,) where bias > 0. progress :
+    (epochs,) float64, overwritten: the duality gap that each epoch's visits met, for logistic regression to second order;
+    it ends after the first epoch that met at most ratio times what the first one met. seed : what the order of visits is
+    drawn from; give another in every call. The dual objective never worsens, and alpha stays where the conjugate is finite.
+    Columns should ascend within a row (else the blocks are chosen less well).
+    """
     start, index = indptr.view(np.uint64), indices.view(np.uint32)
     n = alpha.size
     if n == 0:
         progress[:] = 0.0
         return 0
     shift = _block_shift(start, index, data, norms, total, ridge, bias)
-    for epoch in range(progress.size):
-        stride = _stride(n, shift, seed, epoch)
-        first = _draw(seed, (epoch << 20), (n + (1 << shift) - 1) >> shift) << shift
-        progress[epoch] = _epoch(start, index, data, y, w, norms, alpha, total, ridge, bias, z, shift, stride, first, squares)
-        if progress[epoch] <= ratio * progress[0]:
-            return epoch + 1
+    for number in range(progress.size):
+        stride = _stride(n, shift, seed, number)
+        first = _draw(seed, (number << 20), (n + (1 << shift) - 1) >> shift) << shift
+        progress[number] = visit(start, index, data, y, w, norms, alpha, total, ridge, bias, z, shift, stride, first, signed,
+                                 theta)  # fmt: skip
+        if progress[number] <= ratio * progress[0]:
+            return number + 1
     return progress.size
-
-
-def dual_epochs(indptr, indices, data, y, w, norms, alpha, total, ridge, bias, z, seed, progress, ratio):
-    """Up to progress.size epochs of logistic regression, in place on (z, alpha), a pair of `dual_start`; epochs done.
-
-    y : (rows,) -1/+1; w : (rows,), or (0,) for all ones; norms : (rows,) |a_i|^2; alpha : (rows,) in [0, 1] (1e-3 is
-    a good first start); z : (cols,), or (cols + 1,) where bias > 0. progress : (epochs,) float64, overwritten: the
-    duality gap that each epoch's visits met, to second order; it ends after the first epoch that met at most ratio
-    times what the first one met. seed : what the order of visits is drawn from; give another in every call. The dual
-    objective never worsens, and alpha stays within [0, 1]. Columns should ascend within a row (else the blocks are
-    chosen less well).
-    """
-    return _epochs(indptr, indices, data, y, w, norms, alpha, total, ridge, bias, z, seed, progress, ratio, False)
-
-
-def dual_squares_epochs(indptr, indices, data, y, w, norms, alpha, total, ridge, bias, z, seed, progress, ratio):
-    """The same for the loss w_i (a_i.z - y_i)^2 / 2; y : (rows,) targets, alpha : (rows,) real, 0 at a first start."""
-    return _epochs(indptr, indices, data, y, w, norms, alpha, total, ridge, bias, z, seed, progress, ratio, True)

@@ -4,9 +4,9 @@ Every function takes arrays and numbers only and communicates nothing. A GPU cou
 """
 
 from mpiopt.kernels.bits import CHUNK, TRITS, pack, unpack
-from mpiopt.kernels.dual import dual_epochs, dual_squares_epochs, dual_start
+from mpiopt.kernels.dual import dual_start
 from mpiopt.kernels.hadamard import clip_into, hadamard, pick, place
-from mpiopt.kernels.margins import bregman, curvature, logistic, plane, plane_squares
+from mpiopt.kernels.margins import bregman, curvature, logistic, plane
 from mpiopt.kernels.products import dot, hvp, row_squares, squares, tdot
 from mpiopt.kernels.quantise import (
     EUCLIDEAN,
@@ -34,8 +34,6 @@ __all__ = [
     "curvature",
     "dither",
     "dot",
-    "dual_epochs",
-    "dual_squares_epochs",
     "dual_start",
     "estimate",
     "grid",
@@ -50,7 +48,6 @@ __all__ = [
     "pick",
     "place",
     "plane",
-    "plane_squares",
     "powers",
     "random_signs",
     "row_squares",

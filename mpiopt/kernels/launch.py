@@ -15,7 +15,7 @@ from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
 
 THREADS = 256  # in a block, as in common.cu
-SOURCES = ("products", "margins", "updates", "packing", "codes", "generate")
+SOURCES = ("products", "updates", "packing", "codes", "generate")  # margins.cu is compiled once for each loss
 C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 MOST_BLOCKS = 1024  # of a reduction: enough to fill any card
 
@@ -64,10 +64,11 @@ def demand(needed: int, what: str) -> None:
         )
 
 
-def source(name: str) -> str:
-    """The text of one compilation unit: common.cu and ``name``.cu."""
+def source(name: str, before: str = "") -> str:
+    """The text of one compilation unit: common.cu, ``before``, and ``name``.cu."""
     folder = files("mpiopt.kernels")
-    return "\n".join((folder / f"{part}.cu").read_text(encoding="utf-8") for part in ("common", name))
+    common, own = ((folder / f"{part}.cu").read_text(encoding="utf-8") for part in ("common", name))
+    return "\n".join((common, before, own))
 
 
 def options(value: Any, vector: Any) -> tuple[str, ...]:
@@ -76,16 +77,21 @@ def options(value: Any, vector: Any) -> tuple[str, ...]:
 
 
 @cache
-def _module(name: str, value: np.dtype, vector: np.dtype) -> Any:
-    return library().RawModule(code=source(name), options=options(value, vector))
+def _module(name: str, value: np.dtype, vector: np.dtype, before: str) -> Any:
+    return library().RawModule(code=source(name, before), options=options(value, vector))
+
+
+FLOAT = np.dtype(np.float32)
 
 
 @cache
-def kernel(unit: str, name: str, vector: np.dtype, value: np.dtype = np.dtype(np.float32)) -> Any:  # noqa: B008 - a constant
-    """The compiled kernel ``name`` of the unit for these types. Raises UsageError for types that there are none for."""
+def kernel(unit: str, name: str, vector: np.dtype, value: np.dtype = FLOAT, before: str = "") -> Any:
+    """The compiled kernel ``name`` of the unit for these types; ``before`` as in `source`. Raises UsageError for types that
+    there are none for.
+    """
     if vector not in C_NAMES or value not in C_NAMES:
         raise UsageError(f"device kernels take float32 or float64; got entries of {value} and vectors of {vector}")
-    return _module(unit, value, vector).get_function(name)
+    return _module(unit, value, vector, before).get_function(name)
 
 
 def run(made: Any, threads: int, *arguments: Any) -> None:
@@ -99,12 +105,12 @@ def blocks_for(n: int) -> int:
     return max(1, min(MOST_BLOCKS, -(-n // (8 * THREADS))))
 
 
-def sums(unit: str, name: str, width: int, vector: np.dtype, n: int, *arguments: Any) -> np.ndarray:
+def sums(unit: str, name: str, width: int, vector: np.dtype, n: int, *arguments: Any, before: str = "") -> np.ndarray:
     """Run a kernel that leaves ``width`` sums a block, and add them up: (width,) float64, on the host. Waits for the card."""
     cupy, blocks = library(), blocks_for(n)
     partial, out = cupy.empty(blocks * width, np.float64), cupy.empty(width, np.float64)
-    run(kernel(unit, name, vector), blocks * THREADS, np.int64(n), *arguments, partial)
-    run(kernel(unit, "finish", vector), width * THREADS, partial, np.int64(blocks), np.int64(width), out)
+    run(kernel(unit, name, vector, before=before), blocks * THREADS, np.int64(n), *arguments, partial)
+    run(kernel(unit, "finish", vector, before=before), width * THREADS, partial, np.int64(blocks), np.int64(width), out)
     return out.get()
 
 

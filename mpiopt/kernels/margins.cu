@@ -1,52 +1,33 @@
-// Row-wise sums of linear models on margins m : (n,), labels y : (n,) (-1/+1 for the logistic loss), sample weights w : (n,)
-// where `weighted`. grid: any number of blocks; each writes its sums to partial[block * width + j], and `finish` adds them.
+// Row-wise sums of a linear model's loss on margins m : (n,), labels y : (n,), sample weights w : (n,) where `weighted`.
+// `Row`, with the loss of one row, its derivatives and its conjugate, is written before this by `kernels.device_margins`.
+// grid: any number of blocks; each writes its sums to partial[block * width + j], and `finish` adds them.
 
 struct Loss {
     double value, slope, bend;  // of one row, and the first and second derivative in its margin
 };
-
-struct Logistic {  // log(1 + e^(-y m))
-    static __device__ inline Loss at(double m, double y) {
-        const double t = y * m, e = exp(-fabs(t)), inverse = 1.0 / (1.0 + e);
-        return {(t < 0.0 ? -t : 0.0) + log1p(e), -y * (t > 0.0 ? e : 1.0) * inverse, y * y * e * inverse * inverse};
-    }
-};
-struct Squares {  // (m - y)^2 / 2
-    static __device__ inline Loss at(double m, double y) { return {0.5 * (m - y) * (m - y), m - y, 1.0}; }
-};
+__device__ inline Loss at(double m, double y) { return {Row::value(m, y), Row::slope(m, y), Row::bend(m, y)}; }
 
 // The sum of losses; residual : (n,) their derivatives in the margins, overwritten.
-template <class Kind>
-__device__ inline void value_residual(i64 n, const VECTOR* m, const VECTOR* y, const VECTOR* w, int weighted,
-                                      VECTOR* residual, double* partial) {
+KERNEL value_residual(i64 n, const VECTOR* m, const VECTOR* y, const VECTOR* w, int weighted, VECTOR* residual,
+                      double* partial) {
     Sum sum;
     for (i64 i = thread_number(); i < n; i += thread_count()) {
         const double weight = weighted ? (double)w[i] : 1.0;
-        const Loss loss = Kind::at(m[i], y[i]);
-        residual[i] = (VECTOR)(weight * loss.slope);
-        sum.add(weight * loss.value);
+        residual[i] = (VECTOR)(weight * Row::slope(m[i], y[i]));
+        sum.add(weight * Row::value(m[i], y[i]));
     }
     const double total = block_sum(sum.value());
     if (threadIdx.x == 0) partial[blockIdx.x] = total;
 }
 
-KERNEL logistic_residual(i64 n, const VECTOR* m, const VECTOR* y, const VECTOR* w, int weighted, VECTOR* residual,
-                         double* partial) {
-    value_residual<Logistic>(n, m, y, w, weighted, residual, partial);
-}
-KERNEL squares_residual(i64 n, const VECTOR* m, const VECTOR* y, const VECTOR* w, int weighted, VECTOR* residual,
-                        double* partial) {
-    value_residual<Squares>(n, m, y, w, weighted, residual, partial);
-}
-
-// h : (n,) the logistic loss's second derivatives, for either label, overwritten.
-KERNEL logistic_curvature(i64 n, const VECTOR* m, const VECTOR* w, int weighted, VECTOR* h) {
+// h : (n,) the second derivatives, overwritten.
+KERNEL curvature(i64 n, const VECTOR* m, const VECTOR* y, const VECTOR* w, int weighted, VECTOR* h) {
     for (i64 i = thread_number(); i < n; i += thread_count())
-        h[i] = (VECTOR)((weighted ? (double)w[i] : 1.0) * Logistic::at(m[i], 1.0).bend);
+        h[i] = (VECTOR)((weighted ? (double)w[i] : 1.0) * Row::bend(m[i], y[i]));
 }
 
 // Value, gradient and upper Hessian triangle, row by row, of c -> sum of losses at m + sum_j c_j p_j; p : (K, n), c : (K,).
-template <class Kind, int K>
+template <int K>
 __device__ inline void plane_sums(i64 n, const VECTOR* m, const VECTOR* p, const double* c, const VECTOR* y, const VECTOR* w,
                                   int weighted, double* partial) {
     constexpr int WIDTH = 1 + K + K * (K + 1) / 2;
@@ -62,7 +43,7 @@ __device__ inline void plane_sums(i64 n, const VECTOR* m, const VECTOR* p, const
             margin += factor[j] * along[j];
         }
         const double weight = weighted ? (double)w[i] : 1.0;
-        const Loss loss = Kind::at(margin, y[i]);
+        const Loss loss = at(margin, y[i]);
         sums[0].add(weight * loss.value);
         int at = 1 + K;
 #pragma unroll
@@ -79,54 +60,49 @@ __device__ inline void plane_sums(i64 n, const VECTOR* m, const VECTOR* p, const
     }
 }
 
-#define PLANE(NAME, KIND, K)                                                                                           \
+#define PLANE(NAME, K)                                                                                                 \
     KERNEL NAME(i64 n, const VECTOR* m, const VECTOR* p, const double* c, const VECTOR* y, const VECTOR* w,            \
                 int weighted, double* partial) {                                                                       \
-        plane_sums<KIND, K>(n, m, p, c, y, w, weighted, partial);                                                      \
+        plane_sums<K>(n, m, p, c, y, w, weighted, partial);                                                      \
     }
-PLANE(logistic_plane_1, Logistic, 1)
-PLANE(logistic_plane_2, Logistic, 2)
-PLANE(logistic_plane_3, Logistic, 3)
-PLANE(logistic_plane_4, Logistic, 4)
-PLANE(squares_plane_1, Squares, 1)
-PLANE(squares_plane_2, Squares, 2)
-PLANE(squares_plane_3, Squares, 3)
-PLANE(squares_plane_4, Squares, 4)
+PLANE(plane_1, 1)
+PLANE(plane_2, 2)
+PLANE(plane_3, 3)
+PLANE(plane_4, 4)
 
-// l(t + d) - l(t) - l'(t) d for l(t) = log(1 + e^-t) without cancellation. With p = 1 / (1 + e^t): log1p(p expm1(-d)) + p d,
-// written in 1 - p where p is near 1, in logarithms
-// where powers would overflow, and below |d| = 1e-3 the series p (1 - p) d^2 [1/2 - (1 - 2p) d/6 + ...].
-__device__ inline double bregman_term(double t, double d) {
-    const double e = exp(-fabs(t)), inverse = 1.0 / (1.0 + e);
-    const double p = (t > 0.0 ? e : 1.0) * inverse, q = (t > 0.0 ? 1.0 : e) * inverse;
-    if (fabs(d) < 1e-3) {
-        const double bend = e * inverse * inverse;
-        return bend * d * d * (0.5 - (1.0 - 2.0 * p) * d / 6.0 + (1.0 - 6.0 * bend) * d * d / 24.0);
-    }
-    if (t > 0.0) {
-        if (d > -500.0) return log1p(p * expm1(-d)) + p * d;
-        const double power = -d - t - log1p(e);  // log(p e^-d), where e^-d may overflow
-        return (power > 40.0 ? power : log1p(exp(power) - p)) + p * d;
-    }
-    if (d < 500.0) return log1p(q * expm1(d)) - q * d;
-    // log(q + p e^-d), where both may underflow
-    return (t > -d ? t : -d) + log1p(exp(-fabs(t + d))) - log1p(e) + p * d;
+// value(m + d) - value(m) - slope(m) d: the loss's own, or the difference where it is plain, and elsewhere d^2 times the
+// integral of (1 - t) bend(m + t d) by Gauss's rule of four points, as in kernels/rowwise.py.
+__device__ inline double rise(double m, double d, double y) {
+#ifdef HAS_RISE
+    return Row::rise(m, d, y);
+#else
+    const double low = Row::value(m, y), high = Row::value(m + d, y), line = Row::slope(m, y) * d, plain = high - low - line;
+    if (!(fabs(plain) <= 1e-3 * (fabs(low) + fabs(high) + fabs(line)) && isfinite(plain))) return plain;
+    return d * d * (0.13550691343148852 * Row::bend(m + 0.057104196114517725 * d, y) +
+                    0.2034645680102711 * Row::bend(m + 0.2768430136381238 * d, y) +
+                    0.12984754760823233 * Row::bend(m + 0.5835904323689168 * d, y) +
+                    0.031180970950008085 * Row::bend(m + 0.8602401356562195 * d, y));
+#endif
 }
 
-// Sum of w_i [l(t_i + d_i) - l(t_i) - l'(t_i) d_i], t = y m, d = y delta.
-KERNEL logistic_bregman(i64 n, const VECTOR* m, const VECTOR* delta, const VECTOR* y, const VECTOR* w, int weighted,
-                        double* partial) {
+// Sum of w_i rise(m_i, delta_i, y_i).
+KERNEL bregman(i64 n, const VECTOR* m, const VECTOR* delta, const VECTOR* y, const VECTOR* w, int weighted,
+               double* partial) {
     Sum sum;
     for (i64 i = thread_number(); i < n; i += thread_count())
-        sum.add((weighted ? (double)w[i] : 1.0) * bregman_term((double)y[i] * m[i], (double)y[i] * delta[i]));
+        sum.add((weighted ? (double)w[i] : 1.0) * rise(m[i], delta[i], y[i]));
     const double total = block_sum(sum.value());
     if (threadIdx.x == 0) partial[blockIdx.x] = total;
 }
 
-// Sum of a_i b_i, in an order that depends on n alone.
-KERNEL inner_product(i64 n, const VECTOR* a, const VECTOR* b, double* partial) {
+// Sum of w_i conjugate(scale_i slope(m_i, y_i)) over the rows that have a weight.
+KERNEL conjugates(i64 n, const VECTOR* m, const VECTOR* scale, const VECTOR* y, const VECTOR* w, int weighted,
+                  double* partial) {
     Sum sum;
-    for (i64 i = thread_number(); i < n; i += thread_count()) sum.add((double)a[i] * b[i]);
+    for (i64 i = thread_number(); i < n; i += thread_count()) {
+        const double weight = weighted ? (double)w[i] : 1.0;
+        if (weight > 0.0) sum.add(weight * Row::conjugate((double)scale[i] * Row::slope(m[i], y[i]), y[i]));
+    }
     const double total = block_sum(sum.value());
     if (threadIdx.x == 0) partial[blockIdx.x] = total;
 }

@@ -1,21 +1,17 @@
-"""Row-wise kernels of the linear models, on margins m = A x : (rows,) that the caller keeps.
+"""The logistic loss's row-wise kernels by hand, on margins m = A x : (rows,) that the caller keeps; see `kernels.rowwise`.
 
-Logistic loss: w_i log(1 + exp(-y_i m_i)) with labels y_i = -1 or +1 (any real or integer type); least squares: w_i
-(m_i - y_i)^2 / 2. w : (rows,) are sample weights; an array of length 0 stands for all ones. Sums are over this
-process's rows, not divided by anything, and nothing communicates. Margins may be as large as the type allows:
-exponentials are of non-positive numbers only.
+w_i log(1 + exp(-y_i m_i)) with labels y_i = -1 or +1 (any real or integer type). w : (rows,) are sample weights; an array
+of length 0 stands for all ones. Sums are over this process's rows, not divided by anything, and nothing communicates.
+Margins may be as large as the type allows: exponentials are of non-positive numbers only.
 
-The loops run over blocks of BLOCK rows, without branches, so that the compiler can use the widest vectors there are;
-the exponential is a polynomial, since calls to the mathematical library cannot be vectorised. A block's sum has
-several partial sums, and the sums of the blocks are added with compensation (Neumaier, Rundungsfehleranalyse einiger
-Verfahren zur Summation endlicher Summen, ZAMM 1974), so that relative differences of 1e-14 remain visible at any
-number of rows.
+The loops run over blocks of `sums.BLOCK` rows, without branches, so that the compiler can use the widest vectors there are;
+the exponential is a polynomial, since calls to the mathematical library cannot be vectorised.
 """
 
 import numpy as np
 from numba import njit
 
-BLOCK = 256
+from mpiopt.kernels.sums import BLOCK, add, block_sum, inner, inner3
 
 _LOG2E = 1.4426950408889634
 _LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
@@ -35,9 +31,8 @@ _L3, _L4 = 2.857142874366239149e-01, 2.222219843214978396e-01
 _L5, _L6, _L7 = 1.818357216161805012e-01, 1.531383769920937332e-01, 1.479819860511658591e-01
 
 _kernel = njit(cache=True, nogil=True, error_model="numpy")
-# contract lets a * b + c be one instruction; nothing else may be reordered in these two, or the rounding trick is lost.
+# contract lets a * b + c be one instruction; nothing else may be reordered, or the rounding trick is lost.
 _elementary = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-_reduction = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 
 
 @_elementary
@@ -71,39 +66,6 @@ def log1p_unit(u):
     return _LN2_HIGH - ((half - (small + _LN2_LOW)) - f) if large else f - (half - small)
 
 
-@_reduction
-def _sum(a, n):
-    total = 0.0
-    for i in range(n):
-        total += a[i]
-    return total
-
-
-@_reduction
-def _inner(a, b, n):
-    total = 0.0
-    for i in range(n):
-        total += a[i] * b[i]
-    return total
-
-
-@_reduction
-def _inner3(a, b, c, n):
-    total = 0.0
-    for i in range(n):
-        total += a[i] * b[i] * c[i]
-    return total
-
-
-@_kernel
-def _add(total, lost, term):
-    """Neumaier's step: total + term, and the rounding error so far."""
-    after = total + term
-    if abs(total) >= abs(term):
-        return after, lost + ((total - after) + term)
-    return after, lost + ((term - after) + total)
-
-
 @_elementary
 def _losses(t, n, value, slope):
     """value = log(1 + e^-t), slope = -1 / (1 + e^t), for a block of n signed margins t."""
@@ -130,11 +92,11 @@ def logistic(m, y, w, residual):
         if w.size:
             for i in range(n):
                 rb[i] = wb[i] * yb[i] * slope[i]
-            total, lost = _add(total, lost, _inner(value, wb, n))
+            total, lost = add(total, lost, inner(value, wb, n))
         else:
             for i in range(n):
                 rb[i] = yb[i] * slope[i]
-            total, lost = _add(total, lost, _sum(value, n))
+            total, lost = add(total, lost, block_sum(value, n))
     return total + lost
 
 
@@ -179,23 +141,15 @@ def plane(m, p, c, y, w):
                 value[i] *= wb[i]
                 slope[i] *= wb[i]
                 bend[i] *= wb[i]
-        sums[0], lost[0] = _add(sums[0], lost[0], _sum(value, n))
+        sums[0], lost[0] = add(sums[0], lost[0], block_sum(value, n))
         at = 1 + k
         for j in range(k):
-            sums[1 + j], lost[1 + j] = _add(sums[1 + j], lost[1 + j], _inner(slope, p[j, lo : lo + n], n))
+            sums[1 + j], lost[1 + j] = add(sums[1 + j], lost[1 + j], inner(slope, p[j, lo : lo + n], n))
             for h in range(j, k):
-                term = _inner3(bend, p[j, lo : lo + n], p[h, lo : lo + n], n)
-                sums[at], lost[at] = _add(sums[at], lost[at], term)
+                term = inner3(bend, p[j, lo : lo + n], p[h, lo : lo + n], n)
+                sums[at], lost[at] = add(sums[at], lost[at], term)
                 at += 1
     return sums + lost
-
-
-def plane_squares(m, p, c, y, w):
-    """The same sums for the loss w_i (m_i - y_i)^2 / 2."""
-    e = m + c @ p - y
-    weighted_p, weighted_e = (p * w, w * e) if w.size else (p, e)
-    hessian = (weighted_p @ p.T)[np.triu_indices(c.size)]
-    return np.concatenate([[0.5 * (weighted_e @ e)], p @ weighted_e, hessian])
 
 
 @_kernel
@@ -220,5 +174,5 @@ def bregman(m, delta, y, w):
             # The same number with 1 - p in place of p: p near 1 would cancel, and expm1(-d) might overflow.
             q = (1.0 if t > 0.0 else e) / (1.0 + e)
             term = np.log1p(q * np.expm1(d)) - q * d
-        total, lost = _add(total, lost, (w[i] if w.size else 1.0) * term)
+        total, lost = add(total, lost, (w[i] if w.size else 1.0) * term)
     return total + lost

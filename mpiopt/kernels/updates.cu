@@ -26,3 +26,11 @@ KERNEL adam_step(i64 n, const VECTOR* g, VECTOR* mean, VECTOR* square, VECTOR* x
         x[i] = (VECTOR)(x[i] + scale * first / (sqrt(second) + floor));
     }
 }
+
+// Sum of a_i b_i, in an order that depends on n alone.
+KERNEL inner_product(i64 n, const VECTOR* a, const VECTOR* b, double* partial) {
+    Sum sum;
+    for (i64 i = thread_number(); i < n; i += thread_count()) sum.add((double)a[i] * b[i]);
+    const double total = block_sum(sum.value());
+    if (threadIdx.x == 0) partial[blockIdx.x] = total;
+}

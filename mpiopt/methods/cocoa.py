@@ -70,6 +70,7 @@ def _at(x: Array, team: Team) -> PerWorker:
 
 def _check(team: Team) -> None:
     """Raises CapabilityError on every rank where the dual is not this one."""
+    team.sites[0].loss.demand_descent()
     if not team.penalty.smooth or not team.penalty.l2 > 0:
         raise CapabilityError(
             f"cocoa solves the dual of an l2 penalty, and the one given has l2 = {team.penalty.l2:g}"

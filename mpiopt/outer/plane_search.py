@@ -90,10 +90,7 @@ def minimise(team: Team, points: Sequence[Point], directions: Sequence[Array], r
 
     def evaluate(c: Array) -> tuple[float, Array, Array]:
         parts = [site.loss.plane(at, p, c) for site, at, p in zip(team.sites, points, rows, strict=True)]
-        sums = mean_scalars(team, parts, "search")
-        value, gradient, hessian = unpack(sums, len(c))
-        if not np.isfinite(sums).all():
-            value = np.inf
+        value, gradient, hessian = unpack(mean_scalars(team, parts, "search"), len(c))
         return value + slope @ c + 0.5 * c @ quadratic @ c, gradient + slope + quadratic @ c, hessian + quadratic
 
     return newton(evaluate, np.eye(len(directions))[0])

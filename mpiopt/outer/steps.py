@@ -25,6 +25,7 @@ from mpiopt.phase import Joint, PerRow, PerWorker, Tree
 from mpiopt.problems.problem import Message, Point, Team, mean_scalars
 
 GROWTH = 1.1  # of L at least after a trial that failed
+LEAP = 10.0  # of L at most after a trial where L has no ceiling, since an exponential may have been in the way
 EASE = 0.7  # of L where a step without momentum begins anew
 
 
@@ -33,8 +34,8 @@ class Forward:
     """The step to p, and L.
 
     lipschitz : L, the largest eigenvalue of the Hessian of f, taken as it is. None searches: L begins at the curvature
-    along the first gradient and grows to 2 D_f(p, y) / |p - y|^2 while it is below that, never past c R^2 (c the loss's
-    largest curvature, R the longest row), which is always enough. A trial is one pass over the rows and one number.
+    along the first gradient and grows to 2 D_f(p, y) / |p - y|^2 while it is below that, never past the loss's own
+    ``lipschitz``, which is always enough. A trial is one pass over the rows and one number.
     State: L (0 before the first step) and its ceiling.
     """
 
@@ -46,8 +47,8 @@ class Forward:
             if not 0 < self.lipschitz < np.inf:
                 raise UsageError(f"lipschitz is {self.lipschitz:g}: give a positive number, or leave it out to have it found")
             return self.lipschitz, self.lipschitz
-        longest = team.world.extremes(np.array([max(site.loss.radius for site in team.sites)]))[1][0]
-        return 0.0, max(team.sites[0].loss.family.curvature_bound * float(longest) ** 2 * (1 + 1e-6), 1e-30)
+        largest = team.world.extremes(np.array([max(site.loss.lipschitz for site in team.sites)]))[1][0]
+        return 0.0, max(float(largest) * (1 + 1e-6), 1e-30)
 
     def __call__(
         self, slope: Array, points: Sequence[Point], state: tuple[float, float], team: Team
@@ -55,7 +56,7 @@ class Forward:
         """The workers' points at p; ``slope`` (dim,) is the gradient of f at y. Collective: one small sum a trial."""
         (length, ceiling), y = state, points[0].x
         if length == 0:
-            length = min(_curvature_along(slope, points, team) or ceiling, ceiling)
+            length = min(_curvature_along(slope, points, team) or min(ceiling, 1.0), ceiling)
         while True:
             p = team.penalty.prox(y - slope / length, 1 / length)
             ahead = PerWorker(site.loss.point(p) for site in team.sites)
@@ -65,6 +66,7 @@ class Forward:
             found = 2 * _divergence(team, points, ahead) / size
             if found <= length:
                 return ahead, (length, ceiling)
+            found = found if np.isfinite(ceiling) else np.fmin(found, LEAP * length)
             length = min(max(GROWTH * length, found), ceiling)
 
     def eased(self, state: tuple[float, float]) -> tuple[float, float]:

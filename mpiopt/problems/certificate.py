@@ -3,9 +3,9 @@
 gradient bound    F(x) - F* <= |g|^2 / (2 l2),  g the shortest subgradient of F at x;  needs l2 > 0, no free coordinate
 duality gap       F(x) - D(alpha), with dual variables alpha that are the rows' residuals at x, scaled to be feasible;
                   holds for l1, elastic net and a free intercept
-tight             F(x) - F* <= nu^2 / (4 psi(r)),  r = R |g| / l2,  psi(r) = (e^-r + r - 1) / r^2,  nu^2 = g.H^-1 g:
-                  logistic loss is quasi-self-concordant with R = max |a_i| (Bach, Self-concordant analysis for logistic
-                  regression, 2010, prop. 1); least squares: nu^2 / 2
+tight             F(x) - F* <= nu^2 / (4 psi(r)),  r = M R |g| / l2,  psi(r) = (e^-r + r - 1) / r^2,  nu^2 = g.H^-1 g,
+                  for losses that are quasi-self-concordant, |l'''| <= M l'', with R = max |a_i| (Bach, Self-concordant
+                  analysis for logistic regression, 2010, prop. 1); least squares, M = 0: nu^2 / 2
 """
 
 from collections.abc import Sequence
@@ -106,6 +106,9 @@ def tight_gap(team: Team, points: Sequence[Point], residual: Array, products: in
     penalty = team.penalty
     if not (_linear(team) and penalty.smooth and penalty.l2 > 0) or penalty.free:
         return np.inf
+    concordance = team.sites[0].loss.family.concordance
+    if concordance is None:
+        return np.inf
     hessians = [site.loss.hessian(at) for site, at in zip(team.sites, points, strict=True)]
 
     def product(v: Array) -> Array:
@@ -120,8 +123,7 @@ def tight_gap(team: Team, points: Sequence[Point], residual: Array, products: in
         + penalty.l2
     )
     radius = team.world.extremes(np.array([max((site.loss.radius for site in team.sites), default=0.0)]))[1][0]
-    logistic = team.sites[0].loss.family.name == "logistic"
-    psi = _psi(radius * norm(residual) / penalty.l2) if logistic else 0.5
+    psi = _psi(concordance * radius * norm(residual) / penalty.l2)
     factor = 1 / (4 * psi) if psi > 0 else np.inf
     best, cg = np.inf, krylov.begin(residual, lambda r: r / diagonal)
     while cg.products < products and cg.rz > 0:

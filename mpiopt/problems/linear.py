@@ -1,13 +1,13 @@
 """Losses of a linear model: f_w(x) = (1/W) sum_i w_i loss(y_i, a_i.x + b), the last coordinate b being optional.
 
-Whatever depends on rows alone goes through the margins m = A x + b, which travel with the point. A family (logistic,
-squares) knows the loss of one row; this class knows the matrix, the weights and the intercept.
+Whatever depends on rows alone goes through the margins m = A x + b, which travel with the point. A family (`mpiopt.losses`)
+knows the loss of one row; this class knows the matrix, the weights and the intercept.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 
@@ -17,50 +17,19 @@ from mpiopt.kernels import host
 from mpiopt.kernels.csr import CSR
 from mpiopt.kernels.device_csr import DeviceCSR
 from mpiopt.kernels.launch import library
+from mpiopt.losses.family import Family
 from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.flaws import finite, finite_sparse, first
 from mpiopt.problems.model import Block, Score
 from mpiopt.problems.problem import Point
 
 
-class Family(Protocol):
-    """The loss of one row, for all rows at once; arrays are (rows,), and w is (0,) where all weights are 1."""
-
-    name: str
-    curvature_bound: float  # the largest second derivative in the margin
-    dual_start: float  # every dual variable before the first epoch
-
-    def value_residual(self, m: Array, y: Array, w: Array) -> tuple[float, Array]:
-        """Sum of losses, and the derivatives in the margins."""
-
-    def correct(self, m: Array, y: Array) -> int:
-        """Rows answered rightly."""
-
-    def curvature(self, m: Array, y: Array, w: Array) -> Array:
-        """Second derivatives in the margins."""
-
-    def plane(self, m: Array, p: Array, c: Array, y: Array, w: Array) -> Array:
-        """Value, gradient (k), upper triangle of the Hessian of c -> sum of losses at m + c p, p : (k, rows)."""
-
-    def bregman(self, m: Array, delta: Array, y: Array, w: Array) -> float:
-        """Sum of losses at m + delta, less their linearisation at m, without cancellation."""
-
-    def conjugate(self, m: Array, y: Array, w: Array, scale: Array) -> float:
-        """Sum of the convex conjugates at the residuals times ``scale``."""
-
-    def signs(self, y: Array) -> Array:
-        """What the labels are in the dual map; (0,) for all ones."""
-
-    def dual_epochs(self, *arguments) -> int:
-        """The kernel of dual coordinate descent for this loss, see `kernels.dual`."""
-
-
 @dataclass(frozen=True)
 class Linear:
     """One worker's rows of a linear model.
 
-    matrix : CSR (rows, features); y : (rows,) labels, -1/+1 for logistic; weights : (rows,), or (0,) for all 1. On a GPU all
-    three are, as is every x and every vector made here; y and weights then have the type of the matrix's vectors.
+    matrix : CSR (rows, features); y : (rows,) labels, such as the family takes; weights : (rows,), or (0,) for all 1. On a
+    GPU all three are, as is every x and every vector made here; y and weights then have the type of the matrix's vectors.
     """
 
     matrix: CSR | DeviceCSR
@@ -93,9 +62,9 @@ class Linear:
         return self.features + self.intercept
 
     @property
-    def sequential(self) -> bool:
-        """Whether row after row can be visited, as dual coordinate descent does: on the CPU, not on a GPU."""
-        return isinstance(self.matrix, CSR)
+    def descends(self) -> bool:
+        """Whether there is dual coordinate descent: for losses with a dual step, on the CPU, which can visit row after row."""
+        return self.family.descends and isinstance(self.matrix, CSR)
 
     @property
     def _scale(self) -> float:
@@ -182,13 +151,25 @@ class Linear:
 
     def conjugate(self, at: Point, scale: Array) -> float:
         """Mean of the rows' convex conjugates at their residuals times ``scale`` (rows,): what a dual objective needs."""
-        return self.family.conjugate(self.known(at), self.y, self.weights, scale) * self._scale
+        return self.family.conjugates(self.known(at), self.y, self.weights, scale) * self._scale
 
     @cached_property
     def radius(self) -> float:
         """The longest row, max |(a_i, 1)| with an intercept."""
         longest = float(self.row_squares.max()) if self.rows else 0.0
         return float(np.sqrt(longest + self.intercept))
+
+    @property
+    def lipschitz(self) -> float:
+        """What no eigenvalue of a Hessian exceeds, c R^2 for a loss with a largest curvature c; else infinity."""
+        return self.family.curvature_bound * self.radius**2 if self.radius else 0.0
+
+    @cached_property
+    def steepest(self) -> float:
+        """The largest second derivative of a row's loss: its bound, or the largest of these rows at margin 0 without one."""
+        if np.isfinite(self.family.curvature_bound) or not self.rows:
+            return min(self.family.curvature_bound, np.finfo(float).max)
+        return float(self.family.curvature(beside(self.y, self.rows, 0), self.y, self.weights[:0]).max())
 
     @cached_property
     def row_squares(self) -> Array:
@@ -197,7 +178,7 @@ class Linear:
 
     def dual_point(self, alpha: Array, q: Array, ridge: float, bias: float) -> Array:
         """z = D^-1 (q + A^T (w y alpha) / W), (dim,): the dual map of `kernels.dual`, ``bias`` the intercept's D."""
-        self._demand_sequential()
+        self.demand_descent()
         a, z, signs = self.matrix, np.empty(q.size), self.family.signs(self.y)
         host.dual_start(a.indptr, a.indices, a.data, signs, self.weights, alpha, q, self.weight, ridge, bias, z)
         return z
@@ -207,14 +188,21 @@ class Linear:
 
         Returns the duality gap as each epoch met it, (epochs done,); ends once it fell to ``ratio`` of the first.
         """
-        self._demand_sequential()
+        self.demand_descent()
         a, gaps = self.matrix, np.empty(epochs)
-        done = self.family.dual_epochs(a.indptr, a.indices, a.data, self.y, self.weights, self.row_squares, alpha,
-                                       self.weight, ridge, bias, z, seed, gaps, ratio)  # fmt: skip
+        done = self.family.host().dual_epochs(a.indptr, a.indices, a.data, self.y, self.weights, self.row_squares, alpha,
+                                              self.weight, ridge, bias, z, seed, gaps, ratio,
+                                              self.family.labels.classes)  # fmt: skip
         return gaps[:done]
 
-    def _demand_sequential(self) -> None:
-        if not self.sequential:
+    def demand_descent(self) -> None:
+        """Raises CapabilityError where there is no dual coordinate descent."""
+        if not self.family.descends:
+            raise CapabilityError(
+                f"the {self.family.name} loss has no step of dual coordinate descent: use --method spcg, whose local models "
+                "are then solved by conjugate gradients"
+            )
+        if not self.descends:
             raise CapabilityError(
                 "dual coordinate descent visits one row after the other, which a GPU does not: use --device cpu, or "
                 "--method spcg, whose local models a GPU solves by conjugate gradients"

@@ -1,9 +1,9 @@
 """DualAscent: one worker's share of the dual of an L2-regularised linear model.
 
-With W the sum of all sample weights, alpha_i the dual variable of row i and y_i a_i its row (a_i for least squares),
+With W the sum of all sample weights, alpha_i the dual variable of row i and s_i = y_i for losses of two classes, else 1,
 
-    w(alpha) = 1/(l2 W) sum_i w_i y_i alpha_i a_i
-    F(w) - D(alpha) = (1/W) sum_i w_i (loss(m_i) + loss*(-alpha_i) + alpha_i y_i m_i)
+    w(alpha) = 1/(l2 W) sum_i w_i s_i alpha_i a_i
+    F(w) - D(alpha) = (1/W) sum_i w_i (loss(m_i) + loss*(-s_i alpha_i) + s_i alpha_i m_i)
 
 and every term of the gap is at least 0: for the logistic loss it is the relative entropy of alpha_i from 1/(1 + e^(y_i m_i)).
 """
@@ -11,33 +11,29 @@ and every term of the gap is at least 0: for the logistic loss it is the relativ
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, rel_entr
 
 from mpiopt.arrays import Array
 from mpiopt.phase import Local, Tree
 from mpiopt.problems.linear import Linear
-from mpiopt.problems.logistic import Logistic
 from mpiopt.problems.problem import Message, Point, Site
-
-FLOOR = 1e-10  # logistic dual variables lie in the open interval (0, 1); this stands for the paper's start at 0
 
 
 @dataclass(frozen=True)
 class DualAscent:
     """``epochs`` epochs of coordinate ascent on this worker's dual variables, as if sigma' times as many rows moved.
 
-    message = A^T (change of y alpha) / (l2 W), to be summed over the workers; sigma' is their number (CoCoA+ with gamma = 1,
+    message = A^T (change of s alpha) / (l2 W), to be summed over the workers; sigma' is their number (CoCoA+ with gamma = 1,
     eq. 9 of Ma et al. 2015, through its primal image u = w + sigma' * message). State: alpha (rows,).
     """
 
     epochs: int = 1
 
     def init(self, x: Array, site: Site) -> Tree:
-        """alpha = 0 (or hardly more) for x = 0; else minus the derivatives of the losses at x."""
+        """alpha = 0 (or what is next to it) for x = 0; else minus the derivatives of the losses at x."""
         loss = site.loss
         if x.any():
-            return residuals(loss, loss.margins(x))
-        return np.full(loss.rows, FLOOR if isinstance(loss.family, Logistic) else 0.0)
+            return loss.family.dual_variables(loss.margins(x), loss.y)
+        return np.full(loss.rows, np.clip(0.0, *loss.family.dual_range))
 
     def image(self, alpha: Array, site: Site) -> Array:
         """This worker's part of w(alpha), (dim,)."""
@@ -59,19 +55,7 @@ class DualAscent:
         return at, Message(u, np.empty(0)), alpha
 
 
-def residuals(loss: Linear, margins: Array) -> Array:
-    """The dual variables that fit margins (rows,): 1/(1 + e^(y m)), kept inside (0, 1); y - m for least squares."""
-    if isinstance(loss.family, Logistic):
-        return np.clip(expit(-loss.y * margins), FLOOR, 1 - FLOOR)
-    return loss.y - margins
-
-
 def gap(loss: Linear, margins: Array, alpha: Array) -> float:
     """This worker's mean of the gap's terms; 0 for no rows."""
-    if isinstance(loss.family, Logistic):
-        fit = expit(-loss.y * margins)
-        terms = rel_entr(alpha, fit) + rel_entr(1 - alpha, expit(loss.y * margins))
-    else:
-        terms = 0.5 * (alpha - residuals(loss, margins)) ** 2
-    total = float(terms @ loss.weights if loss.weights.size else terms.sum())
+    total = loss.family.dual_gaps(margins, loss.y, loss.weights, alpha)
     return total / loss.weight if loss.weight > 0 else 0.0

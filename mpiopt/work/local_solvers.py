@@ -126,7 +126,7 @@ class Auto:
     def choose(self, phi: Reference) -> DualDescent | NewtonCG:
         """The solver for one worker's rows."""
         loss = phi.loss
-        few = not isinstance(loss, Linear) or not loss.sequential or loss.features <= self.features
+        few = not isinstance(loss, Linear) or not loss.descends or loss.features <= self.features
         if few or not phi.ridge > 0 or not loss.rows:
             return self.newton
         squares = float(loss.row_squares.mean())

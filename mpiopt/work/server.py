@@ -45,14 +45,14 @@ def spread(site: Site, rows: int | None) -> float:
     c is the loss's largest curvature, R the worker's longest row, so that c R^2 / n is what one row adds at most to the
     Hessian of the sample: the scale on which it differs from the Hessian of all N rows, and by nothing where n = N. For
     logistic regression on rows of length 1 this is 0.25/n; Hendrikx et al. 2020 begin to tune at 0.1/n. Rows count by
-    their weights.
+    their weights. Losses whose curvature has no bound count with the largest that their rows have at the origin.
     """
     loss = sample(site, rows)
     if not loss.weight > 0:
         return 0.0
     heaviest = float(loss.weights.max()) if loss.weights.size else 1.0
     missing = 1 - site.share * loss.weight / site.loss.weight
-    return loss.family.curvature_bound * site.loss.radius**2 * heaviest / loss.weight * missing
+    return loss.steepest * site.loss.radius**2 * heaviest / loss.weight * missing
 
 
 def server_mu(team: Team, rows: int | None) -> float:

@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-using std::exp, std::expm1, std::fabs, std::log, std::log1p, std::sqrt, std::cos, std::isnan;
+using std::exp, std::expm1, std::fabs, std::fmax, std::fmin, std::isfinite, std::log, std::log1p, std::sqrt, std::cos, std::isnan;
 
 #define __global__
 #define __device__

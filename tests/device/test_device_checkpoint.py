@@ -11,9 +11,9 @@ from mpiopt.io.checkpoint import Store
 from mpiopt.io.record import read_run, read_solution
 from mpiopt.io.tree import alike, flatten, unflatten
 from mpiopt.jobs.gpu import METHODS
+from mpiopt.losses.logistic import Logistic
 from mpiopt.methods import find
 from mpiopt.phase import PerWorker
-from mpiopt.problems.logistic import Logistic
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Point, Team
 from mpiopt.solve import solve

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mpiopt.kernels import launch
+from mpiopt.losses.registry import catalogue, find
 from tests.device import standin
 
 ARCHITECTURES = ("80", "90")
@@ -45,19 +46,22 @@ def compiler_here():
     return nvrtc
 
 
+UNITS = {unit: launch.source(unit) for unit in launch.SOURCES}
+UNITS |= {f"margins of {name}": launch.source("margins", find(name).device().text) for name in catalogue()}
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("unit", launch.SOURCES)
+@pytest.mark.parametrize("unit", UNITS)
 def test_a_source_compiles(unit, architecture, tmp_path):
-    found = compiler_here()(launch.source(unit), architecture, launch.options("f4", "f8"), tmp_path)
-    assert found == ""
+    assert compiler_here()(UNITS[unit], architecture, launch.options("f4", "f8"), tmp_path) == ""
 
 
 @pytest.mark.study
 @pytest.mark.parametrize("types", TYPES)
-@pytest.mark.parametrize("unit", launch.SOURCES)
+@pytest.mark.parametrize("unit", UNITS)
 def test_a_source_compiles_for_all_types(unit, types, tmp_path):
     for architecture in ARCHITECTURES:
-        assert compiler_here()(launch.source(unit), architecture, launch.options(*types), tmp_path) == ""
+        assert compiler_here()(UNITS[unit], architecture, launch.options(*types), tmp_path) == ""
 
 
 def test_a_source_that_is_wrong_does_not_compile(tmp_path):

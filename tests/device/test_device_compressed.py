@@ -14,9 +14,9 @@ from mpiopt.exchange.compressed import Compressed, Vote
 from mpiopt.exchange.lowrank import LowRank
 from mpiopt.exchange.shifted import Shifted
 from mpiopt.io.tree import flatten
+from mpiopt.losses.logistic import Logistic
 from mpiopt.methods import find as method
 from mpiopt.phase import Joint
-from mpiopt.problems.logistic import Logistic
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Message, Team
 from mpiopt.solve import solve

@@ -12,11 +12,11 @@ from mpiopt.comm.world import World
 from mpiopt.errors import CapabilityError
 from mpiopt.io.synthetic import from_spec
 from mpiopt.jobs.gpu import METHODS
+from mpiopt.losses.least_squares import LeastSquares
+from mpiopt.losses.logistic import Logistic
 from mpiopt.methods import find
 from mpiopt.methods.compression import ENTRIES as COMPRESSION
-from mpiopt.problems.least_squares import LeastSquares
 from mpiopt.problems.linear import Linear
-from mpiopt.problems.logistic import Logistic
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Team
 from mpiopt.solve import solve

@@ -7,6 +7,8 @@ from scipy import sparse, special
 
 from mpiopt.kernels import host
 from mpiopt.kernels.csr import CSR
+from mpiopt.losses.least_squares import LeastSquares
+from mpiopt.losses.logistic import Logistic
 
 few = settings(deadline=None, max_examples=60)
 seeds = st.integers(0, 2**32 - 1)
@@ -71,10 +73,11 @@ def test_logistic_equals_scipys(seed, count, weighted, scale):
 
 
 @few
-@given(seeds, st.integers(1, 600), st.integers(0, 4), st.booleans(), st.sampled_from([host.plane, host.plane_squares]))
-def test_plane_derivatives_are_differences(seed, count, k, weighted, plane):
+@given(seeds, st.integers(1, 600), st.integers(0, 4), st.booleans(), st.sampled_from([Logistic(), LeastSquares()]))
+def test_plane_derivatives_are_differences(seed, count, k, weighted, family):
     rng, m, y, w = rows(seed, count, weighted, 2)
     p, c = rng.normal(size=(k, count)), 0.3 * rng.normal(size=k)
+    plane = family.plane
     sums, step = plane(m, p, c, y, w), 1e-5
     hessian = np.zeros((k, k))
     hessian[np.triu_indices(k)] = sums[1 + k :]
@@ -118,7 +121,7 @@ def test_the_dual_objective_never_worsens(seed, count, weighted, intercept, log_
     host.dual_start(*arrays, y, w, alpha, q, total, ridge, bias, z)
     before = dual_objective(alpha, w, z, total, ridge, bias)
     for seed_of_call in range(4):
-        host.dual_epochs(*arrays, y, w, norms, alpha, total, ridge, bias, z, seed_of_call, progress, 0.0)
+        Logistic().host().dual_epochs(*arrays, y, w, norms, alpha, total, ridge, bias, z, seed_of_call, progress, 0.0, True)
         exact = np.empty(z.size)
         host.dual_start(*arrays, y, w, alpha, q, total, ridge, bias, exact)
         after = dual_objective(alpha, w, exact, total, ridge, bias)
@@ -138,6 +141,8 @@ def test_every_start_leads_to_the_same_optimum(seed, count):
     for alpha in (np.full(count, 1e-3), rng.random(count), np.full(count, 1 - 1e-9)):
         z = np.empty(9)
         host.dual_start(*arrays, y, w, alpha, q, float(count), 0.3, 0.0, z)
-        host.dual_epochs(*arrays, y, w, matrix.row_squares(), alpha, float(count), 0.3, 0.0, z, 3, np.empty(400), 1e-28)
+        Logistic().host().dual_epochs(
+            *arrays, y, w, matrix.row_squares(), alpha, float(count), 0.3, 0.0, z, 3, np.empty(400), 1e-28, True
+        )
         ends.append(z)
     np.testing.assert_allclose(ends, [ends[0]] * 3, atol=1e-10)

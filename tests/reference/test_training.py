@@ -165,7 +165,7 @@ def redundant_team(data: Shared, world, redundancy: int, size: int | None) -> Te
     import scipy.sparse
 
     from mpiopt.kernels.csr import CSR
-    from mpiopt.problems.least_squares import LeastSquares
+    from mpiopt.losses.least_squares import LeastSquares
     from mpiopt.problems.linear import Linear
 
     losses, samples = [], []

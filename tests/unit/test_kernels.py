@@ -10,8 +10,11 @@ from scipy import optimize, sparse, special
 from mpiopt.errors import UsageError
 from mpiopt.kernels import host
 from mpiopt.kernels.csr import CSR, PAD
-from mpiopt.kernels.margins import BLOCK, exp_negative, log1p_unit
+from mpiopt.kernels.margins import exp_negative, log1p_unit
 from mpiopt.kernels.rows import place
+from mpiopt.kernels.sums import BLOCK
+from mpiopt.losses.least_squares import LeastSquares
+from mpiopt.losses.logistic import Logistic
 
 ONES = np.empty(0)
 
@@ -178,11 +181,12 @@ def newton(full, y, w, diagonal, q, total, squares):
 def test_dual_descent_reaches_the_optimum(intercept, weighted, squares):
     rng = np.random.default_rng(5)
     matrix, full, y, w, diagonal, bias, q, total = dual_problem(rng, intercept, weighted, squares)
-    signs, epochs = (ONES, host.dual_squares_epochs) if squares else (y, host.dual_epochs)
+    family = LeastSquares() if squares else Logistic()
+    signs = family.signs(y)
     arrays = matrix.indptr, matrix.indices, matrix.data
     alpha, z, norms = rng.uniform(0.01, 0.99, len(y)), np.empty(len(q)), matrix.row_squares()
     host.dual_start(*arrays, signs, w, alpha, q, total, 0.02, bias, z)
-    epochs(*arrays, y, w, norms, alpha, total, 0.02, bias, z, 1, np.empty(2000), 0.0)
+    family.host().dual_epochs(*arrays, y, w, norms, alpha, total, 0.02, bias, z, 1, np.empty(2000), 0.0, not squares)
     np.testing.assert_allclose(z, newton(full, y, w, diagonal, q, total, squares), atol=1e-10)
     fresh = np.empty(len(q))
     host.dual_start(*arrays, signs, w, alpha, q, total, 0.02, bias, fresh)
@@ -194,7 +198,9 @@ def test_dual_descent_stops_when_told():
     arrays = matrix.indptr, matrix.indices, matrix.data
     alpha, z, progress = np.full(len(y), 1e-3), np.empty(len(q)), np.empty(100)
     host.dual_start(*arrays, y, w, alpha, q, total, 0.02, bias, z)
-    done = host.dual_epochs(*arrays, y, w, matrix.row_squares(), alpha, total, 0.02, bias, z, 0, progress, 1e-2)
+    done = (
+        Logistic().host().dual_epochs(*arrays, y, w, matrix.row_squares(), alpha, total, 0.02, bias, z, 0, progress, 1e-2, True)
+    )
     assert 1 < done < 100
     assert progress[done - 1] <= 1e-2 * progress[0] < progress[done - 2]
 
@@ -203,7 +209,7 @@ def test_dual_descent_without_rows():
     matrix, z, progress = CSR.empty(0, 0, 3), np.ones(3), np.empty(4)
     arrays = matrix.indptr, matrix.indices, matrix.data
     host.dual_start(*arrays, ONES, ONES, np.empty(0), 0.5 * np.ones(3), 1.0, 0.1, 0.0, z)
-    assert host.dual_epochs(*arrays, ONES, ONES, ONES, np.empty(0), 1.0, 0.1, 0.0, z, 0, progress, 0.0) == 0
+    assert Logistic().host().dual_epochs(*arrays, ONES, ONES, ONES, np.empty(0), 1.0, 0.1, 0.0, z, 0, progress, 0.0, True) == 0
     np.testing.assert_allclose(z, 5.0)
 
 
@@ -212,7 +218,7 @@ def test_a_saturated_dual_variable_recovers():
     arrays = matrix.indptr, matrix.indices, matrix.data
     alpha, z, progress = np.tile([0.0, 1.0], len(y) // 2), np.empty(len(q)), np.empty(2000)
     host.dual_start(*arrays, y, w, alpha, q, total, 0.02, bias, z)
-    host.dual_epochs(*arrays, y, w, matrix.row_squares(), alpha, total, 0.02, bias, z, 0, progress, 0.0)
+    Logistic().host().dual_epochs(*arrays, y, w, matrix.row_squares(), alpha, total, 0.02, bias, z, 0, progress, 0.0, True)
     assert np.all(np.isfinite(progress))
     np.testing.assert_allclose(z, newton(full, y, w, diagonal, q, total, False), atol=1e-10)
 

@@ -19,6 +19,7 @@ FOLDERS = {"mpiopt": ROOT / "mpiopt", "mpiopt.io": ROOT / "io", "mpiopt.jobs": R
 LAYERS = """
 arrays errors streams theory words
 kernels comm schedules krylov newton batches
+losses
 problems compress transforms
 clients pace
 phase

@@ -1,0 +1,37 @@
+"""Kernels made from a template and the scalar functions of a user: compiled by numba, kept on disk beside those functions.
+
+A template is a plain function with free names, such as ``value``; `specialised` binds them and compiles. numba keeps the
+machine code in the folder of the file that the scalar functions are in, and makes it anew when that file changes; the
+name of a kernel has a digest of all code that it is made of, so that kernels of several templates and classes never mix.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from types import CodeType, FunctionType
+from typing import Any
+
+from numba import njit
+
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+LOOPS: dict[str, Any] = OPTIONS | {"fastmath": {"contract"}}  # lets a * b + c be one instruction; reorders nothing
+
+
+def specialised(template: Callable, given: Mapping[str, Callable], title: str) -> Callable:
+    """``template``, compiled with its free names bound to the functions ``given``, all from one file; called ``title``."""
+    parts = [function.__code__ for function in given.values()]
+    digest = hashlib.sha256(b"".join(map(_text, (template.__code__, *parts)))).hexdigest()[:16]
+    name = f"{title}.{template.__name__}.{digest}"
+    code = template.__code__.replace(co_filename=parts[0].co_filename, co_name=name, co_qualname=name)
+    bound = FunctionType(
+        code, {**template.__globals__, **{key: njit(**OPTIONS)(scalar) for key, scalar in given.items()}}, name
+    )
+    try:
+        return njit(cache=True, **LOOPS)(bound)
+    except RuntimeError:  # the functions are in no file: typed in, or in a folder where nobody can write
+        return njit(**LOOPS)(bound)
+
+
+def _text(code: CodeType) -> bytes:
+    """What a function computes, as bytes that are the same in every process."""
+    inner = [_text(one) if isinstance(one, CodeType) else repr(one).encode() for one in code.co_consts]
+    return b"|".join([code.co_code, *inner, *(name.encode() for name in (*code.co_names, *code.co_varnames))])
