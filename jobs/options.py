@@ -1,4 +1,4 @@
-"""Types of options that cyclopts lacks: whole numbers that are not rounded, and KEY=VALUE pairs."""
+"""Types of options that cyclopts lacks: whole numbers that are not rounded, KEY=VALUE pairs, losses."""
 
 import re
 import tomllib
@@ -7,6 +7,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter, Token
 
+from mpiopt.errors import UsageError
+from mpiopt.losses import registry
+
 Scalar = bool | int | float | str
 
 _NUMBER = re.compile(r"[+-]?\d+\.?\d*(e[+-]?\d+)?", re.IGNORECASE)
@@ -14,10 +17,10 @@ _NUMBER = re.compile(r"[+-]?\d+\.?\d*(e[+-]?\d+)?", re.IGNORECASE)
 
 def whole(_kind: Any, tokens: Sequence[Token]) -> int:
     """A whole number, also written 1e6; anything else is refused, where cyclopts would round."""
-    text, source = tokens[0].value, tokens[0].source
+    text = tokens[0].value
     number = float(text) if _NUMBER.fullmatch(text) else 0.5
     if not number.is_integer():
-        raise ValueError(f'"{text}" is not a whole number{"" if source in ("", "cli") else f", in {source}"}.')
+        raise ValueError(f'"{text}" is not a whole number{_where(tokens[0])}.')
     return int(text) if text.lstrip("+-").isdigit() else int(number)
 
 
@@ -30,6 +33,20 @@ def settings(_kind: Any, tokens: Sequence[Token]) -> tuple[tuple[str, Scalar], .
             raise ValueError(f'"{token.value}" is not KEY=VALUE, as in --set accuracy=0.1')
         found[key.strip()] = _scalar(value.strip())
     return tuple(found.items())
+
+
+def loss(_kind: Any, tokens: Sequence[Token]) -> str:
+    """The text of a loss that there is."""
+    try:
+        registry.find(tokens[0].value)
+    except UsageError as error:
+        raise ValueError(f"{error}{_where(tokens[0])}") from error
+    return tokens[0].value
+
+
+def _where(token: Token) -> str:
+    """The file that a token is from, if it is from one."""
+    return "" if token.source in ("", "cli") else f", in {token.source}"
 
 
 def _scalar(text: str) -> Scalar:
@@ -46,3 +63,5 @@ Settings = Annotated[
     tuple[tuple[str, Scalar], ...],
     Parameter(converter=settings, n_tokens=1, metavar="KEY=VALUE", show_default=False),
 ]
+_LOSSES = f"Loss of a row: {', '.join(registry.catalogue())}; mpiopt methods losses shows them."
+Loss = Annotated[str, Parameter(converter=loss, help=_LOSSES)]

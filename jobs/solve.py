@@ -15,8 +15,7 @@ from cyclopts import Parameter
 from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.jobs.claims import apart, of_run, tell_unlocked
 from mpiopt.jobs.console import Console
-from mpiopt.jobs.options import MaybeWhole, Settings, Whole
-from mpiopt.losses import registry
+from mpiopt.jobs.options import Loss, MaybeWhole, Settings, Whole
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
@@ -52,7 +51,7 @@ class Solve:
     """Add what was not sent to the next message."""
     force: Annotated[bool, Parameter(negative=())] = False
     """Compress also where the theory asks for error feedback."""
-    loss: Annotated[str, Parameter(help=f"One of {', '.join(registry.catalogue())}: see mpiopt methods losses.")] = "logistic"
+    loss: Loss = "logistic"
     positive: str | None = None
     """For losses of two classes: the label or rule that is +1 against the rest, 3 or "<=10"."""
     l2: float = 1e-5
@@ -150,7 +149,6 @@ def complete(job: Solve) -> Solve:
     apart(of_run(job))
     if job.gradient_tol is None and job.gap_tol is None:
         job = replace(job, gap_tol=GAP_TOL)
-    registry.find(job.loss)
     gpu.check(job)
     return kept(replace(job, data="default" if job.data is None else job.data))
 

@@ -68,7 +68,8 @@ def test_the_command_line_comes_before_the_job_file(tmp_path, job, l2, given):
     ("data = {a = 1}", "data needs one value"),
     ('l2 = "much"', 'l2 needs a number'),
     ("rounds = 1.5", "not a whole number"),
-    ('loss = "hinge"', "Choose from"),
+    ('values = "float16"', "Choose from"),
+    ('loss = "hinge"', "there is no loss 'hinge': choose one of logistic, least_squares"),
     ("json = true", "unknown key 'json'"),
     ("l2 = ", "not a TOML file"),
 ])  # fmt: skip
