@@ -63,5 +63,5 @@ Settings = Annotated[
     tuple[tuple[str, Scalar], ...],
     Parameter(converter=settings, n_tokens=1, metavar="KEY=VALUE", show_default=False),
 ]
-_LOSSES = f"Loss of a row: {', '.join(registry.catalogue())}; mpiopt methods losses shows them."
+_LOSSES = f"Loss of a row: {', '.join(registry.names())}; mpiopt methods losses shows them."
 Loss = Annotated[str, Parameter(converter=loss, help=_LOSSES)]

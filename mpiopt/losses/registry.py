@@ -1,7 +1,7 @@
 """The losses by name, and how a line of text says which one is meant: logistic, huber, huber:delta=2.
 
-A loss is registered by the decorator of its class. Those of the package are the modules of this folder that do so; another
-package's, or a program's, are there once its module is imported.
+A loss is registered by the decorator of its class. Those of the package are the modules of this folder, each of the name of
+its loss; another package's, or a program's, are there once its module is imported.
 """
 
 import inspect
@@ -9,21 +9,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, fields, is_dataclass
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+import mpiopt.losses
 from mpiopt.errors import UsageError
-from mpiopt.losses.family import Family
 
-Kind = TypeVar("Kind", bound=type[Family])
+if TYPE_CHECKING:
+    from mpiopt.losses.family import Family
+
+Kind = TypeVar("Kind", bound="type[Family]")
 _KNOWN: dict[str, "Entry"] = {}
 FIRST = ("logistic", "least_squares")  # in lists, before the others by name
+BASIS = ("family", "labels", "registry")  # modules of this folder that are no losses
 
 
 @dataclass(frozen=True)
 class Entry:
     """One named loss. build : its class; paper : authors, title, year."""
 
-    build: type[Family]
+    build: "type[Family]"
     paper: str
 
     @property
@@ -41,7 +45,7 @@ class Entry:
         """Names and defaults; all are numbers."""
         return {field.name: field for field in fields(self.build)} if is_dataclass(self.build) else {}
 
-    def make(self, text: str = "") -> Family:
+    def make(self, text: str = "") -> "Family":
         """Build it from "delta=2". Raises UsageError."""
         given: dict[str, float] = {}
         for item in filter(None, text.split(",")):
@@ -70,15 +74,20 @@ def register(paper: str) -> Callable[[Kind], Kind]:
     return known
 
 
+def names() -> list[str]:
+    """The names of all losses that are known, the default first; no loss is imported."""
+    known = {module.name for module in iter_modules(mpiopt.losses.__path__)} - set(BASIS) | _KNOWN.keys()
+    return [*FIRST, *sorted(known - set(FIRST))]
+
+
 def catalogue() -> dict[str, Entry]:
     """Every loss that is known, the default first."""
-    folder = import_module("mpiopt.losses")
-    for module in iter_modules(folder.__path__):
+    for module in iter_modules(mpiopt.losses.__path__):
         import_module(f"mpiopt.losses.{module.name}")
-    return {name: _KNOWN[name] for name in (*FIRST, *sorted(_KNOWN.keys() - set(FIRST)))}
+    return {name: _KNOWN[name] for name in names()}
 
 
-def find(text: str) -> Family:
+def find(text: str) -> "Family":
     """The loss that a text describes. Raises UsageError with the known names."""
     name, _, rest = text.strip().partition(":")
     known = catalogue()
