@@ -7,8 +7,8 @@ import pytest
 
 from mpiopt.compress.catalogue import CATALOGUE, find
 from mpiopt.kernels.csr import CSR
+from mpiopt.losses.least_squares import LeastSquares
 from mpiopt.methods.compression import dcgd, diana, gdci, marina, rand_diana, vr_gdci
-from mpiopt.problems.least_squares import LeastSquares
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import L2
 from mpiopt.problems.problem import Team
