@@ -62,9 +62,14 @@ class Linear:
         return self.features + self.intercept
 
     @property
+    def sequential(self) -> bool:
+        """Whether row after row can be visited: on the CPU, not on a GPU."""
+        return isinstance(self.matrix, CSR)
+
+    @property
     def descends(self) -> bool:
-        """Whether there is dual coordinate descent: for losses with a dual step, on the CPU, which can visit row after row."""
-        return self.family.descends and isinstance(self.matrix, CSR)
+        """Whether there is dual coordinate descent: for losses with a dual step, where row after row can be visited."""
+        return self.family.descends and self.sequential
 
     @property
     def _scale(self) -> float:
@@ -202,7 +207,7 @@ class Linear:
                 f"the {self.family.name} loss has no step of dual coordinate descent: use --method spcg, whose local models "
                 "are then solved by conjugate gradients"
             )
-        if not self.descends:
+        if not self.sequential:
             raise CapabilityError(
                 "dual coordinate descent visits one row after the other, which a GPU does not: use --device cpu, or "
                 "--method spcg, whose local models a GPU solves by conjugate gradients"

@@ -10,11 +10,11 @@ from scipy.special import log_softmax
 
 from mpiopt.errors import DataError, UsageError
 from mpiopt.kernels.csr import CSR
+from mpiopt.losses.least_squares import LeastSquares
 from mpiopt.problems.curved import Curved
 from mpiopt.problems.examples import Dense, Sparse
 from mpiopt.problems.factorisation import Completion, Entries, planted
 from mpiopt.problems.heads import Squares
-from mpiopt.problems.least_squares import LeastSquares
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.model import CHUNK, split
 from mpiopt.problems.perceptron import Perceptron, Tanh
