@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from typing import Any
+from typing import Any, TextIO
 
 WIDTH = 80  # columns of a terminal that nobody has widened
 
@@ -39,7 +39,7 @@ class Console:
         """Print a result on the speaking rank, unless it prints JSON."""
         if self.first and not self.json:
             self.close_line()
-            print(text, flush=True)
+            _tell(text, sys.stdout)
 
     def error(self, text: str) -> None:
         """Print an error from this rank, whichever it is."""
@@ -49,24 +49,37 @@ class Console:
         """Print a job's result as JSON, where asked for."""
         if self.first and self.json:
             self.close_line()
-            print(json.dumps(plain(result), ensure_ascii=False), flush=True)
+            _tell(json.dumps(plain(result), ensure_ascii=False), sys.stdout)
 
     def live_line(self, text: str) -> None:
         """Put ``text`` in place of the live line (terminals only)."""
         if self.first and self.live:
             width = shutil.get_terminal_size().columns - 1
-            print(f"\r\x1b[2K{text[:width]}", end="", file=sys.stderr, flush=True)
+            _tell(f"\r\x1b[2K{text[:width]}", sys.stderr, end="")
             self._open_line = True
 
     def close_line(self) -> None:
         """Leave the live line as it stands and go to the next."""
         if self._open_line:
-            print(file=sys.stderr, flush=True)
+            _tell("", sys.stderr)
             self._open_line = False
 
     def _print(self, text: str) -> None:
         self.close_line()
-        print(text, file=sys.stderr, flush=True)
+        _tell(text, sys.stderr)
+
+
+def _tell(text: str, stream: TextIO, end: str = "\n") -> None:
+    """Print; where the reader has gone (mpiopt methods | head) there is nobody to tell, and the job goes on."""
+    try:
+        print(text, file=stream, end=end, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def room(taken: int) -> int:
+    """Columns that are left beside so many on a terminal; without one lines are not cut, for who reads may search them."""
+    return shutil.get_terminal_size().columns - taken if sys.stdout.isatty() else sys.maxsize
 
 
 class Progress:

@@ -43,16 +43,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return end.interrupted()
     except (Exception, SystemExit) as error:
-        if isinstance(error, BrokenPipeError) and end.alone:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: mpiopt methods | head
-            return 0
         return end.failed(error)
 
 
 def _print_once(show: Callable[[], None], launch: Launch) -> int:
     if launch.first:
-        show()
-        sys.stdout.flush()
+        try:
+            show()
+            sys.stdout.flush()
+        except (BrokenPipeError, SystemExit):  # the reader has gone, of which rich makes an exit: mpiopt solve --help | head
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

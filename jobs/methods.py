@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import isinf
 from typing import TYPE_CHECKING, Any
 
-from mpiopt.jobs.console import WIDTH, Console, table
+from mpiopt.jobs.console import WIDTH, Console, room, table
 
 if TYPE_CHECKING:
     from mpiopt.compress.catalogue import Entry as Compressing
@@ -56,7 +56,7 @@ def run(job: Methods, world: None, console: Console) -> dict[str, Any]:
         entry = find(job.name, solving | learning)
         console.show(_page(entry, "train" if job.name in learning else "solve"))
         return {entry.name: _facts(entry)}
-    width = WIDTH - max(map(len, solving | learning)) - 6
+    width = room(max(map(len, solving | learning)) + 6)
     console.show(_list("mpiopt solve", solving, width))
     console.show(f"\n{_list('mpiopt train', learning, width)}")
     console.show("\nL1: solves problems with an L1 penalty too. Parameters, needs, paper:\n"
@@ -73,7 +73,7 @@ def _list(title: str, entries: "dict[str, Entry]", width: int) -> str:
 
 def _compressors(known: "dict[str, Compressing]", console: Console) -> dict[str, Any]:
     """What --compress takes."""
-    wide = WIDTH - max(map(len, known)) - 2
+    wide = room(max(map(len, known)) + 2)
     rows = [[name, textwrap.shorten(entry.summary, wide, placeholder=" ...")] for name, entry in known.items()]
     rows.append(["vote", "The majority of all workers' signs, a byte a coordinate"])
     console.show(table(["--compress", "what it sends"], rows))

@@ -6,7 +6,7 @@ A handler takes note and no more: the ranks agree after the round under way, so 
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
 
 CAUGHT = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
@@ -48,7 +48,17 @@ class Signals:
                 raise KeyboardInterrupt
 
 
-def end_of_job(margin: float, environment: Mapping[str, str] = os.environ) -> float | None:
-    """When a run inside a Slurm job had better stop, in seconds since the epoch; None outside of one."""
+def end_of_job(margin: float, tell: Callable[[str], None], environment: Mapping[str, str] = os.environ) -> float | None:
+    """When a run inside a Slurm job had better stop, in seconds since the epoch; None outside of one.
+
+    By a clock that is past the end already the run would stop, and its job queue itself again, over and over: Slurm knows
+    better, and sends a signal. ``tell`` is then told so.
+    """
     end = environment.get("SLURM_JOB_END_TIME", "")
-    return float(end) - margin if end.isdigit() else None
+    if not end.isdecimal():
+        return None
+    if time.time() >= float(end):
+        tell("warning: the clock of this host is past the end of the Slurm job (SLURM_JOB_END_TIME), and is not gone by: the "
+             "run ends by itself, or by Slurm's signal")  # fmt: skip
+        return None
+    return float(end) - margin

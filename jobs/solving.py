@@ -40,7 +40,7 @@ def solving(job: "Solve", method: Method, stop: Stop, world: "World", console: C
     """Solve and record. Collective. Raises MpioptError on every rank."""
     if job.device == "gpu":
         gpu.take(world)
-    with Signals(end_of_job(job.margin)) as signals, Checkpoints.of(job, world, console) as kept:
+    with Signals(end_of_job(job.margin, console.note)) as signals, Checkpoints.of(job, world, console) as kept:
         return _solving(job, method, stop, world, console, signals, kept)
 
 

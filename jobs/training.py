@@ -43,7 +43,7 @@ def training(job: "Train", world: "World", console: Console) -> dict[str, Any]:
     """Train and record. Collective. Raises MpioptError on every rank."""
     find(job.method, catalogue())  # a name that is not known is said before anything is read
     sharing = gpu_training.take(job, world)
-    with Signals(end_of_job(job.margin)) as signals, Checkpoints.of(job, world, console) as keeping:
+    with Signals(end_of_job(job.margin, console.note)) as signals, Checkpoints.of(job, world, console) as keeping:
         return _training(job, world, console, signals, keeping, sharing)
 
 

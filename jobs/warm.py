@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from mpiopt.kernels.csr import CSR
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import L2
 from mpiopt.problems.problem import Team
@@ -10,13 +11,21 @@ from mpiopt.work.local_solvers import DualDescent, NewtonCG
 
 
 def warm(team: Team) -> None:
-    """Call every kernel that a solve may use on two rows of this rank's own, with the types that it will see.
+    """Call every kernel that a solve may use on two small rows, with the types that it will see on this rank.
 
     Collective at its end, so that no rank starts while another compiles.
     """
     with team.world.together("compiling kernels"):
-        _touch(team.sites[0].loss.head(min(2, team.sites[0].loss.rows)))
+        _touch(_small(team.sites[0].loss))
     team.world.barrier()
+
+
+def _small(loss: Linear) -> Linear:
+    """Rows of the same types with two columns: what lacks memory for long vectors is the solve, not its compilation."""
+    rows = min(2, loss.rows)
+    matrix = CSR.empty(rows, rows, 2, loss.matrix.data.dtype)
+    matrix.indptr[:], matrix.indices[:], matrix.data[:] = np.arange(rows + 1), 0, 1
+    return Linear(matrix, loss.y[:rows], loss.family, loss.weights[:rows], loss.intercept)
 
 
 def _touch(loss: Linear) -> None:

@@ -424,5 +424,8 @@ def test_signals_are_words_and_handlers_go_back_to_what_they_were():
 
 
 def test_the_end_of_a_slurm_job_is_read_from_the_environment():
-    assert end_of_job(60.0, {"SLURM_JOB_END_TIME": "1700000000"}) == 1699999940
-    assert end_of_job(60.0, {}) is None
+    told, end = [], int(time.time()) + 1000
+    assert end_of_job(60.0, told.append, {"SLURM_JOB_END_TIME": str(end)}) == end - 60
+    assert end_of_job(60.0, told.append, {}) is None and told == []
+    assert end_of_job(60.0, told.append, {"SLURM_JOB_END_TIME": str(end - 1001)}) is None  # not to stop at once, and again
+    assert len(told) == 1 and "the clock of this host is past the end of the Slurm job" in told[0]

@@ -1,5 +1,6 @@
 """The command line and job files: one description of a job, whatever way it comes in."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from mpiopt.errors import UsageError
 from mpiopt.jobs.commands import COMMANDS, Call, parse
 from mpiopt.jobs.config import to_toml
+from mpiopt.jobs.console import Console, _tell
 from mpiopt.jobs.environment import detect, threads
 from mpiopt.jobs.solve import Solve, complete, method_of
 
@@ -163,3 +165,39 @@ def test_a_job_file_keeps_to_its_types(tmp_path, line):
     (tmp_path / "job.toml").write_text(line)
     with pytest.raises(UsageError, match=TYPES[line]):
         parse(["solve", "--config", str(tmp_path / "job.toml")])
+
+
+@pytest.mark.parametrize("argv", [["solve", "--help"], ["methods"], ["--version"], ["--help"], ["methods", "spcg", "--json"]])
+def test_a_reader_that_has_gone_is_no_failure(argv):
+    """As with mpiopt methods | head."""
+    gone, end = os.pipe()
+    os.close(gone)
+    try:
+        done = subprocess.run([sys.executable, "-m", "mpiopt.jobs", *argv], stdout=end, stderr=subprocess.PIPE, text=True,
+                              env={"PYTHONPATH": str(Path(__file__).parents[2])})  # fmt: skip
+    finally:
+        os.close(end)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_run_goes_on_without_whoever_read_its_progress(capfd):
+    gone, end = os.pipe()
+    os.close(gone)
+    with open(end, "w") as stream:
+        _tell("a line that nobody reads", stream)
+        _tell("another", stream)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_lines_are_cut_for_a_terminal_only(monkeypatch, capsys):
+    def longest(*argv: str) -> int:
+        call = parse(["methods", *argv])
+        call.run(call.job, None, Console())
+        return max(map(len, capsys.readouterr().out.splitlines()))
+
+    monkeypatch.setenv("COLUMNS", "80")
+    for argv in ([], ["compressors"]):
+        assert longest(*argv) > 80
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        assert longest(*argv) <= 80
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
