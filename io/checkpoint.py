@@ -28,8 +28,9 @@ from mpiopt.comm.world import World
 from mpiopt.errors import DataError, MpioptError
 from mpiopt.io import haul
 from mpiopt.io.draft import Content, Draft
+from mpiopt.io.fitting import demand_fit
 from mpiopt.io.held import Held, partial
-from mpiopt.io.saved import SCHEMA_VERSION, Saved, newest, why
+from mpiopt.io.saved import SCHEMA_VERSION, Saved, forms, newest, why
 from mpiopt.io.schema import CHECKPOINT, is_of, replaceable
 from mpiopt.io.tree import Flat, alike, digest, flatten, unflatten
 from mpiopt.problems.problem import Team
@@ -117,6 +118,7 @@ class Store:
         with world.together(f"reading {saved.path}"):
             try:
                 run = unflatten(index["tree"], arrays, parts, [mine | common for mine in own.values()])
+                demand_fit(run, team)
             except DataError as error:
                 raise DataError(f"{saved.path} cannot be taken up: {error}; start anew with --resume never") from error
         return Standing(run, saved.history, saved.fresh)
@@ -136,7 +138,7 @@ class Store:
                          "created": datetime.now(UTC).isoformat(timespec="seconds"), "round": at.run.round,
                          "run_id": self.run_id, "identity": json.dumps(dict(identity))}  # fmt: skip
                 columns = dict(zip(at.history[-1]._fields, map(list, zip(*at.history, strict=True)), strict=True))
-                draft = Draft(self._held.draft(), about, index, {**columns, "fresh": list(at.fresh)}, _forms(index))
+                draft = Draft(self._held.draft(), about, index, {**columns, "fresh": list(at.fresh)}, forms(index))
                 for name, array in flat.arrays.items():
                     draft.put(f"all/{name}", haul.content(array))
                 for name in index["shared"]:
@@ -199,14 +201,8 @@ def _form(array: np.ndarray) -> tuple[list[int], str]:
     return list(array.shape), array.dtype.str
 
 
-def _empty(forms: Mapping[str, tuple[list[int], str]]) -> dict[str, np.ndarray]:
-    return {name: np.empty(shape, kind) for name, (shape, kind) in forms.items()}
-
-
-def _forms(index: dict[str, Any]) -> dict[str, tuple[list[int], str]]:
-    """Every dataset's shape and type."""
-    own = {f"workers/{worker}/{name}": form for worker, mine in enumerate(index["own"]) for name, form in mine.items()}
-    return {f"all/{name}": form for name, form in index["arrays"].items()} | own
+def _empty(shapes: Mapping[str, tuple[list[int], str]]) -> dict[str, np.ndarray]:
+    return {name: np.empty(shape, kind) for name, (shape, kind) in shapes.items()}
 
 
 def _loads(index: dict[str, Any], world: World) -> list[list[haul.Piece]]:
@@ -237,7 +233,7 @@ def _read(saved: Saved, world: World, arrays: dict[str, np.ndarray], own: dict[i
     """Fill the arrays of every rank from the file at rank 0. Collective. Raises DataError on every rank."""
     with ExitStack() as stack:
         with world.together(f"reading {saved.path}"):
-            file = stack.enter_context(Content(saved.path, _forms(saved.index))) if world.rank == 0 else None
+            file = stack.enter_context(Content(saved.path, forms(saved.index))) if world.rank == 0 else None
         for name, array in arrays.items():
             if file is not None:
                 file.read(f"all/{name}", haul.content(array))

@@ -12,24 +12,35 @@ import numpy as np
 
 GROWTH = 1100  # times that a compressed file grows at most: deflate cannot do better than 1032
 FILTERS = {h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
-INTEGER, FLOAT, NUMBER, TEXTS = ("i4", "i8"), ("f4", "f8"), ("i4", "i8", "f4", "f8"), ("O",)  # types, without byte order
+INTEGER, FLOAT, NUMBER, TEXTS = ("i4", "i8"), ("f4", "f8"), ("i4", "i8", "f4", "f8", "b1"), ("O",)  # types, without byte order
 
 
-def column(file: h5py.File, name: str, kinds: tuple[str, ...], shape: tuple[int | None, ...], *,
+def column(file: h5py.File, name: str, kinds: tuple[str, ...], shape: tuple[int | None, ...] | None, *,
            packed: bool = False) -> h5py.Dataset:  # fmt: skip
     """The dataset ``name`` once it is known to be fit to be read; its bytes are not touched.
 
-    kinds : types that it may have. shape : None for a length that may be any. packed : may be compressed by deflate.
+    kinds : types that it may have. shape : None for a length that may be any, or all of them. packed : may be
+    compressed by deflate.
     """
     found = _linked(file, name)
     if not isinstance(found, h5py.Dataset):
         raise ValueError(f"{name} is not a dataset")
     if found.dtype.str[1:] not in kinds:
         raise ValueError(f"{name} is of type {found.dtype} in place of {' or '.join(kinds)}")
-    if not _fits(found.shape, shape):
+    if shape is not None and not _fits(found.shape, shape):
         raise ValueError(f"{name} is of shape {found.shape} in place of {tuple('any' if n is None else n for n in shape)}")
     _own(file, name, found, packed)
     return found
+
+
+def columns(file: h5py.File, group: str, kinds: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """All datasets of a group of equally typed columns, read; together they are no more than the file can hold."""
+    if not isinstance(_linked(file, group), h5py.Group):
+        raise ValueError(f"{group} is not a group")
+    found = {name: column(file, f"{group}/{name}", kinds, (None,)) for name in file[group]}
+    if sum(dataset.nbytes for dataset in found.values()) > os.stat(file.filename).st_size:
+        raise ValueError(f"the columns of {group} claim more bytes than the file can hold")
+    return {name: dataset[()] for name, dataset in found.items()}
 
 
 def attribute(node: h5py.HLObject, name: str, *kinds: type) -> Any:

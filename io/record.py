@@ -24,11 +24,13 @@ import numpy as np
 
 from mpiopt import __version__
 from mpiopt.errors import DataError, MpioptError
+from mpiopt.io import plain
 from mpiopt.io.draft import reserved
 from mpiopt.io.guard import parsing, reason, tail, wrong
 from mpiopt.io.held import Held
 from mpiopt.io.mirror import Mirror
 from mpiopt.io.pages import PAGE
+from mpiopt.io.said import said
 from mpiopt.io.schema import RUN, is_of, replaceable
 from mpiopt.io.sealed import is_sealed
 
@@ -214,8 +216,9 @@ def read_run(path: str | Path) -> RunData:
     Raises DataError where the file is missing, damaged or not a run.
     """
     with _open(path) as file:
-        columns = {name: column[()] for name, column in file["history"].items()}
-        attributes = {name: _text(value) for name, value in file.attrs.items()}
+        columns, attributes = plain.columns(file, "history", plain.NUMBER), said(file)
+        if "round" not in columns:
+            raise ValueError("its history has no rounds")
     length = min(map(len, columns.values()), default=0)
     return RunData(Path(path), attributes, {name: column[:length] for name, column in columns.items()})
 
@@ -228,13 +231,18 @@ def read_solution(path: str | Path) -> tuple[np.ndarray, float]:
     with _open(path) as file:
         if "x" not in file["solution"]:
             raise DataError(f"{path} holds no solution: that run was stopped before it ended; name a finished one")
-        return file["solution/x"][()], float(file["solution/intercept"][()])
+        x = plain.column(file, "solution/x", plain.FLOAT, (None,))[()]
+        intercept = float(plain.column(file, "solution/intercept", plain.FLOAT, ())[()])
+        if not (np.isfinite(x).all() and np.isfinite(intercept)):
+            raise ValueError("its solution is not finite")
+        return x, intercept
 
 
 def read_buffers(path: str | Path) -> dict[str, np.ndarray]:
     """What the model of a training keeps beside x, by name; nothing for most. Not collective. Raises DataError."""
     with _open(path) as file:
-        return {name: array[()] for name, array in file["solution"].get(BUFFERS, {}).items()}
+        names = file["solution"].get(BUFFERS, {})
+        return {name: plain.column(file, f"solution/{BUFFERS}/{name}", plain.NUMBER, None)[()] for name in names}
 
 
 def run_of(path: str | Path, *, abandoned_by: str | None = None) -> str:
@@ -263,15 +271,11 @@ def _open(path: str | Path) -> Iterator[h5py.File]:
     with parsing(path, "try again if it was being written meanwhile"), h5py.File(path, "r", locking=False) as file:
         if file.attrs.get("schema") != RUN or not {"history", "solution"} <= set(file):
             raise DataError(f"{path} is not a run file of mpiopt: name one that the --out of mpiopt solve or train has written")
-        if file.attrs["schema_version"] > SCHEMA_VERSION:
+        if plain.attribute(file, "schema_version", int) > SCHEMA_VERSION:
             raise DataError(f"{path} was written by a newer mpiopt than this one, {__version__}: install that one to read it")
-        if file.attrs["reason"] != "RUNNING" and not is_sealed(path) and tail(path):
+        if plain.attribute(file, "reason", str) != "RUNNING" and not is_sealed(path) and tail(path):
             raise DataError(f"the run file {path} cannot be read: its seal is damaged")
         yield file
-
-
-def _text(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _why(error: OSError, place: Path) -> str:

@@ -12,7 +12,7 @@ Names are paths (``states/2/alpha``). An array that occurs twice is named after 
 Beside the name of an array on a GPU stands "gpu": true: it is taken apart as its copy in host memory, and comes back there.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -21,6 +21,7 @@ import numpy as np
 
 from mpiopt.arrays import Array, on_host
 from mpiopt.errors import DataError
+from mpiopt.io.expected import expected
 from mpiopt.kernels.launch import library
 from mpiopt.phase import PerRow, PerWorker, Tree
 from mpiopt.problems.problem import Point
@@ -111,22 +112,38 @@ def unflatten(
         if not isinstance(node, dict):
             return node
         if "array" in node:
-            return found(arrays[node["array"]], node)
+            return found(_look(arrays, node["array"], "the array"), node)
         if "own" in node:
-            return found(own[node["own"]], node)
+            return found(_look(own, node["own"], "a worker's array"), node)
         if "scalar" in node:
             return np.dtype(node["scalar"]).type(node["value"])
         if "type" in node:
-            return kinds[node["type"]](*(decoded(child, own, parts) for child in node["items"]))
-        if isinstance(node["each"], list):
-            return TAGS[node["tag"]](decoded(child, own, ()) for child in node["each"])
-        return TAGS[node["tag"]](decoded(part[node["each"]], mine, ()) for part, mine in zip(parts, all_own, strict=True))
+            items = [decoded(child, own, parts) for child in expected(node.get("items"), list, "its state")]
+            return _made(_look(kinds, node["type"], "the part"), items)
+        tag, each = _look(TAGS, node.get("tag"), "the tag"), expected(node.get("each"), (list, int), "its state")
+        if isinstance(each, list):
+            return tag(decoded(child, own, ()) for child in each)
+        return tag(decoded(part[each], mine, ()) for part, mine in zip(parts, all_own, strict=True))
 
     all_own = own
     try:
         return decoded(tree, {}, parts)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
         raise DataError(f"its state is not what this version of the method keeps ({error})") from error
+
+
+def _look(table: Mapping[str, Any], name: Any, what: str) -> Any:
+    """What has a name; one that is not known is told as what it is."""
+    try:
+        return table[name]
+    except (KeyError, TypeError):
+        raise ValueError(f"it has {what} {str(name)[:60]!r}, which is not known") from None
+
+
+def _made(kind: type, items: list[Tree]) -> Tree:
+    if len(items) != len(kind._fields):
+        raise ValueError(f"{kind.__name__} has {len(kind._fields)} parts, and {len(items)} are given")
+    return kind(*items)
 
 
 def alike(flat: Flat, several: bool) -> list[str]:

@@ -95,7 +95,7 @@ def labels(runs: Sequence[RunData], traits: Sequence[Trait] = (compressing, _ran
 
     traits : attributes of a run -> what it has, in a few words, or None; the first that is enough is taken.
     """
-    methods = [str(run.attributes["method"]) for run in runs]
+    methods = [str(run.attributes.get("method", "a run")) for run in runs]
     columns = [[trait(run.attributes) for run in runs] for trait in traits]
     ends = [*columns, [run.path.stem for run in runs], [str(run.path) for run in runs]]
     names = [methods, *([", ".join(filter(None, pair)) for pair in zip(methods, column, strict=True)] for column in ends)]

@@ -54,7 +54,7 @@ def facts(comparison: Comparison) -> dict[str, Any]:
 def _row(comparison: Comparison, run: RunData) -> dict[str, Any]:
     last = {name: column[-1].item() for name, column in run.history.items()}
     return {
-        "method": run.attributes["method"], "ranks": run.attributes.get("world_size"),
+        "method": run.attributes.get("method"), "ranks": run.attributes.get("world_size"),
         "rounds_to": {name: comparison.rounds_to(run, target) for name, target in TARGETS.items()}, "rounds": last["round"],
         "vector_rounds": last.get("vector_rounds"), "bytes": last.get("bytes_sent", 0),
         "seconds": last.get("seconds", 0.0), "objective": last["objective"],

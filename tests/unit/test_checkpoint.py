@@ -70,7 +70,7 @@ class Alone:
 
 
 WORLD = Alone()
-TEAM = SimpleNamespace(world=WORLD, sites=[SimpleNamespace(loss=SimpleNamespace(rows=rows)) for rows in (3, 0)])
+TEAM = SimpleNamespace(world=WORLD, sites=[SimpleNamespace(loss=SimpleNamespace(rows=rows)) for rows in (3, 0)], dim=500)
 
 
 def standing(k: int) -> Standing:

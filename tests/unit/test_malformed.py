@@ -1,0 +1,164 @@
+"""Run files and checkpoints under sound seals that say what cannot be: one sentence that tells what, and no memory spent."""
+
+import json
+import resource
+
+import h5py
+import numpy as np
+import pytest
+
+from mpiopt.errors import DataError
+from mpiopt.io.expected import expected
+from mpiopt.io.record import RunFile, read_run, read_solution
+from tests.forged import Change, entry, forged, put
+from tests.unit.test_checkpoint import kept, loaded
+
+
+def columns_of_nothing(file: h5py.File) -> None:
+    """Eight columns of 2^27 zeros each, in a few bytes."""
+    for k in range(8):
+        file.create_dataset(f"history/c{k}", (1 << 27,), np.float64, chunks=(1 << 20,), compression=9)
+
+
+def one_for_many(file: h5py.File) -> None:
+    """Many names of one column."""
+    file["history/long"] = np.zeros(2000)
+    for k in range(40):
+        file[f"history/c{k}"] = file["history/long"]
+
+
+def attribute(name: str, value: object) -> Change:
+    def change(file: h5py.File) -> None:
+        file.attrs[name] = value
+
+    return change
+
+
+def linked(name: str, link: object) -> Change:
+    def change(file: h5py.File) -> None:
+        del file[name]
+        file[name] = link
+
+    return change
+
+
+RUN = {
+    "bomb": (columns_of_nothing, "history/c0 is not stored in the way of mpiopt"),
+    "unwritten": (lambda file: file.create_dataset("history/c", (1 << 40,), "f8", chunks=(9,)), "more than the file can hold"),
+    "aliases": (one_for_many, "the columns of history claim more bytes than the file can hold"),
+    "no rounds": (lambda file: file.__delitem__("history/round"), "its history has no rounds"),
+    "text": (put("history/objective", ["a"], dtype=h5py.string_dtype()), "history/objective is of type object"),
+    "group": (lambda file: file.create_group("history/deep"), "history/deep is not a dataset"),
+    "soft link": (linked("history/objective", h5py.SoftLink("/solution/x")), "history/objective is missing or leads elsewhere"),
+    "external link": (linked("history", h5py.ExternalLink("other.h5", "/history")), "history"),
+    "reason": (attribute("reason", 5), "its reason is '5' in place of str"),
+    "rows": (attribute("rows", "many"), "its heading/rows is 'many' in place of a whole number"),
+    "no date": (lambda file: file.attrs.__delitem__("created"), "its heading has no created"),
+    "version": (attribute("schema_version", np.ones(3)), "its schema_version is"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path):
+    with RunFile(tmp_path / "r.h5", {"method": "spcg", "rows": 5}) as file:
+        for k in range(4):
+            file.add({"round": k, "objective": 1 / (k + 1)})
+        file.finish(np.linspace(0, 1, 50), 0.5, {"reason": "GAP", "reason_text": "Done."})
+    return tmp_path / "r.h5"
+
+
+@pytest.mark.parametrize("kind", RUN)
+def test_a_run_that_cannot_be_is_refused(run, kind):
+    change, sentence = RUN[kind]
+    forged(run, change)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match=rf"r\.h5.*{sentence}") as caught:
+        read_run(run)
+    assert "\n" not in str(caught.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 17  # kB
+
+
+@pytest.mark.parametrize("change, sentence", [
+    (entry("solution/x", 3, np.nan), "its solution is not finite"),
+    (put("solution/x", np.zeros((5, 10))), r"solution/x is of shape \(5, 10\) in place of \('any',\)"),
+    (put("solution/intercept", np.zeros(2)), r"solution/intercept is of shape \(2,\)"),
+    (put("solution/x", np.zeros(50, np.int8)), "solution/x is of type int8"),
+])  # fmt: skip
+def test_a_solution_that_cannot_be_is_refused(run, change, sentence):
+    forged(run, change)
+    with pytest.raises(DataError, match=sentence):
+        read_solution(run)
+
+
+def reindexed(change) -> Change:
+    """Another index of a checkpoint."""
+
+    def rewrite(file: h5py.File) -> None:
+        index = json.loads(file["index"][()])
+        del file["index"]
+        file["index"] = json.dumps(change(index) or index)
+
+    return rewrite
+
+
+def first(index: dict) -> str:
+    return next(iter(index["arrays"]))
+
+
+def deep(index: dict) -> dict:
+    tree: object = 1
+    for _ in range(600):
+        tree = [tree]
+    return index | {"tree": tree}
+
+
+CHECKPOINT = {
+    "a list": (reindexed(lambda index: [1]), r"its index is '\[1\]' in place of an object"),
+    "nothing": (reindexed(lambda index: {"tree": 1}), "its index has no parts"),
+    "many arrays": (reindexed(lambda index: index["arrays"].update({f"a{k}": [[1 << 40], "<f8"] for k in range(200_000)})),
+                    "all/a0 is missing or leads elsewhere"),
+    "a larger array": (reindexed(lambda index: index["arrays"].update({first(index): [[1 << 40], "<f8"]})), "of shape"),
+    "no type": (reindexed(lambda index: index["arrays"].update({first(index): [[500], "nonsense"]})), "nonsense"),
+    "shape as text": (reindexed(lambda index: index["arrays"].update({first(index): ["5", "<f8"]})),
+                      "its index/arrays/.* is '5' in place of a list"),
+    "workers": (reindexed(lambda index: index["rows"].append(1)), "its index is not of one number of workers"),
+    "shared": (reindexed(lambda index: index["shared"].append("moon")), "its index has no array 'moon'"),
+    "no array": (reindexed(lambda index: index | {"tree": {"array": "moon"}}), "the array 'moon', which is not known"),
+    "no class": (reindexed(lambda index: index["tree"].update(type="os.system")), "the part 'os.system', which is not known"),
+    "fewer parts": (reindexed(lambda index: index["tree"].update(items=index["tree"]["items"][1:])), "Run has 4 parts, and 3"),
+    "no run": (reindexed(lambda index: index | {"tree": [1, 2]}), "it has no point for every worker"),
+    "no tag": (reindexed(lambda index: index | {"tree": {"each": 0}}), "the tag 'None', which is not known"),
+    "deep": (reindexed(deep), "recursion"),
+    "history": (put("history/objective", np.zeros(9)), "argument"),
+    "no history": (lambda file: file.__delitem__("history/round"), "its history has no round"),
+    "identity": (attribute("identity", "[1]"), r"its identity is '\[1\]' in place of an object"),
+    "not JSON": (attribute("identity", "{"), "Expecting"),
+    "no run id": (lambda file: file.attrs.__delitem__("run_id"), "it does not say its run_id"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CHECKPOINT)
+def test_a_checkpoint_that_cannot_be_is_refused(tmp_path, kind):
+    change, sentence = CHECKPOINT[kind]
+    kept(tmp_path / "c.h5", 1).close()
+    forged(tmp_path / "c.h5", change)
+    with pytest.raises(DataError, match=rf"c\.h5 .*({sentence}).*--resume never") as caught:
+        loaded(tmp_path / "c.h5")
+    assert "\n" not in str(caught.value)
+
+
+def test_forms():
+    for value, form in (
+        ({"a": [1, 2]}, {str: [int]}),
+        ([[1], "x"], [[int], str]),
+        (1.5, (int, float)),
+        ({"a": None}, {"a": object}),
+    ):
+        assert expected(value, form, "it") is value
+    for value, form, says in (
+        ({"a": [1, True]}, {str: [int]}, "it/a/1 is 'True' in place of a whole number"),
+        ([[1]], [[int], str], "it is a list of 1 in place of 2"),
+        ({}, {"a": int}, "it has no a"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            expected(value, form, "it")
