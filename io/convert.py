@@ -8,7 +8,7 @@ output, 8 bytes a nonzero and 24 a row, so that text of any size can be converte
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -28,6 +28,7 @@ from mpiopt.io.output import Output
 from mpiopt.io.parts import parts
 from mpiopt.io.runs import Picked, Store, packed, unpacked
 from mpiopt.io.shuffle import Shuffle
+from mpiopt.io.spool import spooled, told_of
 from mpiopt.io.svmlight import Parser
 from mpiopt.io.write import described, finish, shard_count, together_labels, told_plainly, writing
 from mpiopt.kernels import sound
@@ -66,6 +67,8 @@ def convert(world: World, sources: Sequence[str | Path], target: str | Path, opt
             progress: Callable[[str], None] = lambda text: None) -> Index:  # fmt: skip
     """Convert svmlight text (plain, gzip, bzip2 or xz) to the data set ``target`` (DATA.h5) and return its index.
 
+    Sources that are pipes on rank 0 are copied beside the output first, and read there.
+
     Collective. Raises UsageError or DataError on every rank, one sentence that names file and line; then nothing is left
     behind, and nothing that was there is lost.
     """
@@ -74,16 +77,18 @@ def convert(world: World, sources: Sequence[str | Path], target: str | Path, opt
         like = training_set(options.like, world, options.base, options.features, options.normalize)
         options = replace(options, base=str(like.numbering.base), features=like.cols, normalize=like.normalize, one_label=True)
     with writing(world, target, options.overwrite) as output:
-        return _Conversion(world, [str(source) for source in sources], output, options, like, progress).run()
+        with told_plainly(output.target):
+            files = spooled(world, [Path(source) for source in sources], output.folder)
+        return _Conversion(world, [str(source) for source in sources], files, output, options, like, progress).run()
 
 
 class _Conversion:
     """One conversion: parse, plan, move. Every method but those of one rank's rows is collective."""
 
-    def __init__(self, world: World, sources: list[str], output: Output, options: Options, like: Index | None,
-                 progress: Callable[[str], None]) -> None:  # fmt: skip
+    def __init__(self, world: World, sources: list[str], files: list[Path], output: Output, options: Options,
+                 like: Index | None, progress: Callable[[str], None]) -> None:  # fmt: skip
         self.world, self.sources, self.output, self.options, self.progress = world, sources, output, options, progress
-        self.like = like
+        self.files, self.like = files, like
         limit = None if like is None else like.cols + like.numbering.base
         self.store = Store(options.memory, output.folder / f"scratch-{world.rank}.bin")
         self.parser = Parser(self.store, np.dtype(options.values), 1 if options.base == "1" else 0, limit)
@@ -98,6 +103,8 @@ class _Conversion:
         labels = labels if self.like is None else replace(labels, positive=self.like.labels.plus)
         self.measured.merge(self.world)
         self.store.scratch.unlink(missing_ok=True)
+        for copy in set(self.files) - set(map(Path, self.sources)):
+            copy.unlink(missing_ok=True)
         self.world.barrier()  # the folder is renamed only when it holds nothing but shards
         index = described(self.measured, self.form.cols, labels, shuffle=self.options.shuffle,
                           normalize=self.options.normalize, sources=tuple(self.sources), numbering=self.numbering,
@@ -108,9 +115,9 @@ class _Conversion:
         """Read this rank's parts into runs; the first row of each run in the whole. A failing rank's mark stops the others."""
         counted, mark = [], self.output.folder / "failed"
         told = _Told(self.progress)
-        with self.world.together(f"reading {', '.join(self.sources)}"), told_plainly(self.output.target):
+        with self.world.together(f"reading {self._named}"), told_plainly(self.output.target), self._told:
             try:
-                for part in parts(self.sources, self.world.rank, self.world.size):
+                for part in parts(self.files, self.world.rank, self.world.size):
                     counted.append((part.number, self.parser.read(part, lambda size: told(size) and not mark.exists())))
             except BaseException:
                 with suppress(OSError):
@@ -148,6 +155,10 @@ class _Conversion:
         if self.options.base != "auto":
             return Numbering(int(self.options.base), "given")
         return Numbering(0, "seen") if zero else Numbering(1, "guessed")
+
+    @property
+    def _told(self) -> AbstractContextManager:
+        return told_of(self.files, list(map(Path, self.sources)))
 
     @property
     def _named(self) -> str:
@@ -201,7 +212,7 @@ class _Conversion:
         for rows in picked:
             place(rows.places - lo, rows.starts, rows.lengths, rows.indices, rows.data, indptr, indices, data,
                   np.int32(self.base), unit)  # fmt: skip
-        if len(data) and np.abs(data).max() > sound.LARGEST:
+        if len(data) and float(np.abs(data).max()) > sound.LARGEST:
             raise DataError(
                 f"{self._named} has the value {data[np.abs(data).argmax()]:g}, and no value may be above {sound.LARGEST:g} in "
                 "size, so that it can be squared: scale the features, or give --normalize l2"

@@ -63,9 +63,11 @@ class Call(NamedTuple):
 def parse(argv: Sequence[str]) -> Call | Callable[[], None]:
     """The job that ``argv`` asks for, or a function that prints the help or the version that it asks for.
 
+    A lone hyphen is standard input, wherever a file is read.
+
     Raises UsageError.
     """
-    argv = list(argv) or ["--help"]
+    argv = ["/dev/stdin" if word == "-" else word for word in argv] or ["--help"]
     names = [argv[0]] if argv[0] in COMMANDS else list(COMMANDS)
     try:
         command, bound, _ = _app(names).parse_args(argv, exit_on_error=False, print_error=False)

@@ -34,7 +34,7 @@ class Convert:
     """
 
     files: Annotated[tuple[Path, ...], Parameter(name="--file", metavar="SOURCE... DATA.h5")] = field(kw_only=False)
-    """The files to convert, and last the data set to write."""
+    """The files to convert, - for text on standard input, and last the data set to write."""
     normalize: Literal["none", "l2", "channels"] = "none"
     """l2: divide each row of text by its Euclidean norm. channels: bring each colour of images to mean 0 and deviation 1."""
     like: Path | None = None
@@ -102,9 +102,15 @@ def _common(job: Convert) -> dict[str, Any]:
 def _packs(sources: list[Path], world: "World") -> "list[Pack] | None":
     """What rank 0 finds in the sources: packs of dense rows, or None for text. Collective."""
     from mpiopt.io.images import scan
+    from mpiopt.io.spool import is_stream
 
+    packs = None
     with world.together(f"looking at {', '.join(map(str, sources))}"):
-        packs = scan(sources) if world.rank == 0 else None
+        if world.rank == 0:
+            streams = [source for source in sources if is_stream(source)]
+            packs = scan(files) if (files := [source for source in sources if source not in streams]) else None
+            if packs is not None and streams:
+                raise UsageError(f"{streams[0]} is a pipe, and images are read from files alone: give the file")
     return world.tell(packs)
 
 
