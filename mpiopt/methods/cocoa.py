@@ -1,6 +1,7 @@
 """CoCoA+: distributed dual coordinate ascent whose updates are added.
 
-    every worker: epochs of dual coordinate ascent on its own rows from u = w, each step scaled by sigma' = number of workers
+    every worker: epochs of dual coordinate ascent on its own rows from u = w, each step exact for its row as if sigma' times
+                  as many rows moved, sigma' = number of workers
     w <- w + sum over workers of A^T (change of y alpha) / (l2 W)
 
 Ma, Smith, Jaggi, Jordan, Richtarik, Takac, Adding vs. averaging in distributed primal-dual optimization, ICML 2015, arXiv

@@ -14,16 +14,18 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.phase import Local, Tree
-from mpiopt.problems.linear import Linear
+from mpiopt.problems.linear import EXACTLY, Linear
 from mpiopt.problems.problem import Message, Point, Site
 
 
 @dataclass(frozen=True)
 class DualAscent:
-    """``epochs`` epochs of coordinate ascent on this worker's dual variables, as if sigma' times as many rows moved.
+    """``epochs`` epochs of coordinate ascent on the local subproblem of CoCoA+, each step to the row's maximum.
 
-    message = A^T (change of s alpha) / (l2 W), to be summed over the workers; sigma' is their number (CoCoA+ with gamma = 1,
-    eq. 9 of Ma et al. 2015, through its primal image u = w + sigma' * message). State: alpha (rows,).
+    That is eq. 9 of Ma et al. 2015 with gamma = 1 and sigma' = the number of workers, through its primal image u = w + sigma'
+    * message, and algorithm 2 (LocalSDCA), whose rows are drawn with replacement where an epoch here visits every one once. A
+    row's maximum is found to the last digit or two. message = A^T (change of s alpha) / (l2 W), to be summed over the workers.
+    State: alpha (rows,).
     """
 
     epochs: int = 1
@@ -49,7 +51,7 @@ class DualAscent:
         if site.share > 0:
             seed = int(site.streams("dual ascent", here.round, site.worker).integers(1 << 62))
             ridge = site.penalty.l2 / (site.share * spread)
-            site.loss.dual_descent(alpha, u, ridge, 0.0, seed, self.epochs, 0.0)
+            site.loss.dual_descent(alpha, u, ridge, 0.0, seed, self.epochs, 0.0, EXACTLY)
         u -= at.x
         u /= spread
         return at, Message(u, np.empty(0)), alpha

@@ -1,5 +1,7 @@
 """CoCoA+: plain dual coordinate ascent on one worker, an exact primal image, a certificate, the optimum, refusals."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from mpi4py import MPI
@@ -7,6 +9,7 @@ from mpi4py import MPI
 from mpiopt.comm.world import World
 from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.methods.cocoa import cocoa
+from mpiopt.problems.linear import EXACTLY
 from mpiopt.problems.penalties import L1, L2, ElasticNet
 from mpiopt.solve import rounds, solve
 from mpiopt.stop import Reason, Stop
@@ -38,9 +41,72 @@ def test_one_worker_is_dual_coordinate_descent(worlds, loss):
     z = whole.dual_point(alpha, np.zeros(data.dim), l2, 0.0)
     for k in range(3):
         seed = int(site.streams("dual ascent", k, 0).integers(1 << 62))
-        whole.dual_descent(alpha, z, l2, 0.0, seed, 2, 0.0)
+        whole.dual_descent(alpha, z, l2, 0.0, seed, 2, 0.0, EXACTLY)
     np.testing.assert_allclose(run.points[0].x, z, rtol=1e-12)
     np.testing.assert_allclose(run.states[0], alpha, rtol=1e-12)
+
+
+def local_optimum(data, lo, hi, alpha, w, l2, spread):
+    """argmax of G_k^sigma'(D; w, alpha) over the changes D of the dual variables of rows lo <= i < hi, with dense matrices.
+
+    G = -(1/W) sum w_i loss*(-s_i (alpha_i + D_i)) - (1/W) w.A^T S D - (sigma' / 2 l2) |A^T S D|^2 / W^2 up to a constant, S =
+    diag(w_i s_i): concave, by Newton's method with a search.
+    """
+    a, weights, total = data.a[lo:hi].toarray(), data.w[lo:hi], data.w.sum()
+    a = signs(data)[lo:hi, None] * a  # rows times their signs
+    coupling = spread / (l2 * total) * (weights[:, None] * a) @ (weights[:, None] * a).T
+    logistic, m, d = data.family.name == "logistic", a @ w, np.zeros(hi - lo)
+
+    def gradient(d):
+        b = alpha + d
+        own = np.log1p(-b) - np.log(b) if logistic else data.y[lo:hi] - b
+        return weights * (own - m) - coupling @ d
+
+    for _ in range(200):
+        b, slope = alpha + d, gradient(d)
+        bend = weights / (b * (1 - b)) if logistic else weights
+        step, size = np.linalg.solve(np.diag(bend) + coupling, slope), 1.0
+        while logistic and not (((b + size * step) > 0) & ((b + size * step) < 1)).all():
+            size /= 2
+        while abs(step @ gradient(d + size * step)) > abs(step @ slope) and size > 1e-9:
+            size /= 2
+        d = d + size * step
+    return d
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("workers", [1, 3, 5])
+def test_enough_epochs_solve_the_local_subproblem_of_the_paper(worlds, loss, workers):
+    """Which an independent solver finds: sigma' is the number of workers, no more and no less."""
+    data, l2 = Data(rows=40, features=6, loss=loss), 3e-2
+    team = data.team(worlds(workers=workers), L2(l2))
+    before, after = (walk(cocoa(2000), team, k) for k in (0, 1))
+    bounds = np.concatenate(([0], np.cumsum([site.loss.rows for site in team.sites])))
+    w, start = before.points[0].x, before.states
+    change = np.zeros(data.dim)
+    for k, (lo, hi) in enumerate(pairwise(bounds.tolist())):
+        d = local_optimum(data, lo, hi, start[k], w, l2, workers)
+        np.testing.assert_allclose(after.states[k] - start[k], d, atol=1e-9)
+        change += data.a[lo:hi].T @ (signs(data)[lo:hi] * d) / (l2 * len(data.y))
+    np.testing.assert_allclose(after.points[0].x, w + change, atol=1e-8)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("l2", [1e-6, 1e-2, 10.0])
+def test_a_step_is_the_row_s_maximum_to_rounding(worlds, loss, l2):
+    """One row a worker, one epoch: the equation that the new dual variable solves, its error in units of rounding."""
+    data = Data(rows=7, features=4, density=0.9, loss=loss)
+    team = data.team(worlds(workers=7), L2(l2))
+    run = walk(cocoa(), team, 3)
+    done = walk(cocoa(), team, 4)
+    for site, old, new in zip(team.sites, run.states, done.states, strict=True):
+        row, y = site.loss.matrix, site.loss.y[0]
+        square = 7 * float((row.data.astype(float) ** 2).sum()) / (l2 * 7)  # sigma' |a|^2 / (l2 W)
+        sign = y if loss == "logistic" else 1.0
+        t = sign * float(row.data.astype(float) @ run.points[0].x[row.indices]) + square * (new[0] - old[0])
+        wanted = 1 / (1 + np.exp(t)) if loss == "logistic" else y - t
+        slack = 1e-14 * (1 + square) * (1 + abs(old[0])) + 1e-15 * abs(t)
+        assert abs(new[0] - wanted) <= slack * (0.25 if loss == "logistic" else 1) + 1e-15
 
 
 @pytest.mark.parametrize("loss", LOSSES)
