@@ -19,6 +19,7 @@ from mpiopt.io.labels import FEW, Labels
 from mpiopt.io.plain import FLOAT, INTEGER, NUMBER, TEXTS, attribute, column
 from mpiopt.io.schema import DATA
 from mpiopt.io.sealed import is_sealed, seal_path
+from mpiopt.words import storable
 
 VERSION = 1
 CHUNK = 1 << 18  # elements
@@ -124,7 +125,7 @@ def _write_content(path: Path, index: Index) -> None:
             file.attrs["label_positive"] = labels.plus
         if index.numbering is not None:
             file.attrs.update({f"number_{name}": value for name, value in index.numbering._asdict().items()})
-        file.attrs.create("sources", list(index.sources), dtype=TEXT)
+        file.attrs.create("sources", list(map(storable, index.sources)), dtype=TEXT)
         if labels.distinct is not None:
             file["labels/values"], file["labels/rows"] = np.array(labels.distinct), np.array(labels.counts or ())
         file["nonzeros"] = index.prefix

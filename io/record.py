@@ -33,6 +33,7 @@ from mpiopt.io.pages import PAGE
 from mpiopt.io.said import said
 from mpiopt.io.schema import RUN, is_of, replaceable
 from mpiopt.io.sealed import is_sealed
+from mpiopt.words import storable
 
 SCHEMA_VERSION = 1
 CHUNK = 512  # rounds in a chunk of a column
@@ -111,7 +112,7 @@ class RunFile:
         """Set attributes of the file."""
         for name, value in attributes.items():
             if value is not None:
-                self._file.attrs[name] = value
+                self._file.attrs[name] = storable(value) if isinstance(value, str) else value
 
     def add(self, record: Mapping[str, float]) -> None:
         """Append one round, named numbers with ``round`` among them, and flush; a new name's past is NaN.

@@ -10,6 +10,7 @@ from cyclopts import Token
 
 from mpiopt.errors import UsageError
 
+LONGEST = 1 << 20  # characters of a job file
 OWN = ("out", "overwrite", "checkpoint", "every_rounds", "every_seconds", "resume")  # never taken from a run file
 
 
@@ -83,14 +84,25 @@ def _load(path: str) -> dict[str, Any]:
         if Path(path).suffix == ".h5":
             from mpiopt.io.record import read_run
 
-            table = tomllib.loads(read_run(path).attributes["config"])
+            table = parsed(read_run(path).attributes.get("config", ""), path)
             return {name: value for name, value in table.items() if name.replace("-", "_") not in OWN}
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is not a TOML file: {error}") from error
+        with Path(path).open("rb") as file:
+            return parsed(file.read(LONGEST + 1).decode(), path)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise UsageError(f"the job file {path} cannot be read: {reason}") from error
+
+
+def parsed(text: str, path: str | Path) -> dict[str, Any]:
+    """The table in the text of a job file, of at most LONGEST characters. Raises UsageError, which names ``path``."""
+    if len(text) > LONGEST:
+        raise UsageError(f"{path} is no job file: it has more than {LONGEST:,} characters")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise UsageError(f"{path} is no job file: its values are nested too deep") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is not a TOML file: {error}") from error
 
 
 def _fill(argument: Any, entry: str, value: Any, path: str) -> None:

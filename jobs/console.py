@@ -8,11 +8,15 @@ import sys
 import time
 from typing import Any, TextIO
 
+from mpiopt.words import harmless
+
 WIDTH = 80  # columns of a terminal that nobody has widened
 
 
 class Console:
     """The voice of a job. Call it on every rank with what happens next ("reading a9a.h5"); one rank prints.
+
+    Whatever is said, text from files with it, has no command to a terminal in it.
 
     first : whether this process prints. live : whether it may overwrite its line on a terminal; launchers pass lines on.
     json : results are one JSON object, so `show` says nothing.
@@ -49,13 +53,14 @@ class Console:
         """Print a job's result as JSON, where asked for."""
         if self.first and self.json:
             self.close_line()
-            _tell(json.dumps(plain(result), ensure_ascii=False), sys.stdout)
+            text = json.dumps(plain(result), ensure_ascii=False)
+            _tell(text if harmless(text) == text else json.dumps(plain(result)), sys.stdout)
 
     def live_line(self, text: str) -> None:
         """Put ``text`` in place of the live line (terminals only)."""
         if self.first and self.live:
             width = shutil.get_terminal_size().columns - 1
-            _tell(f"\r\x1b[2K{text[:width]}", sys.stderr, end="")
+            _tell(text.replace("\n", " ")[:width], sys.stderr, start="\r\x1b[2K", end="")
             self._open_line = True
 
     def close_line(self) -> None:
@@ -69,10 +74,13 @@ class Console:
         _tell(text, sys.stderr)
 
 
-def _tell(text: str, stream: TextIO, end: str = "\n") -> None:
-    """Print; where the reader has gone (mpiopt methods | head) there is nobody to tell, and the job goes on."""
+def _tell(text: str, stream: TextIO, start: str = "", end: str = "\n") -> None:
+    """Print ``text``, and ``start`` before it, which alone may command a terminal.
+
+    Where the reader has gone (mpiopt methods | head) there is nobody to tell, and the job goes on.
+    """
     try:
-        print(text, file=stream, end=end, flush=True)
+        print(f"{start}{harmless(text)}", file=stream, end=end, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 

@@ -31,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGUSR1, signal.SIGUSR2):  # a warning that comes before a run or after it must not kill
         signal.signal(number, signal.SIG_IGN)
     argv = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):  # an escape in place of what the terminal's encoding lacks
+        stream.reconfigure(errors="backslashreplace")
+    warnings.filterwarnings("ignore", category=RuntimeWarning)  # numpy's: what overflows is found where it matters
     launch = detect()
     console = Console(first=launch.first, live=launch.launcher is None)
     end = Ending(launch, console, debug="--debug" in argv)

@@ -5,7 +5,7 @@ from html import escape
 from string import Template
 
 from mpiopt.io.record import RunData
-from mpiopt.jobs.plots import svg
+from mpiopt.jobs.plots import MARK, svg
 from mpiopt.jobs.sheet import DASH, Column, Grid, Sheet
 
 EN_DASH = "\N{EN DASH}"
@@ -13,6 +13,7 @@ EN_DASH = "\N{EN DASH}"
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
+<meta name="generator" content="$mark">
 <meta name="viewport" content="width=device-width">
 <title>$title</title>
 <style>
@@ -43,7 +44,8 @@ def page(sheet: Sheet) -> str:
     own = [Grid((Column("setup", sheet.details, right=False),))] if any(sheet.details) else []
     tables = "\n".join(f'{_caption(grid)}<div class="wide">{_table(grid, sheet.labels)}</div>' for grid in [*own, *sheet.wide])
     return PAGE.substitute(
-        title=escape(sheet.title), note=escape(sheet.note), tables=tables, heading=escape(sheet.heading), picture=svg(sheet),
+        mark=MARK, title=escape(sheet.title), note=escape(sheet.note), tables=tables, heading=escape(sheet.heading),
+        picture=svg(sheet),
         configurations="\n".join(map(_configuration, sheet.labels, sheet.runs)),
     )  # fmt: skip
 

@@ -1,7 +1,9 @@
 """Pictures of runs side by side: what they came to against rounds, bytes and seconds."""
 
 import io
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
 
@@ -13,12 +15,14 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatt
 
 from mpiopt.errors import UsageError
 from mpiopt.jobs.sheet import Sheet, Strip
+from mpiopt.words import harmless
 
 # Okabe and Ito, Color universal design, 2008: told apart with any colour vision; dark on white
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STROKES = ("-", (0, (5, 2)), (0, (1, 1.5)))
 MARKERS = "osD^v<>P"
 AXES = (("round", "rounds", ""), ("bytes_sent", "bytes sent, all ranks", "B"), ("seconds", "seconds", ""))
+MARK = "drawn by mpiopt report"  # in every picture and page
 POINTS = 600  # drawn of a curve; long runs are thinned
 FEW = 40  # rounds that are all marked; a longer run has marks along its way
 SPREAD = 8  # runs whose lengths differ by more than this are drawn on a logarithmic axis
@@ -33,22 +37,30 @@ def figure(sheet: Sheet) -> Figure:
     if not sheet.picture:
         raise UsageError(f"{sheet.runs[0].path} has no loss or accuracy yet that could be drawn: leave --png and --out out")
     with matplotlib.rc_context(STYLE):
-        longest = max(map(len, sheet.labels))
+        names = list(map(_plain, sheet.labels))
+        longest = max(map(len, names))
         columns = max(1, min(6, len(sheet.labels), int(130 / (longest + 8))))
         lines, rows = -(-len(sheet.labels) // columns), len(sheet.picture)
         made = Figure(figsize=(13, 1.2 + 3 * rows + 0.24 * lines), dpi=150, layout="constrained")
         panels = made.subplots(rows, 3, sharex="col", sharey="row", squeeze=False)
         for strip, row in zip(sheet.picture, panels, strict=True):
             for panel, (column, _, _) in zip(row, AXES, strict=True):
-                _draw(panel, sheet.labels, strip, column)
+                _draw(panel, names, strip, column)
                 _scale_y(panel, strip)
             row[0].set_ylabel(strip.label)
         for (column, name, unit), panel in zip(AXES, panels[-1], strict=True):
             _scale_x(panel, [run.history[column] for run in sheet.runs], unit)
             panel.set_xlabel(name)
         handles, labels = panels[0, 0].get_legend_handles_labels()
-        made.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=3.2)
+        legend = made.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=3.2)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
         return made
+
+
+def _plain(label: str) -> str:
+    """A name as it stands: to Matplotlib one that begins with an underscore is none."""
+    return " " * label.startswith("_") + harmless(label)
 
 
 def _draw(panel: Axes, labels: Sequence[str], strip: Strip, column: str) -> None:
@@ -107,11 +119,22 @@ def save(sheet: Sheet, path: Path) -> None:
     picture, kind = figure(sheet), path.suffix[1:] or "png"
     if kind not in picture.canvas.get_supported_filetypes():
         raise UsageError(f"{path} cannot be written: {kind} is no format of pictures; give a .png, .svg or .pdf")
-    picture.savefig(path, format=kind)
+    name = {"png": "Software", "svg": "Creator", "pdf": "Creator", "ps": "Creator", "eps": "Creator"}.get(kind)
+    with _without_glyphs():
+        picture.savefig(path, format=kind, metadata={name: MARK} if name else None)
+
+
+@contextmanager
+def _without_glyphs() -> Iterator[None]:
+    """Draw what a font lacks as an empty box, and say nothing of it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        yield
 
 
 def svg(sheet: Sheet) -> str:
     """The picture as an SVG element."""
     text = io.StringIO()
-    figure(sheet).savefig(text, format="svg")
+    with _without_glyphs():
+        figure(sheet).savefig(text, format="svg")
     return text.getvalue().partition("<svg")[1] + text.getvalue().partition("<svg")[2]

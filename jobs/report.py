@@ -14,10 +14,13 @@ from cyclopts import Parameter
 
 from mpiopt.errors import MpioptError, UsageError
 from mpiopt.jobs.console import Console
+from mpiopt.words import harmless
 
 if TYPE_CHECKING:
     from mpiopt.io.record import RunData
     from mpiopt.jobs.sheet import Sheet
+
+EDGE = 1 << 16  # bytes at either end of a file that are searched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,18 +87,27 @@ def _draw(sheet: "Sheet", job: Report, console: Console) -> None:
         from mpiopt.jobs.plots import save
     except ImportError as error:
         raise MpioptError("pictures need matplotlib: pip install 'mpiopt[report]'") from error
-    from mpiopt.io.schema import schema_of
     from mpiopt.jobs.page import page
 
-    for path in (job.png, job.out):
-        if path is not None and schema_of(path) is not None:
-            raise UsageError(f"{path} holds a run or a data set: give the picture or the page another name")
+    for path in filter(None, (job.png, job.out)):
+        if path.is_file() and not _drawn(path):
+            raise UsageError(f"{path} exists, and mpiopt report has not written it: give the picture or the page another name")
     try:
         if job.png:
             save(sheet, job.png)
             console.note(f"wrote {job.png}")
         if job.out:
-            job.out.write_text(page(sheet), encoding="utf-8")
+            job.out.write_text(harmless(page(sheet)), encoding="utf-8")
             console.note(f"wrote {job.out}")
     except OSError as error:
         raise UsageError(f"{error.filename} cannot be written: {error.strerror}") from error
+
+
+def _drawn(path: Path) -> bool:
+    """Whether a file is a page or a picture of this command, which may be written again. Raises OSError."""
+    from mpiopt.jobs.plots import MARK
+
+    with path.open("rb") as file:
+        head = file.read(EDGE)
+        file.seek(max(0, path.stat().st_size - EDGE))
+        return MARK.encode() in head or MARK.encode() in file.read()

@@ -8,12 +8,12 @@ if __name__ == "__main__":
 import fcntl
 import math
 import time
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpiopt.errors import DataError, UsageError
+from mpiopt.jobs.config import parsed
 from mpiopt.jobs.console import Console, size
 from mpiopt.words import counted
 
@@ -177,11 +177,11 @@ def _held(path: Path) -> bool | None:
 def _limits(data: "RunData") -> dict[str, float]:
     """The stopping rules of the run's configuration."""
     try:
-        config = tomllib.loads(data.attributes.get("config", ""))
-    except tomllib.TOMLDecodeError:
+        config = parsed(data.attributes.get("config", ""), data.path)
+    except UsageError:
         return {}
     return {name: config[name] for name in ("gap_tol", "gradient_tol", "rounds", "seconds", "epochs")
-            if config.get(name, 0) > 0}  # fmt: skip
+            if isinstance(config.get(name), int | float) and config[name] > 0}  # fmt: skip
 
 
 def pace(history: dict[str, Any], k: int, limits: dict[str, float]) -> dict[str, Any]:

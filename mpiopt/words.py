@@ -17,5 +17,10 @@ def harmless(text: str) -> str:
     return "".join(c if c in "\n\t" or unicodedata.category(c) not in HIDDEN else _escaped(c) for c in text)
 
 
+def storable(text: str) -> str:
+    """The text with escapes for what is no Unicode, as in the names of files that are not UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode()

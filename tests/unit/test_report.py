@@ -138,6 +138,31 @@ def test_picture_and_page_are_written_and_the_page_needs_nothing_else(tmp_path, 
     assert "<b>" in page.cells and page.cells[page.cells.index("spcg") :][1:6] == ["2", "7", "14", "20", "27"]
 
 
+def test_any_name_is_drawn_as_it_stands(tmp_path, capfd):
+    """What Matplotlib would take for formulas, what a terminal would obey, what no font has."""
+    names = ["$x_{1$", "_hidden", "\x1b[31mred", "$\\frac{a}{b}$", "\U0001f600 \udcff", "<script>"]
+    runs = [written(tmp_path / f"{k}.h5", replace(HALVING, attributes={**HALVING.attributes, "method": name}))
+            for k, name in enumerate(names)]  # fmt: skip
+    files = [tmp_path / f"page.{kind}" for kind in ("html", "svg", "png", "pdf")]
+    for picture in files[1:]:
+        run(Report(runs=tuple(runs), png=picture, out=files[0]), None, Console())
+        run(Report(runs=tuple(runs), png=picture, out=files[0]), None, Console())  # its own may be written again
+    for text in (files[0].read_text(), files[1].read_text()):
+        assert all(name in text for name in ("$x_{1$", "_hidden", "$\\frac{a}{b}$", r"\x1b[31mred", r"\udcff"))
+        assert "\x1b" not in text and "<script>" not in text
+    told = capfd.readouterr()
+    assert "\x1b" not in told.out + told.err and "Warning" not in told.err
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "photo.png", "job.sbatch"])
+def test_a_file_of_somebody_else_is_kept(tmp_path, name):
+    target = tmp_path / name
+    target.write_text("#!/bin/bash\nmpiopt report a.h5\n")
+    with pytest.raises(UsageError, match=f"{name} exists, and mpiopt report has not written it"):
+        run(Report(runs=(written(tmp_path / "a.h5", HALVING),), **{"png" if "png" in name else "out": target}), None, Console())
+    assert target.read_text().startswith("#!")
+
+
 def test_many_long_runs_can_be_drawn(tmp_path):
     from mpiopt.jobs.plots import POINTS, save, thinned
 
