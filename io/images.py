@@ -1,13 +1,17 @@
 """Finding out by their content what files of dense rows are: idx pairs, npz archives, CIFAR batches, or none of these."""
 
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
+
+import numpy as np
 
 from mpiopt.errors import DataError, UsageError
 from mpiopt.io.cifar import read_batch
 from mpiopt.io.idx import pairs
 from mpiopt.io.npz import names, open_arrays
 from mpiopt.io.pack import Pack, stream
+from mpiopt.io.parts import LINE
 from mpiopt.io.pictures import open_pictures
 
 _HEAD = 512
@@ -65,6 +69,9 @@ def _archive(path: Path, kind: str) -> Pack:
 
 
 def _fits(pack: Pack, first: Pack) -> None:
+    size = prod(pack.shape) * np.dtype(pack.stored).itemsize
+    if min(pack.rows, *pack.shape) < 0 or size > LINE:
+        raise DataError(f"{pack.path} announces {pack.rows:,} rows of {size:,} bytes each: a row may have {LINE:,}")
     if (pack.shape, pack.stored) != (first.shape, first.stored):
         raise DataError(
             f"{pack.path} has rows of shape {pack.shape} ({pack.stored}), but {first.path} has {first.shape} "

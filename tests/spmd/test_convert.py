@@ -391,6 +391,21 @@ def test_lines_longer_than_the_buffer(world, shared_tmp, monkeypatch):
 
 
 @pytest.mark.ranks(1, 2)
+def test_a_line_has_bounds_and_a_file_has_none(world, shared_tmp, monkeypatch):
+    monkeypatch.setattr(reading, "BLOCK", 1 << 10)
+    monkeypatch.setattr(reading, "LINE", 1 << 14)
+    for start, rest in ((b"1 1:1 #", b" "), (b"# ", b"#"), (b"1 1:", b"0"), (b"", b" ")):
+        packed = lay(world, shared_tmp / "a.svm.xz", lzma.compress(FILLER.encode() + start + rest * 40_000))
+        with pytest.raises(DataError, match=r"a\.svm\.xz, line 101 has more than 16,384 bytes: it is no row"):
+            convert(world, [packed], shared_tmp / "a.h5")
+        world.barrier()
+    small = lzma.compress(b"\n" * 10_000_000 + FILLER.encode() * 1000)
+    assert len(small) < 20_000
+    convert(world, [lay(world, shared_tmp / "b.svm.xz", small)], shared_tmp / "b.h5")
+    assert Dataset.open(shared_tmp / "b.h5", world).rows == 100_000
+
+
+@pytest.mark.ranks(1, 2)
 def test_overwrite_replaces_data_sets_only(world, shared_tmp):
     text = lay(world, shared_tmp / "a.svm", FILLER)
     convert(world, [text], shared_tmp / "a.h5")

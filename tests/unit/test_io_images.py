@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import pickle
+import struct
 import subprocess
 import sys
 import tarfile
@@ -209,6 +210,9 @@ def test_a_pickle_runs_nothing(tmp_path, protocol):
 def test_files_that_do_not_fit_together_or_are_something_else(tmp_path):
     with pytest.raises(DataError, match=r"b\.npz has rows of shape \(4,\) \(float32\), but .*a\.npz has \(2, 3\) \(uint8\)"):
         scan([npz(tmp_path / "a.npz", x=X, y=Y), npz(tmp_path / "b.npz", x=np.zeros((2, 4)), y=[0, 1])])
+    images = lay(tmp_path / "images", b"\0\0\x08\x03" + struct.pack(">III", 2, 1 << 15, 1 << 15))
+    with pytest.raises(DataError, match="images announces 2 rows of 1,073,741,824 bytes each: a row may have 268,435,456"):
+        scan([images, lay(tmp_path / "labels", b"\0\0\x08\x01" + struct.pack(">I", 2) + b"\0\1")])
     with tarfile.open(tmp_path / "c.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "a.npz", "batch")
     with pytest.raises(DataError, match="is a tar archive: unpack it"):
