@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from mpiopt.jobs.plots import COLOURS, STYLE, thinned
+from mpiopt.jobs.plots import COLOURS, ROOM, STYLE, thinned
 
 __all__ = ["COLOURS", "bars", "curve", "legend", "logarithmic", "sheet"]
 
@@ -22,6 +22,7 @@ def sheet(columns: int, *, width: float = 4.4, height: float = 4.0, rows: int = 
     """An empty figure and its panels (rows, columns), to be filled within the context."""
     with matplotlib.rc_context(STYLE):
         made = Figure(figsize=(width * columns, height * rows), dpi=150, layout="constrained")
+        made.get_layout_engine().set(**ROOM)
         yield made, made.subplots(rows, columns, squeeze=False)
 
 

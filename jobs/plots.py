@@ -27,6 +27,9 @@ POINTS = 600  # drawn of a curve; long runs are thinned
 FEW = 40  # rounds that are all marked; a longer run has marks along its way
 SPREAD = 8  # runs whose lengths differ by more than this are drawn on a logarithmic axis
 
+ROOM = {"w_pad": 0.12}  # inches beside a panel: the last number of an axis must not run into the first of the next
+CLEAR = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}  # behind words that a curve may cross
+
 STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
          "grid.color": "#dddddd", "grid.linewidth": 0.6, "axes.axisbelow": True, "svg.fonttype": "none",
          "font.family": "sans-serif"}  # fmt: skip
@@ -42,6 +45,7 @@ def figure(sheet: Sheet) -> Figure:
         columns = max(1, min(6, len(sheet.labels), int(130 / (longest + 8))))
         lines, rows = -(-len(sheet.labels) // columns), len(sheet.picture)
         made = Figure(figsize=(13, 1.2 + 3 * rows + 0.24 * lines), dpi=150, layout="constrained")
+        made.get_layout_engine().set(**ROOM)
         panels = made.subplots(rows, 3, sharex="col", sharey="row", squeeze=False)
         for strip, row in zip(sheet.picture, panels, strict=True):
             for panel, (column, _, _) in zip(row, AXES, strict=True):
@@ -86,8 +90,8 @@ def _scale_y(panel: Axes, strip: Strip) -> None:
     panel.yaxis.set_minor_formatter(NullFormatter())
     if strip.mark and low < strip.mark[0] < high:
         panel.axhline(strip.mark[0], color="#777777", linewidth=0.8, linestyle=(0, (2, 2)))
-        panel.annotate(strip.mark[1], (1, strip.mark[0]), xycoords=("axes fraction", "data"), ha="right", va="bottom",
-                       fontsize=8, color="#555555")  # fmt: skip
+        panel.annotate(strip.mark[1], (0.01, strip.mark[0]), xycoords=("axes fraction", "data"), ha="left", va="bottom",
+                       fontsize=8, color="#555555", bbox=CLEAR)  # on the left, where falling curves are high  # fmt: skip
 
 
 def _scale_x(panel: Axes, columns: Sequence[np.ndarray], unit: str) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -294,3 +295,17 @@ def test_solves_and_trainings_are_not_mixed(tmp_path):
 def test_sizes_and_tables_are_for_people():
     assert [size(n) for n in (0, 999, 1000, 8.27e6, 999.6e6, 3e15)] == ["0 B", "999 B", "1 kB", "8.27 MB", "1 GB", "3e+03 TB"]
     assert table(["a", "n"], [["x", "1"], ["yy", "10"]], "lr") == "a    n\n--  --\nx    1\nyy  10"
+
+
+def test_the_numbers_of_neighbouring_panels_stay_apart():
+    """Also where the last of one axis and the first of the next stand at the very ends."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from mpiopt.jobs.canvas import sheet
+
+    with sheet(3) as (figure, panels):
+        for panel in panels[0]:
+            panel.set(xlim=(0, 250), xticks=[0, 250], xticklabels=["0 B", "250 MB"], yticks=[])
+        FigureCanvasAgg(figure).draw()
+        boxes = [label.get_window_extent() for panel in panels[0] for label in panel.get_xticklabels()]
+    assert min(right.x0 - left.x1 for left, right in pairwise(sorted(boxes, key=lambda box: box.x0))) > 25
