@@ -54,7 +54,7 @@ def dense(file: h5py.File, shard: Shard, item: Item) -> tuple[h5py.Dataset, h5py
 def pointers(indptr: np.ndarray, start: int, end: int) -> None:
     """See that the row pointers (rows + 1,) ascend from ``start`` to ``end``."""
     if indptr[0] != start or indptr[-1] != end or (np.diff(indptr) < 0).any():
-        raise ValueError("its row pointers do not ascend")
+        raise ValueError(f"its row pointers do not ascend from {start} to {end}")
 
 
 def entries(matrix: CSR, rows: slice, first: int) -> None:

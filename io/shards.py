@@ -2,7 +2,7 @@
 
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -144,9 +144,7 @@ class Dataset(Shards):
     @cached_property
     def values(self) -> str:
         """Type of the stored values, float32 or float64, as the first shard has it. Raises DataError."""
-        shard = self.index.shards[0]
-        with self.opened(shard) as file:
-            return arrival.Columns.of(file, shard).data.dtype.name
+        return self._type(self.parts(0, self.rows)).name
 
     def blocks(self, workers: int) -> np.ndarray:
         """Row bounds (workers + 1,) int64 of contiguous blocks with about equally many nonzeros; blocks may be empty.
@@ -166,9 +164,8 @@ class Dataset(Shards):
         labels and weights are what they must be. Not collective. Raises DataError.
         """
         parts = list(self.parts(lo, hi))
-        spans, kinds = zip(*(self._span(*part) for part in parts), strict=True) if parts else ((), ())
-        nnz = sum(end - start for start, end in spans)
-        matrix = CSR.empty(hi - lo, nnz, self.cols, dtype or np.result_type(np.float32, *kinds))
+        spans = [self._span(*part) for part in parts]
+        matrix = CSR.empty(hi - lo, sum(end - start for start, end in spans), self.cols, dtype or self._type(parts))
         y, weight, row, at = np.empty(hi - lo), None, 0, 0
         for (shard, first, last), (start, end) in zip(parts, spans, strict=True):
             rows, here = slice(row, row + last - first), slice(at, at + end - start)
@@ -190,11 +187,19 @@ class Dataset(Shards):
             row, at = rows.stop, here.stop
         return matrix, y, weight
 
-    def _span(self, shard: Shard, first: int, last: int) -> tuple[tuple[int, int], np.dtype]:
-        """The entries of a shard's rows, and their type."""
+    def _type(self, parts: Iterable[tuple[Shard, int, int]]) -> np.dtype:
+        """Type of the values in the first of some shards; single precision where there is none."""
+        for shard, _, _ in parts:
+            with self.opened(shard) as file:
+                return arrival.Columns.of(file, shard).data.dtype.newbyteorder("=")
+        return np.dtype(np.float32)
+
+    def _span(self, shard: Shard, first: int, last: int) -> tuple[int, int]:
+        """The entries of a shard's rows: of all of them without opening it."""
+        if (first, last) == (0, shard.rows):
+            return 0, shard.nnz
         with self.opened(shard) as file:
-            held = arrival.Columns.of(file, shard)
-            return held.span(first, last), held.data.dtype
+            return arrival.Columns.of(file, shard).span(first, last)
 
 
 def into(dataset: h5py.Dataset, start: int, out: np.ndarray) -> None:
