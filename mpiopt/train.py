@@ -12,6 +12,7 @@ from mpiopt.errors import NumericalError
 from mpiopt.method import Run
 from mpiopt.problems.buffers import agreed, held, put
 from mpiopt.problems.flaws import demand_sound
+from mpiopt.problems.likeness import demand_alike
 from mpiopt.problems.model import Model
 from mpiopt.problems.problem import Team
 from mpiopt.solve import Keeper, Standing, always, drive, undisturbed
@@ -133,10 +134,14 @@ def train(
 ) -> Trained:
     """Run ``method`` from x (dim,), the same on every rank, or from where an earlier training stood. Collective.
 
+    All ranks must be given the same start, method, goal and kind of model, which is looked at first: UsageError else.
     due : the rounds that are recorded. rows : of an epoch, those of all workers together unless given: fewer where workers
     share them. The rest is as in `mpiopt.solve.solve`. Raises on every rank once a worker's loss is not finite:
     DataError where rows are not, else NumericalError.
     """
+    start = x.run.round if isinstance(x, Standing) and x.run is not None else x
+    given = {"start": start, "method": method, "goal": goal, "penalty": team.penalty, "seed": team.sites[0].streams.seed}
+    demand_alike(team, given | {"examination": exam and (exam.own, exam.leader)}, rows)
     if isinstance(x, Standing) and x.run is not None:
         x = x._replace(run=method.taken_up(x.run, team))
     recorder = partial(lesson, method, team, exam, team.rows if rows is None else rows)

@@ -60,6 +60,11 @@ class Curved:
         """Those of the loss."""
         return self.loss.buffers
 
+    @property
+    def form(self) -> str:
+        """See `Model.form`."""
+        return f"{self.loss.form} {self.strength} {self.free}"
+
     def __getattr__(self, name: str) -> Any:
         """What training may ask of the loss besides, where the loss offers it."""
         if name in BESIDE:

@@ -87,6 +87,11 @@ class Completion:
         """Every entry weighs 1."""
         return float(self.rows)
 
+    @property
+    def form(self) -> str:
+        """See `Model.form`."""
+        return f"{self.shape} {self.rank}"
+
     def flawed(self) -> int | None:
         """See `Model.flawed`."""
         return first([finite(self.entries.values)])

@@ -77,6 +77,11 @@ class Linear:
     def _scale(self) -> float:
         return 1 / self.weight if self.weight > 0 else 0.0
 
+    @property
+    def form(self) -> str:
+        """See `Model.form`."""
+        return f"{self.family} {self.intercept}"
+
     def flawed(self) -> int | None:
         """See `Model.flawed`; of rows on the CPU."""
         return first([finite_sparse(self.matrix) & finite(self.y)]) if self.sequential else None

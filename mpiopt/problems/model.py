@@ -52,6 +52,8 @@ class Model(Protocol):
     blocks: tuple[Block, ...]
     buffers: Buffers  # copies of what a model keeps beside x, such as running statistics, by name; {} for most
 
+    form: str  # what must be the same on every rank, in words
+
     def point(self, x: Array) -> Point:
         """x with what this loss keeps beside it."""
 

@@ -101,6 +101,11 @@ class Perceptron:
         """Every row weighs 1."""
         return float(self.rows)
 
+    @property
+    def form(self) -> str:
+        """See `Model.form`."""
+        return f"{self.widths} {self.activation} {self.head}"
+
     def flawed(self) -> int | None:
         """See `Model.flawed`."""
         return self.data.flawed()

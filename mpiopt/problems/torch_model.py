@@ -142,6 +142,11 @@ class TorchModel:
                 if isinstance(part, norms) and part.running_var is not None]  # fmt: skip
         return {f"{end}running_var": f"{end}running_mean" for end in ends}
 
+    @property
+    def form(self) -> str:
+        """See `Model.form`."""
+        return f"{self.module} {self.x.dtype} {self.loss}"
+
     def point(self, x: Array) -> Point:
         """x (dim,) alone."""
         return Point(x)

@@ -1,0 +1,69 @@
+"""What all ranks must be given alike for a training: compared once at its start, so that none of them trains something else."""
+
+import re
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+
+from mpiopt.arrays import Array, on_host
+from mpiopt.errors import UsageError
+from mpiopt.problems.buffers import held
+from mpiopt.problems.problem import Site, Team
+
+GLIMPSE = 64  # rows that are compared where all workers are to have the same
+SHOWN = 60  # characters of what differs
+
+
+def demand_alike(team: Team, given: Mapping[str, Any], rows: int | None) -> None:
+    """Raise UsageError on every rank where ranks were given something else, or models or data that do not go together.
+
+    given : names and values; of arrays the bits count. rows : how many there are in all, where that is known: workers that
+    each hold so many must hold the same. Collective.
+    """
+    mine = [{name: _told(value) for name, value in {**given, **_of(site, rows)}.items()} for site in team.sites]
+    first, *others = [(rank, told) for rank, some in enumerate(team.world.tell_all(mine)) for told in some]
+    for rank, told in others:
+        odd = next((name for name in {**first[1], **told} if _digest(told, name) != _digest(first[1], name)), None)
+        if odd is not None:
+            texts = [one[odd][0] for one in (told, first[1]) if odd in one]
+            shown = f": {' and '.join(texts)}" if all(0 < len(text) <= SHOWN for text in texts) else ""
+            raise UsageError(f"rank {rank} was given another {odd} than rank 0{shown}; give all ranks the same")
+
+
+def _digest(told: Mapping[str, tuple[str, str]], name: str) -> str:
+    return told[name][1] if name in told else ""
+
+
+def _of(site: Site, rows: int | None) -> dict[str, Any]:
+    """What models and, where all workers draw from the same, rows must have in common."""
+    loss, data = site.loss, getattr(site.loss, "data", None)
+    model = {"model": (loss.dim, getattr(loss, "form", "")), "state of the model": tuple(held(loss).items())}
+    if rows is None or not rows == loss.rows == getattr(site.sample, "rows", None) or not hasattr(data, "flat"):
+        return model
+    some = np.linspace(0, rows - 1, GLIMPSE).astype(int)
+    return model | {"data set": data.flat(some, np.dtype(np.float32))}
+
+
+def _told(value: Any) -> tuple[str, str]:
+    """A value in words, without the addresses of its parts, and a digest of it."""
+    digest = blake2b(digest_size=16)
+    for part in value if isinstance(value, tuple) else (value,):
+        digest.update(_bytes(part))
+    return ("" if isinstance(value, tuple | Array) else _words(value)), digest.hexdigest()
+
+
+def _bytes(part: Any) -> bytes:
+    if isinstance(part, tuple):
+        return b"".join(map(_bytes, part))
+    if hasattr(part, "indptr"):  # sparse rows
+        return b"".join(map(_bytes, (part.indptr, part.indices, part.data)))
+    if hasattr(part, "dtype") and hasattr(part, "shape"):
+        array = np.ascontiguousarray(on_host(part))
+        return f"{array.shape} {array.dtype}".encode() + array.tobytes()
+    return _words(part).encode()
+
+
+def _words(value: Any) -> str:
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
