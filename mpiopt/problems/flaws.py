@@ -2,11 +2,8 @@
 
 from collections.abc import Iterable
 
-import numpy as np
-
 from mpiopt.arrays import Array, namespace
 from mpiopt.errors import DataError
-from mpiopt.kernels.csr import CSR
 from mpiopt.problems.problem import Team
 
 
@@ -16,14 +13,6 @@ def finite(rows: Array) -> Array:
     if rows.dtype.kind not in "fc":
         return xp.ones(len(rows), bool)
     return xp.isfinite(rows.reshape(len(rows), -1)).all(axis=1)
-
-
-def finite_sparse(matrix: CSR) -> Array:
-    """Whether each row of a matrix is finite, (rows,) bool."""
-    fine = np.ones(matrix.shape[0], bool)
-    bad = np.flatnonzero(~np.isfinite(matrix.data)) + int(matrix.indptr[0])
-    fine[np.searchsorted(matrix.indptr, bad, side="right") - 1] = False
-    return fine
 
 
 def first(parts: Iterable[Array]) -> int | None:

@@ -19,7 +19,7 @@ from mpiopt.kernels.device_csr import DeviceCSR
 from mpiopt.kernels.launch import library
 from mpiopt.losses.family import Family
 from mpiopt.problems.buffers import Buffers
-from mpiopt.problems.flaws import finite, finite_sparse, first
+from mpiopt.problems.flaws import finite, first
 from mpiopt.problems.model import Block, Score
 from mpiopt.problems.problem import Point
 
@@ -83,8 +83,8 @@ class Linear:
         return f"{self.family} {self.intercept}"
 
     def flawed(self) -> int | None:
-        """See `Model.flawed`; of rows on the CPU."""
-        return first([finite_sparse(self.matrix) & finite(self.y)]) if self.sequential else None
+        """See `Model.flawed`; the values of a `CSR` are looked at where it is made."""
+        return first([finite(self.y)])
 
     # ------------------------------------------------------------------------------------ the matrix with its intercept
     def margins(self, x: Array, out: Array | None = None) -> Array:
