@@ -10,6 +10,7 @@ import csv
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any, NamedTuple, Protocol
 
 from mpiopt.jobs.console import table
@@ -115,11 +116,19 @@ class Above(NamedTuple):
 
 
 class Check(NamedTuple):
-    """One line of a study's table."""
+    """One line of a study's table. spread : the standard deviation over ``seeds`` of which ``found`` is the mean."""
 
     what: str
     wanted: Wanted
     found: float
+    spread: float = 0.0
+    seeds: int = 1
+
+    @staticmethod
+    def over(what: str, wanted: Wanted, values: Sequence[float]) -> "Check":
+        """Of the mean of what was found with several seeds."""
+        spread = stdev(values) if len(values) > 1 else 0.0
+        return Check(what, wanted, fmean(values), spread, len(values))
 
     @property
     def holds(self) -> bool:
@@ -130,7 +139,7 @@ class Check(NamedTuple):
     def facts(self) -> dict[str, Any]:
         """As columns of a file."""
         return {"what": self.what, "expected": self.wanted.expected, "tolerance": self.wanted.tolerance,
-                "found": self.found, "holds": self.holds}  # fmt: skip
+                "found": self.found, "spread": self.spread, "seeds": self.seeds, "holds": self.holds}  # fmt: skip
 
 
 def short(value: float) -> str:
@@ -142,14 +151,16 @@ def short(value: float) -> str:
 
 def shown(checks: Sequence[Check]) -> str:
     """A table for a terminal."""
-    rows = [[check.what, check.wanted.expected, check.wanted.tolerance, short(check.found), "yes" if check.holds else "NO"]
+    several = any(check.seeds > 1 for check in checks)
+    rows = [[check.what, check.wanted.expected, check.wanted.tolerance, short(check.found),
+             *[short(check.spread) if check.seeds > 1 else ""] * several, "yes" if check.holds else "NO"]
             for check in checks]  # fmt: skip
-    return table(["", "expected", "tolerance", "found", "holds"], rows, "lrrrl")
+    return table(["", "expected", "tolerance", "found", *["+-"] * several, "holds"], rows, "lrrr" + "r" * several + "l")
 
 
 def write_csv(checks: Sequence[Check], path: Path) -> None:
     """A table for other programs. Raises OSError."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.DictWriter(file, ["what", "expected", "tolerance", "found", "holds"])
+        rows = csv.DictWriter(file, ["what", "expected", "tolerance", "found", "spread", "seeds", "holds"])
         rows.writeheader()
         rows.writerows(check.facts for check in checks)

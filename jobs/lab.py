@@ -88,6 +88,11 @@ class Lab:
         """One or the other: as long as published, or as short as a test."""
         return quick if self.quick else full
 
+    @property
+    def seeds(self) -> range:
+        """Those over which a study of random problems is repeated: ten, of which only the first leaves its runs."""
+        return range(self.pick(10, 1))
+
     @contextmanager
     def crew(self, workers: int) -> Iterator[World | None]:
         """The World of so many workers; None on a rank for which there is none. Collective."""

@@ -108,7 +108,7 @@ def report(job: Reproduce, found: Findings, seconds: float) -> str:
 
 def facts(job: Reproduce, found: Findings, seconds: float, files: list[str]) -> dict[str, Any]:
     """The result as JSON has it."""
-    passed = all(check.holds for check in found.checks)
+    passed = bool(found.checks) and all(check.holds for check in found.checks)
     checks = [check.facts for check in found.checks]
     return {"study": job.name, "quick": job.quick, "passed": passed, "seconds": seconds, "checks": checks, "files": files,
             "exit_code": 0 if passed else 1}  # fmt: skip

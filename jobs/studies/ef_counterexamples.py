@@ -1,7 +1,9 @@
 """Six small problems on which compressed gradients go wrong, and error feedback and EF21 do not.
 
 1 to 3 after Karimireddy, Rebjock, Stich, Jaggi, Error feedback fixes SignSGD and other gradient compression schemes, ICML
-2019; 4 after Beznosikov, Horvath, Richtarik, Safaryan, On biased compression for distributed learning, 2020.
+2019; 4 after Beznosikov, Horvath, Richtarik, Safaryan, On biased compression for distributed learning, 2020. 5 is the usual
+objection to majority votes. 6 is a toy of our own, uneven quadratics with noise whose deviations were chosen until the
+errors were those of an earlier one, whose generator is lost: they guard against change only.
 """
 
 from collections.abc import Callable
@@ -98,8 +100,8 @@ def one_row(rows: int, worker: int) -> Callable[[int], np.ndarray]:
     return lambda step: Streams(SEED)("row", step, worker).integers(rows, size=1)
 
 
-def problems() -> dict[int, Problem]:
-    """All of them."""
+def problems(seed: int = 0) -> dict[int, Problem]:
+    """All of them; the seed is that of the sixth."""
     tilted = EPSILON * np.ones((2, 2)) + np.array([[1.0, -1], [-1, 1]])
     halves = [regression(2 * row[None], np.zeros(1)) for row in tilted]
     own = [regression(np.sqrt(2) * row[None], np.zeros(1)) for row in CYCLE]
@@ -111,17 +113,17 @@ def problems() -> dict[int, Problem]:
         SHARED: Problem(tuple(halves), np.ones(2), 400, Constant(0.05)),
         4: Problem(tuple(own), np.ones(3), 3200, Constant(ETA), L2(0.5)),
         5: Problem(tuple(votes), np.zeros(1), 400, Constant(0.05)),
-        6: Problem(tuple(uneven()), np.zeros(10), 2500, Constant(0.004), sample=lambda rows, worker: drawn),
+        6: Problem(tuple(uneven(seed)), np.zeros(10), 2500, Constant(0.004), sample=lambda rows, worker: drawn),
     }
 
 
-def uneven(workers: int = 4, dim: int = 10, apart: float = 0.55, noise: float = 0.19) -> list[Noisy]:
+def uneven(seed: int = 0, workers: int = 4, dim: int = 10, apart: float = 0.55, noise: float = 0.19) -> list[Noisy]:
     """Quadratics with curvatures and centres of their own, and noise."""
     losses = []
     for worker in range(workers):
-        stream = Streams(SEED)("uneven", 0, worker)
+        stream = Streams(seed)("uneven", 0, worker)
         a = np.diag(np.sqrt(dim * stream.uniform(1, 2, dim)))
-        losses.append(Noisy(regression(a, a @ (apart * stream.standard_normal(dim))), noise, Streams(SEED), worker))
+        losses.append(Noisy(regression(a, a @ (apart * stream.standard_normal(dim))), noise, Streams(seed), worker))
     return losses
 
 
@@ -146,14 +148,24 @@ RUNS = {
 
 def run(lab: Lab) -> Findings:
     """Collective."""
-    trails, checks = {}, []
-    for number in lab.pick(tuple(RUNS), (2, SHARED, 4, 5)):
-        problem = problems()[number]
-        for name, how in lab.pick(list(RUNS[number].items()), list(RUNS[number].items())[: 1 if number == 4 else None]):
-            trails[number, name] = follow(lab, problem, number, name, how)
-        mine = {name: trail for (n, name), trail in trails.items() if n == number}
-        checks += CHECKS[number](mine, problem)
+    trails, checks, errors = {}, [], {}
+    for number in lab.pick((1, 2, 3, SHARED, 4, 5), (2, SHARED, 4, 5)):
+        mine = _runs(lab, number, problems()[number], lab.quick and number == 4)
+        trails |= {(number, name): trail for name, trail in mine.items()}
+        checks += CHECKS[number](mine)
+    for seed in lab.pick(lab.seeds, ()):
+        problem = problems(seed)[6]
+        mine = _runs(lab, 6, problem)
+        trails |= {(6, name): trail for name, trail in mine.items() if seed == lab.seeds[0]}
+        for name, trail in mine.items():
+            errors.setdefault(name, []).append(error(trail, problem))
+    checks += [Check.over(f"6 {name}: |x - x*|^2", SIXTH[name], values) for name, values in errors.items()]
     return Findings(checks, list(trails.values()), NOTES, {"trails": trails})
+
+
+def _runs(lab: Lab, number: int, problem: Problem, one: bool = False) -> dict[str, Trail]:
+    """All runs of a problem by name, or the first. Collective."""
+    return {name: follow(lab, problem, number, name, how) for name, how in list(RUNS[number].items())[: 1 if one else None]}
 
 
 def follow(lab: Lab, problem: Problem, number: int, name: str, how: tuple) -> Trail:
@@ -180,54 +192,50 @@ def error(trail: Trail, problem: Problem) -> float:
     return float(distances[len(distances) // 2 :].mean())
 
 
-def _first(found: dict[str, Trail], problem: Problem) -> list[Check]:
+def _first(found: dict[str, Trail]) -> list[Check]:
     wanted = {"SGD": Equal(-0.98, 0.01), "sign": Equal(1, 0.01), "EF": Equal(-1, 0.02), "EF21": Equal(-0.98, 0.01)}
     return [Check(f"1 {name}: x (worst 1, best -1)", wanted[name], late(trail)) for name, trail in found.items()]
 
 
-def _second(found: dict[str, Trail], problem: Problem) -> list[Check]:
+def _second(found: dict[str, Trail]) -> list[Check]:
     wanted = {"sign": Equal(1, 1e-3), "EF": Below(2.7e-3), "EF21": Below(2.7e-3)}
     checks = [Check(f"2 {name}: f", wanted[name], trail.objective) for name, trail in found.items()]
     return [*checks, Check("2 sign: x1 + x2", Equal(2, 1e-12), float(found["sign"].x.sum()))]
 
 
-def _third(found: dict[str, Trail], problem: Problem) -> list[Check]:
+def _third(found: dict[str, Trail]) -> list[Check]:
     wanted = {"SGD": Below(2e-14), "sign": Equal(2.37, 0.38), "EF": Below(2e-14)}
     checks = [Check(f"3 {name}: f", wanted[name], trail.objective) for name, trail in found.items()]
     return [*checks, Check("3 sign: x1 + x2", Equal(2, 1e-12), float(found["sign"].x.sum()))]
 
 
-def _shared(found: dict[str, Trail], problem: Problem) -> list[Check]:
+def _shared(found: dict[str, Trail]) -> list[Check]:
     wanted = {"sign": Equal(2, 1e-12), "EF": Below(2e-14), "EF21": Below(2e-14)}
     return [Check(f"3 on two workers, {name}: f", wanted[name], trail.objective) for name, trail in found.items()]
 
 
-def _fourth(found: dict[str, Trail], problem: Problem) -> list[Check]:
+def _fourth(found: dict[str, Trail]) -> list[Check]:
     checks = [Check("4 top-1: growth - 1, 11 eta / 6", Equal(11 * ETA / 6, 1e-6), growth(found["top-1"]) - 1)]
     exact = [name for name in found if name != "top-1"]
     return [*checks, *(Check(f"4 {name}: |x|", Below(1e-15), float(np.linalg.norm(found[name].x))) for name in exact)]
 
 
-def _fifth(found: dict[str, Trail], problem: Problem) -> list[Check]:
+def _fifth(found: dict[str, Trail]) -> list[Check]:
     wanted = {"vote": Equal(1, 1e-9), "EF": Equal(-1 / 3, 1e-9), "EF21": Equal(-1 / 3, 1e-9)}
     checks = [Check(f"5 {name}: x (optimum -1/3)", wanted[name], float(trail.x[0])) for name, trail in found.items()]
     return [Check("5 vote: first step over its size", Equal(1), float(np.sign(found["vote"].points[1, 0]))), *checks]
 
 
-def _sixth(found: dict[str, Trail], problem: Problem) -> list[Check]:
-    wanted = {"SGD": Near(1.4e-4, 2), "top-1": Near(0.48, 2), "EF": Near(2.2e-4, 2), "EF21": Below(0.0048)}
-    return [Check(f"6 {name}: |x - x*|^2", wanted[name], error(trail, problem)) for name, trail in found.items()]
-
-
-CHECKS = {1: _first, 2: _second, 3: _third, SHARED: _shared, 4: _fourth, 5: _fifth, 6: _sixth}
+SIXTH = {"SGD": Near(1.4e-4, 2), "top-1": Near(0.48, 2), "EF": Near(2.2e-4, 2), "EF21": Below(0.0048)}
+CHECKS = {1: _first, 2: _second, 3: _third, SHARED: _shared, 4: _fourth, 5: _fifth}
 NOTES = (
     "1: min x/4 on [-1, 1], gradient 4 or -1; means over the second half. EF with the unscaled sign; of one number the scaled "
     "sign of EF21 is the number itself.\n2: |x1 + x2| / 2 + |x1 - x2| from (1, 1), step size falling to 0.\n3: "
     "<a1, x>^2 + <a2, x>^2, one of the two drawn in each step. EF21 needs exact gradients, as on two workers with one each.\n"
     "4: <a_i, x>^2 + |x|^2 / 4 on three workers, eta 0.01.\n5: (x - c)^2 / 2 with c = 1, 1, -3, so that the gradients at 0 are "
     "-1, -1, 3: their mean is positive, the vote is not.\n6: quadratics of 4 workers with noise, d = 10, eta 0.004, means over "
-    "the second half. The expected values are of such a problem whose generator is not recorded; for EF21 a hundredth of "
-    "top-1's: it averages no noise."
+    "the second half. A toy of our own, expected as an earlier one was; for EF21 a hundredth of top-1's: it averages no noise. "
+    "found, +-: mean and standard deviation over ten seeds."
 )
 
 

@@ -1,11 +1,15 @@
 """Local SGD with Stich's step sizes: the error of 8 workers is the same for H = 1 to 64; and how much delay SGD bears.
 
 After Stich, Local SGD converges fast and communicates little, ICLR 2019, theorem 2.2: step sizes 4 / (mu (a + t)), and as
-the answer the mean of the averages weighted by (a + t)^2. Least squares on rows that all workers draw from. The delay: on
-h x^2 / 2 workers that add to a centre in turn make SGD with a constant delay, stable below 2 sin(pi / (2 (2 s + 1))).
+the answer the mean of the averages weighted by (a + t)^2. Published is the theorem: with K workers the error is K times
+smaller, for any H up to sqrt(T / K). The problem is a toy of our own, least squares on rows that all workers draw from, whose
+noise, start and length were chosen until the errors were those of an earlier one, whose generator is lost: they guard against
+change only, while their ratios are the theorem's. The delay: on h x^2 / 2 workers that add to a
+centre in turn make SGD with a constant delay, stable below 2 sin(pi / (2 (2 s + 1))).
 """
 
 from math import pi, sin
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,9 +36,8 @@ if TYPE_CHECKING:
 DIM, ROWS, BATCH, KAPPA, NOISE, START = 20, 4096, 4, 4, 0.8, 4.7
 SHIFT, STEPS, LOOK = 128, 896, 64  # a > max(16 kappa, H); T; steps between two looks, for all alike
 PERIODS = (1, 4, 16, 64)
-SEEDS = (0, 1, 2)
 DELAYS = (0, 1, 2, 5, 10)
-FACTOR = 2
+EIGHT, ONE, FACTOR = 4.7e-4, 1.4e-3, 2  # F - F* of 8 workers and of 1
 
 
 class Regression:
@@ -69,18 +72,19 @@ class Regression:
 def run(lab: Lab) -> Findings:
     """Collective."""
     trails, errors, periods = [], {}, lab.pick(PERIODS, PERIODS[1::2])
-    for problem in map(Regression, lab.pick(SEEDS, SEEDS[:1])):
+    for problem in map(Regression, lab.seeds):
         for workers, period in [*((8, period) for period in periods), (1, 64)]:
             name = f"workers-{workers}-H-{period}"
-            trails.append(problem.follow(lab, name, local_sgd(problem.rule, period), workers, period))
-            errors.setdefault((workers, period), []).append(problem.error(trails[-1]))
-    means = {key: float(np.mean(values)) for key, values in errors.items()}
+            trail = problem.follow(lab, name, local_sgd(problem.rule, period), workers, period)
+            trails += [trail] * (problem.seed == lab.seeds[0])
+            errors.setdefault((workers, period), []).append(problem.error(trail))
+    means = {key: fmean(values) for key, values in errors.items()}
     eight = [means[8, period] for period in periods]
-    checks = [Check(f"8 workers, H {h}: F - F*", Near(4.7e-4, FACTOR), value) for h, value in zip(periods, eight, strict=True)]
+    checks = [Check.over(f"8 workers, H {h}: F - F*", Near(EIGHT, FACTOR), errors[8, h]) for h in periods]
     checks += [
-        Check("1 worker: F - F*", Near(1.4e-3, FACTOR), means[1, 64]),
-        Check("1 worker over 8 workers, H 64", Above(2, 3), means[1, 64] / means[8, 64]),
-        Check("8 workers, largest over smallest of all H", Below(1.5, 1), max(eight) / min(eight)),
+        Check.over("1 worker: F - F*", Near(ONE, FACTOR), errors[1, 64]),
+        Check("1 worker over 8 workers, H 64: of the means", Above(2, 3), means[1, 64] / means[8, 64]),
+        Check("8 workers, largest over smallest of all H: of the means", Below(1.5, 1), max(eight) / min(eight)),
     ]
     limits = {s: delay_limit(lab, s) for s in lab.pick(DELAYS, DELAYS[:2])}
     checks += [Check(f"delay {s}: largest stable eta h", Near(2 * sin(pi / (2 * (2 * s + 1))), 1.01), limit)
@@ -89,8 +93,8 @@ def run(lab: Lab) -> Findings:
 
 
 NOTES = (
-    f"F - F*: of the weighted mean, {STEPS} steps, means of {len(SEEDS)} seeds. delay s: a gradient is s additions old when "
-    "it is added to the centre; every rank finds the limits by itself, its workers in turn."
+    f"F - F*: of the weighted mean, {STEPS} steps. found, +-: mean and standard deviation over ten seeds. delay s: a gradient "
+    "is s additions old when it is added to the centre; every rank finds the limits by itself, its workers in turn."
 )
 
 

@@ -1,7 +1,9 @@
 """Averaging once at the end: fine on a quadratic, not with too few rows, and meaningless for two equal neural networks.
 
 After Zinkevich, Weimer, Li, Smola, Parallelized stochastic gradient descent, NIPS 2010, and what is said against it: the
-mean of minimisers is not the minimiser of the mean, and networks whose hidden units are in another order have no mean.
+mean of minimisers is not the minimiser of the mean, and networks whose hidden units are in another order have no mean. No
+number is published of any of this: the three problems are toys of our own, of sizes chosen until the numbers were those
+of earlier ones, whose generators are lost: they guard against change only.
 """
 
 from typing import TYPE_CHECKING
@@ -12,7 +14,7 @@ from mpiopt.jobs.checks import Above, Below, Check, Near
 from mpiopt.jobs.lab import Lab, Trail
 from mpiopt.jobs.quadratics import dense
 from mpiopt.jobs.studies import Findings
-from mpiopt.jobs.studies.local_sgd_speedup import LOOK, SEEDS, STEPS, Regression
+from mpiopt.jobs.studies.local_sgd_speedup import LOOK, STEPS, Regression
 from mpiopt.losses.logistic import Logistic
 from mpiopt.methods.averaging import local_sgd, one_shot
 from mpiopt.problems.examples import Dense
@@ -39,35 +41,35 @@ def run(lab: Lab) -> Findings:
     logistic, logistic_error, together_error = _logistic(lab)
     net, alone, averaged = _nets(lab)
     checks = [
-        Check("quadratic: F - F*, one average", Near(4.2e-4, 2), quadratic_error),
-        Check("logistic: F - F*, one average", Near(1.2e-2, 2), logistic_error),
-        Check("logistic: F - F*, one every 20 steps", Below(1e-4), together_error),
-        Check("nets: error of each", Below(0.05), alone),
-        Check("nets: change by averaging", Near(0.8, 1.5), averaged),
-        Check("nets: change over error", Above(10), averaged / alone),
+        Check.over("quadratic: F - F*, one average", Near(4.2e-4, 2), quadratic_error),
+        Check.over("logistic: F - F*, one average", Near(1.2e-2, 2), logistic_error),
+        Check.over("logistic: F - F*, one every 20 steps", Below(1e-4), together_error),
+        Check.over("nets: error of each", Below(0.05), alone),
+        Check.over("nets: change by averaging", Near(0.8, 1.5), averaged),
+        Check.over("nets: change over error", Above(10), [a / b for a, b in zip(averaged, alone, strict=True)]),
     ]
-    return Findings(checks, [*quadratic, *logistic, net], NOTES, {"errors": (quadratic_error, logistic_error, averaged)})
+    return Findings(checks, [*quadratic, *logistic, net], NOTES)
 
 
 NOTES = (
-    f"quadratic: as in local-sgd-speedup, 8 workers. logistic: {DIM} features, {WORKERS} workers, lambda {RIDGE}, mean of "
-    f"the seeds. nets: one hidden layer of {HIDDEN} tanh units, two workers with the same rows, whose starts differ in the "
-    "order of the hidden units; outputs on the rows, relative to those of either net."
+    f"quadratic: as in local-sgd-speedup, 8 workers. logistic: {DIM} features, {WORKERS} workers, lambda {RIDGE}. nets: one "
+    f"hidden layer of {HIDDEN} tanh units, two workers with the same rows, whose starts differ in the order of the hidden "
+    "units; outputs on the rows, relative to those of either net. found, +-: mean and standard deviation over ten seeds."
 )
 
 
-def _quadratic(lab: Lab) -> tuple[list[Trail], float]:
+def _quadratic(lab: Lab) -> tuple[list[Trail], list[float]]:
     trails, errors = [], []
-    for problem in map(Regression, lab.pick(SEEDS, SEEDS[:1])):
+    for problem in map(Regression, lab.seeds):
         trails.append(problem.follow(lab, "quadratic-one_shot", one_shot(problem.rule, STEPS, LOOK), 8, LOOK))
         errors.append(problem.error(trails[-1]))
-    return trails, float(np.mean(errors))
+    return trails[:1], errors
 
 
 # ---------------------------------------------------------------------------------------------- too few rows
-def _logistic(lab: Lab) -> tuple[list[Trail], float, float]:
+def _logistic(lab: Lab) -> tuple[list[Trail], list[float], list[float]]:
     trails, once, often = [], [], []
-    for seed in lab.pick((0, 1, 2, 3), (0,)):
+    for seed in lab.seeds:
 
         def team(world, seed=seed):
             return Team.of(world, [_share(seed, worker) for worker in world.hosted], L2(RIDGE))
@@ -84,7 +86,7 @@ def _logistic(lab: Lab) -> tuple[list[Trail], float, float]:
         trails += [one, local, exact]
         once.append(one.objective - exact.objective)
         often.append(local.objective - exact.objective)
-    return trails, float(np.mean(once)), float(np.mean(often))
+    return trails[:3], once, often
 
 
 def _share(seed: int, worker: int) -> Linear:
@@ -97,10 +99,16 @@ def _share(seed: int, worker: int) -> Linear:
 
 
 # ---------------------------------------------------------------------------------------------- two nets that are one
-def _nets(lab: Lab) -> tuple[Trail, float, float]:
-    """The run, the relative error of each net, and the relative change of the outputs by averaging."""
-    net, start = _net()
-    starts = np.array([start, permuted(net, start, Streams(0)("order").permutation(HIDDEN))])
+def _nets(lab: Lab) -> tuple[Trail, list[float], list[float]]:
+    """A run; for each seed the relative error of each net, and the relative change of the outputs by averaging."""
+    found = [_pair(lab, seed) for seed in lab.seeds]
+    trails, alone, averaged = zip(*found, strict=True)
+    return trails[0], alone, averaged
+
+
+def _pair(lab: Lab, seed: int) -> tuple[Trail, float, float]:
+    net, start = _net(seed)
+    starts = np.array([start, permuted(net, start, Streams(seed)("order").permutation(HIDDEN))])
     trail = lab.follow(
         "nets-one_shot", one_shot(adam(0.01), NET_STEPS * NET_ROUNDS, NET_STEPS), 2,
         lambda world: Team.of(world, [net] * len(world.hosted), Zero()), starts.mean(0), NET_ROUNDS, starts=starts,
@@ -112,8 +120,8 @@ def _nets(lab: Lab) -> tuple[Trail, float, float]:
     return trail, float(np.linalg.norm(outputs - net.data.y) / size), float(np.linalg.norm(mean - outputs) / size)
 
 
-def _net() -> tuple[Perceptron, np.ndarray]:
-    stream = Streams(0)("nets")
+def _net(seed: int) -> tuple[Perceptron, np.ndarray]:
+    stream = Streams(seed)("nets")
     a = stream.standard_normal((SAMPLES, 4))
     y = np.sin(a[:, :1] + a[:, 1:2]) + a[:, 2:3] * a[:, 3:]
     net = Perceptron(Dense(a, y), (4, HIDDEN, 1), Tanh(), Squares())
@@ -147,7 +155,7 @@ def draw(found: Findings) -> "Figure":
         panels[0].set(xlabel="steps of a worker", ylabel="F - F*", title="logistic regression, 20 rows a worker")
         logarithmic(panels[0], 1e-9)
         panels[0].legend(frameon=False)
-        net, _ = _net()
+        net, _ = _net(0)
         trail = found.trail("nets-one_shot")
         own = [net.value_grad(Point(x[0]))[0] for x in trail.own]
         steps = NET_STEPS * trail.readings["round"]

@@ -1,12 +1,18 @@
 """Redundant data keep local SGD near the optimum with long periods, and when workers die: residuals over tau and q.
 
 After Haddadpour, Kamani, Mahdavi, Cadambe, Trading redundancy for communication: speeding up distributed SGD for
-non-convex optimization, ICML 2019. Least squares in eight chunks that differ in their solutions and in their curvatures;
-worker j holds chunks j to j + q - 1, and a step looks at as many rows of each.
+non-convex optimization, ICML 2019. Published are figures of image classification only: that more redundancy brings local SGD
+with long periods nearer to the optimum, and keeps it there when workers die. That is what is checked here, on a toy of our
+own: least squares in eight chunks that differ in their solutions and in their curvatures; worker j holds chunks j to
+j + q - 1, and a step looks at as many rows of each. How far chunks are apart, how uneven, how noisy, and the step size were
+chosen until the residuals were those of an earlier toy of ours, whose generator is lost: these numbers say nothing of the
+paper, and guard against change only. The claims are held against all ten seeds.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +34,7 @@ if TYPE_CHECKING:
 WORKERS, REDUNDANCY = 8, (1, 2, 4, 8)
 DIM, ROWS, BATCH = 10, 64, 16  # of a chunk, and of a chunk in a step
 APART, UNEVEN, NOISE = 1.05, 0.8, 0.1  # solutions of the chunks, logarithms of their curvatures, answers: deviations
-SEED, RATE, STEPS = 245, 0.016, 2400
+RATE, STEPS = 0.016, 2400
 FACTOR = 3
 
 CASES = {
@@ -40,7 +46,7 @@ CASES = {
 }
 
 
-def chunks(seed: int = SEED) -> list[tuple[np.ndarray, np.ndarray]]:
+def chunks(seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """(rows, answers) of each chunk."""
     return [_chunk(Streams(seed)("chunk", 0, number)) for number in range(WORKERS)]
 
@@ -58,50 +64,52 @@ class Drawn:
 
     q: int
     worker: int
+    seed: int
 
     def __call__(self, step: int) -> np.ndarray:
         """Row numbers of a step, (q * BATCH,)."""
-        rows = Streams(SEED)("rows", step, self.worker).integers(ROWS, size=(self.q, BATCH))
+        rows = Streams(self.seed)("rows", step, self.worker).integers(ROWS, size=(self.q, BATCH))
         return (rows + ROWS * np.arange(self.q)[:, None]).ravel()
 
 
-def team(world, data: list[tuple[np.ndarray, np.ndarray]], q: int) -> Team:
+def team(world, data: list[tuple[np.ndarray, np.ndarray]], q: int, seed: int) -> Team:
     """Workers with q chunks each. Collective."""
     chunks_of = [[data[(worker + k) % WORKERS] for k in range(q)] for worker in world.hosted]
     losses = [regression(*map(np.concatenate, zip(*held, strict=True))) for held in chunks_of]
-    return Team.of(world, losses, Zero(), SEED, [Drawn(q, worker) for worker in world.hosted])
+    return Team.of(world, losses, Zero(), seed, [Drawn(q, worker, seed) for worker in world.hosted])
 
 
 def run(lab: Lab) -> Findings:
     """Collective."""
-    data = chunks()
-    goal = optimum([regression(a, y) for a, y in data])
     names, redundancy = lab.pick((tuple(CASES), REDUNDANCY), (("4 dead",), (1, 2, 4)))
-    trails, checks, found = [], [], {}
-    for name in names:
-        period, dead, expected = CASES[name]
-        for q in redundancy:
-            trail = _follow(lab, f"{name.replace(' ', '-')}-q{q}", data, q, period, dead)
-            trails.append(trail)
-            found[name, q] = residual(trail, goal)
-            checks.append(Check(f"{name}, q {q}: |x - x*|^2", Near(expected[REDUNDANCY.index(q)], FACTOR), found[name, q]))
-    checks += [Check(f"{name}: least gain from a larger q", Above(1), _gain(found, name)) for name in names]
-    checks += [Check(f"{name}, q {q}: over that of all 8 alive", Below(3), found[name, q] / found["tau 20", q])
+    trails, found, goals = [], {}, []
+    for seed in lab.seeds:
+        data = chunks(seed)
+        goals.append(optimum([regression(a, y) for a, y in data]))
+        for name, q in product(names, redundancy):
+            trail = _follow(lab, name, data, q, seed)
+            trails += [trail] * (seed == lab.seeds[0])
+            found.setdefault((name, q), []).append(residual(trail, goals[-1]))
+    checks = [Check.over(f"{name}, q {q}: |x - x*|^2", Near(CASES[name][2][REDUNDANCY.index(q)], FACTOR), values)
+              for (name, q), values in found.items()]  # fmt: skip
+    checks += [Check.over(f"{name}: least gain from a larger q", Above(1), _gains(found, name)) for name in names]
+    checks += [Check.over(f"{name}, q {q}: over that of all 8 alive", Below(3), _ratios(found[name, q], found["tau 20", q]))
                for name in names if CASES[name][1] and "tau 20" in names for q in (4, 8)]  # fmt: skip
-    return Findings(checks, trails, NOTES, {"goal": goal, "found": found})
+    return Findings(checks, trails, NOTES, {"goal": goals[0], "found": {key: fmean(values) for key, values in found.items()}})
 
 
 NOTES = (
     "q: chunks that a worker holds. dead: tau 20, workers 0 and 4, or 0, 2, 4, 6, never take part. Residuals are means over "
-    "the second half of a run. The published experiments are on images; the expected residuals are of a synthetic problem of "
-    "the same kind, whose generator is not recorded: this one has the same pattern."
+    "the second half of a run. Published are figures of images only; this is a toy of our own, and the residuals expected are "
+    "those of an earlier one. found, +-: mean and standard deviation over ten seeds."
 )
 
 
-def _follow(lab: Lab, name: str, data: list, q: int, period: int, dead: tuple[int, ...]) -> Trail:
+def _follow(lab: Lab, name: str, data: list, q: int, seed: int) -> Trail:
+    period, dead, _ = CASES[name]
     method = ri_sgd(sgd(RATE), period, Clients(dead=dead))
-    return lab.follow(name, method, WORKERS, lambda world: team(world, data, q), np.zeros(DIM), STEPS // period,
-                      every=max(1, 20 // period), about={"method": "ri_sgd"})  # fmt: skip
+    return lab.follow(f"{name.replace(' ', '-')}-q{q}", method, WORKERS, lambda world: team(world, data, q, seed),
+                      np.zeros(DIM), STEPS // period, every=max(1, 20 // period), about={"method": "ri_sgd"})  # fmt: skip
 
 
 def residual(trail: Trail, goal: np.ndarray) -> float:
@@ -110,9 +118,14 @@ def residual(trail: Trail, goal: np.ndarray) -> float:
     return float(distances[len(distances) // 2 :].mean())
 
 
-def _gain(found: dict[tuple[str, int], float], name: str) -> float:
-    """By how much the residual falls at least from one q to the next."""
-    return min(a / b for a, b in pairwise(value for (case, _), value in found.items() if case == name))
+def _ratios(over: Sequence[float], under: Sequence[float]) -> list[float]:
+    return [a / b for a, b in zip(over, under, strict=True)]
+
+
+def _gains(found: dict[tuple[str, int], list[float]], name: str) -> list[float]:
+    """By how much the residual falls at least from one q to the next, for each seed."""
+    rows = [values for (case, _), values in found.items() if case == name]
+    return [min(each) for each in zip(*(_ratios(a, b) for a, b in pairwise(rows)), strict=True)]
 
 
 def draw(found: Findings) -> "Figure":

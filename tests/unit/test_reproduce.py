@@ -85,7 +85,7 @@ def test_the_table_says_which_number_is_outside(tmp_path):
     lines = shown(checks).splitlines()
     assert lines[2].split() == ["good", "1.0e-03", "x", "2", "1.5e-03", "yes"] and lines[3].split()[-2:] == ["4", "NO"]
     write_csv(checks, tmp_path / "table.csv")
-    assert (tmp_path / "table.csv").read_text().splitlines()[2] == "bad,3,exact,4,False"
+    assert (tmp_path / "table.csv").read_text().splitlines()[2] == "bad,3,exact,4,0.0,1,False"
 
 
 # ---------------------------------------------------------------------------------------------- runs on any number of ranks
@@ -161,10 +161,10 @@ def tiny(monkeypatch):
 
     from matplotlib.figure import Figure
 
-    def make(found: float) -> None:
+    def make(*found: float) -> None:
         def study(lab):
             trail = lab.follow("one", local_sgd(sgd(0.1), 1), 1, lambda part: alike(part, BOWL), np.ones(2), 2)
-            return Findings([Check("it", Equal(1), found)], [trail], "A note.")
+            return Findings([Check("it", Equal(1), each) for each in found], [trail], "A note.")
 
         module = SimpleNamespace(run=study, draw=lambda found: Figure())
         monkeypatch.setattr("mpiopt.jobs.reproduce.find", lambda name: module)
@@ -179,6 +179,23 @@ def test_a_number_outside_is_exit_code_1(tiny, world, tmp_path, capsys):
     found = run(Reproduce("tiny", out=tmp_path / "b"), world, Console())
     assert found["exit_code"] == 1 and not found["passed"] and "0 of 1 numbers" in capsys.readouterr().out
     assert (tmp_path / "b" / "table.txt").read_text().count("NO") == 1 and (tmp_path / "b" / "one.h5").exists()
+
+
+def test_a_study_that_found_nothing_has_not_passed(tiny, world, tmp_path):
+    tiny()
+    found = run(Reproduce("tiny", out=tmp_path / "a"), world, Console())
+    assert found["passed"] is False and found["exit_code"] == 1
+
+
+def test_what_is_repeated_over_seeds_shows_mean_and_spread(world, tmp_path):
+    assert list(Lab(world, Console(first=False)).seeds) == list(range(10)) and len(Lab(world, Console(), quick=True).seeds) == 1
+    values = [1.0, 2.0, 3.0]
+    several, once = Check.over("many", Near(2, 1.1), values), Check.over("one", Equal(5), [5.0])
+    assert (several.found, several.spread, several.seeds, several.holds) == (2.0, 1.0, 3, True)
+    assert (once.found, once.spread, once.seeds) == (5.0, 0.0, 1)
+    lines = [line.split() for line in shown([several, once]).splitlines()]
+    assert lines[0][-3:] == ["found", "+-", "holds"] and lines[2][-3:] == ["2", "1", "yes"] and lines[3][-2:] == ["5", "yes"]
+    assert not Check.over("far", Near(2, 1.1), [2.0, 20.0]).holds and several.facts["spread"] == 1.0
 
 
 def test_results_are_not_replaced_unasked(tiny, world, tmp_path):

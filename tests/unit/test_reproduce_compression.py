@@ -138,12 +138,11 @@ def test_a_target_is_reached_by_the_mean_of_some_records():
     assert slow.reached(trail, 7.5) == 0.5
 
 
-def test_without_root_the_study_is_skipped_with_the_reason(world, tmp_path, monkeypatch, capsys):
+def test_what_cannot_be_run_here_has_not_passed(world, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    found = run(Reproduce("slow-network", out=tmp_path / "out"), world, Console())
-    assert found["exit_code"] == 0 and not found["checks"]
-    assert "Skipped: network namespaces need root" in capsys.readouterr().out
-    assert (tmp_path / "out" / "picture.png").exists()
+    with pytest.raises(CapabilityError, match="network namespaces need root"):
+        run(Reproduce("slow-network", out=tmp_path / "out"), world, Console())
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_missing_is_named(monkeypatch):
@@ -210,4 +209,5 @@ def test_a_world_of_several_ranks_is_told_to_start_one(world):
         def __init__(self) -> None:
             self.size = 2
 
-    assert "run it as one process" in slow.run(Lab(Two(), Console())).notes
+    with pytest.raises(CapabilityError, match="run it as one process"):
+        slow.run(Lab(Two(), Console()))
