@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from mpiopt.arrays import Array, norm
-from mpiopt.phase import Joint, Local, Outer, PerWorker, Phase, Tree
+from mpiopt.phase import Exchange, Joint, Local, Outer, PerWorker, Phase, Tree, Work
 from mpiopt.problems.certificate import gradient_bound
 from mpiopt.problems.problem import Message, Point, Team
+from mpiopt.problems.protocols import demand
 
 
 class Measured(NamedTuple):
@@ -51,7 +52,19 @@ class Method(Protocol):
 
 
 @dataclass(frozen=True)
-class Composed:
+class Named:
+    """What a method is called where it refuses a problem."""
+
+    name: str = field(default="this method", kw_only=True, compare=False)
+
+    def check(self, team: Team, *blocks: Work | Exchange | Outer) -> None:
+        """Hold the losses against what the blocks need, once. Collective. Raises CapabilityError on every rank."""
+        with team.world.together("setting up the method"):
+            demand(self.name, [site.loss for site in team.sites], blocks)
+
+
+@dataclass(frozen=True)
+class Composed(Named):
     """The Method made of phases and an outer step.
 
     dvectors : d-vectors that a rank with one worker holds at most in a solve, the certificate at its end included.
@@ -67,11 +80,18 @@ class Composed:
         """All phases; the opening, if there is one, first."""
         return self.phases if self.opening is None else (self.opening, *self.phases)
 
+    @property
+    def blocks(self) -> tuple[Work | Exchange | Outer, ...]:
+        """All works, exchanges and the outer step."""
+        return (*(block for phase in self.walked for block in phase), self.outer)
+
     def init(self, x: Array, team: Team) -> Run:
         """Evaluate at x, the same array on every rank. Collective."""
-        return self._opened(Run(PerWorker(site.loss.point(x) for site in team.sites), None, self._states(x, team)), team)
+        states = self._states(x, team)
+        return self._opened(Run(PerWorker(site.loss.point(x) for site in team.sites), None, states), team)
 
     def _states(self, x: Array, team: Team) -> Tree:
+        self.check(team, *self.blocks)
         with team.world.together("setting up the method"):
             works = tuple(PerWorker(phase.work.init(x, site) for site in team.sites) for phase in self.walked)
         return works, tuple(phase.exchange.init(x, team) for phase in self.walked), self.outer.init(x, team)

@@ -42,6 +42,10 @@ class Joint(NamedTuple):
 class Work(Protocol):
     """One worker's computation between two agreements. Not collective."""
 
+    @property
+    def needs(self) -> type:
+        """What it asks of a loss, one of `problems.protocols`; a class attribute."""
+
     def init(self, x: Array, site: Site) -> Tree:
         """The state of one worker before the first round."""
 
@@ -52,6 +56,10 @@ class Work(Protocol):
 class Exchange(Protocol):
     """How the ranks agree. Collective."""
 
+    @property
+    def needs(self) -> type:
+        """See `Work.needs`."""
+
     def init(self, x: Array, team: Team) -> Tree:
         """The state of this rank before the first round."""
 
@@ -61,6 +69,10 @@ class Exchange(Protocol):
 
 class Outer(Protocol):
     """What the agreed message does to the points. May be collective."""
+
+    @property
+    def needs(self) -> type:
+        """See `Work.needs`."""
 
     def init(self, x: Array, team: Team) -> Tree:
         """The state of this rank before the first round."""

@@ -13,6 +13,7 @@ from mpiopt.arrays import Array
 from mpiopt.errors import NumericalError
 from mpiopt.method import Measured, Method, Run
 from mpiopt.problems.certificate import Certificate, certify, duality_gap
+from mpiopt.problems.lifted import lifted
 from mpiopt.problems.problem import Team
 from mpiopt.stop import Limits, Reason, Record, Stop, Watcher, ended
 
@@ -92,9 +93,10 @@ def solve(
     collective, or collective on all ranks. interruption : asked on every rank after every round for what ends the solve
     early, in a few words, or for ""; one rank's word is enough.
 
-    Seconds, bytes and messages leave recording, keeping and the final certificate out. Raises NumericalError on every
-    rank once the objective is not finite.
+    A loss without margins is `Lifted`. Seconds, bytes and messages leave recording, keeping and the final certificate out.
+    Raises NumericalError on every rank once the objective is not finite.
     """
+    team = lifted(team)
     recorder = partial(_record, method, team, stop)
     at, reason, text = drive(method, team, x, recorder, stop, watch, keep, interruption)
     with team.world.tally.paused():

@@ -21,7 +21,8 @@ from mpiopt.methods.averaging import sgd
 from mpiopt.methods.linked import linked
 from mpiopt.problems.landscapes import Landscape
 from mpiopt.problems.penalties import L2, Box, Penalty, Zero
-from mpiopt.problems.problem import Point, Smooth, Team
+from mpiopt.problems.problem import Point, Team
+from mpiopt.problems.protocols import Loss
 from mpiopt.schedules import Constant, Cosine, Schedule
 from mpiopt.streams import Streams
 from mpiopt.training import Training
@@ -75,7 +76,7 @@ class Valley(Landscape):
 class Problem:
     """losses : of the workers; start : (dim,), the same for all; single : look at one row in each step."""
 
-    losses: tuple[Smooth, ...]
+    losses: tuple[Loss, ...]
     start: np.ndarray
     rounds: int
     lr: Schedule

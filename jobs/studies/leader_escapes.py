@@ -21,7 +21,8 @@ from mpiopt.phase import Phase
 from mpiopt.problems.factorisation import Completion, planted
 from mpiopt.problems.landscapes import DoubleWell, Quadratic
 from mpiopt.problems.penalties import Zero
-from mpiopt.problems.problem import Point, Smooth, Team
+from mpiopt.problems.problem import Point, Team
+from mpiopt.problems.protocols import Loss
 from mpiopt.streams import Streams
 from mpiopt.training import Centred
 from mpiopt.transforms.rules import sgd
@@ -94,7 +95,7 @@ def _follow_wells(lab: Lab, name: str, method: Centred, starts: np.ndarray, roun
                       starts=starts, own=True)  # fmt: skip
 
 
-def alike(world, loss: Smooth) -> Team:
+def alike(world, loss: Loss) -> Team:
     """Workers that all have the same loss."""
     return Team.of(world, [loss] * len(world.hosted), Zero())
 

@@ -9,7 +9,7 @@ Scalars travel beside, as they are. A vector that is not finite on one rank rais
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -20,6 +20,7 @@ from mpiopt.compress.compressor import Compressor, Payload, Stream
 from mpiopt.errors import DataError, NumericalError
 from mpiopt.phase import Joint, Tree
 from mpiopt.problems.problem import Message, Team
+from mpiopt.problems.protocols import Loss
 
 
 class Agreeing(NamedTuple):
@@ -47,6 +48,7 @@ class Compressed:
     clients : the others of a round send nothing, and as in `Mean` the share of those that do is one more scalar.
     """
 
+    needs: ClassVar[type] = Loss
     compressor: Compressor
     purpose: str = "compress"
     clients: Clients = EVERYONE
@@ -170,6 +172,8 @@ class Vote:
     Bernstein, Wang, Azizzadenesheli, Anandkumar, signSGD: compressed optimisation for non-convex problems, ICML 2018,
     algorithm 1. Nothing of a message is kept for later.
     """
+
+    needs: ClassVar[type] = Loss
 
     def init(self, x: Array, team: Team) -> Tree:
         """Nothing to remember."""

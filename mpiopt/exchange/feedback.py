@@ -31,6 +31,11 @@ class ErrorFeedback:
     inner: Exchange
     rate: Schedule = ONE
 
+    @property
+    def needs(self) -> type:
+        """What ``inner`` does."""
+        return self.inner.needs
+
     def init(self, x: Array, team: Team) -> Tree:
         """(e_w = 0 of every worker, the state of ``inner``). Collective where that is."""
         return PerWorker(0.0 for _ in team.sites), self.inner.init(x, team)
@@ -58,6 +63,11 @@ class TwoWay:
     inner: Exchange
     compressor: Compressor
     rate: Schedule = ONE
+
+    @property
+    def needs(self) -> type:
+        """What ``inner`` does."""
+        return self.inner.needs
 
     def init(self, x: Array, team: Team) -> Tree:
         """(the memory, 0, and the state of ``inner``). Collective where that is."""

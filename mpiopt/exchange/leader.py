@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from mpiopt.arrays import Array, namespace
 from mpiopt.phase import Joint, Tree
 from mpiopt.problems.problem import Message, Team
+from mpiopt.problems.protocols import Loss
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,8 @@ class Leader:
     The first scalar of a message is the running loss; NaN never leads, ties go to the lowest worker. Teng, Gao, Chalus,
     Choromanska, Goldfarb, Weller, Leader stochastic gradient descent, NeurIPS 2019.
     """
+
+    needs: ClassVar[type] = Loss
 
     def init(self, x: Array, team: Team) -> Tree:
         """Nothing to remember."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from mpiopt.errors import NumericalError
 from mpiopt.exchange.compressed import demand_finite
 from mpiopt.phase import Joint, Tree
 from mpiopt.problems.problem import Message, Team, mean
+from mpiopt.problems.protocols import Trainable
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class LowRank:
     Vogels, Karimireddy, Jaggi, PowerSGD, NeurIPS 2019, algorithms 1 and 2. Needs a model with ``blocks``.
     """
 
+    needs: ClassVar[type] = Trainable
     power: PowerSgd
 
     def _plan(self, team: Team) -> Plan:

@@ -7,6 +7,7 @@ Alone()     agreed is nothing                         no message
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from mpiopt.clients import EVERYONE, Clients
 from mpiopt.errors import DataError
 from mpiopt.phase import Joint, Tree
 from mpiopt.problems.problem import Message, Team, mean
+from mpiopt.problems.protocols import Loss
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Mean:
     Where not always all do, their share of all sample weights is one more scalar at the end of what is agreed.
     """
 
+    needs: ClassVar[type] = Loss
     clients: Clients = EVERYONE
 
     def init(self, x: Array, team: Team) -> Tree:
@@ -58,6 +61,8 @@ class Mean:
 class Alone:
     """Every worker goes on by itself."""
 
+    needs: ClassVar[type] = Loss
+
     def init(self, x: Array, team: Team) -> Tree:
         """Nothing to remember."""
         return ()
@@ -71,6 +76,7 @@ class Alone:
 class From:
     """The message of one worker."""
 
+    needs: ClassVar[type] = Loss
     worker: int = 0
 
     def init(self, x: Array, team: Team) -> Tree:

@@ -6,7 +6,7 @@ Refreshed(inner, p)       the same with alpha = 0, and h_w <- message_w whole wi
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from mpiopt.comm.staging import returned
 from mpiopt.errors import UsageError
 from mpiopt.phase import Exchange, Joint, PerWorker, Tree
 from mpiopt.problems.problem import Message, Site, Team, mean
+from mpiopt.problems.protocols import Loss
 
 Shift = Callable[[Site, Array], Array]  # a worker's site and x -> its first shift (dim,)
 
@@ -29,6 +30,7 @@ class Shifted:
     Shulgin, Richtarik, Shifted compression framework, UAI 2022, algorithm 1; Richtarik, Sokolov, Fatkhullin, EF21, 2021.
     """
 
+    needs: ClassVar[type] = Loss
     inner: Exchange
     alpha: float | None = None
     first: Shift | Literal["message"] | None = None
@@ -72,6 +74,7 @@ class Refreshed:
     Li, Richtarik, MARINA, ICML 2021, algorithm 1.
     """
 
+    needs: ClassVar[type] = Loss
     inner: Exchange
     probability: float | None = None
     previous: bool = False

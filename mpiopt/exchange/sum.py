@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mpiopt.arrays import Array
 from mpiopt.phase import Joint, Tree
 from mpiopt.problems.problem import Message, Team, mean
+from mpiopt.problems.protocols import Loss
 
 
 @dataclass(frozen=True)
 class Sum:
     """The sum of the workers' messages."""
+
+    needs: ClassVar[type] = Loss
 
     def init(self, x: Array, team: Team) -> Tree:
         """Nothing to remember."""

@@ -23,6 +23,11 @@ class Every:
     rounds: int
     inner: Exchange
 
+    @property
+    def needs(self) -> type:
+        """What ``inner`` does."""
+        return self.inner.needs
+
     def __post_init__(self) -> None:
         if self.rounds < 1:
             raise UsageError(f"an agreement every {counted(self.rounds, 'round')} is not possible: give at least 1")
@@ -47,6 +52,11 @@ class Grouped:
 
     inner: Exchange
     groups: int | None = None
+
+    @property
+    def needs(self) -> type:
+        """What ``inner`` does."""
+        return self.inner.needs
 
     def init(self, x: Array, team: Team) -> Tree:
         """(every worker's share of its group, the state of ``inner``). Collective."""

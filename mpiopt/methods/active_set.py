@@ -15,20 +15,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiopt.arrays import Array, norm
-from mpiopt.method import Composed, Measured, Run, measured
+from mpiopt.method import Composed, Measured, Named, Run, measured
 from mpiopt.outer.face import newton_on_face
 from mpiopt.phase import PerWorker
 from mpiopt.problems.columns import coordinates, restricted
 from mpiopt.problems.penalties import ElasticNet, Penalty
 from mpiopt.problems.problem import Point, Team, gradient
+from mpiopt.problems.protocols import Columns, offers
 
 FORCING = 0.1  # what CG leaves of the residual on a face; with the limit on products it also keeps flat faces at bay
 ROUNDING = 10 * np.finfo(float).eps  # of the gradient: a violation below is not worth chasing
 
 
 @dataclass(frozen=True)
-class ActiveSet:
-    """``inner`` on working sets where the penalty has an l1 part; ``inner`` itself where it has none.
+class ActiveSet(Named):
+    """``inner`` on working sets where the penalty has an l1 part and the loss `Columns`; ``inner`` itself elsewhere.
 
     One step is one cycle: at most ``cycles`` times up to ``settling`` inner steps, with a Newton step of up to
     ``products`` products in between, and one gradient over all features. ratio : what the violation falls to in a cycle.
@@ -46,14 +47,15 @@ class ActiveSet:
 
     def init(self, x: Array, team: Team) -> Run:
         """Evaluate at x. Collective."""
-        if not kinked(team.penalty):
+        self.check(team, *self.inner.blocks)
+        if not self._restricts(team):
             return self.inner.init(x, team)
         points = PerWorker(site.loss.point(x) for site in team.sites)
         return Run(points, gradient(team, points), ())
 
     def step(self, run: Run, team: Team) -> Run:
         """One cycle. Collective."""
-        if not kinked(team.penalty):
+        if not self._restricts(team):
             return self.inner.step(run, team)
         x, loss = run.points[0].x, team.sites[0].loss
         residual = team.penalty.residual(x, run.agreed.vector)
@@ -65,6 +67,10 @@ class ActiveSet:
         x[where] = found[0].x
         points = PerWorker(Point(x, at.margins) for at in found)
         return Run(points, gradient(team, points), (), run.round + 1)
+
+    def _restricts(self, team: Team) -> bool:
+        """Whether working sets are of use: for an l1 part, and a loss that can look at a part of its features."""
+        return kinked(team.penalty) and offers(team.sites[0].loss, Columns)
 
     def _working_set(self, x: Array, residual: Array) -> Array:
         """The support, and the features with the largest violation among the others; ascending."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.method import Composed, Measured, Run
+from mpiopt.method import Composed, Measured, Named, Run
 from mpiopt.methods.dane import server_dane
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.ranges import within
@@ -25,7 +25,7 @@ from mpiopt.work.server import server_mu
 
 
 @dataclass(frozen=True)
-class Catalyst:
+class Catalyst(Named):
     """``steps`` steps of ``inner`` a stage; tau : the team -> tau, asked once, at the start, and may be collective.
 
     State: the inner method's, y, the w that the stage began with, zeta, tau.
@@ -38,6 +38,7 @@ class Catalyst:
 
     def init(self, x: Array, team: Team) -> Run:
         """The inner method's start; y = w = x, zeta = sqrt(q), or 1 where l2 is 0. Collective."""
+        self.check(team, *self.inner.blocks)
         tau, l2 = self.tau(team), team.penalty.l2
         points, agreed, states, _ = self.inner.init(x, team)
         return Run(points, agreed, (states, x, x, np.sqrt(l2 / (l2 + tau)) if l2 > 0 else 1.0, tau))

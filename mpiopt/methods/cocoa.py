@@ -17,7 +17,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.errors import CapabilityError
 from mpiopt.exchange.sum import Sum
-from mpiopt.method import Measured, Run, measured
+from mpiopt.method import Measured, Named, Run, measured
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.ranges import within
 from mpiopt.phase import Joint, Local, PerRow, PerWorker
@@ -26,7 +26,7 @@ from mpiopt.work.dual import DualAscent, gap
 
 
 @dataclass(frozen=True)
-class Cocoa:
+class Cocoa(Named):
     """State: alpha per row. Points carry no margins: the method never needs them, only its record does."""
 
     work: DualAscent
@@ -34,6 +34,7 @@ class Cocoa:
 
     def init(self, x: Array, team: Team) -> Run:
         """alpha for x, and w(alpha), which is x only where x is 0 or optimal. Collective: one vector round."""
+        self.check(team, self.work)
         _check(team)
         alphas = PerRow(self.work.init(x, site) for site in team.sites)
         images = [Message(self.work.image(alpha, site), np.empty(0)) for alpha, site in zip(alphas, team.sites, strict=True)]
@@ -71,7 +72,7 @@ def _at(x: Array, team: Team) -> PerWorker:
 
 def _check(team: Team) -> None:
     """Raises CapabilityError on every rank where the dual is not this one."""
-    team.sites[0].loss.demand_descent()
+    team.sites[0].loss.demand_descent("cocoa")
     if not team.penalty.smooth or not team.penalty.l2 > 0:
         raise CapabilityError(
             f"cocoa solves the dual of an l2 penalty, and the one given has l2 = {team.penalty.l2:g}"

@@ -1,14 +1,14 @@
 """The constants of a problem that step sizes of theory ask for, found by power iteration."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from mpiopt.arrays import Array, namespace, norm
+from mpiopt.arrays import Array, namespace
+from mpiopt.problems.lifted import largest
 from mpiopt.problems.problem import Message, Team, mean
 from mpiopt.theory import Constants
 
-PRODUCTS = 60  # with the Hessian: within about 2 % of the largest eigenvalue where the next is near, else far better
 SAFETY = 1.02
 
 
@@ -16,14 +16,14 @@ def constants(team: Team, x: Array) -> Constants:
     """L, the L_i and mu of F at x (dim,); at 0, where the logistic loss is steepest, they hold everywhere. Collective.
 
     F is the plain mean of n share_w (f_w + penalty) over the n workers, and the L_i are those of these: theory knows no
-    weights. mu is that of the penalty. One vector round for each of `PRODUCTS` products.
+    weights. mu is that of the penalty. One vector round for each of `lifted.PRODUCTS` products.
     """
     points = [site.loss.point(x) for site in team.sites]
     maps = [site.loss.hessian(at) for site, at in zip(team.sites, points, strict=True)]
     l2, start = team.penalty.l2, namespace(x).asarray(team.sites[0].streams("curvature").standard_normal(x.size))
-    whole = SAFETY * _largest(lambda v: _mean(team, [product(v) for product in maps]), start)
+    whole = SAFETY * largest(lambda v: _mean(team, [product(v) for product in maps]), start)
     n = team.world.workers
-    own = [n * site.share * (SAFETY * _largest(product, start) + l2) for site, product in zip(team.sites, maps, strict=True)]
+    own = [n * site.share * (SAFETY * largest(product, start) + l2) for site, product in zip(team.sites, maps, strict=True)]
     top = team.world.extremes(np.array([max(own)]))[1][0]
     squares = team.world.total([np.array([each**2]) for each in own])[0] / n
     return Constants(whole + l2, float(top), float(squares), l2, n)
@@ -31,15 +31,3 @@ def constants(team: Team, x: Array) -> Constants:
 
 def _mean(team: Team, parts: Sequence[Array]) -> Array:
     return mean(team, [Message(part, np.zeros(0)) for part in parts], name="curvature").vector
-
-
-def _largest(product: Callable[[Array], Array], v: Array) -> float:
-    """The largest eigenvalue of a positive semidefinite map, from below."""
-    size = 0.0
-    for _ in range(PRODUCTS):
-        length = norm(v)
-        if not length:
-            return 0.0
-        v = product(v / length)
-        size = norm(v)
-    return size

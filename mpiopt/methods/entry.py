@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mpiopt.errors import UsageError
 from mpiopt.method import Method
@@ -48,7 +48,7 @@ class Entry:
                 f"{self.name} takes {takes}; got {', '.join(unknown)}: leave that out, or see mpiopt methods {self.name}"
             )
         try:
-            return self.build(**given)
+            return replace(self.build(**given), name=self.name)
         except TypeError as error:  # text where a number was wanted
             told = ", ".join(f"{name}={value}" for name, value in given.items() if isinstance(value, str))
             raise UsageError(f"{self.name} cannot be made with {told or 'what it was given'}: give values of the kinds that "

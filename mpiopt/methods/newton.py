@@ -9,7 +9,7 @@ product; a step that arrives has searched along the finished direction before. B
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -17,12 +17,13 @@ from mpiopt import krylov
 from mpiopt.arrays import Array, norm
 from mpiopt.exchange.mean import Mean
 from mpiopt.krylov import CG
-from mpiopt.method import Composed, Measured, Method, Run, measured
+from mpiopt.method import Composed, Measured, Method, Named, Run, measured
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.preconditioners import Jacobi, Preconditioner, Server
 from mpiopt.outer.line_search import Backtracking, along, refuse_kinks, search
 from mpiopt.phase import PerWorker, Phase
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean
+from mpiopt.problems.protocols import Margins
 from mpiopt.work.corrected import Corrected
 from mpiopt.work.gradient import Gradient
 from mpiopt.work.local_solvers import NewtonCG
@@ -77,7 +78,7 @@ class Residual:
 
 
 @dataclass(frozen=True)
-class TruncatedNewton:
+class TruncatedNewton(Named):
     """x <- x + s p with H p = -g solved by CG as far as ``rule`` asks; s from an exact search on cached margins.
 
     damped : s = 1 / (1 + (p.H p)^(1/2)) instead. State: CG, b.x one product ago, the rule's target and what the
@@ -88,9 +89,11 @@ class TruncatedNewton:
     rule: Rule
     damped: bool = False
     dvectors: int = 16
+    needs: ClassVar[type] = Margins
 
     def init(self, x: Array, team: Team) -> Run:
         """Arrive at x. Collective: one vector round and the preconditioner's. Raises CapabilityError on every rank."""
+        self.check(team, self)
         refuse_kinks(team.penalty)
         return self._arrive(PerWorker(site.loss.point(x) for site in team.sites), 0, team)
 

@@ -9,7 +9,7 @@ wait for each other, so that records, examinations and checkpoints see a centre 
 
 import time
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from mpiopt.outer.descend import Stay
 from mpiopt.pace import Period
 from mpiopt.phase import Local, PerWorker, Phase, Tree
 from mpiopt.problems.problem import Point, Team
+from mpiopt.problems.protocols import Loss
 from mpiopt.schedules import Schedule
 from mpiopt.training import Training
 from mpiopt.transforms.rules import nag
@@ -45,6 +46,7 @@ class Trade(Protocol):
 class Stretch:
     """e = pull (x - c): the worker gives it, the centre takes it. The elastic exchange of Zhang et al., algorithm 1."""
 
+    needs: ClassVar[type] = Loss
     pull: float
 
     def __call__(self, x: Array, read: Array, centre: Window, delay: int) -> Array:
@@ -62,6 +64,7 @@ class Pour:
     Dean et al., Large scale distributed deep networks, NIPS 2012, algorithm 7.1.
     """
 
+    needs: ClassVar[type] = Loss
     damped: bool = False
 
     def __call__(self, x: Array, read: Array, centre: Window, delay: int) -> Array:

@@ -63,6 +63,6 @@ class Server:
         out = beside(r, r.size)
         if 0 in team.world.hosted:
             phi = Reference.of(sample(team.sites[0], self.rows), team.penalty, kept)
-            at = Point(points[0].x, points[0].margins[: phi.loss.rows])
+            at = Point(points[0].x, points[0].margins[: phi.loss.margin_count])
             out[:] = krylov.solve(phi.hessian(at), r, phi.jacobi(at), self.accuracy, self.products).x
         return team.world.bcast(out, team.world.host_of(0), "precondition")

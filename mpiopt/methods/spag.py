@@ -18,18 +18,20 @@ rises by orders of magnitude. `adaptive` finds the product M = L G from D_F itse
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.exchange.mean import From
-from mpiopt.method import Measured, Run, measured
+from mpiopt.method import Measured, Named, Run, measured
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.gains import Adaptive, Doubling, Fixed, Gain, Weights, warmed, weigh
 from mpiopt.methods.ranges import above, within
 from mpiopt.phase import Joint, PerRow, PerWorker, Tree
 from mpiopt.problems.problem import Message, Point, Site, Team, gradient, mean_scalars
+from mpiopt.problems.protocols import Margins
 from mpiopt.problems.surrogate import Reference
 from mpiopt.work.corrected import LocalSolver
 from mpiopt.work.exact import Exact
@@ -37,7 +39,7 @@ from mpiopt.work.server import occupied, sample, server_mu
 
 
 @dataclass(frozen=True)
-class Spag:
+class Spag(Named):
     """SPAG with a server sample of the first ``rows`` rows of worker 0 (all of them for None).
 
     mu, sigma : None for `server.spread` and l2 / (l2 + 2 mu). State: v, the ratio A/B, the gain M = L G of the next trial,
@@ -51,9 +53,11 @@ class Spag:
     sigma: float | None = None
     warm: int = 0
     dvectors: int = 18
+    needs: ClassVar[type] = Margins
 
     def init(self, x: Array, team: Team) -> Run:
         """x, v = x; mu and sigma found where not given. Collective."""
+        self.check(team, self)
         if not team.penalty.smooth:
             raise CapabilityError("spag minimises smooth objectives, which an l1 penalty or a box is not: use --method fista")
         mu = server_mu(team, self.rows) if self.mu is None else self.mu
@@ -99,7 +103,7 @@ class Spag:
         if site.worker != 0:
             return Message(agreed.vector, np.empty(2 if self.gain.tests else 0)), memory
         phi = self._phi(site, mu)
-        x, v, y = (Point(at.x, at.margins[: phi.loss.rows]) for at in (x, v, y))
+        x, v, y = (Point(at.x, at.margins[: phi.loss.margin_count]) for at in (x, v, y))
         v = v._replace(slope=phi.loss.value_grad(v)[1])
         q = (1 - weights.beta) * phi.grad(v) + weights.beta * phi.grad(y)
         q -= weights.eta * (agreed.vector + site.penalty.grad(y.x))

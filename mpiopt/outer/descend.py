@@ -6,10 +6,12 @@ Stay()            x_i as they are
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mpiopt.arrays import Array, pull
 from mpiopt.phase import Joint, PerWorker, Tree
 from mpiopt.problems.problem import Message, Point, Team
+from mpiopt.problems.protocols import Loss
 from mpiopt.transforms.transform import Transform
 
 
@@ -20,6 +22,7 @@ class Descend:
     What an agreed vector holds beyond dim numbers is not for the point.
     """
 
+    needs: ClassVar[type] = Loss
     rule: Transform
 
     def init(self, x: Array, team: Team) -> Tree:
@@ -44,6 +47,8 @@ class Descend:
 class Downhill:
     """A gradient step; its method finds the length and keeps it as the state."""
 
+    needs: ClassVar[type] = Loss
+
     def init(self, x: Array, team: Team) -> Tree:
         """No step yet."""
         return (0.0,)
@@ -57,6 +62,8 @@ class Downhill:
 @dataclass(frozen=True)
 class Relax:
     """Part of the way to the agreed point; its method finds how far and keeps it as the state."""
+
+    needs: ClassVar[type] = Loss
 
     def init(self, x: Array, team: Team) -> Tree:
         """No relaxation yet."""
@@ -72,6 +79,7 @@ class Relax:
 class Pull:
     """Every worker's own point, part of the way to what was agreed; all of it for strength 1."""
 
+    needs: ClassVar[type] = Loss
     strength: float = 1.0
 
     def init(self, x: Array, team: Team) -> Tree:
@@ -88,6 +96,8 @@ class Pull:
 @dataclass(frozen=True)
 class Stay:
     """Every worker where its steps have led it."""
+
+    needs: ClassVar[type] = Loss
 
     def init(self, x: Array, team: Team) -> Tree:
         """Nothing to remember."""

@@ -8,6 +8,7 @@ Margins change by sums, so that a search costs one product A p however many poin
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from mpiopt.outer.plane_search import REFRESH, minimise
 from mpiopt.phase import Joint, Outer, PerWorker, Tree
 from mpiopt.problems.penalties import Penalty
 from mpiopt.problems.problem import Message, Point, Team, mean_scalars
+from mpiopt.problems.protocols import Margins
 
 ENOUGH = 0.1  # of the decrease that the slope promises
 CANDIDATES = tuple(4.0**-k for k in range(10))
@@ -36,6 +38,11 @@ class SmoothOnly:
     """Another outer step, for smooth penalties alone."""
 
     outer: Outer
+
+    @property
+    def needs(self) -> type:
+        """What ``outer`` does."""
+        return self.outer.needs
 
     def init(self, x: Array, team: Team) -> Tree:
         """The other's state. Raises CapabilityError on every rank."""
@@ -78,6 +85,8 @@ class Backtracking:
 
     Wang et al., GIANT: globally improved approximate Newton method for distributed optimization, 2018, section 2.2.
     """
+
+    needs: ClassVar[type] = Margins
 
     def init(self, x: Array, team: Team) -> Tree:
         """Nothing to remember."""

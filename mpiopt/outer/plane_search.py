@@ -13,6 +13,7 @@ once), helps where workers hold few rows and many features are rare.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from mpiopt.newton import newton, unpack
 from mpiopt.phase import Joint, PerRow, PerWorker, Tree
 from mpiopt.problems.penalties import along
 from mpiopt.problems.problem import Message, Point, Site, Team, mean, mean_scalars
+from mpiopt.problems.protocols import Margins
 
 REFRESH = 10  # rounds between exact recomputations of the margins, which are otherwise updated by sums
 
@@ -32,11 +34,12 @@ class PlaneSearch:
     State: the last step, the Hessian's diagonal, and per worker the directions' margins (k, rows), the last step's last.
     """
 
+    needs: ClassVar[type] = Margins
     jacobi: bool = False
 
     def init(self, x: Array, team: Team) -> Tree:
         """No last step yet. Collective: one vector round with ``jacobi``."""
-        buffers = PerRow(beside(x, (2 + self.jacobi, site.loss.rows), 0) for site in team.sites)
+        buffers = PerRow(beside(x, (2 + self.jacobi, site.loss.margin_count), 0) for site in team.sites)
         return np.zeros(0), diagonal(team, x) if self.jacobi else np.zeros(0), buffers
 
     def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:

@@ -8,6 +8,7 @@ Gradual(n, s_f, t0, s_i)               the sparsity of every step, from s_i at t
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from mpiopt.compress.compressor import kernels
 from mpiopt.phase import Joint, PerWorker, Tree
 from mpiopt.problems.model import Block
 from mpiopt.problems.problem import Message, Point, Team
+from mpiopt.problems.protocols import Loss
 from mpiopt.schedules import Schedule, demand
 from mpiopt.transforms.transform import Transform
 
@@ -60,6 +62,7 @@ class Prune:
     algorithm 1. Without it hidden weights are 0 and stay so.
     """
 
+    needs: ClassVar[type] = Loss
     rule: Transform
     sparsity: Schedule
     every: int = 16

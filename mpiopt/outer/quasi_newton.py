@@ -6,6 +6,7 @@ method on quadratics.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from mpiopt.outer.line_search import refuse_kinks, search
 from mpiopt.outer.plane_search import diagonal
 from mpiopt.phase import Joint, PerWorker, Tree
 from mpiopt.problems.problem import Message, Team
+from mpiopt.problems.protocols import Margins
 
 Pair = tuple[Array, Array]  # a step s and the change y of the gradient over it, (dim,) each
 
@@ -26,6 +28,7 @@ class QuasiNewton:
     State: the pairs, oldest first; the last x and its gradient, (dim,) or (0,) at first; the diagonal, (dim,) or (0,).
     """
 
+    needs: ClassVar[type] = Margins
     memory: int = 10
     jacobi: bool = False
 

@@ -8,15 +8,19 @@ Polyak, Some methods of speeding up the convergence of iteration methods, 1964, 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mpiopt.arrays import Array
 from mpiopt.phase import Joint, PerWorker, Tree
 from mpiopt.problems.problem import Message, Point, Team
+from mpiopt.problems.protocols import Margins
 
 
 @dataclass(frozen=True)
 class Add:
     """x + p, with margins computed afresh: one pass over the rows."""
+
+    needs: ClassVar[type] = Margins
 
     def init(self, x: Array, team: Team) -> Tree:
         """Nothing to remember."""
@@ -34,6 +38,7 @@ class HeavyBall:
     momentum : the team -> beta in [0, 1); asked once, at the start, and may be collective.
     """
 
+    needs: ClassVar[type] = Margins
     momentum: Callable[[Team], float]
 
     def init(self, x: Array, team: Team) -> Tree:

@@ -16,6 +16,7 @@ section 3.2, for the restart; Polyak, Some methods of speeding up the convergenc
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from mpiopt.arrays import Array, beside
 from mpiopt.errors import UsageError
 from mpiopt.phase import Joint, PerRow, PerWorker, Tree
 from mpiopt.problems.problem import Message, Point, Team, mean_scalars
+from mpiopt.problems.protocols import Margins
 
 GROWTH = 1.1  # of L at least after a trial that failed
 LEAP = 10.0  # of L at most after a trial where L has no ceiling, since an exponential may have been in the way
@@ -78,6 +80,7 @@ class Forward:
 class Proximal:
     """Plain proximal gradient steps: F never rises."""
 
+    needs: ClassVar[type] = Margins
     forward: Forward = Forward()
 
     def init(self, x: Array, team: Team) -> Tree:
@@ -97,11 +100,12 @@ class Accelerated:
     State: L and its ceiling, t, the last p and per worker its margins. L may fall only where the momentum begins anew.
     """
 
+    needs: ClassVar[type] = Margins
     forward: Forward = Forward()
 
     def init(self, x: Array, team: Team) -> Tree:
         """t = 1: no momentum yet. Collective."""
-        return self.forward.init(team), 1.0, x, PerRow(beside(x, site.loss.rows, 0) for site in team.sites)
+        return self.forward.init(team), 1.0, x, PerRow(beside(x, site.loss.margin_count, 0) for site in team.sites)
 
     def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
         """The next y. Collective: one small sum a trial."""
@@ -123,12 +127,13 @@ class Polyak:
     beta : None for (1 - sqrt(l2 / (L + l2)))^2, at most 0.99. State: L and its ceiling, the last y and its margins.
     """
 
+    needs: ClassVar[type] = Margins
     forward: Forward = Forward()
     beta: float | None = None
 
     def init(self, x: Array, team: Team) -> Tree:
         """No last y yet. Collective."""
-        return self.forward.init(team), np.zeros(0), PerRow(beside(x, site.loss.rows, 0) for site in team.sites)
+        return self.forward.init(team), np.zeros(0), PerRow(beside(x, site.loss.margin_count, 0) for site in team.sites)
 
     def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
         """The next y. Collective: one small sum a trial."""

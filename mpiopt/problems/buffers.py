@@ -10,18 +10,19 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
-from mpiopt.problems.problem import Site, Smooth, Team
+from mpiopt.problems.problem import Site, Team
+from mpiopt.problems.protocols import Loss
 
 Buffers = Mapping[str, Array]
 SETTLING = 2048  # rows of each worker from which averages take their statistics anew
 
 
-def held(loss: Smooth) -> dict[str, Array]:
+def held(loss: Loss) -> dict[str, Array]:
     """Copies of what a model keeps beside x, by name; nothing for most. Not collective."""
     return dict(getattr(loss, "buffers", {}))
 
 
-def put(loss: Smooth, buffers: Buffers) -> None:
+def put(loss: Loss, buffers: Buffers) -> None:
     """Let a model keep these beside x; nothing to do where there are none. Raises UsageError for those of another model."""
     if buffers and not held(loss):
         raise UsageError(f"{next(iter(buffers))} was kept beside x, and this model keeps nothing: give that of a model of the "

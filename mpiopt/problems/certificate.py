@@ -15,9 +15,9 @@ import numpy as np
 
 from mpiopt import krylov
 from mpiopt.arrays import Array, beside, norm
-from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean, mean_scalars
+from mpiopt.problems.protocols import Dual, Margins, offers
 
 
 class Certificate(NamedTuple):
@@ -43,13 +43,14 @@ def certify(team: Team, x: Array, products: int) -> Certificate:
 
 def gradient_bound(team: Team, residual_norm: float) -> float:
     """|g|^2 / (2 l2), infinity where F is not known to be strongly convex in every coordinate. Not collective."""
-    known = _linear(team) and team.penalty.l2 > 0 and not team.penalty.free
+    known = _convex(team) and team.penalty.l2 > 0 and not team.penalty.free
     return residual_norm**2 / (2 * team.penalty.l2) if known else np.inf
 
 
-def _linear(team: Team) -> bool:
-    """Whether the loss is convex and its dual known."""
-    return isinstance(team.sites[0].loss, Linear)
+def _convex(team: Team) -> bool:
+    """Whether the loss is known to be convex."""
+    loss = team.sites[0].loss
+    return offers(loss, Margins) and loss.convex
 
 
 def duality_gap(team: Team, x: Array) -> float:
@@ -59,7 +60,7 @@ def duality_gap(team: Team, x: Array) -> float:
     shrunk until |A^T alpha| <= l1.
     """
     penalty = team.penalty
-    if not (_linear(team) and isinstance(penalty, ElasticNet)) or penalty.l1 == penalty.l2 == 0:
+    if not (offers(team.sites[0].loss, Dual) and isinstance(penalty, ElasticNet)) or penalty.l1 == penalty.l2 == 0:
         return np.inf
     points = [site.loss.point(x) for site in team.sites]
     scales, agreed = _balanced_residuals(team, points)
@@ -104,7 +105,7 @@ def tight_gap(team: Team, points: Sequence[Point], residual: Array, products: in
     residual : grad F(x), (dim,). An unfinished CG is accounted for: nu^2 <= g.v + v.rho + |rho|^2 / l2.
     """
     penalty = team.penalty
-    if not (_linear(team) and penalty.smooth and penalty.l2 > 0) or penalty.free:
+    if not (offers(team.sites[0].loss, Dual) and penalty.smooth and penalty.l2 > 0) or penalty.free:
         return np.inf
     concordance = team.sites[0].loss.family.concordance
     if concordance is None:

@@ -1,4 +1,4 @@
-"""Small landscapes to watch rules and methods on. They are Smooth losses of one row, the same on every worker.
+"""Small landscapes to watch rules and methods on. They are Loss losses of one row, the same on every worker.
 
     Beale         (1.5 - x + x y)^2 + (2.25 - x + x y^2)^2 + (2.625 - x + x y^3)^2
     Quadratic     sum_i a_i x_i^2;  SADDLE: x^2 - y^2,  VALLEY: 0.01 x^2 + y^2

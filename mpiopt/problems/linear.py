@@ -40,6 +40,7 @@ class Linear:
     weights: Array = field(default_factory=lambda: np.empty(0))
     intercept: bool = False
     weight: float = field(init=False)
+    convex: ClassVar[bool] = True
     buffers: ClassVar[Buffers] = {}
 
     def __post_init__(self) -> None:
@@ -52,6 +53,11 @@ class Linear:
     def rows(self) -> int:
         """Rows of this worker."""
         return self.matrix.shape[0]
+
+    @property
+    def margin_count(self) -> int:
+        """One for each row."""
+        return self.rows
 
     @property
     def features(self) -> int:
@@ -104,7 +110,7 @@ class Linear:
             out *= scale
         return out
 
-    # ------------------------------------------------------------------------------------ Smooth
+    # ------------------------------------------------------------------------------------ Loss
     def point(self, x: Array) -> Point:
         """x with its margins; the origin needs no pass over the rows."""
         return Point(x, self.margins(x) if x.any() else beside(x, self.rows, 0))
@@ -210,17 +216,17 @@ class Linear:
                                               self.family.labels.classes, steps=steps)  # fmt: skip
         return gaps[:done]
 
-    def demand_descent(self) -> None:
-        """Raises CapabilityError where there is no dual coordinate descent."""
+    def demand_descent(self, name: str = "this method") -> None:
+        """Raises CapabilityError, in the name of a method, where there is no dual coordinate descent."""
         if not self.family.descends:
             raise CapabilityError(
-                f"the {self.family.name} loss has no step of dual coordinate descent: use --method spcg, whose local models "
-                "are then solved by conjugate gradients"
+                f"{name} ascends the dual by steps that the {self.family.name} loss does not offer: use spcg, whose local "
+                "models are then solved by conjugate gradients, or lbfgs"
             )
         if not self.sequential:
             raise CapabilityError(
-                "dual coordinate descent visits one row after the other, which a GPU does not: use --device cpu, or "
-                "--method spcg, whose local models a GPU solves by conjugate gradients"
+                f"{name} visits one row after the other, which a GPU does not: use the CPU, or spcg, whose local models a GPU "
+                "solves by conjugate gradients"
             )
 
     def take(self, rows: Array) -> "Linear":

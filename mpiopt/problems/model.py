@@ -1,4 +1,4 @@
-"""What training asks of a problem, beyond Smooth: minibatches, a start, a score on held-out rows, and the shape of x.
+"""What training asks of a problem, beyond Loss: minibatches, a start, a score on held-out rows, and the shape of x.
 
 x is one flat vector (dim,), float32 or float64; its ``blocks`` are the matrices and vectors it is made of, one after the
 other, and models work on views of them.

@@ -9,29 +9,12 @@ penalty of the *mean* loss over rows.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
-
-
-class Penalty(Protocol):
-    """A convex function of x, separable over coordinates. Not collective."""
-
-    l2: float  # its quadratic part, (l2/2)|x|^2 over the penalised coordinates
-    free: int  # trailing coordinates that are not penalised
-    smooth: bool
-
-    def value(self, x: Array) -> float:
-        """The penalty at x (dim,)."""
-
-    def prox(self, z: Array, step: float) -> Array:
-        """argmin_x penalty(x) + |x - z|^2 / (2 step), a new array (dim,)."""
-
-    def residual(self, x: Array, g: Array) -> Array:
-        """The shortest element of g + subdifferential(x), (dim,): the gradient of F where the penalty is smooth."""
+from mpiopt.problems.protocols import Penalty
 
 
 @dataclass(frozen=True)

@@ -9,43 +9,16 @@ constant C of LIBLINEAR and scikit-learn is 1 / (lambda * sum of sample weights)
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
 from mpiopt.arrays import Array, namespace, on_host
 from mpiopt.comm.world import World
 from mpiopt.errors import DataError
-from mpiopt.problems.penalties import Penalty
+from mpiopt.problems.protocols import Loss, Penalty
+from mpiopt.problems.protocols import Point as Point
 from mpiopt.streams import Streams
-
-
-class Point(NamedTuple):
-    """A point and what one worker knows about it; the rest travels with x so that no pass is done twice."""
-
-    x: Array  # (dim,)
-    margins: Array | None = None  # (rows,) products of this worker's rows with x, where the model is linear
-    slope: Array | None = None  # (dim,) gradient of this worker's loss at x, where known
-    gradient: Array | None = None  # (dim,) gradient of f at x, where agreed
-    loss: float | None = None  # this worker's running loss, where it trains
-
-
-class Smooth(Protocol):
-    """f_w: one worker's mean loss. Not collective, except where said."""
-
-    dim: int
-    rows: int
-    weight: float  # sum of the sample weights of its rows
-
-    def point(self, x: Array) -> Point:
-        """x with what this loss keeps beside it."""
-
-    def value_grad(self, at: Point) -> tuple[float, Array]:
-        """f_w(x) and its gradient (dim,)."""
-
-    def hessian(self, at: Point) -> Callable[[Array], Array]:
-        """The map v -> H_w(x) v."""
-
 
 Sample = Callable[[int], "Array | None"]  # a worker's step, from 0 on -> the rows that it looks at, None for all
 
@@ -58,7 +31,7 @@ def everything(step: int) -> None:
 class Site:
     """One hosted worker's share of the problem."""
 
-    loss: Smooth
+    loss: Loss
     penalty: Penalty
     world: World
     streams: Streams
@@ -93,7 +66,7 @@ class Team:
     @staticmethod
     def of(
         world: World,
-        losses: Sequence[Smooth],
+        losses: Sequence[Loss],
         penalty: Penalty,
         seed: int = 0,
         samples: Sequence[Sample] | None = None,

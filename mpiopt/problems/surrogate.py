@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from mpiopt.arrays import Array, beside, namespace
 from mpiopt.problems.penalties import Penalty
-from mpiopt.problems.problem import Point, Smooth
+from mpiopt.problems.problem import Point
+from mpiopt.problems.protocols import Loss
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,13 @@ class Reference:
     ridge : D on the penalised coordinates, ``ridge_free`` on the ``free`` trailing ones.
     """
 
-    loss: Smooth
+    loss: Loss
     ridge: float
     ridge_free: float
     free: int
 
     @staticmethod
-    def of(loss: Smooth, penalty: Penalty, mu: float) -> "Reference":
+    def of(loss: Loss, penalty: Penalty, mu: float) -> "Reference":
         """phi = f_w + penalty + (mu/2)|z|^2."""
         return Reference(loss, penalty.l2 + mu, mu, penalty.free)
 

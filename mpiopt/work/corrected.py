@@ -7,7 +7,7 @@ Shamir, Srebro, Zhang 2014 (DANE), eq. 13; Hendrikx et al. 2020 (SPAG), eq. 3, f
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from mpiopt.arrays import Array
 from mpiopt.errors import CapabilityError
 from mpiopt.phase import Local, Tree
 from mpiopt.problems.problem import Message, Point, Site
+from mpiopt.problems.protocols import Margins
 from mpiopt.problems.surrogate import Reference
 from mpiopt.work.server import sample, spread
 
@@ -36,6 +37,7 @@ class Corrected:
     mu : None for `server.spread` of the rows in use.
     """
 
+    needs: ClassVar[type] = Margins
     solver: LocalSolver
     mu: float | None = 0.0
     eta: float = 1.0

@@ -9,6 +9,7 @@ and every term of the gap is at least 0: for the logistic loss it is the relativ
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from mpiopt.arrays import Array
 from mpiopt.phase import Local, Tree
 from mpiopt.problems.linear import EXACTLY, Linear
 from mpiopt.problems.problem import Message, Point, Site
+from mpiopt.problems.protocols import Dual
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class DualAscent:
     State: alpha (rows,).
     """
 
+    needs: ClassVar[type] = Dual
     epochs: int = 1
 
     def init(self, x: Array, site: Site) -> Tree:

@@ -1,17 +1,21 @@
 """Gradient: evaluate one worker's loss at the point; the value rides with the gradient."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.phase import Local, Tree
 from mpiopt.problems.problem import Message, Point, Site
+from mpiopt.problems.protocols import Loss
 
 
 @dataclass(frozen=True)
 class Gradient:
     """message = (grad f_w(x), [f_w(x)]); the point keeps the gradient as its slope."""
+
+    needs: ClassVar[type] = Loss
 
     def init(self, x: Array, site: Site) -> Tree:
         """Nothing to remember."""

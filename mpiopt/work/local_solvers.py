@@ -14,7 +14,6 @@ from mpiopt import krylov
 from mpiopt.arrays import Array, norm
 from mpiopt.newton import newton, unpack
 from mpiopt.phase import PerRow, Tree
-from mpiopt.problems.linear import Linear
 from mpiopt.problems.problem import Point
 from mpiopt.problems.surrogate import Reference
 
@@ -126,7 +125,7 @@ class Auto:
     def choose(self, phi: Reference) -> DualDescent | NewtonCG:
         """The solver for one worker's rows."""
         loss = phi.loss
-        few = not isinstance(loss, Linear) or not loss.descends or loss.features <= self.features
+        few = not loss.descends or loss.features <= self.features
         if few or not phi.ridge > 0 or not loss.rows:
             return self.newton
         squares = float(loss.row_squares.mean())

@@ -69,6 +69,11 @@ class Only:
     work: Work
     worker: int = 0
 
+    @property
+    def needs(self) -> type:
+        """What ``work`` does."""
+        return self.work.needs
+
     def init(self, x: Array, site: Site) -> Tree:
         """The work's state on its worker, nothing elsewhere. Raises UsageError where that worker has no rows."""
         return self.work.init(x, occupied(site)) if site.worker == self.worker else ()

@@ -5,6 +5,7 @@ a common point, work on a copy, and say how far they came, as a gradient for an 
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,7 +13,8 @@ from mpiopt.arrays import Array, pull
 from mpiopt.clients import EVERYONE, Clients
 from mpiopt.pace import Pace, Period
 from mpiopt.phase import Local, Tree
-from mpiopt.problems.problem import Message, Point, Site, Smooth
+from mpiopt.problems.problem import Message, Point, Site
+from mpiopt.problems.protocols import Loss
 from mpiopt.transforms.transform import Transform
 from mpiopt.work.drift import Free
 from mpiopt.work.log import Log, sampled
@@ -26,6 +28,7 @@ class Steps:
     clients : the others of a round make no step, and their message is 0.
     """
 
+    needs: ClassVar[type] = Loss
     rule: Transform
     pace: Pace = field(default_factory=Period)
     drift: Free = field(default_factory=Free)
@@ -64,6 +67,8 @@ class Steps:
 class Minibatch:
     """One gradient over a sample at the common point; scalars: the running loss."""
 
+    needs: ClassVar[type] = Loss
+
     def init(self, x: Array, site: Site) -> Tree:
         """(log,)."""
         return (Log.blank(),)
@@ -78,6 +83,7 @@ class Minibatch:
 class Pulled:
     """x <- x + strength (agreed - x), then says where it is and its running loss: between two levels of agreement."""
 
+    needs: ClassVar[type] = Loss
     strength: float = 1.0
 
     def init(self, x: Array, site: Site) -> Tree:
@@ -91,7 +97,7 @@ class Pulled:
         return at, Message(at.x, np.array([at.loss])), state
 
 
-def desk(loss: Smooth, start: Array) -> Array:
+def desk(loss: Loss, start: Array) -> Array:
     """Where a worker moves a copy of ``start``: the model's own memory, or a new array."""
     x = getattr(loss, "x", None)
     if x is None:

@@ -1,0 +1,233 @@
+"""What methods ask of a loss and of a penalty, as types whose attributes are read only.
+
+    Loss         its value and gradient at a point
+    Curvature    and products with its Hessian
+    Margins      and what is cheap where it is a function of margins that are linear in x: searches along lines and planes
+    Dual         and coordinate steps on its dual
+    Trainable    a Loss over some of its rows, with a start, a score and named parts: what training asks
+
+A block of a method says which of these it ``needs``, and `demand` holds the losses of a team against it, once, at the start.
+`problems.lifted` makes Margins of any Loss.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any, NamedTuple, Protocol
+
+from mpiopt.arrays import Array
+from mpiopt.errors import CapabilityError
+
+
+class Point(NamedTuple):
+    """A point and what one worker knows about it; the rest travels with x so that no pass is done twice."""
+
+    x: Array  # (dim,)
+    margins: Array | None = None  # (margin_count,) linear in x, where the loss is a function of such
+    slope: Array | None = None  # (dim,) gradient of this worker's loss at x, where known
+    gradient: Array | None = None  # (dim,) gradient of f at x, where agreed
+    loss: float | None = None  # this worker's running loss, where it trains
+
+
+class Loss(Protocol):
+    """f_w: one worker's mean loss. Not collective, except where said."""
+
+    @property
+    def dim(self) -> int:
+        """The length of x."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of this worker."""
+
+    @property
+    def weight(self) -> float:
+        """Sum of the sample weights of its rows."""
+
+    def point(self, x: Array) -> Point:
+        """x with what this loss keeps beside it."""
+
+    def value_grad(self, at: Point) -> tuple[float, Array]:
+        """f_w(x) and its gradient (dim,), a new array."""
+
+
+class Curvature(Loss, Protocol):
+    """A loss with a Hessian."""
+
+    def hessian(self, at: Point) -> Callable[[Array], Array]:
+        """The map v -> H_w(x) v."""
+
+    def diagonal(self, at: Point) -> Array:
+        """The diagonal of H_w(x), (dim,)."""
+
+
+class Margins(Curvature, Protocol):
+    """A loss of margins that are linear in x, so that what lies on a line or in a plane costs no pass over the rows."""
+
+    @property
+    def convex(self) -> bool:
+        """Whether it is known to be convex; bounds of the gap rely on it."""
+
+    @property
+    def margin_count(self) -> int:
+        """How many margins there are."""
+
+    @property
+    def weights(self) -> Array:
+        """The sample weights, (rows,), or (0,) where all are 1."""
+
+    @property
+    def radius(self) -> float:
+        """The longest row of the map from x to the margins."""
+
+    @property
+    def lipschitz(self) -> float:
+        """What no eigenvalue of a Hessian exceeds; infinity where nothing is known."""
+
+    @property
+    def steepest(self) -> float:
+        """The largest second derivative in a margin; at the origin, where there is no bound."""
+
+    @property
+    def descends(self) -> bool:
+        """Whether it is a `Dual` whose coordinates can be visited here."""
+
+    def margins(self, x: Array, out: Array | None = None) -> Array:
+        """The margins of x, (margin_count,), written over ``out`` where that is given."""
+
+    def plane(self, at: Point, directions: Array, c: Array) -> Array:
+        """Value, gradient (k,) and upper Hessian triangle of c -> f_w(x + sum_k c_k d_k), from the margins of the d_k."""
+
+    def bregman(self, at: Point, margins: Array) -> float:
+        """f_w(x') - f_w(x) - grad f_w(x).(x' - x) without cancellation; ``margins`` are those of x'."""
+
+    def head(self, rows: int) -> "Margins":
+        """The loss of the first rows."""
+
+
+class Dual(Margins, Protocol):
+    """A convex loss, row by row, with its conjugate and coordinate steps on the dual; see `kernels.dual`."""
+
+    @property
+    def family(self) -> Any:
+        """The loss of a row; see `mpiopt.losses.family`."""
+
+    @property
+    def y(self) -> Array:
+        """The labels, (rows,)."""
+
+    def known(self, at: Point) -> Array:
+        """The margins at a point, computed where it does not carry them."""
+
+    def combine(self, r: Array, scale: float = 1.0) -> Array:
+        """scale * A^T r, (dim,), A the map from x to the margins."""
+
+    def conjugate(self, at: Point, scale: Array) -> float:
+        """Mean of the rows' conjugates at their slopes times ``scale``."""
+
+    def dual_point(self, alpha: Array, q: Array, ridge: float, bias: float) -> Array:
+        """The x (dim,) that dual variables (rows,) stand for."""
+
+    def dual_descent(self, alpha: Array, z: Array, ridge: float, bias: float, seed: int, epochs: int, ratio: float) -> Array:
+        """Epochs in place on alpha and z; the duality gap that each met."""
+
+    def demand_descent(self, name: str = "this method") -> None:
+        """Raises CapabilityError, in the name of a method, where there is no step for this loss, or not on this device."""
+
+
+class Columns(Margins, Protocol):
+    """A loss of which a part of the features can be looked at alone."""
+
+    @property
+    def features(self) -> int:
+        """Columns of its matrix."""
+
+    @property
+    def intercept(self) -> bool:
+        """Whether there is one more coordinate, the last."""
+
+    @property
+    def matrix(self) -> Any:
+        """The rows."""
+
+
+class Trainable(Loss, Protocol):
+    """A loss over some of its rows, with a start, a score and named parts."""
+
+    @property
+    def blocks(self) -> Sequence[Any]:
+        """The parts of x."""
+
+    def initial(self, stream: Any) -> Array:
+        """A new x (dim,) to start from."""
+
+    def evaluate(self, x: Array, rows: Array | None = None) -> Any:
+        """Its score on rows."""
+
+
+class Penalty(Protocol):
+    """A convex function of x, separable over coordinates. Not collective."""
+
+    @property
+    def l2(self) -> float:
+        """Its quadratic part, (l2/2)|x|^2 over the penalised coordinates."""
+
+    @property
+    def free(self) -> int:
+        """Trailing coordinates that are not penalised."""
+
+    @property
+    def smooth(self) -> bool:
+        """Whether it is a `SmoothPenalty`: its gradient exists everywhere."""
+
+    def value(self, x: Array) -> float:
+        """The penalty at x (dim,)."""
+
+    def prox(self, z: Array, step: float) -> Array:
+        """argmin_x penalty(x) + |x - z|^2 / (2 step), a new array (dim,)."""
+
+    def residual(self, x: Array, g: Array) -> Array:
+        """The shortest element of g + subdifferential(x), (dim,): the gradient of F where the penalty is smooth."""
+
+
+class SmoothPenalty(Penalty, Protocol):
+    """A penalty with a gradient."""
+
+    def grad(self, x: Array) -> Array:
+        """The gradient of the quadratic part, (dim,)."""
+
+
+INSTEAD = {
+    Loss: "a loss that has them",
+    Curvature: "gradient, nesterov or lbfgs by mpiopt.solve.solve, which asks for no more than a value and a gradient",
+    Margins: "mpiopt.solve.solve, which makes margins of any loss, or mpiopt.problems.lifted.lifted",
+    Dual: "spcg, dane or lbfgs",
+    Trainable: "mpiopt.problems.lifted.lifted, or a method of mpiopt.solve.solve such as lbfgs",
+}
+
+
+@cache
+def members(kind: type) -> tuple[str, ...]:
+    """The public names of a capability, in the order in which they are asked for."""
+    bases = [base for base in reversed(kind.__mro__) if Loss in base.__mro__]
+    return tuple(dict.fromkeys(name for base in bases for name in vars(base) if not name.startswith("_")))
+
+
+def lacking(loss: object, kind: type) -> list[str]:
+    """What a loss does not have of a capability. Nothing is computed."""
+    return [name for name in members(kind) if not (hasattr(type(loss), name) or hasattr(loss, name))]
+
+
+def offers(loss: object, kind: type) -> bool:
+    """Whether a loss has a capability."""
+    return not lacking(loss, kind)
+
+
+def demand(name: str, losses: Iterable[object], blocks: Iterable[Any]) -> None:
+    """Raises CapabilityError where a block of the method ``name`` needs what a loss lacks. Not collective."""
+    for loss in losses:
+        for block in blocks:
+            if missing := lacking(loss, block.needs):
+                raise CapabilityError(
+                    f"{name} cannot run on {type(loss).__name__}: its {type(block).__name__} needs {', '.join(missing)}, which "
+                    f"that does not have; use {INSTEAD[block.needs]}"
+                )
