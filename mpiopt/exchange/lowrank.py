@@ -13,7 +13,7 @@ from mpiopt.errors import NumericalError
 from mpiopt.exchange.compressed import demand_finite
 from mpiopt.phase import Joint, Tree
 from mpiopt.problems.problem import Message, Team, mean
-from mpiopt.problems.protocols import Trainable
+from mpiopt.problems.protocols import Blocks
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class LowRank:
     Vogels, Karimireddy, Jaggi, PowerSGD, NeurIPS 2019, algorithms 1 and 2. Needs a model with ``blocks``.
     """
 
-    needs: ClassVar[type] = Trainable
+    needs: ClassVar[type] = Blocks
     power: PowerSgd
 
     def _plan(self, team: Team) -> Plan:

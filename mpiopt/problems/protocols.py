@@ -4,7 +4,9 @@
     Curvature    and products with its Hessian
     Margins      and what is cheap where it is a function of margins that are linear in x: searches along lines and planes
     Dual         and coordinate steps on its dual
-    Trainable    a Loss over some of its rows, with a start, a score and named parts: what training asks
+    Columns      and a part of its features alone
+    Blocks       a Loss whose x is made of named matrices and vectors
+    Trainable    and is one over some of its rows, with a start and a score: what training asks
 
 A block of a method says which of these it ``needs``, and `demand` holds the losses of a team against it, once, at the start.
 `problems.lifted` makes Margins of any Loss.
@@ -150,12 +152,16 @@ class Columns(Margins, Protocol):
         """The rows."""
 
 
-class Trainable(Loss, Protocol):
-    """A loss over some of its rows, with a start, a score and named parts."""
+class Blocks(Loss, Protocol):
+    """A loss whose x is made of named matrices and vectors."""
 
     @property
     def blocks(self) -> Sequence[Any]:
         """The parts of x."""
+
+
+class Trainable(Blocks, Protocol):
+    """A loss over some of its rows, with a start and a score."""
 
     def initial(self, stream: Any) -> Array:
         """A new x (dim,) to start from."""
@@ -201,7 +207,9 @@ INSTEAD = {
     Curvature: "gradient, nesterov or lbfgs by mpiopt.solve.solve, which asks for no more than a value and a gradient",
     Margins: "mpiopt.solve.solve, which makes margins of any loss, or mpiopt.problems.lifted.lifted",
     Dual: "spcg, dane or lbfgs",
-    Trainable: "mpiopt.problems.lifted.lifted, or a method of mpiopt.solve.solve such as lbfgs",
+    Blocks: "another compressor, such as topk or qsgd",
+    Columns: "prox_gradient, or fista without an active set",
+    Trainable: "a method of mpiopt.solve.solve such as lbfgs",
 }
 
 

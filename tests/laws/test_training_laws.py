@@ -19,6 +19,7 @@ from mpiopt.phase import Joint
 from mpiopt.problems.landscapes import Quadratic
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.problem import Message, Team
+from mpiopt.problems.protocols import Loss
 from mpiopt.schedules import Piecewise
 from mpiopt.streams import Streams
 from mpiopt.train import Calendar
@@ -112,6 +113,8 @@ def test_more_than_there_are_cannot_be_had(party, more):
 # ---------------------------------------------------------------------------------------------- timing
 class Counted:
     """An exchange that counts in its state."""
+
+    needs = Loss
 
     def init(self, x, team):
         return 0

@@ -27,6 +27,7 @@ from mpiopt.problems.landscapes import Landscape
 from mpiopt.problems.model import Block
 from mpiopt.problems.penalties import L2, Zero
 from mpiopt.problems.problem import Point, Team
+from mpiopt.problems.protocols import Loss
 from mpiopt.schedules import Constant, Inverse, Piecewise
 from mpiopt.solve import rounds, solve
 from mpiopt.stop import Reason, Stop
@@ -158,6 +159,8 @@ class Cumulative(Minibatch):
 @dataclass(frozen=True)
 class From:
     """x0 less what was agreed."""
+
+    needs = Loss
 
     def init(self, x, team):
         return (x.copy(),)
