@@ -8,8 +8,8 @@ import pytest
 
 from mpiopt.jobs.warm import warm
 from mpiopt.kernels.csr import CSR
+from mpiopt.losses.logistic import Logistic
 from mpiopt.problems.linear import Linear
-from mpiopt.problems.logistic import Logistic
 from tests.unit.test_checkpoint import WORLD
 
 
