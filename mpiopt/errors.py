@@ -5,7 +5,8 @@
     ├── LaunchError             ranks, launcher or MPI do not fit together
     ├── DataError               an input file is missing, damaged or malformed
     ├── CapabilityError         this method cannot solve this problem; another can
-    └── NumericalError          the objective or a gradient ceased to be finite
+    ├── NumericalError          the objective or a gradient ceased to be finite
+    └── UnlikeError             ranks hold unlike numbers or options where they must be alike
 
 Ranks agree on an error before anyone raises it (`World.together`), so that every rank ends with the same sentence.
 """
@@ -37,3 +38,7 @@ class CapabilityError(UsageError):
 
 class NumericalError(MpioptError):
     """The objective or a gradient ceased to be finite."""
+
+
+class UnlikeError(MpioptError):
+    """Ranks differ where they must be alike: in their options, their version, or what they have computed."""

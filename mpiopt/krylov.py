@@ -6,37 +6,51 @@ Hestenes and Stiefel, Methods of conjugate gradients for solving linear systems,
 Nocedal and Wright, Numerical Optimization, 2006, algorithm 5.3.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
 
-from mpiopt.arrays import Array, namespace, norm
+from mpiopt.arrays import Array, namespace
 
 Map = Callable[[Array], Array]
+Dots = Callable[[Sequence[tuple[Array, Array]]], Sequence[float]]
+
+
+def alone(pairs: Sequence[tuple[Array, Array]]) -> list[float]:
+    """The inner products of pairs of vectors, found by this rank for itself."""
+    return [float(x @ y) for x, y in pairs]
 
 
 class CG(NamedTuple):
-    """H x = b under way: the iterate, the residual b - H x, the direction, r.z, and b.x (all (dim,) or numbers)."""
+    """H x = b under way: the iterate, the residual b - H x, the direction, r.z, r.r, and b.x (all (dim,) or numbers)."""
 
     x: Array
     r: Array
     p: Array
     rz: float
+    rr: float
     bx: float
     products: int
 
+    @property
+    def residual(self) -> float:
+        """|b - H x|."""
+        return sqrt(self.rr)
 
-def begin(b: Array, precondition: Map) -> CG:
-    """CG from x = 0; ``p`` is the first direction to multiply by H."""
+
+def begin(b: Array, precondition: Map, dots: Dots = alone) -> CG:
+    """CG from x = 0; ``p`` is the first direction to multiply by H. dots : `World.dots` where all ranks solve one system."""
     r = b.copy()
     z = precondition(r)
-    return CG(namespace(b).zeros_like(b), r, z.copy() if z is r else z, float(r @ z), 0.0, 0)
+    rz, rr = dots([(r, z), (r, r)])
+    return CG(namespace(b).zeros_like(b), r, z.copy() if z is r else z, rz, rr, 0.0, 0)
 
 
-def advance(cg: CG, hp: Array, precondition: Map) -> CG:
+def advance(cg: CG, hp: Array, precondition: Map, dots: Dots = alone) -> CG:
     """One step, given hp = H cg.p; spends ``cg``. A direction without curvature ends the descent: x stays."""
-    php = float(cg.p @ hp)
+    (php,) = dots([(cg.p, hp)])
     if not php > 0 or not np.isfinite(php):
         return cg._replace(products=cg.products + 1, rz=0.0)
     alpha = cg.rz / php
@@ -45,26 +59,26 @@ def advance(cg: CG, hp: Array, precondition: Map) -> CG:
     hp *= alpha
     r -= hp
     z = precondition(r)
-    rz = float(r @ z)
+    rz, rr = dots([(r, z), (r, r)])
     p = cg.p
     p *= rz / cg.rz
     p += z
-    return CG(x, r, p, rz, cg.bx + alpha * cg.rz, cg.products + 1)
+    return CG(x, r, p, rz, rr, cg.bx + alpha * cg.rz, cg.products + 1)
 
 
-def solve(product: Map, b: Array, precondition: Map, ratio: float, limit: int) -> CG:
-    """CG until both residual and energy are settled to ``ratio``, or ``limit`` products. Not collective unless ``product`` is.
+def solve(product: Map, b: Array, precondition: Map, ratio: float, limit: int, dots: Dots = alone) -> CG:
+    """CG until both residual and energy are settled to ``ratio``, or ``limit`` products. Collective where its arguments are.
 
     The residual alone says little where H is ill-conditioned: |r| <= ratio |b| may leave most of the decrease undone. The
     energy counts as settled once a step as useful as the last, repeated k times, would add less than ``ratio`` of the
     decrease so far (the rule of Nash, A survey of truncated-Newton methods, 2000, section 4.1).
     """
-    cg = begin(b, precondition)
-    target, before = ratio * norm(b), 0.0
+    cg = begin(b, precondition, dots)
+    target, before = ratio * cg.residual, 0.0
     while cg.products < limit and cg.rz > 0:
-        cg = advance(cg, product(cg.p), precondition)
+        cg = advance(cg, product(cg.p), precondition, dots)
         settled = cg.products * (cg.bx - before) <= ratio * cg.bx
         before = cg.bx
-        if settled and norm(cg.r) <= target:
+        if settled and cg.residual <= target:
             break
     return cg

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from mpiopt.arrays import Array, norm
+from mpiopt.arrays import Array
 from mpiopt.phase import Exchange, Joint, Local, Outer, PerWorker, Phase, Tree, Work
 from mpiopt.problems.certificate import gradient_bound
-from mpiopt.problems.problem import Message, Point, Team
+from mpiopt.problems.problem import Message, Point, Team, measures
 from mpiopt.problems.protocols import demand
 
 
@@ -120,7 +120,7 @@ class Composed(Named):
         return Run(points, agreed, (tuple(works), tuple(exchanges), outer), k)
 
     def measure(self, run: Run, team: Team) -> Measured:
-        """From the opening's agreement; no communication."""
+        """From the opening's agreement. Collective: one small sum."""
         return measured(team, run.points[0].x, run.agreed)
 
     def answer(self, run: Run, team: Team) -> Point:
@@ -129,6 +129,6 @@ class Composed(Named):
 
 
 def measured(team: Team, x: Array, agreed: Message) -> Measured:
-    """Objective, gradient norm and gradient bound at x (dim,), from the gradient agreed there. Not collective."""
-    size = norm(team.penalty.residual(x, agreed.vector))
-    return Measured(float(agreed.scalars[0]) + team.penalty.value(x), size, gradient_bound(team, size))
+    """Objective, gradient norm and gradient bound at x (dim,), from the gradient agreed there. Collective: one small sum."""
+    size, value = measures(team, x, agreed.vector)
+    return Measured(float(agreed.scalars[0]) + value, size, gradient_bound(team, size))

@@ -38,7 +38,7 @@ def newton(evaluate: Callable[[Array], Evaluated], c: Array, limit: int = 20) ->
         c, now = zero, start
     for _ in range(limit):
         step = _newton_step(now[1], now[2])
-        promised = -0.5 * float(now[1] @ step)
+        promised = -0.5 * inner(now[1], step)
         trial = _damped(evaluate, c, step, now[0])
         if trial is None:
             return c
@@ -69,9 +69,43 @@ def _damped(evaluate: Callable[[Array], Evaluated], c: Array, step: Array, value
     return None
 
 
+def inner(x: Array, y: Array) -> float:
+    """x.y of a few coefficients, added up one after the other: alike on all CPUs, as what all ranks decide by has to be."""
+    total = 0.0
+    for a, b in zip(x.tolist(), y.tolist(), strict=True):
+        total += a * b
+    return total
+
+
+def model(c: Array, slope: Array, quadratic: Array) -> tuple[float, Array]:
+    """slope.c + c.Q c / 2 and its gradient (k,), in a fixed order."""
+    bent = np.array([inner(row, c) for row in quadratic])
+    return inner(slope, c) + 0.5 * inner(c, bent), slope + bent
+
+
 def _newton_step(gradient: Array, hessian: Array) -> Array:
     """-H^+ g, scaled by the diagonal first: directions may differ in length by many orders."""
     diagonal = np.diag(hessian)
     scale = np.divide(1, np.sqrt(diagonal), out=np.zeros_like(diagonal), where=diagonal > 0)
     scaled = (hessian * scale[:, None]) * scale  # one factor at a time: their products may overflow
-    return -scale * np.linalg.lstsq(scaled, scale * gradient, rcond=1e-14)[0]
+    return -scale * _solved(scaled, scale * gradient)
+
+
+def _solved(matrix: Array, rhs: Array, least: float = 1e-14) -> Array:
+    """A solution of a small semidefinite system (k, k), without the directions whose pivots are below ``least``.
+
+    Gaussian elimination, the largest pivot first. LAPACK's last bits depend on the CPU, and all ranks take this step.
+    """
+    rows = [[*row, b] for row, b in zip(matrix.tolist(), rhs.tolist(), strict=True)]
+    left, done = list(range(len(rows))), []
+    while left and rows[pivot := max(left, key=lambda i: rows[i][i])][pivot] > least:
+        left.remove(pivot)
+        done.append(pivot)
+        for i in left:
+            factor = rows[i][pivot] / rows[pivot][pivot]
+            rows[i] = [a - factor * b for a, b in zip(rows[i], rows[pivot], strict=True)]
+    z = [0.0] * len(rows)
+    for pivot in reversed(done):
+        *row, b = rows[pivot]
+        z[pivot] = (b - inner(np.array(row), np.array(z))) / row[pivot]
+    return np.array(z)

@@ -11,6 +11,7 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.errors import NumericalError
+from mpiopt.fingerprint import fingerprint
 from mpiopt.method import Measured, Method, Run
 from mpiopt.problems.certificate import Certificate, certify, duality_gap
 from mpiopt.problems.lifted import lifted
@@ -94,12 +95,14 @@ def solve(
     early, in a few words, or for ""; one rank's word is enough.
 
     A loss without margins is `Lifted`. Seconds, bytes and messages leave recording, keeping and the final certificate out.
-    Raises NumericalError on every rank once the objective is not finite.
+    Raises NumericalError on every rank once the objective is not finite, UnlikeError where ranks hold unlike numbers
+    (`fingerprint`).
     """
     team = lifted(team)
     recorder = partial(_record, method, team, stop)
     at, reason, text = drive(method, team, x, recorder, stop, watch, keep, interruption)
     with team.world.tally.paused():
+        team.world.demand_alike(fingerprint(at.run), f"after round {at.run.round}")
         x = method.answer(at.run, team).x
         effort = 0 if reason is Reason.INTERRUPTED else max(10, at.history[-1].vector_rounds)
         return Solution(x, reason, text, at.history, certify(team, x, effort), at.run)
@@ -162,7 +165,8 @@ def _taken_up(at: Standing, team: Team, stop: Limits) -> tuple[float, tuple[Reas
 
 
 def _record(method: Method, team: Team, stop: Stop, run: Run, clock: float, word: str) -> tuple[Record, bool, str]:
-    """Ranks agree on bytes (the sum), seconds (the largest) and interruptions, so that they stop together."""
+    """Ranks agree on bytes (the sum), seconds (the largest) and interruptions, so that they stop together, and see in the
+    same message that what they hold alike is alike."""
     measured = method.measure(run, team)
     if not np.isfinite(measured.objective):
         raise NumericalError(
@@ -173,7 +177,8 @@ def _record(method: Method, team: Team, stop: Stop, run: Run, clock: float, word
     if stop.gap is not None and np.isinf(gap) and _near(team, measured, stop.gap):
         gap = duality_gap(team, method.answer(run, team).x)
     tally = team.world.tally
-    sent, seconds, word = team.world.tallied(clock, word)
+    alike = fingerprint(run, part=run.round), f"after round {run.round}"
+    sent, seconds, word = team.world.tallied(clock, word, *alike)
     counts = sent, tally.vector_rounds, tally.messages
     return Record(run.round, seconds, measured.objective, measured.gradient_norm, gap, *counts), measured.fresh, word
 

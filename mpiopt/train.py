@@ -9,6 +9,7 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.errors import NumericalError
+from mpiopt.fingerprint import fingerprint
 from mpiopt.method import Run
 from mpiopt.problems.buffers import agreed, held, put
 from mpiopt.problems.flaws import demand_sound
@@ -173,7 +174,8 @@ def lesson(
     """The record of a round. Collective; the tally is paused by the caller."""
     world, logs = team.world, method.logs(run)
     done = method.progress(run, team)
-    sent, seconds, word = world.tallied(clock, word)
+    alike = fingerprint(run, shared=not method.own), f"after round {run.round}"
+    sent, seconds, word = world.tallied(clock, word, *alike)
     leader = world.best([log.loss for log in logs])
     examined = exam is not None and exam.due(run.round)
     *scores, consensus = _examined(method, team, exam, run, leader) if examined else (np.nan,) * 5

@@ -4,17 +4,26 @@ A worker is not a rank. The algorithm speaks of workers; a rank hosts one or mor
 that reduce take one part per hosted worker, fold them in worker order and then go over MPI. With
 ``deterministic=True`` the sum is taken over all workers in worker order, whatever rank hosts them, so that a result
 depends on the number of workers and not on the number of ranks.
+
+All ranks get the same bits from a sum, and may take decisions by them: MPI requires that processes receive identical
+results from an allreduce (MPI 4.1, section 6.9.6), and ``deterministic`` sums, each slice by one rank, need no more than
+that sent bytes arrive. What a rank finds for itself, from numbers that all have, is alike only where every operation is
+exact or rounded in one way only (+, -, *, /, square roots, in a fixed order), which BLAS and exponentials are not.
 """
 
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import pairwise
 from time import monotonic, sleep
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
+from mpiopt.arrays import Array
 from mpiopt.comm import wire
 from mpiopt.comm.blocks import even
 from mpiopt.comm.gate import ALONE, GROUP, Gate, Watch
@@ -22,8 +31,9 @@ from mpiopt.comm.staging import brought, landed, landing, on_device, reduced, re
 from mpiopt.comm.tally import Tally
 from mpiopt.comm.window import Window
 from mpiopt.comm.wire import Wire, contiguous
-from mpiopt.errors import LaunchError, MpioptError, UsageError
+from mpiopt.errors import LaunchError, MpioptError, UnlikeError, UsageError
 
+Pair = tuple[Array, Array]
 BATCH = 1 << 26  # bytes that are held at a time of what many ranks send
 
 
@@ -103,6 +113,26 @@ class World:
     def total(self, parts: Sequence[np.ndarray], name: str = "total") -> np.ndarray:
         """Sum of a few numbers over all workers; as `sum`, but not counted as a vector round. Collective."""
         return self._reduce(parts, name, False, None)
+
+    def slices(self, size: int) -> list[slice]:
+        """The even share of a vector's entries that each hosted worker sees to where all ranks hold the vector."""
+        return [slice(w * size // self.workers, (w + 1) * size // self.workers) for w in self.hosted]
+
+    def shares(self, pairs: Sequence[Pair]) -> list[np.ndarray]:
+        """What each hosted worker adds to the inner products of ``pairs``, (pairs,) each: those of its slice. Not collective.
+
+        For a sum that is taken anyway; `dots` takes one. pairs : vectors that are the same on all ranks.
+        """
+        found = [[float(x[cut] @ y[cut]) for cut in self.slices(x.size)] for x, y in pairs]
+        return list(np.array(found).reshape(len(pairs), len(self.hosted)).T)
+
+    def dots(self, pairs: Sequence[Pair], name: str = "dots") -> list[float]:
+        """The inner products of ``pairs`` of vectors that all ranks hold, the same number on every rank. Collective.
+
+        BLAS on unlike CPUs finds unlike last bits. A number that decides what ranks do next must not be found by each for
+        itself, but come out of a sum like this one, of which every worker computes its slice.
+        """
+        return self.total(self.shares(pairs), name).tolist()
 
     def _reduce(self, parts: Sequence[np.ndarray], name: str, vector: bool, out: np.ndarray | None) -> np.ndarray:
         if on_device(parts[0]):
@@ -300,13 +330,23 @@ class World:
             self._comm.Allreduce(self._mpi.IN_PLACE, out, op=self._mpi.MAX)
         return out
 
-    def tallied(self, seconds: float, word: str = "") -> tuple[int, float, str]:
+    def tallied(
+        self, seconds: float, word: str = "", held: Mapping[str, int] = MappingProxyType({}), when: str = ""
+    ) -> tuple[int, float, str]:
         """Bytes sent so far, summed over the ranks, the largest of the ranks' ``seconds``, and the ``word`` of the lowest
-        rank that has one. Collective."""
+        rank that has one; ``held`` and ``when`` as in `demand_alike`. Collective. Raises UnlikeError on every rank."""
         with self._call("tallied"):
-            told = self._comm.allgather((self.tally.bytes, seconds, word))
-        words = (word for _, _, word in told if word)
-        return sum(sent for sent, _, _ in told), max(second for _, second, _ in told), next(words, "")
+            told = self._comm.allgather((self.tally.bytes, seconds, word, dict(held)))
+        _demand_alike([here for *_, here in told], when)
+        words = (word for _, _, word, _ in told if word)
+        return sum(sent for sent, *_ in told), max(second for _, second, *_ in told), next(words, "")
+
+    def demand_alike(self, held: Mapping[str, int], when: str) -> None:
+        """Raise UnlikeError on every rank unless all have the same numbers under the same names. Collective.
+
+        held : checksums of what must be alike. when : "after round 3", for the sentence.
+        """
+        _demand_alike(self.tell_all(dict(held)), when)
 
     def barrier(self) -> None:
         """Wait for every rank. Collective."""
@@ -354,6 +394,28 @@ class World:
 def _no_nan(v: np.ndarray) -> np.ndarray:
     """NaN replaced by +inf: MPI's maximum of a NaN and a number differs from rank to rank."""
     return np.where(np.isnan(v), np.inf, v)
+
+
+def _demand_alike(held: Sequence[Mapping[str, int]], when: str) -> None:
+    odd = unlike(held)
+    if odd:
+        name, rank, usual = odd
+        others = "the others" if len(held) > 2 else f"rank {usual}"
+        raise UnlikeError(
+            f"rank {rank} has other numbers than {others} in {name} {when}: a bit has flipped in a memory, or something "
+            "computes unlike results there; go on from a checkpoint of before, or start anew, and have that machine looked at"
+        )
+
+
+def unlike(held: Sequence[Mapping[str, Any]]) -> tuple[str, int, int] | None:
+    """The first name under which ranks hold unlike values, the first rank that differs from most, and the first of those."""
+    for name in dict.fromkeys(name for one in held for name in one):
+        values = [repr(one.get(name)) for one in held]
+        most = Counter(values).most_common(1)[0][0]
+        odd = [rank for rank, value in enumerate(values) if value != most]
+        if odd:
+            return name, odd[0], values.index(most)
+    return None
 
 
 def _sentence(error: BaseException | None, world: World, doing: str) -> str:

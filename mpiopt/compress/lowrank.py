@@ -14,6 +14,7 @@ factors, which come from the sum, are made orthonormal on the CPU.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import prod
 from typing import NamedTuple, Protocol
 
@@ -23,6 +24,7 @@ from mpiopt.arrays import Array, namespace, on_host
 from mpiopt.comm.staging import returned
 from mpiopt.compress.compressor import demand, demand_vector, peak
 from mpiopt.errors import DataError, UsageError
+from mpiopt.kernels.replicated import inner, length
 
 
 class Block(Protocol):
@@ -123,12 +125,12 @@ class Plan:
         return out
 
     def orthogonalise(self, left: Array) -> None:
-        """Make the columns of every P orthonormal, in place, by QR; columns that depend on others become any that do not."""
+        """Make the columns of every P orthonormal, in place, also those that depend on others."""
         self._demand(left, self.left_size)
         for part in self.parts:
             if part.rank:
                 p = left[part.left : part.left + part.left_size].reshape(part.rows, part.rank)
-                p[:] = returned(np.linalg.qr(on_host(p))[0], p)
+                p[:] = returned(orthonormal(on_host(p)), p)
 
     def right(self, x: Array, left: Array) -> Array:
         """Q = M^T P of every matrix: (right_size,), a new array."""
@@ -148,8 +150,10 @@ class Plan:
         self._demand(left, self.left_size)
         self._demand(right, self.right_size)
         for part, m, p, q in self._views(out, left, right):
-            if part.rank:
-                xp.matmul(p, q.T, out=m)
+            if part.rank:  # column by column: every rank does it for itself, and BLAS is not the same on all CPUs
+                xp.multiply(p[:, :1], q[:, 0], out=m)
+                for k in range(1, part.rank):
+                    m += p[:, k : k + 1] * q[:, k]
             else:
                 m[:] = p
         return out
@@ -173,3 +177,28 @@ class Plan:
         demand_vector(array)
         if array.size != wanted:
             raise DataError(f"{array.size} numbers came where powersgd expects {wanted}: do all ranks hold the same model?")
+
+
+def orthonormal(p: np.ndarray) -> np.ndarray:
+    """The columns of p (rows, rank) made orthonormal one after the other; a unit vector's part for one that depends on others.
+
+    Gram and Schmidt's procedure, in float64 and an order that is the same on all CPUs, as LAPACK's is not: all ranks do this
+    for themselves. Twice over is enough: Giraud, Langou, Rozloznik, van den Eshof, Numerische Mathematik 101, 2005.
+    """
+    columns = np.array(p.T, np.float64, order="C")
+    for k in range(len(columns)):
+        units = (np.arange(len(p)) == j for j in range(len(p)))
+        candidates = (_freed(v, columns[:k]) for v in chain([columns[k]], units))
+        columns[k] = next(v for v in candidates if v is not None)
+    return columns.T
+
+
+def _freed(v: np.ndarray, others: np.ndarray) -> np.ndarray | None:
+    """v without its parts along ``others``, of length 1; None where next to nothing is left."""
+    v = v.astype(np.float64)
+    size = length(v)
+    for _ in range(2):
+        for other in others:
+            v -= inner(other, v) * other
+    rest = length(v)
+    return v / rest if rest > 1e-12 * size else None

@@ -30,8 +30,9 @@ class LowRank:
         return self.power.on(team.sites[0].loss.blocks)
 
     def init(self, x: Array, team: Team) -> Tree:
-        """Q of every matrix, the same on all ranks. Raises UsageError for a model without matrices to compress."""
-        return returned(self._plan(team).start(x.dtype, team.sites[0].streams("powersgd")), x)
+        """Q of every matrix, the same on all ranks. Collective. Raises UsageError for a model without matrices to compress."""
+        start = self._plan(team).start(x.dtype, team.sites[0].streams("powersgd"))
+        return returned(team.world.bcast(start), x)  # the tails of normal numbers go through logarithms
 
     def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[Array], Tree]:
         """Two allreduces. Collective."""

@@ -11,6 +11,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
 from mpiopt.kernels.launch import THREADS, blocks_for, kernel, library, run, same_kind, sums
+from mpiopt.kernels.replicated import power
 
 BINS = 2048  # of a selection's pass: 11 bits
 FORMS = ("inside", "outside", "nesterov")
@@ -39,8 +40,8 @@ def adam_step(x: Array, g: Array, mean: Array, square: Array, t: int, lr: float 
               b2: float = 0.999, eps: float = 1e-8) -> None:  # fmt: skip
     """Step number t >= 1 of Adam in place on x, mean and square, as in `transforms.adaptive.Adam`."""
     same_kind(x, g, mean, square)
-    root = sqrt(1 - b2**t)
-    numbers = b1, b2, -lr * root / (1 - b1**t), eps * root
+    root = sqrt(1 - power(b2, t))
+    numbers = b1, b2, -lr * root / (1 - power(b1, t)), eps * root
     run(kernel("updates", "adam_step", x.dtype), x.size, np.int64(x.size), g, mean, square, x, *map(np.float64, numbers))
 
 

@@ -11,10 +11,12 @@ for working sets by violation.
 """
 
 from dataclasses import dataclass
+from math import sqrt
+from zlib import crc32
 
 import numpy as np
 
-from mpiopt.arrays import Array, norm
+from mpiopt.arrays import Array
 from mpiopt.method import Composed, Measured, Named, Run, measured
 from mpiopt.outer.face import newton_on_face
 from mpiopt.phase import PerWorker
@@ -60,8 +62,10 @@ class ActiveSet(Named):
         x, loss = run.points[0].x, team.sites[0].loss
         residual = team.penalty.residual(x, run.agreed.vector)
         features = self._working_set(x[: loss.features], residual[: loss.features])
+        team.world.demand_alike({"the working set": crc32(features.tobytes())}, f"in round {run.round + 1}")
         where = coordinates(loss, features)
-        target = max(self.ratio * norm(residual), ROUNDING * norm(run.agreed.vector))
+        violation, slope = team.world.dots([(residual, residual), (run.agreed.vector, run.agreed.vector)])
+        target = max(self.ratio * sqrt(violation), ROUNDING * sqrt(slope))
         found = self._solve(restricted(team, features), x[where], target)
         x = np.zeros(x.size)
         x[where] = found[0].x
@@ -77,8 +81,10 @@ class ActiveSet(Named):
         support = x != 0
         outside = np.where(support, 0.0, abs(residual))
         most = min(max(self.least, int(support.sum())), outside.size)
-        worst = np.argpartition(-outside, most - 1)[:most]
-        support[worst[outside[worst] > 0]] = True
+        least = np.partition(outside, outside.size - most)[outside.size - most]
+        above, equal = outside > max(least, 0.0), (outside == least) & (least > 0)  # of equal ones the first, on every CPU
+        support |= above
+        support[np.flatnonzero(equal)[: most - int(above.sum())]] = True
         return np.flatnonzero(support)
 
     def _solve(self, part: Team, x: Array, target: float) -> PerWorker:
@@ -97,11 +103,12 @@ class ActiveSet(Named):
         while run.round < self.settling and same < 3 and self.inner.measure(run, part).gradient_norm > target:
             signs = np.sign(run.points[0].x)
             run = self.inner.step(run, part)
-            same = same + 1 if np.array_equal(signs, np.sign(run.points[0].x)) else 0
+            turned = not np.array_equal(signs, np.sign(run.points[0].x))
+            same = 0 if part.world.agree(np.array([turned]), "signs")[0] else same + 1
         return run
 
     def measure(self, run: Run, team: Team) -> Measured:
-        """From the gradient over all features; no communication."""
+        """From the gradient over all features. Collective: one small sum."""
         return measured(team, run.points[0].x, run.agreed)
 
     def answer(self, run: Run, team: Team) -> Point:

@@ -12,8 +12,7 @@ without a mu of its own. The gradient of F at w is what the inner method evaluat
 
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
+from math import sqrt
 
 from mpiopt.arrays import Array
 from mpiopt.method import Composed, Measured, Named, Run
@@ -41,7 +40,7 @@ class Catalyst(Named):
         self.check(team, *self.inner.blocks)
         tau, l2 = self.tau(team), team.penalty.l2
         points, agreed, states, _ = self.inner.init(x, team)
-        return Run(points, agreed, (states, x, x, np.sqrt(l2 / (l2 + tau)) if l2 > 0 else 1.0, tau))
+        return Run(points, agreed, (states, x, x, sqrt(l2 / (l2 + tau)) if l2 > 0 else 1.0, tau))
 
     def step(self, run: Run, team: Team) -> Run:
         """One step of the inner method on F_t, and a new y at the end of a stage. Collective."""
@@ -55,7 +54,7 @@ class Catalyst(Named):
         return Run(points, agreed, (states, y, begun, zeta, tau), k)
 
     def measure(self, run: Run, team: Team) -> Measured:
-        """Of w, from the inner method's agreement; no communication."""
+        """Of w, from the inner method's agreement. Collective: one small sum."""
         return self.inner.measure(run, team)
 
     def answer(self, run: Run, team: Team) -> Point:
@@ -66,8 +65,8 @@ class Catalyst(Named):
 def extrapolation(zeta: float, q: float) -> tuple[float, float]:
     """zeta' in (0, 1] and the weight of w - last w."""
     square = zeta * zeta
-    following = 0.5 * (q - square + np.sqrt((square - q) ** 2 + 4 * square))
-    return float(following), float(zeta * (1 - zeta) / (square + following))
+    following = 0.5 * (q - square + sqrt((square - q) * (square - q) + 4 * square))
+    return following, float(zeta * (1 - zeta) / (square + following))
 
 
 def aide(server_rows: int | None = None, tau: float | None = None, steps: int = 1, accuracy: float = 1e-6) -> Catalyst:

@@ -15,19 +15,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mpiopt import theory
-from mpiopt.arrays import Array, norm
+from mpiopt.arrays import Array
 from mpiopt.compress.catalogue import find
 from mpiopt.compress.compressor import Compressor
 from mpiopt.errors import CapabilityError
 from mpiopt.exchange.compressed import Compressed
 from mpiopt.exchange.feedback import ErrorFeedback
 from mpiopt.exchange.shifted import Refreshed, Shifted
-from mpiopt.method import Measured, Run
+from mpiopt.method import Measured, Run, measured
 from mpiopt.methods.curvature import constants
 from mpiopt.methods.entry import Entry
 from mpiopt.outer.descend import Downhill, Relax
 from mpiopt.phase import Exchange, Local, PerWorker, Phase, Tree
-from mpiopt.problems.certificate import gradient_bound
 from mpiopt.problems.problem import Message, Point, Team, gradient
 from mpiopt.theory import Constants, Noise
 from mpiopt.training import Training
@@ -55,6 +54,7 @@ class Compressing(Training):
         if None in steps:
             found = self.law(constants(team, np.zeros_like(x)), x.size)
             steps = tuple(one if given is None else given for given, one in zip(steps, found, strict=True))
+            steps = tuple(team.world.bcast(np.array(steps)).tolist())  # alike, whatever the law's arithmetic was
         works, exchanges, _ = run.states
         begun = tuple(PerWorker((*state[:1], *steps[:1]) for state in work) for work in works)
         return run._replace(states=(begun, exchanges, steps[-1:]))
@@ -63,8 +63,7 @@ class Compressing(Training):
         """F and its gradient at the point, by a pass over all rows. Collective."""
         x = run.points[0].x
         exact = gradient(team, [site.loss.point(x) for site in team.sites])
-        size = norm(team.penalty.residual(x, exact.vector))
-        return Measured(float(exact.scalars[0]) + team.penalty.value(x), size, gradient_bound(team, size))
+        return measured(team, x, exact)
 
 
 @dataclass(frozen=True)

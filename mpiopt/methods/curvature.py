@@ -1,6 +1,8 @@
 """The constants of a problem that step sizes of theory ask for, found by power iteration."""
 
 from collections.abc import Sequence
+from functools import partial
+from math import sqrt
 
 import numpy as np
 
@@ -21,7 +23,8 @@ def constants(team: Team, x: Array) -> Constants:
     points = [site.loss.point(x) for site in team.sites]
     maps = [site.loss.hessian(at) for site, at in zip(team.sites, points, strict=True)]
     l2, start = team.penalty.l2, namespace(x).asarray(team.sites[0].streams("curvature").standard_normal(x.size))
-    whole = SAFETY * largest(lambda v: _mean(team, [product(v) for product in maps]), start)
+    whole = SAFETY * largest(lambda v: _mean(team, [product(v) for product in maps]), team.world.bcast(start),
+                             norm=partial(_agreed_length, team))  # fmt: skip
     n = team.world.workers
     own = [n * site.share * (SAFETY * largest(product, start) + l2) for site, product in zip(team.sites, maps, strict=True)]
     top = team.world.extremes(np.array([max(own)]))[1][0]
@@ -31,3 +34,8 @@ def constants(team: Team, x: Array) -> Constants:
 
 def _mean(team: Team, parts: Sequence[Array]) -> Array:
     return mean(team, [Message(part, np.zeros(0)) for part in parts], name="curvature").vector
+
+
+def _agreed_length(team: Team, v: Array) -> float:
+    """Of a vector that all ranks hold. Collective."""
+    return sqrt(team.world.dots([(v, v)], "curvature")[0])

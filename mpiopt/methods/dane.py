@@ -81,7 +81,8 @@ def heavy_ball(l2: float, mu: float) -> float:
     """(1 - sqrt(sigma))^2, sigma = l2 / (l2 + 2 mu). Raises UsageError where l2 is 0: there is no safe momentum then."""
     if not l2 > 0:
         raise UsageError("hb_dane finds its momentum from l2, which is 0: give --l2 above 0, or --beta below 1")
-    return (1 - sqrt(l2 / (l2 + 2 * mu))) ** 2
+    away = 1 - sqrt(l2 / (l2 + 2 * mu))
+    return away * away
 
 
 def _server(rows: int | None, mu: float | None, eta: float, accuracy: float) -> Phase:

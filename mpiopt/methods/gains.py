@@ -7,6 +7,7 @@ Adaptive    M <- 0.9 M after an accepted trial, else to what the observed D_F(x'
 """
 
 from dataclasses import dataclass
+from math import sqrt
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -35,7 +36,7 @@ def weigh(ratio: float, gain: float, sigma: float) -> Weights:
     """a from (M - sigma) a^2 - (1 + r sigma) a - r = 0, r = A/B, and what follows; sigma is kept below M."""
     sigma = min(sigma, 0.999 * gain)
     b = 1 + ratio * sigma
-    a = (b + np.sqrt(b * b + 4 * (gain - sigma) * ratio)) / (2 * (gain - sigma))
+    a = (b + sqrt(b * b + 4 * (gain - sigma) * ratio)) / (2 * (gain - sigma))
     scale = 1 + a * sigma
     return Weights(float(a / (ratio + a)), float(a * sigma / scale), float(a / scale), float((ratio + a) / scale))
 

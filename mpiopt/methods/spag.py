@@ -136,10 +136,11 @@ def _blends(points: Sequence[Point], others: Sequence[Point], a: float, b: float
 
 
 def _divergence(team: Team, to: PerWorker, at: PerWorker) -> float:
-    """D_F(to, at). Collective: one number."""
+    """D_F(to, at). Collective: one small sum."""
     parts = [np.array([site.loss.bregman(a, b.margins)]) for site, a, b in zip(team.sites, at, to, strict=True)]
     step = to[0].x - at[0].x
-    return float(mean_scalars(team, parts)[0]) + 0.5 * float(step @ team.penalty.grad(step))
+    divergence, bend = mean_scalars(team, parts, pairs=[(step, team.penalty.grad(step))]).tolist()
+    return divergence + 0.5 * bend
 
 
 def spag(

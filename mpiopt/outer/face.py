@@ -30,7 +30,7 @@ def newton_on_face(team: Team, points: PerWorker, slope: Array, ratio: float, pr
     p = _direction(team, points, face, gradient, ratio, products)
     trials = [_cut(penalty, x, x + s * p) for s in CANDIDATES]
     margins = [[site.loss.margins(trial) for trial in trials] for site in team.sites]
-    changes = differences(team, points, gradient, [trial - x for trial in trials], margins)
+    changes, _ = differences(team, points, gradient, [trial - x for trial in trials], margins)
     best = int(np.argmin(changes))
     if not changes[best] < 0:
         return points
@@ -49,7 +49,7 @@ def _direction(team: Team, points: PerWorker, face: Array, gradient: Array, rati
     parts = [Message(site.loss.diagonal(at), np.empty(0)) for site, at in zip(team.sites, points, strict=True)]
     diagonal = mean(team, parts, name="diagonal").vector + penalty.grad(np.ones(face.size))
     inverse = np.divide(1, diagonal, out=np.zeros_like(diagonal), where=face & (diagonal > 0))
-    return krylov.solve(product, -gradient, lambda r: r * inverse, ratio, products).x
+    return krylov.solve(product, -gradient, lambda r: r * inverse, ratio, products, team.world.dots).x
 
 
 def _cut(penalty: ElasticNet, x: Array, wanted: Array) -> Array:

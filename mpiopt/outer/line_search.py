@@ -98,16 +98,16 @@ class Backtracking:
         rows = [site.loss.margins(p) for site in team.sites]
         trials = [[point.margins + s * row for s in CANDIDATES] for point, row in zip(points, rows, strict=True)]
         gradient = team.penalty.residual(at.x, at.gradient)
-        changes = differences(team, points, gradient, [s * p for s in CANDIDATES], trials)
-        enough = changes <= ENOUGH * np.array(CANDIDATES) * float(p @ gradient)
+        changes, slopes = differences(team, points, gradient, [s * p for s in CANDIDATES], trials)
+        enough = changes <= ENOUGH * slopes
         s = CANDIDATES[int(np.argmax(enough))] if enough.any() else 0.0
         return along(team, points, p, rows, s, here.round), state
 
 
 def differences(
     team: Team, points: Sequence[Point], gradient: Array, steps: Sequence[Array], margins: Sequence[Sequence[Array]]
-) -> Array:
-    """F(x + step) - F(x) for each step, (k,), without cancellation. Collective: one sum of k numbers.
+) -> tuple[Array, Array]:
+    """F(x + step) - F(x) for each step, (k,), without cancellation, and gradient.step. Collective: one sum of 3 k numbers.
 
     gradient : (dim,) of F at x; steps : k arrays (dim,) that cross no kink of the penalty; margins : per hosted worker
     the margins (rows,) at each x + step.
@@ -116,5 +116,6 @@ def differences(
         np.array([site.loss.bregman(at, trial) for trial in trials])
         for site, at, trials in zip(team.sites, points, margins, strict=True)
     ]
-    bend = [0.5 * float(team.penalty.grad(step) @ step) for step in steps]
-    return mean_scalars(team, parts, "search") + [float(gradient @ step) for step in steps] + bend
+    pairs = [(gradient, step) for step in steps] + [(team.penalty.grad(step), step) for step in steps]
+    changes, slopes, bends = mean_scalars(team, parts, "search", pairs).reshape(3, -1)
+    return changes + slopes + 0.5 * bends, slopes

@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt.arrays import Array, beside
-from mpiopt.newton import newton, unpack
+from mpiopt.newton import model, newton, unpack
 from mpiopt.phase import Joint, PerRow, PerWorker, Tree
 from mpiopt.problems.penalties import along
 from mpiopt.problems.problem import Message, Point, Site, Team, mean, mean_scalars
@@ -89,11 +89,16 @@ def minimise(team: Team, points: Sequence[Point], directions: Sequence[Array], r
 
     directions : k arrays (dim,); rows : per hosted worker their margins (k, rows).
     """
-    slope, quadratic = along(team.penalty, points[0].x, directions)
+    k, pairs, bends = len(directions), along(team.penalty, points[0].x, directions), []
 
     def evaluate(c: Array) -> tuple[float, Array, Array]:
         parts = [site.loss.plane(at, p, c) for site, at, p in zip(team.sites, points, rows, strict=True)]
-        value, gradient, hessian = unpack(mean_scalars(team, parts, "search"), len(c))
-        return value + slope @ c + 0.5 * c @ quadratic @ c, gradient + slope + quadratic @ c, hessian + quadratic
+        sums = mean_scalars(team, parts, "search", () if bends else pairs)
+        if not bends:  # the penalty's part, asked for once
+            bends[:] = unpack(np.append(0.0, team.penalty.l2 * sums[-len(pairs) :]), k)[1:]
+            sums = sums[: -len(pairs)]
+        value, gradient, hessian = unpack(sums, k)
+        more, slope = model(c, *bends)
+        return value + more, gradient + slope, hessian + bends[1]
 
-    return newton(evaluate, np.eye(len(directions))[0])
+    return newton(evaluate, np.eye(k)[0])

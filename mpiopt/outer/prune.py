@@ -46,7 +46,7 @@ class Gradual:
         if step < self.start:
             return float(self.initial)
         left = max(0.0, 1 - (step - self.start) / self.steps) if self.steps else 0.0
-        return self.final + (self.initial - self.final) * left**3
+        return self.final + (self.initial - self.final) * (left * left * left)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt.arrays import Array, beside, namespace
+from mpiopt.kernels.replicated import inner, length
 from mpiopt.outer.line_search import refuse_kinks, search
 from mpiopt.outer.plane_search import diagonal
 from mpiopt.phase import Joint, PerWorker, Tree
@@ -55,7 +56,7 @@ class QuasiNewton:
 def remembered(pairs: tuple[Pair, ...], new: Pair, memory: int) -> tuple[Pair, ...]:
     """The newest ``memory`` pairs; a pair without measurable curvature is left out."""
     s, y = new
-    if not float(s @ y) > 1e-14 * float(y @ y) ** 0.5 * float(s @ s) ** 0.5:
+    if not inner(s, y) > 1e-14 * length(y) * length(s):
         return pairs
     return (*pairs, new)[-memory:]
 
@@ -63,17 +64,19 @@ def remembered(pairs: tuple[Pair, ...], new: Pair, memory: int) -> tuple[Pair, .
 def inverse_product(pairs: tuple[Pair, ...], gradient: Array, scale: Array) -> Array:
     """The inverse Hessian's estimate times ``gradient`` (dim,): 4 memory vector operations.
 
+    Every rank does all of it, since each number waits for the one before; in an order that is the same on all CPUs.
+
     scale : the diagonal (dim,) to begin with, or (0,) for I; either is fitted to the newest pair.
     """
-    q, factors = gradient.copy(), []
-    for s, y in reversed(pairs):
-        factors.append(float(s @ q) / float(s @ y))
+    q, factors, curvatures = gradient.copy(), [], [inner(s, y) for s, y in pairs]
+    for (s, y), curvature in zip(reversed(pairs), reversed(curvatures), strict=True):
+        factors.append(inner(s, q) / curvature)
         q -= factors[-1] * y
     if scale.size:
         q /= scale
     if pairs:
-        s, y = pairs[-1]
-        q *= float(s @ y) / float(y @ (y / scale if scale.size else y))
-    for (s, y), factor in zip(pairs, reversed(factors), strict=True):
-        q += (factor - float(y @ q) / float(s @ y)) * s
+        _, y = pairs[-1]
+        q *= curvatures[-1] / inner(y, y / scale if scale.size else y)
+    for (s, y), factor, curvature in zip(pairs, reversed(factors), curvatures, strict=True):
+        q += (factor - inner(y, q) / curvature) * s
     return q

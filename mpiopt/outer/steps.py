@@ -16,11 +16,13 @@ section 3.2, for the restart; Polyak, Some methods of speeding up the convergenc
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 from typing import ClassVar
 
 import numpy as np
 
 from mpiopt.arrays import Array, beside
+from mpiopt.comm.world import Pair
 from mpiopt.errors import UsageError
 from mpiopt.phase import Joint, PerRow, PerWorker, Tree
 from mpiopt.problems.problem import Message, Point, Team, mean_scalars
@@ -53,21 +55,26 @@ class Forward:
         return 0.0, max(float(largest) * (1 + 1e-6), 1e-30)
 
     def __call__(
-        self, slope: Array, points: Sequence[Point], state: tuple[float, float], team: Team
-    ) -> tuple[PerWorker, tuple[float, float]]:
-        """The workers' points at p; ``slope`` (dim,) is the gradient of f at y. Collective: one small sum a trial."""
+        self, slope: Array, points: Sequence[Point], state: tuple[float, float], team: Team, last: Array | None = None
+    ) -> tuple[PerWorker, tuple[float, float], float]:
+        """The workers' points at p; ``slope`` (dim,) is the gradient of f at y. Collective: one small sum a trial.
+
+        Besides (y - p).(p - last), 0 where ``last`` is not given.
+        """
         (length, ceiling), y = state, points[0].x
         if length == 0:
             length = min(_curvature_along(slope, points, team) or min(ceiling, 1.0), ceiling)
         while True:
             p = team.penalty.prox(y - slope / length, 1 / length)
             ahead = PerWorker(site.loss.point(p) for site in team.sites)
-            size = float((p - y) @ (p - y))
-            if length >= ceiling or not size > 0:
-                return ahead, (length, ceiling)
-            found = 2 * _divergence(team, points, ahead) / size
+            step = p - y
+            pairs = [(step, step)] if last is None else [(step, step), (-step, p - last)]
+            if length >= ceiling:
+                return ahead, (length, ceiling), 0.0 if last is None else team.world.dots(pairs)[1]
+            divergence, size, *turn = _divergence(team, points, ahead, pairs)
+            found = 2 * divergence / size if size > 0 else 0.0
             if found <= length:
-                return ahead, (length, ceiling)
+                return ahead, (length, ceiling), sum(turn)
             found = found if np.isfinite(ceiling) else np.fmin(found, LEAP * length)
             length = min(max(GROWTH * length, found), ceiling)
 
@@ -89,7 +96,7 @@ class Proximal:
 
     def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
         """p. Collective: one small sum a trial."""
-        ahead, state = self.forward(agreed.vector, points, state, here.team)
+        ahead, state, _ = self.forward(agreed.vector, points, state, here.team)
         return ahead, self.forward.eased(state)
 
 
@@ -110,11 +117,11 @@ class Accelerated:
     def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
         """The next y. Collective: one small sum a trial."""
         lengths, t, last, last_rows = state
-        ahead, lengths = self.forward(agreed.vector, points, lengths, here.team)
+        ahead, lengths, turn = self.forward(agreed.vector, points, lengths, here.team, last)
         p = ahead[0].x
-        if float((points[0].x - p) @ (p - last)) > 0:
+        if turn > 0:
             t, lengths = 1.0, self.forward.eased(lengths)
-        grown = float(1 + np.sqrt(1 + 4 * t * t)) / 2
+        grown = (1 + sqrt(1 + 4 * t * t)) / 2
         rows = PerRow(at.margins for at in ahead)
         shifts = [now - before for now, before in zip(rows, last_rows, strict=True)]
         return carried(here.team, ahead, (t - 1) / grown, p - last, shifts), (lengths, grown, p, rows)
@@ -139,7 +146,7 @@ class Polyak:
         """The next y. Collective: one small sum a trial."""
         lengths, last, last_rows = state
         y, rows = points[0].x, PerRow(at.margins for at in points)
-        ahead, lengths = self.forward(agreed.vector, points, lengths, here.team)
+        ahead, lengths, _ = self.forward(agreed.vector, points, lengths, here.team)
         if not last.size:
             return ahead, (lengths, y, rows)
         shifts = [now - before for now, before in zip(rows, last_rows, strict=True)]
@@ -150,7 +157,8 @@ class Polyak:
         )
 
     def _beta(self, length: float, l2: float) -> float:
-        return min((1 - np.sqrt(l2 / (length + l2))) ** 2, 0.99) if self.beta is None else self.beta
+        away = 1 - sqrt(l2 / (length + l2))
+        return min(away * away, 0.99) if self.beta is None else self.beta
 
 
 def carried(team: Team, points: PerWorker, beta: float, shift: Array, rows: Sequence[Array]) -> PerWorker:
@@ -170,11 +178,11 @@ def _curvature_along(slope: Array, points: Sequence[Point], team: Team) -> float
     parts = [
         site.loss.plane(at, site.loss.margins(slope)[None, :], np.zeros(1)) for site, at in zip(team.sites, points, strict=True)
     ]
-    size = float(slope @ slope)
-    return float(mean_scalars(team, parts, "curvature")[2]) / size if size > 0 else 0.0
+    _, _, curvature, size = mean_scalars(team, parts, "curvature", [(slope, slope)]).tolist()
+    return curvature / size if size > 0 else 0.0
 
 
-def _divergence(team: Team, points: Sequence[Point], ahead: Sequence[Point]) -> float:
-    """D_f(p, y). Collective: one number."""
+def _divergence(team: Team, points: Sequence[Point], ahead: Sequence[Point], pairs: Sequence[Pair]) -> list[float]:
+    """D_f(p, y), and the inner products of ``pairs``. Collective: one small sum."""
     parts = [np.array([site.loss.bregman(at, to.margins)]) for site, at, to in zip(team.sites, points, ahead, strict=True)]
-    return float(mean_scalars(team, parts, "step")[0])
+    return mean_scalars(team, parts, "step", pairs).tolist()

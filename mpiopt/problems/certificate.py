@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from mpiopt import krylov
-from mpiopt.arrays import Array, beside, norm
+from mpiopt.arrays import Array, beside
 from mpiopt.problems.penalties import ElasticNet
-from mpiopt.problems.problem import Message, Point, Team, gradient, mean, mean_scalars
+from mpiopt.problems.problem import Message, Point, Team, gradient, mean, mean_scalars, measures
 from mpiopt.problems.protocols import Dual, Margins, offers
 
 
@@ -34,17 +34,19 @@ def certify(team: Team, x: Array, products: int) -> Certificate:
     points = [site.loss.point(x) for site in team.sites]
     agreed = gradient(team, points, name="certificate")
     residual = team.penalty.residual(x, agreed.vector)
-    gap = gradient_bound(team, norm(residual))
+    size, value = measures(team, x, agreed.vector)
+    gap = gradient_bound(team, size)
     if np.isinf(gap):
         gap = duality_gap(team, x)
     tight = min(gap, tight_gap(team, points, residual, products))
-    return Certificate(float(agreed.scalars[0]) + team.penalty.value(x), norm(residual), gap, tight)
+    found = np.array([float(agreed.scalars[0]) + value, size, gap, tight])
+    return Certificate(*team.world.bcast(found).tolist())  # exponentials have gone into it
 
 
 def gradient_bound(team: Team, residual_norm: float) -> float:
     """|g|^2 / (2 l2), infinity where F is not known to be strongly convex in every coordinate. Not collective."""
     known = _convex(team) and team.penalty.l2 > 0 and not team.penalty.free
-    return residual_norm**2 / (2 * team.penalty.l2) if known else np.inf
+    return residual_norm * residual_norm / (2 * team.penalty.l2) if known else np.inf
 
 
 def _convex(team: Team) -> bool:
@@ -75,8 +77,9 @@ def duality_gap(team: Team, x: Array) -> float:
         ],
     )
     beyond = np.maximum(shrink * abs(slope) - penalty.l1, 0)
-    dual = -float(conjugates[0]) - (float(beyond @ beyond) / (2 * penalty.l2) if penalty.l2 else 0.0)
-    objective = float(agreed.scalars[0]) + penalty.value(x)
+    (squares,) = team.world.dots([(beyond, beyond)])
+    dual = -float(conjugates[0]) - (squares / (2 * penalty.l2) if penalty.l2 else 0.0)
+    objective = float(agreed.scalars[0]) + measures(team, x, agreed.vector)[1]
     return max(objective - dual, 4 * np.finfo(float).eps * abs(objective))  # a difference is no better than its rounding
 
 
@@ -124,14 +127,16 @@ def tight_gap(team: Team, points: Sequence[Point], residual: Array, products: in
         + penalty.l2
     )
     radius = team.world.extremes(np.array([max((site.loss.radius for site in team.sites), default=0.0)]))[1][0]
-    psi = _psi(concordance * radius * norm(residual) / penalty.l2)
+    dots = team.world.dots
+    best, cg = np.inf, krylov.begin(residual, lambda r: r / diagonal, dots)
+    psi = _psi(concordance * radius * cg.residual / penalty.l2)
     factor = 1 / (4 * psi) if psi > 0 else np.inf
-    best, cg = np.inf, krylov.begin(residual, lambda r: r / diagonal)
     while cg.products < products and cg.rz > 0:
-        cg = krylov.advance(cg, product(cg.p), lambda r: r / diagonal)
-        nu2 = float(residual @ cg.x) + float(cg.x @ cg.r) + float(cg.r @ cg.r) / penalty.l2
+        cg = krylov.advance(cg, product(cg.p), lambda r: r / diagonal, dots)
+        decrease, rest = dots([(residual, cg.x), (cg.x, cg.r)])
+        nu2 = decrease + rest + cg.rr / penalty.l2
         best = min(best, nu2)
-        if nu2 <= 1.1 * float(residual @ cg.x):
+        if nu2 <= 1.1 * decrease:
             break
     return best * factor
 

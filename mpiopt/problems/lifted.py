@@ -132,8 +132,11 @@ def lifted(team: Team) -> Team:
     return replace(team, sites=tuple(sites))
 
 
-def largest(product: Callable[[Array], Array], v: Array) -> float:
-    """The largest eigenvalue of a positive semidefinite map, from below: `PRODUCTS` of power iteration begun at v."""
+def largest(product: Callable[[Array], Array], v: Array, norm: Callable[[Array], float] = norm) -> float:
+    """The largest eigenvalue of a positive semidefinite map, from below: `PRODUCTS` of power iteration begun at v.
+
+    norm : of vectors; one that is agreed on where all ranks hold them.
+    """
     size = 0.0
     for _ in range(PRODUCTS):
         length = norm(v)

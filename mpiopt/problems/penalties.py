@@ -8,7 +8,7 @@ penalty of the *mean* loss over rows.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -134,12 +134,19 @@ class Box:
         return mask
 
 
-def along(penalty: Penalty, x: Array, directions: Sequence[Array]) -> tuple[Array, Array]:
-    """Gradient (k,) and Hessian (k, k) of c -> (l2/2)|x + sum_k c_k d_k|^2 at 0: the smooth part seen in a plane."""
+def sliced(penalty: Penalty, cut: slice, dim: int) -> Penalty:
+    """The penalty of the coordinates ``cut`` of dim: these add up to the whole."""
+    return replace(penalty, free=max(0, cut.stop - max(cut.start, dim - penalty.free)))
+
+
+def along(penalty: Penalty, x: Array, directions: Sequence[Array]) -> list[tuple[Array, Array]]:
+    """The pairs whose inner products, times l2, are gradient and Hessian of c -> (l2/2)|x + sum_k c_k d_k|^2 at 0.
+
+    The smooth part of a penalty, seen in a plane: first the gradient (k,), then the upper triangle of the Hessian by rows.
+    """
     end = x.size - penalty.free
     cut = [direction[:end] for direction in directions]
-    gradient = penalty.l2 * np.array([float(x[:end] @ d) for d in cut])
-    return gradient, penalty.l2 * np.array([[float(d @ e) for e in cut] for d in cut])
+    return [(x[:end], d) for d in cut] + [(d, e) for i, d in enumerate(cut) for e in cut[i:]]
 
 
 def _nonnegative(**parameters: float) -> None:

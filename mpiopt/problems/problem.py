@@ -9,13 +9,15 @@ constant C of LIBLINEAR and scikit-learn is 1 / (lambda * sum of sample weights)
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
 
 from mpiopt.arrays import Array, namespace, on_host
-from mpiopt.comm.world import World
+from mpiopt.comm.world import Pair, World
 from mpiopt.errors import DataError
+from mpiopt.problems.penalties import sliced
 from mpiopt.problems.protocols import Loss, Penalty
 from mpiopt.problems.protocols import Point as Point
 from mpiopt.streams import Streams
@@ -122,6 +124,25 @@ def gradient(team: Team, points: Sequence[Point], name: str = "gradient") -> Mes
     return mean(team, [Message(slope, np.array([value])) for value, slope in found], name=name)
 
 
-def mean_scalars(team: Team, parts: Sequence[Array], name: str = "scalars") -> Array:
-    """The share-weighted mean of a few numbers per worker; not a vector round. Collective."""
-    return team.world.total([site.share * part for site, part in zip(team.sites, parts, strict=True)], name)
+def mean_scalars(team: Team, parts: Sequence[Array], name: str = "scalars", pairs: Sequence[Pair] = ()) -> Array:
+    """The share-weighted mean of a few numbers per worker; not a vector round. Collective.
+
+    pairs : of vectors that all ranks hold; their inner products (`World.dots`) follow in the same sum.
+    """
+    weighed = [site.share * part for site, part in zip(team.sites, parts, strict=True)]
+    if pairs:
+        weighed = [np.concatenate(both) for both in zip(weighed, team.world.shares(pairs), strict=True)]
+    return team.world.total(weighed, name)
+
+
+def measures(team: Team, x: Array, g: Array) -> tuple[float, float]:
+    """The length of F's (sub)gradient and the penalty at x (dim,), with g (dim,) of f. Collective: one small sum.
+
+    Every worker sees to its slice of the coordinates.
+    """
+    residual, parts = team.penalty.residual(x, g), []
+    for cut in team.world.slices(x.size):
+        part = residual[cut]
+        parts.append(np.array([float(part @ part), sliced(team.penalty, cut, x.size).value(x[cut])]))
+    squares, value = team.world.total(parts, "measures").tolist()
+    return sqrt(squares), value

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import inf, sqrt
 
 from mpiopt.arrays import Array, namespace
+from mpiopt.kernels.replicated import power
 from mpiopt.schedules import demand
 from mpiopt.transforms.transform import State, Transform
 
@@ -120,7 +121,7 @@ class Adam(Transform):
     def __call__(self, u: Array, x: Array, state: State, step: int) -> tuple[Array, State]:
         """The mean gradient over the root of the mean square."""
         m, s, t = state[0], state[1], state[2] + 1
-        root = sqrt(1 - self.b2**t)
+        root = sqrt(1 - power(self.b2, t))
         m *= self.b1
         m += (1 - self.b1) * u
         u *= u
@@ -128,7 +129,7 @@ class Adam(Transform):
         namespace(u).sqrt(s, out=u)
         u += self.eps * root
         namespace(u).divide(m, u, out=u)
-        u *= root / (1 - self.b1**t)
+        u *= root / (1 - power(self.b1, t))
         return u, (m, s, t)
 
 

@@ -6,7 +6,8 @@ from math import inf, isinf
 
 import numpy as np
 
-from mpiopt.arrays import Array, namespace, norm
+from mpiopt.arrays import Array, namespace
+from mpiopt.kernels.replicated import length
 from mpiopt.schedules import Schedule, demand
 from mpiopt.transforms.transform import State, Transform
 
@@ -46,10 +47,10 @@ class ClipNorm(Transform):
     def __call__(self, u: Array, x: Array, state: State, step: int) -> tuple[Array, State]:
         """One pass, and one more where u is too long."""
         with np.errstate(over="ignore"):
-            size = norm(u)
+            size = length(u)
         if isinf(size):  # the squares overflowed, or u did
             u /= abs(u).max()
-            size = norm(u)
+            size = length(u)
             u *= self.limit / size
         elif size > self.limit:
             u *= self.limit / size

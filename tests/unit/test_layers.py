@@ -26,7 +26,7 @@ phase
 exchange work outer
 method
 training
-stop
+fingerprint stop
 solve
 train
 methods

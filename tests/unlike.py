@@ -1,0 +1,101 @@
+"""A program: every method of the catalogue on small problems, on ranks that are made to differ; one line a method.
+
+unlike.py METHODS FAULT      METHODS: solve or train, or names;  FAULT: none, or flip for one bit in rank 1's x
+"""
+
+import sys
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.comm.world import World
+from mpiopt.errors import MpioptError
+from mpiopt.methods import catalogue, find, training
+from mpiopt.methods.linked import linked
+from mpiopt.problems.penalties import ElasticNet
+from mpiopt.schedules import Cosine
+from mpiopt.solve import solve
+from mpiopt.stop import Stop
+from mpiopt.train import Goal, train
+from mpiopt.transforms import rules
+from mpiopt.transforms.bounds import ClipNorm
+from mpiopt.transforms.transform import chain
+from tests.problem_sets import Data
+from tests.training_sets import Shared
+
+ROUNDS, AT = 40, 3  # rounds at most, and the one after which the bit flips
+LINKS = {
+    "topk+ef": ("topk:0.5", "ef", None), "scaled_sign back": ("scaled_sign", "ef", "scaled_sign"),
+    "qsgd back": ("qsgd:bits=4", "diana", "two_means"), "kashin": ("kashin", "plain", None),
+    "sketch": ("sketch:0.5", "ef", None), "natural": ("natural", "plain", None), "vote": ("vote", "plain", None),
+}  # fmt: skip
+
+
+def flipped(run, world: World, training: bool) -> None:
+    """One bit of what all ranks hold alike: of x, or in training of the first array of the state, if any (x, or a centre)."""
+    x: Array | None = next(_arrays(run.states), None) if training else run.points[0].x
+    if world.rank == 1 and x is not None:
+        x.view(np.uint64)[np.argmax(abs(x))] ^= np.uint64(1 << 40)
+
+
+def _arrays(tree):
+    for child in tree if type(tree) is tuple else ():
+        if isinstance(child, np.ndarray) and child.size > 1:
+            yield child
+        yield from _arrays(child)
+
+
+def solved(name: str, world: World, flip: bool) -> str:
+    """The answer and the reason."""
+    entry = catalogue()[name]
+    team = Data(rows=300, features=200, seed=3, density=0.1).team(world, ElasticNet(0.0 if entry.smooth_only else 2e-3, 1e-4))
+
+    def keep(at, reason):
+        if flip and at.run.round == AT:
+            flipped(at.run, world, False)
+
+    found = solve(entry.make(), team, np.zeros(team.dim), Stop(rounds=ROUNDS, gap=1e-9), keep=[keep])
+    return f"{found.reason.name} {found.final.round} {found.certificate.gap!r} {hash(found.x.tobytes())}"
+
+
+def trained(name: str, world: World, flip: bool) -> str:
+    """The answer, and the record's last line."""
+    data, (base, _, link) = Shared(workers=world.workers, features=50), name.partition(" ")
+    entry = find(base, training())
+    rule = chain(ClipNorm(1.0), rules.adam(Cosine(0.05, 2 * ROUNDS)))
+    known = {"rule": rule, "lr": Cosine(0.05, 10**6), "workers": world.workers, "period": 3, "meeting": 6,
+             "total_steps": 3 * ROUNDS, "groups": 1}  # fmt: skip
+    if base == "scaffnew":
+        known["lr"] = lambda step: 0.05
+    method = entry.make(**{key: value for key, value in known.items() if key in entry.parameters})
+    if link:
+        compress, kind, back = LINKS[link]
+        method = linked(method, base, compress, kind, back, force=True)
+
+    def keep(at, reason):
+        if flip and at.run.round == AT:
+            flipped(at.run._replace(states=at.run.states[0]), world, True)
+
+    found = train(method, data.team(world), data.start, Goal(rounds=ROUNDS), keep=[keep])
+    return f"{found.reason.name} {found.final.objective!r} {hash(found.x.tobytes())}"
+
+
+def main(what: str, fault: str) -> None:
+    """Print a line for every method: what all ranks found, or what they raised."""
+    world = World()
+    works = [f"sgd {link}" for link in LINKS]
+    names = {"solve": list(catalogue()), "train": [*sorted(training()), *works]}.get(what) or what.split(",")
+    for name in names:
+        run = solved if name in catalogue() else trained
+        try:
+            said = run(name, world, fault == "flip")
+        except MpioptError as error:
+            said = f"{type(error).__name__}: {error}"
+        told = world.tell_all(said)
+        if world.rank == 0:
+            print(name.replace(" ", "-"), "alike" if len(set(told)) == 1 else f"UNLIKE {told}", said, flush=True)
+    world.free()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
