@@ -13,12 +13,17 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from mpiopt.errors import MpioptError
 from mpiopt.jobs.commands import Call, parse
 from mpiopt.jobs.console import Console
 from mpiopt.jobs.environment import Launch, detect, limit_threads
 from mpiopt.jobs.memory import keep_freed
+
+if TYPE_CHECKING:
+    from mpiopt.comm.runtime import RollCall
+    from mpiopt.comm.world import World
 
 PATIENCE = 3.0  # seconds that a failed rank waits for the others to fail as it did
 GRACE = 20  # seconds that failed ranks have to leave MPI together
@@ -63,10 +68,12 @@ def _run(call: Call, launch: Launch, console: Console, end: "Ending") -> int:
     if not call.needs.mpi:
         end.alone = True
         return _finish(call.run(call.job, None, console), console) if launch.first else 0
-    end.start_mpi()
+    calls = end.start_mpi()
     from mpiopt.comm.world import World
+    from mpiopt.jobs.alike import demand_alike, started
 
-    world = World(
+    demand_alike(started(call.name, call.job), calls.tell_all, "start all ranks by the same command, of one installation")
+    end.world = world = World(
         workers=getattr(call.job, "workers", None), deterministic=getattr(call.job, "deterministic", False),
         expected=launch.size if call.needs.size else None,
     )  # fmt: skip
@@ -89,15 +96,17 @@ class Ending:
 
     def __init__(self, launch: Launch, console: Console, debug: bool) -> None:
         self._launch, self._console, self._debug = launch, console, debug
-        self._calls = None
+        self._calls: RollCall | None = None
+        self.world: World | None = None  # once it is there
         self.alone = launch.size in (None, 1)  # until MPI starts: no other process will come to a roll call
 
-    def start_mpi(self) -> None:
-        """Start MPI and open the channel on which failed ranks meet. Collective."""
+    def start_mpi(self) -> "RollCall":
+        """Start MPI and open the channel on which failed ranks meet, and which is returned. Collective."""
         from mpiopt.comm.runtime import RollCall
 
         warnings.filterwarnings("ignore", "suspicious MPI")  # World says it in a sentence, once
         self._calls = self._calls or RollCall()
+        return self._calls
 
     def failed(self, error: BaseException) -> int:
         """Say what happened, once; return the exit code if every rank failed, end all ranks if not."""
@@ -114,7 +123,13 @@ class Ending:
         elif speaker == self._calls.rank:
             self._say(error)
         signal.alarm(GRACE)
+        self._clear()
         return code
+
+    def _clear(self) -> None:
+        """Give back what the ranks, all here and failed alike, hold of MPI: windows left open make its library complain."""
+        if self.world is not None:
+            self.world.free()
 
     def interrupted(self) -> int:
         """Leave quietly, with every other rank."""

@@ -1,7 +1,7 @@
 """The MPI library and the whole job: what is running, and how every rank ends when one of them fails."""
 
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mpiopt.comm.world import World
 
@@ -34,6 +34,10 @@ class RollCall:
                 return None
             time.sleep(0.01)
         return next(rank for rank in range(self.size) if heard.startswith(mine, rank * self.LENGTH))
+
+    def tell_all(self, message: Any) -> list[Any]:
+        """Every rank's small Python object, in rank order, on every rank. Collective."""
+        return self._comm.allgather(message)
 
     def abort(self, code: int) -> None:
         """End every rank at once. Not collective; does not return."""

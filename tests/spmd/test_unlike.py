@@ -68,8 +68,67 @@ def test_every_method_bears_ranks_on_unlike_cpus(tmp_path, kind, env):
     check(tmp_path, kind, ({"OPENBLAS_CORETYPE": "Haswell"}, env), timeout=1800)
 
 
+MPIOPT = [sys.executable, "-m", "mpiopt.jobs"]
+BLOBS = ["train", "--data", "blobs:rows=100", "--model", "softmax", "--epochs", "1"]
+
+
+def sentences(said: str) -> list[str]:
+    return [line for line in said.splitlines() if line.startswith("mpiopt: ")]
+
+
+def apart(folder: Path, *commands: list[str]) -> tuple[int, str]:
+    """A job in which every rank has a command of its own."""
+    argv = [part for command in commands for part in (":", "-n", "1", *command)][1:]
+    process = launcher.start([*launcher.mpiexec(), *argv], cwd=folder, env=launcher.environment(), out=folder / "said")
+    try:
+        code = process.wait(60)
+    finally:
+        launcher.end(process)
+    return code, (folder / "said").read_text()
+
+
+@pytest.mark.skipif(not launcher.mpiexec(), reason="no mpiexec beside this Python or on PATH: pip install 'mpiopt[mpich]'")
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ([*BLOBS, "--lr", "0.1"], [*BLOBS, "--lr", "0.2"], "--lr is 0.2 on rank 1 and 0.1 on rank 0"),
+        (["solve", "--workers", "2"], ["solve", "--workers", "3"], "--workers is 3 on rank 1 and 2 on rank 0"),
+        (["solve"], BLOBS, "the command is train on rank 1 and solve on rank 0"),
+    ],
+)
+def test_ranks_with_unlike_options_end_in_one_sentence(tmp_path, first, second, told):
+    code, said = apart(tmp_path, [*MPIOPT, *first], [*MPIOPT, *second])
+    assert code and len(sentences(said)) == 1 and told in said and "same command" in said
+
+
+@pytest.mark.skipif(not launcher.mpiexec(), reason="no mpiexec beside this Python or on PATH: pip install 'mpiopt[mpich]'")
+def test_ranks_with_unlike_versions_end_in_one_sentence(tmp_path):
+    other = "import sys, mpiopt; mpiopt.__version__ = '9.9'; from mpiopt.jobs.launch import main; sys.exit(main())"
+    code, said = apart(tmp_path, [*MPIOPT, *BLOBS], [sys.executable, "-c", other, *BLOBS])
+    assert code == 1 and len(sentences(said)) == 1 and "the version of mpiopt is 9.9 on rank 1" in said
+
+
+@pytest.mark.skipif(not launcher.mpiexec(), reason="no mpiexec beside this Python or on PATH: pip install 'mpiopt[mpich]'")
+def test_ranks_that_read_unlike_data_end_in_one_sentence(tmp_path):
+    for name, value in (("a", 1.0), ("b", 2.0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "d.svm").write_text(f"1 1:{value}\n-1 2:1\n1 2:1\n")
+        code, said = apart(tmp_path / name, [*MPIOPT, "convert", "d.svm", "d.h5"])
+        assert code == 0, said
+    there = ["env", "-C"]
+    code, said = apart(tmp_path, *([*there, str(tmp_path / name), *MPIOPT, "solve", "d.h5"] for name in "ab"))
+    assert code == 1 and len(sentences(said)) == 1 and "belongs to another conversion than d.h5" in said
+
+
 @pytest.mark.ranks(2)
 def test_a_name_that_one_rank_lacks_is_unlike(world):
     with pytest.raises(UnlikeError, match=r"^rank 1 has other numbers than rank 0 in x after round 3: a bit"):
         world.demand_alike({"a": 1} | ({"x": 5} if world.rank else {}), "after round 3")
     world.demand_alike({"a": 1}, "now")
+
+
+def test_a_run_that_diverges_leaves_its_windows_freed(launch):
+    argv = [*BLOBS, "--method", "async_sgd", "--rule", "sgd", "--lr", "1e300"]
+    done = launch(2, ["-m", "mpiopt.jobs", *argv], env={"UCX_LOG_LEVEL": "warn"})
+    assert done.returncode == 1 and "no longer a finite number" in done.stderr
+    assert "WARN" not in done.stderr + done.stdout, done.stderr
