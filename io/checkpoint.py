@@ -1,7 +1,7 @@
 """Checkpoints: where a solve stands, in one file and the one before it, whatever moment a job is killed at.
 
     CHECKPOINT.h5     attributes   schema="mpiopt-checkpoint", schema_version, version, created, round, run_id, identity (JSON)
-                      index        JSON: the run's tree (`io.tree`), names and shapes of its arrays, rows of each worker
+                      index        JSON: the tree of run and best point (`io.tree`), names and shapes of arrays, rows of workers
                       history/     the run's records so far by column, and ``fresh``
                       all/         arrays that all workers have in common, each once
                       workers/W/   what worker W has of its own
@@ -33,6 +33,7 @@ from mpiopt.io.held import Held, partial
 from mpiopt.io.saved import SCHEMA_VERSION, Saved, forms, newest, why
 from mpiopt.io.schema import CHECKPOINT, is_of, replaceable
 from mpiopt.io.tree import Flat, alike, digest, flatten, unflatten
+from mpiopt.method import Run
 from mpiopt.problems.problem import Team
 from mpiopt.solve import Standing
 
@@ -117,11 +118,12 @@ class Store:
         parts = [index["parts"][worker] for worker in world.hosted]
         with world.together(f"reading {saved.path}"):
             try:
-                run = unflatten(index["tree"], arrays, parts, [mine | common for mine in own.values()])
+                kept = unflatten(index["tree"], arrays, parts, [mine | common for mine in own.values()])
+                run, best = (kept, None) if isinstance(kept, Run) else kept  # a run alone is of an earlier version
                 demand_fit(run, team)
             except DataError as error:
                 raise DataError(f"{saved.path} cannot be taken up: {error}; start anew with --resume never") from error
-        return Standing(run, saved.history, saved.fresh)
+        return Standing(run, saved.history, saved.fresh, best)
 
     # ------------------------------------------------------------------------------------------ keeping
     def save(self, at: Standing, identity: Identity, team: Team) -> None:
@@ -129,7 +131,7 @@ class Store:
 
         Raises DataError on every rank where it cannot be written; the generations that are there stay as they are.
         """
-        world, flat = self.world, flatten(at.run)
+        world, flat = self.world, flatten((at.run, at.best))
         index = _index(flat, team)
         draft, error = None, None
         try:

@@ -18,7 +18,7 @@ from mpiopt.io.sealed import damage
 from mpiopt.stop import Record
 from mpiopt.train import Lesson
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 FORM = [[int], str]  # the shape of an array, and its type as NumPy writes it

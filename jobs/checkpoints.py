@@ -134,7 +134,7 @@ class Checkpoints:
 
         Raises DataError where the run was interrupted and could not be kept.
         """
-        if reason is Reason.DIVERGED:
+        if reason in (Reason.DIVERGED, Reason.BROKEN):
             return 1
         if reason is not Reason.INTERRUPTED:
             return UNCONVERGED if failed else 0

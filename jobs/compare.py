@@ -61,11 +61,16 @@ def compare(runs: Sequence[RunData], reference: RunData | None = None) -> Compar
         if not len(run.history.get("objective", ())):
             raise UsageError(f"{run.path} holds no round: that run was stopped before its first; leave it out")
         _same_problem(everything[0], run)
-    best = min(everything, key=lambda run: np.nanmin(run.history["objective"]))
-    optimum = float(np.nanmin(best.history["objective"]))
+    best = min(everything, key=lowest)
+    optimum = lowest(best)
     gap = min(float(np.nanmin(best.history.get("gap", [np.inf]))), best.attributes.get("tight_gap", np.inf))
     scale = max(float(run.history["objective"][0]) for run in everything) - optimum or 1.0
     return Comparison(tuple(runs), labels(runs), optimum, str(best.path), scale, gap / scale)
+
+
+def lowest(run: RunData) -> float:
+    """The objective of a run's answer, computed afresh at its end; of a run without an end, the lowest on record."""
+    return float(run.attributes.get("objective", np.nanmin(run.history["objective"])))
 
 
 def _same_problem(one: RunData, other: RunData) -> None:

@@ -12,7 +12,7 @@ from mpiopt.jobs.console import Console, size, table
 from mpiopt.words import counted
 
 OWN = ("out", "checkpoint", "from")  # every run's own, and so no news
-WRONG = ("RUNNING", "INTERRUPTED", "DIVERGED")
+WRONG = ("RUNNING", "INTERRUPTED", "DIVERGED", "BROKEN", "SEPARABLE")
 
 
 def summary(paths: Sequence[Path], console: Console) -> dict[str, Any]:

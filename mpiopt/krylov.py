@@ -14,6 +14,8 @@ import numpy as np
 
 from mpiopt.arrays import Array, namespace
 
+FLAT = 1e-14  # of the steepest curvature, seen through the preconditioner: below it is rounding
+
 Map = Callable[[Array], Array]
 Dots = Callable[[Sequence[tuple[Array, Array]]], Sequence[float]]
 
@@ -33,6 +35,8 @@ class CG(NamedTuple):
     rr: float
     bx: float
     products: int
+    pp: float = 0.0  # p.M p for the preconditioner M
+    steepest: float = 0.0  # the largest p.H p / p.M p so far
 
     @property
     def residual(self) -> float:
@@ -45,13 +49,14 @@ def begin(b: Array, precondition: Map, dots: Dots = alone) -> CG:
     r = b.copy()
     z = precondition(r)
     rz, rr = dots([(r, z), (r, r)])
-    return CG(namespace(b).zeros_like(b), r, z.copy() if z is r else z, rz, rr, 0.0, 0)
+    return CG(namespace(b).zeros_like(b), r, z.copy() if z is r else z, rz, rr, 0.0, 0, rz)
 
 
 def advance(cg: CG, hp: Array, precondition: Map, dots: Dots = alone) -> CG:
-    """One step, given hp = H cg.p; spends ``cg``. A direction without curvature ends the descent: x stays."""
+    """One step, given hp = H cg.p; spends ``cg``. A direction without curvature beyond rounding ends the descent: x stays."""
     (php,) = dots([(cg.p, hp)])
-    if not php > 0 or not np.isfinite(php):
+    steepest = max(cg.steepest, php / cg.pp) if cg.pp > 0 else 0.0
+    if not php > FLAT * steepest * cg.pp or not np.isfinite(php):
         return cg._replace(products=cg.products + 1, rz=0.0)
     alpha = cg.rz / php
     x, r = cg.x, cg.r
@@ -61,9 +66,10 @@ def advance(cg: CG, hp: Array, precondition: Map, dots: Dots = alone) -> CG:
     z = precondition(r)
     rz, rr = dots([(r, z), (r, r)])
     p = cg.p
-    p *= rz / cg.rz
+    ratio = rz / cg.rz
+    p *= ratio
     p += z
-    return CG(x, r, p, rz, rr, cg.bx + alpha * cg.rz, cg.products + 1)
+    return CG(x, r, p, rz, rr, cg.bx + alpha * cg.rz, cg.products + 1, rz + ratio * ratio * cg.pp, steepest)
 
 
 def solve(product: Map, b: Array, precondition: Map, ratio: float, limit: int, dots: Dots = alone) -> CG:

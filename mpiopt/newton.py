@@ -12,6 +12,8 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.errors import NumericalError
 
+RIDGE = 1e-10  # of a Hessian whose diagonal is 1
+
 Evaluated = tuple[float, Array, Array]  # value, gradient (k,), Hessian (k, k)
 
 
@@ -84,11 +86,14 @@ def model(c: Array, slope: Array, quadratic: Array) -> tuple[float, Array]:
 
 
 def _newton_step(gradient: Array, hessian: Array) -> Array:
-    """-H^+ g, scaled by the diagonal first: directions may differ in length by many orders."""
+    """-H^+ g, scaled by the diagonal first: directions may differ in length by many orders.
+
+    Where they are alike to rounding, what sets them apart is noise: a small ridge keeps it from leading far away.
+    """
     diagonal = np.diag(hessian)
     scale = np.divide(1, np.sqrt(diagonal), out=np.zeros_like(diagonal), where=diagonal > 0)
     scaled = (hessian * scale[:, None]) * scale  # one factor at a time: their products may overflow
-    return -scale * _solved(scaled, scale * gradient)
+    return -scale * _solved(scaled + RIDGE * np.eye(len(scale)), scale * gradient)
 
 
 def _solved(matrix: Array, rhs: Array, least: float = 1e-14) -> Array:

@@ -2,26 +2,27 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import compress
 from time import perf_counter
 from typing import NamedTuple
 
-import numpy as np
-
 from mpiopt.arrays import Array
 from mpiopt.errors import NumericalError
 from mpiopt.fingerprint import fingerprint
-from mpiopt.method import Measured, Method, Run
-from mpiopt.problems.certificate import Certificate, certify, duality_gap
+from mpiopt.method import Method, Run
+from mpiopt.problems.certificate import Certificate, certify
 from mpiopt.problems.lifted import lifted
 from mpiopt.problems.problem import Team
 from mpiopt.stop import Limits, Reason, Record, Stop, Watcher, ended
+from mpiopt.verdict import Best, Examiner, judged
 
 
 @dataclass(frozen=True)
 class Solution:
-    """What a solve found. ``x`` is (dim,), the intercept, if any, last; equal on every rank."""
+    """What a solve found. ``x`` is (dim,), the intercept, if any, last; equal on every rank.
+
+    It is the best point of the run, which methods with momentum and runs that fail may have left again.
+    """
 
     x: Array
     reason: Reason
@@ -42,10 +43,11 @@ class Standing(NamedTuple):
     run: Run | None = None
     history: tuple[Record, ...] = ()
     fresh: tuple[bool, ...] = ()  # per record whether the answer may have changed since the one before
+    best: Best | None = None  # of the points so far, where the run keeps it
 
     def after(self, run: Run, record: Record, fresh: bool) -> "Standing":
         """Where it stands one round later."""
-        return Standing(run, (*self.history, record), (*self.fresh, fresh))
+        return self._replace(run=run, history=(*self.history, record), fresh=(*self.fresh, fresh))
 
     @property
     def judged(self) -> list[Record]:
@@ -95,17 +97,45 @@ def solve(
     early, in a few words, or for ""; one rank's word is enough.
 
     A loss without margins is `Lifted`. Seconds, bytes and messages leave recording, keeping and the final certificate out.
-    Raises NumericalError on every rank once the objective is not finite, UnlikeError where ranks hold unlike numbers
-    (`fingerprint`).
+    The reason is what the certificate, computed afresh, bears out. Where the objective ceases to be finite the answer is
+    the best point before; raises NumericalError on every rank where there is none, and UnlikeError where ranks hold unlike
+    numbers (`fingerprint`).
     """
     team = lifted(team)
-    recorder = partial(_record, method, team, stop)
-    at, reason, text = drive(method, team, x, recorder, stop, watch, keep, interruption)
+    begun = x if isinstance(x, Standing) else Standing()
+    examiner = Examiner.of(method, team, stop, begun.history, begun.best)
+    start, latest = [x], [begun._replace(run=None)]
+    del x, begun  # what a run of old has held is given up as it is replaced
+
+    def kept(at: Standing, reason: Reason | None) -> None:
+        latest[:] = [at._replace(best=examiner.best)]
+        for keeper in keep:
+            keeper(latest[0], reason)
+
+    try:
+        at, reason, text = drive(method, team, start.pop(), examiner, examiner, watch, [kept], interruption)
+    except NumericalError as error:
+        if not latest[0].history:
+            raise
+        at, reason, text = latest[0], *ended(Reason.BROKEN, str(error))
     with team.world.tally.paused():
-        team.world.demand_alike(fingerprint(at.run), f"after round {at.run.round}")
-        x = method.answer(at.run, team).x
-        effort = 0 if reason is Reason.INTERRUPTED else max(10, at.history[-1].vector_rounds)
-        return Solution(x, reason, text, at.history, certify(team, x, effort), at.run)
+        if at.run is not None:
+            team.world.demand_alike(fingerprint(at.run), f"after round {at.run.round}")
+        return _answered(method, team, at, reason, text, examiner)
+
+
+def _answered(method: Method, team: Team, at: Standing, reason: Reason, text: str, examiner: Examiner) -> Solution:
+    """The best point with its certificate; the last one where only that reaches the tolerance. Collective."""
+    effort = 0 if reason is Reason.INTERRUPTED else max(10, at.history[-1].vector_rounds)
+    candidates = [] if examiner.best is None else [examiner.best.x]
+    if reason.converged or not candidates:
+        candidates.append(method.answer(at.run, team).x)
+    for x in candidates:
+        proved = certify(team, x, effort)
+        found, said = judged(reason, text, proved, examiner.stop, team.rows)
+        if found.converged or not reason.converged:
+            break
+    return Solution(x, found, said, at.history, proved, at.run)
 
 
 Recorder = Callable[[Run, float, str], tuple[Record, bool, str]]  # run, clock, word -> record, whether fresh, agreed word
@@ -162,27 +192,3 @@ def _taken_up(at: Standing, team: Team, stop: Limits) -> tuple[float, tuple[Reas
     tally.bytes = last.bytes_sent if team.world.rank == 0 else 0  # known as the sum over the ranks
     tally.messages, tally.vector_rounds = last.messages, last.vector_rounds
     return last.seconds, stop.reached(at.judged)
-
-
-def _record(method: Method, team: Team, stop: Stop, run: Run, clock: float, word: str) -> tuple[Record, bool, str]:
-    """Ranks agree on bytes (the sum), seconds (the largest) and interruptions, so that they stop together, and see in the
-    same message that what they hold alike is alike."""
-    measured = method.measure(run, team)
-    if not np.isfinite(measured.objective):
-        raise NumericalError(
-            f"the objective is {measured.objective} after round {run.round}: check the data for huge values, or give the "
-            "method other parameters (mpiopt methods NAME lists them)"
-        )
-    gap = measured.gap
-    if stop.gap is not None and np.isinf(gap) and _near(team, measured, stop.gap):
-        gap = duality_gap(team, method.answer(run, team).x)
-    tally = team.world.tally
-    alike = fingerprint(run, part=run.round), f"after round {run.round}"
-    sent, seconds, word = team.world.tallied(clock, word, *alike)
-    counts = sent, tally.vector_rounds, tally.messages
-    return Record(run.round, seconds, measured.objective, measured.gradient_norm, gap, *counts), measured.fresh, word
-
-
-def _near(team: Team, measured: Measured, gap: float) -> bool:
-    """Whether a duality gap, which costs a vector round, may be small enough: the gradient bound overestimates by less."""
-    return measured.gradient_norm**2 <= 2e4 * team.penalty.l2 * gap or team.penalty.l2 == 0

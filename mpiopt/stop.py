@@ -28,9 +28,14 @@ class Reason(Enum):
     """Why a solve ended: a sentence, and whether the answer is as good as was asked for."""
 
     EXACT = ("The gradient is zero to the last digit.", True)
+    ROUNDING = ("The gradient fell to its own rounding errors.", True)
     GRADIENT = ("The gradient norm fell to the tolerance.", True)
     GAP = ("The certified gap fell to the tolerance.", True)
     DIVERGED = ("The objective stays above where it started: give the method other parameters.", False)
+    SEPARABLE = ("There is no optimum: the data are separable, and the objective falls for ever.", False)
+    HIDDEN = ("Rounding errors hide whether the tolerance is reached.", False)
+    REFUTED = ("The tolerance is not reached: computed afresh, the answer does not bear it out.", False)
+    BROKEN = ("The objective ceased to be a finite number.", False)
     STALLED = ("No further progress: the objective no longer changes, to the last digits.", False)
     TARGET = ("The target was reached.", True)
     EPOCHS = ("The last epoch was finished.", False)
@@ -86,15 +91,19 @@ class Stop(Limits):
 
     def _holding(self, history: Sequence[Record]) -> Iterator[tuple[Reason, str]]:
         now = history[-1]
-        if now.gradient_norm == 0:
-            yield Reason.EXACT, "|grad F| = 0"
-        if self.gradient is not None and now.gradient_norm <= self.gradient:
-            yield Reason.GRADIENT, f"|grad F| = {now.gradient_norm:.3g} <= {self.gradient:.3g}"
-        if self.gap is not None and now.gap <= self.gap:
-            yield Reason.GAP, f"F - F* <= {now.gap:.3g} <= {self.gap:.3g}"
+        yield from self.met(now.gradient_norm, now.gap)
         yield from super()._holding(history)
         if len(history) > PATIENCE:
             yield from _stuck(history[:-PATIENCE], history[-PATIENCE:])
+
+    def met(self, gradient_norm: float, gap: float) -> Iterator[tuple[Reason, str]]:
+        """The tolerances that a point reaches, with the numbers that say so."""
+        if gradient_norm == 0:
+            yield Reason.EXACT, "|grad F| = 0"
+        if self.gradient is not None and gradient_norm <= self.gradient:
+            yield Reason.GRADIENT, f"|grad F| = {gradient_norm:.3g} <= {self.gradient:.3g}"
+        if self.gap is not None and gap <= self.gap:
+            yield Reason.GAP, f"F - F* <= {gap:.3g} <= {self.gap:.3g}"
 
 
 def ended(reason: Reason, details: str) -> tuple[Reason, str]:

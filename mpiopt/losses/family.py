@@ -47,6 +47,7 @@ class Family:
 
     curvature_bound : the largest second derivative, infinity where there is none. concordance : M with
     |value'''| <= M value'' (Bach, Self-concordant analysis for logistic regression, 2010), None where there is none.
+    recedes : whether a row's loss falls for ever as its margin grows on the label's side: there may be no minimum.
     rise, dual_step, dual_gap : see `kernels.rowwise`; a loss without a ``dual_step`` has no dual coordinate descent.
     dual_start : every dual variable before a first local solve. dual_range : where dual variables are kept.
     """
@@ -55,6 +56,7 @@ class Family:
     labels: ClassVar[Labels] = REAL
     curvature_bound: ClassVar[float] = inf
     concordance: ClassVar[float | None] = None
+    recedes: ClassVar[bool] = False
     cuda: ClassVar[Cuda | None] = None
     rise: ClassVar[Callable[..., float] | None] = None
     dual_step: ClassVar[Callable[..., tuple[float, float]] | None] = None

@@ -42,6 +42,7 @@ class Logistic(Family):
     """Logistic regression: log(1 + exp(-y m))."""
 
     name, labels, curvature_bound, concordance = "logistic", SIGNS, 0.25, 1.0
+    recedes = True
     dual_start = 1e-3  # most end near 0
     dual_range = (1e-10, 1 - 1e-10)  # for the open interval (0, 1)
     cuda = Cuda(

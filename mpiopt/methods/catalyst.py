@@ -48,7 +48,8 @@ class Catalyst(Named):
         pulled = Message(agreed.vector + tau * (points[0].x - y), agreed.scalars)
         points, agreed, states, k = self.inner.step(Run(points, pulled, states, k), team)
         if k % self.steps == 0:
-            w, q = points[0].x, team.penalty.l2 / (team.penalty.l2 + tau)
+            w, l2 = points[0].x, team.penalty.l2
+            q = l2 / (l2 + tau) if l2 + tau > 0 else 1.0  # with no tau there is nothing to make up for
             zeta, b = extrapolation(zeta, q)
             y, begun = w + b * (w - begun), w
         return Run(points, agreed, (states, y, begun, zeta, tau), k)

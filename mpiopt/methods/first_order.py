@@ -37,7 +37,7 @@ def heavy_ball(lipschitz: float | None = None, beta: float | None = None) -> Met
 
     lipschitz : as for gradient. beta : the momentum, None for (1 - sqrt(l2 / (L + l2)))^2.
     """
-    return evaluated(SmoothOnly(Polyak(Forward(lipschitz), beta)), 14)
+    return evaluated(SmoothOnly(Polyak(Forward(lipschitz), beta)), 15)
 
 
 def nesterov(lipschitz: float | None = None) -> Method:
@@ -71,7 +71,7 @@ def lbfgs(memory: int = 10, jacobi: bool = False) -> Method:
 
     memory : pairs of vectors kept. jacobi : begin with the inverse of the Hessian's diagonal (one more vector round, once).
     """
-    return evaluated(QuasiNewton(memory, jacobi), 2 * memory + 15 + jacobi)
+    return evaluated(QuasiNewton(memory, jacobi), 2 * memory + 16 + jacobi)
 
 
 ENTRIES = (

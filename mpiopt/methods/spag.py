@@ -61,7 +61,9 @@ class Spag(Named):
         if not team.penalty.smooth:
             raise CapabilityError("spag minimises smooth objectives, which an l1 penalty or a box is not: use --method fista")
         mu = server_mu(team, self.rows) if self.mu is None else self.mu
-        sigma = team.penalty.l2 / (team.penalty.l2 + 2 * mu) if self.sigma is None else self.sigma
+        l2 = team.penalty.l2
+        exact = 1.0 if l2 + 2 * mu == 0 else l2 / (l2 + 2 * mu)  # phi is F itself where neither regularises
+        sigma = exact if self.sigma is None else self.sigma
         with team.world.together("setting up the server"):
             memories = PerWorker(
                 self.solver.init(x, self._phi(occupied(site), mu)) if site.worker == 0 else () for site in team.sites

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from mpiopt.arrays import Array, beside
+from mpiopt.arrays import Array, beside, norm
 from mpiopt.newton import model, newton, unpack
 from mpiopt.phase import Joint, PerRow, PerWorker, Tree
 from mpiopt.problems.penalties import along
@@ -25,6 +25,7 @@ from mpiopt.problems.problem import Message, Point, Site, Team, mean, mean_scala
 from mpiopt.problems.protocols import Margins
 
 REFRESH = 10  # rounds between exact recomputations of the margins, which are otherwise updated by sums
+CANCEL = 1e-6  # of a sum's longest term: of a shorter sum too few digits are left
 
 
 @dataclass(frozen=True)
@@ -59,19 +60,25 @@ class PlaneSearch:
         step = sum(factor * direction for factor, direction in zip(c.tolist(), directions, strict=True))
         x = points[0].x + step
         moved = (
-            _move(site, at, x, c, buffer, here.round) for site, at, buffer in zip(team.sites, points, buffers, strict=True)
+            _move(site, at, x, step, c, buffer, here.round)
+            for site, at, buffer in zip(team.sites, points, buffers, strict=True)
         )
         return PerWorker(moved), (step, curvature, buffers)
 
 
-def _move(site: Site, at: Point, x: Array, c: Array, buffer: Array, round: int) -> Point:  # noqa: A002 - the field's word
+def _move(site: Site, at: Point, x: Array, step: Array, c: Array, buffer: Array, round: int) -> Point:  # noqa: A002 - the field's word
     """The worker's next point; the buffer's last row becomes the margins of the step."""
     last = buffer[-1]
     last *= c[-1] if len(c) == len(buffer) else 0.0
+    longest = norm(last)
     for factor, row in zip(c, buffer[:-1], strict=False):
         row *= factor
+        longest = max(longest, norm(row))
         last += row
-    if round % REFRESH == REFRESH - 1:
+    cancelled = norm(last) < CANCEL * longest
+    if cancelled:
+        site.loss.margins(step, out=last)
+    if cancelled or round % REFRESH == REFRESH - 1:
         return Point(x, site.loss.margins(x, out=at.margins))
     np.add(at.margins, last, out=at.margins)
     return Point(x, at.margins)

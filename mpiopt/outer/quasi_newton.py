@@ -62,7 +62,7 @@ def remembered(pairs: tuple[Pair, ...], new: Pair, memory: int) -> tuple[Pair, .
 
 
 def inverse_product(pairs: tuple[Pair, ...], gradient: Array, scale: Array) -> Array:
-    """The inverse Hessian's estimate times ``gradient`` (dim,): 4 memory vector operations.
+    """The inverse Hessian's estimate times ``gradient`` (dim,): 4 memory vector operations; without pairs, of length 1.
 
     Every rank does all of it, since each number waits for the one before; in an order that is the same on all CPUs.
 
@@ -74,9 +74,10 @@ def inverse_product(pairs: tuple[Pair, ...], gradient: Array, scale: Array) -> A
         q -= factors[-1] * y
     if scale.size:
         q /= scale
-    if pairs:
-        _, y = pairs[-1]
-        q *= curvatures[-1] / inner(y, y / scale if scale.size else y)
+    if not pairs:  # nothing is known of the units: the search finds how far to go
+        return q / (length(q) or 1.0)
+    _, y = pairs[-1]
+    q *= curvatures[-1] / inner(y, y / scale if scale.size else y)
     for (s, y), factor, curvature in zip(pairs, reversed(factors), curvatures, strict=True):
         q += (factor - inner(y, q) / curvature) * s
     return q

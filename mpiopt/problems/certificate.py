@@ -1,6 +1,7 @@
 """How far the objective is from its minimum, proved.
 
-gradient bound    F(x) - F* <= |g|^2 / (2 l2),  g the shortest subgradient of F at x;  needs l2 > 0, no free coordinate
+gradient bound    F(x) - F* <= |g|^2 / (2 l2),  g the shortest subgradient of F at x;  needs l2 > 0, no free coordinate;
+                  what rounding may hide of |g| (`problems.rounding`) is added to it
 duality gap       F(x) - D(alpha), with dual variables alpha that are the rows' residuals at x, scaled to be feasible;
                   holds for l1, elastic net and a free intercept
 tight             F(x) - F* <= nu^2 / (4 psi(r)),  r = M R |g| / l2,  psi(r) = (e^-r + r - 1) / r^2,  nu^2 = g.H^-1 g,
@@ -18,6 +19,8 @@ from mpiopt.arrays import Array, beside
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean, mean_scalars, measures
 from mpiopt.problems.protocols import Dual, Margins, offers
+from mpiopt.problems.recession import escaping
+from mpiopt.problems.rounding import error, far_limit, relative, scale
 
 
 class Certificate(NamedTuple):
@@ -27,6 +30,9 @@ class Certificate(NamedTuple):
     gradient_norm: float  # of the shortest subgradient
     gap: float  # F - F* <= gap, from the gradient or the duality gap; infinity where neither applies
     tight_gap: float  # the same from the tight bound, or ``gap`` where that is smaller
+    noise: float = np.inf  # the largest coordinate of the (sub)gradient, relative to its terms (`problems.rounding`)
+    floor: float = 0.0  # below which that is rounding alone
+    escaping: int = 0  # rows on their way to the right side along a direction that takes none to the wrong one: no minimum
 
 
 def certify(team: Team, x: Array, products: int) -> Certificate:
@@ -35,12 +41,23 @@ def certify(team: Team, x: Array, products: int) -> Certificate:
     agreed = gradient(team, points, name="certificate")
     residual = team.penalty.residual(x, agreed.vector)
     size, value = measures(team, x, agreed.vector)
-    gap = gradient_bound(team, size)
-    if np.isinf(gap):
-        gap = duality_gap(team, x)
+    objective = float(agreed.scalars[0]) + value
+    if not np.isfinite(objective):
+        return Certificate(objective, size, np.inf, np.inf)
+    gap = proved_gap(team, x, size)
     tight = min(gap, tight_gap(team, points, residual, products))
-    found = np.array([float(agreed.scalars[0]) + value, size, gap, tight])
-    return Certificate(*team.world.bcast(found).tolist())  # exponentials have gone into it
+    terms = scale(team)
+    noise, floor = relative(team, residual, terms), far_limit(team, x, terms)
+    found = team.world.bcast(np.array([objective, size, gap, tight, noise, floor]))  # exponentials have gone into it
+    return Certificate(*found.tolist(), escaping(team, x))
+
+
+def proved_gap(team: Team, x: Array, residual_norm: float) -> float:
+    """The smaller of the gradient bound, with its rounding, and the duality gap where it may be the smaller. Collective."""
+    bound = gradient_bound(team, residual_norm)
+    if np.isfinite(bound):
+        bound = gradient_bound(team, residual_norm + error(team, x))
+    return bound if np.isfinite(bound) and team.penalty.smooth else min(bound, duality_gap(team, x))
 
 
 def gradient_bound(team: Team, residual_norm: float) -> float:
@@ -130,17 +147,21 @@ def tight_gap(team: Team, points: Sequence[Point], residual: Array, products: in
     dots = team.world.dots
     best, cg = np.inf, krylov.begin(residual, lambda r: r / diagonal, dots)
     psi = _psi(concordance * radius * cg.residual / penalty.l2)
-    factor = 1 / (4 * psi) if psi > 0 else np.inf
+    if psi == 0:
+        return np.inf
+    hidden = error(team, points[0].x) / np.sqrt(penalty.l2)  # of nu: that of g.H^-1 g with H >= l2
     while cg.products < products and cg.rz > 0:
         cg = krylov.advance(cg, product(cg.p), lambda r: r / diagonal, dots)
         decrease, rest = dots([(residual, cg.x), (cg.x, cg.r)])
         nu2 = decrease + rest + cg.rr / penalty.l2
-        best = min(best, nu2)
+        best = min(best, max(nu2, 0.0))
         if nu2 <= 1.1 * decrease:
             break
-    return best * factor
+    return (np.sqrt(best) + hidden) ** 2 / (4 * psi)
 
 
 def _psi(r: float) -> float:
-    """(e^-r + r - 1) / r^2, 1/2 at 0."""
+    """(e^-r + r - 1) / r^2, 1/2 at 0 and 0 at infinity."""
+    if not r < 1e100:
+        return 0.0
     return 0.5 - r / 6 + r * r / 24 if r < 1e-3 else float((np.expm1(-r) + r) / r / r)

@@ -148,7 +148,10 @@ class Linear:
 
     def diagonal(self, at: Point) -> Array:
         """The diagonal of H_w(x), (dim,)."""
-        h = self.family.curvature(self.known(at), self.y, self.weights)
+        return self.squares(self.family.curvature(self.known(at), self.y, self.weights))
+
+    def squares(self, h: Array) -> Array:
+        """The diagonal of A^T diag(h) A / W, (dim,), from h (rows,), overwritten."""
         h *= self._scale
         out = beside(h, self.dim)
         out[: self.features] = self.matrix.squares(h)
@@ -191,8 +194,8 @@ class Linear:
 
     @cached_property
     def row_squares(self) -> Array:
-        """|a_i|^2, (rows,) float32."""
-        return self.matrix.row_squares().astype(np.float32)
+        """|a_i|^2, (rows,) float64."""
+        return self.matrix.row_squares()
 
     def dual_point(self, alpha: Array, q: Array, ridge: float, bias: float) -> Array:
         """z = D^-1 (q + A^T (w y alpha) / W), (dim,): the dual map of `kernels.dual`, ``bias`` the intercept's D."""

@@ -33,6 +33,11 @@ class ElasticNet:
         """Whether a gradient exists everywhere."""
         return self.l1 == 0
 
+    @property
+    def grows(self) -> bool:
+        """Whether there is any penalty."""
+        return self.l1 > 0 or self.l2 > 0
+
     def value(self, x: Array) -> float:
         """l1 |x|_1 + (l2/2) |x|^2 over the penalised coordinates."""
         x = self._penalised(x)
@@ -96,6 +101,7 @@ class Box:
     l2: float = 0.0
     free: int = 0
     smooth: bool = False
+    grows: bool = True
 
     def __post_init__(self) -> None:
         _nonnegative(l2=self.l2)

@@ -185,6 +185,10 @@ class Penalty(Protocol):
     def smooth(self) -> bool:
         """Whether it is a `SmoothPenalty`: its gradient exists everywhere."""
 
+    @property
+    def grows(self) -> bool:
+        """Whether it has a part that grows with every penalised coordinate."""
+
     def value(self, x: Array) -> float:
         """The penalty at x (dim,)."""
 

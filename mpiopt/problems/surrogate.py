@@ -10,6 +10,8 @@ using an approximate Newton-type method, 2014, eq. 13). It holds for smooth pena
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from mpiopt.arrays import Array, beside, namespace
 from mpiopt.problems.penalties import Penalty
 from mpiopt.problems.problem import Point
@@ -71,8 +73,8 @@ class Reference:
         return product
 
     def jacobi(self, at: Point) -> Callable[[Array], Array]:
-        """Division by the diagonal of the Hessian; coordinates with next to no curvature are left alone."""
+        """Division by the diagonal of the Hessian; coordinates without curvature are left alone."""
         diagonal = self.loss.diagonal(at) + self.scaled(beside(at.x, at.x.size, 1))
-        least = 1e-30 * float(diagonal.max()) if diagonal.size else 0.0
+        least = np.finfo(diagonal.dtype).tiny
         inverse = 1 / namespace(diagonal).where(diagonal > least, diagonal, 1.0)
         return lambda r: r * inverse

@@ -250,7 +250,7 @@ def killed_and_resumed(folder: Path, size: int, kills: int, expected: tuple, dra
     equal(ended(folder), expected)
 
 
-@pytest.mark.study  # the small storm of tests/study/test_chaos.py is its short form
+@pytest.mark.study  # the three kills of tests/study/test_chaos.py are its short form
 def test_a_killed_job_goes_on_as_if_nothing_had_happened(tmp_path, uninterrupted):
     killed_and_resumed(tmp_path, 2, 2, uninterrupted(2), random.Random(1))
 

@@ -1,0 +1,81 @@
+"""Whether a minimum exists: directions along which the objective falls for ever.
+
+A loss that only ever falls as the margin grows on the label's side, such as the logistic one, has no minimum where the data
+are separable: where a direction d has y_i a_i.d >= 0 for every row, > 0 for some, and the penalty does not grow along it.
+Albert and Anderson, On the existence of maximum likelihood estimates in logistic regression models, 1984 (complete and
+quasi-complete separation). Such a d is its own proof, wherever it comes from. An answer x that has gone far along one
+shows it: x itself, or what is left of x once the rows that still pull at it are projected away.
+"""
+
+import numpy as np
+
+from mpiopt import krylov
+from mpiopt.arrays import Array, namespace, norm
+from mpiopt.problems.linear import Linear
+from mpiopt.problems.problem import Message, Team, mean
+
+PULLING = 1e-6  # |l'| of a row that is not far on its right side (at a margin of 14)
+RIGHT, WRONG = 1e-6, 1e-10  # a_i.d over |a_i| |d| that counts as a move, and what rounding may make of none
+PROJECTIONS, PRODUCTS = 3, 300  # one after the other, each of what the one before has left
+
+
+def escaping(team: Team, x: Array) -> int:
+    """Rows that a direction takes to their right side for ever while it takes none to the wrong one; 0: none was found.
+
+    x : (dim,), far along that direction if there is one. Collective: a small sum; some vector rounds where there are rows
+    far on their right side, but x alone is no such direction.
+    """
+    loss = team.sites[0].loss
+    if not (isinstance(loss, Linear) and loss.family.recedes) or (team.penalty.grows and not team.penalty.free):
+        return 0
+    d = _unpenalised(team, x)
+    found = _right(team, d)
+    if found:
+        return found
+    pulls = [_pulls(site.loss, x) for site in team.sites]
+    held, rows = team.world.total([np.array([float(each.sum()), each.size]) for each in pulls])
+    return _right(team, _projected(team, d, pulls)) if 0 < held < rows else 0
+
+
+def _right(team: Team, d: Array) -> int:
+    """Rows that d (dim,) takes to their right side; 0 where it takes one to the wrong side. Collective."""
+    size, counts = norm(d), []
+    for loss in (site.loss for site in team.sites):
+        move = loss.y * loss.margins(d)
+        if loss.weights.size:
+            move = move * (loss.weights > 0)
+        unit = size * namespace(move).sqrt(loss.row_squares + loss.intercept)
+        counts.append(np.array([float((move > RIGHT * unit).sum()), float((move < -WRONG * unit).sum())]))
+    right, wrong = team.world.total(counts)
+    return 0 if wrong else int(right)
+
+
+def _pulls(loss: Linear, x: Array) -> Array:
+    """1 for rows that pull at x (dim,), 0 for those far on their right side or without weight, (rows,)."""
+    slopes = abs(loss.family.value_residual(loss.margins(x), loss.y, loss.weights)[1])
+    return 1.0 * (slopes > PULLING * (loss.weights if loss.weights.size else 1.0))
+
+
+def _unpenalised(team: Team, x: Array) -> Array:
+    """x (dim,), with 0 where the penalty grows: a new array."""
+    d = x.copy()
+    if team.penalty.grows:
+        d[: d.size - team.penalty.free] = 0
+    return d
+
+
+def _projected(team: Team, d: Array, pulls: list[Array]) -> Array:
+    """d (dim,) without what the pulling rows see of it: conjugate gradients on their least squares. Collective."""
+
+    def product(v: Array) -> Array:
+        parts = [site.loss.combine(each * site.loss.margins(v), 1 / site.loss.weight if site.loss.weight > 0 else 0.0)
+                 for site, each in zip(team.sites, pulls, strict=True)]  # fmt: skip
+        return _unpenalised(team, mean(team, [Message(part, np.empty(0)) for part in parts], name="certificate").vector)
+
+    squares = [Message(site.loss.squares(each.copy()), np.empty(0)) for site, each in zip(team.sites, pulls, strict=True)]
+    diagonal = mean(team, squares, name="certificate").vector
+    scale = 1 / namespace(d).where(diagonal > 0, diagonal, 1.0)
+    for _ in range(PROJECTIONS):
+        seen = product(d)
+        d = d - krylov.solve(product, seen, lambda r: r * scale, 1e-12, PRODUCTS).x
+    return d

@@ -1,0 +1,115 @@
+"""When the gradient of a linear model is nothing but rounding errors.
+
+Coordinate j of the gradient of the mean loss is a mean of terms l'_i a_ij, at most s_j rms(l') with s_j^2 = mean_i w_i a_ij^2.
+Rounding makes errors of about eps times the terms (Higham, Accuracy and stability of numerical algorithms, 2002, sections
+3.1 and 3.5; without the growth with the number of terms, which random signs undo), so that
+
+    max_j |g_j| / s_j  <=  64 eps rms(l'),   l' at x = 0
+
+says that nothing is left to gain, in whatever units the columns come and wherever the solve began. Far from 0 the margins
+themselves are uncertain by eps |a_i| |x|, which an answer may plead, up to a point: 4 eps |x| rms(l'' |a|).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mpiopt.arrays import Array, beside, namespace
+from mpiopt.kernels.replicated import length
+from mpiopt.problems.linear import Linear
+from mpiopt.problems.problem import Message, Team, mean, mean_scalars
+
+TIMES, FAR, MOST = 64, 4, 1e-8  # MOST : of rms(l') is accepted at an answer, however far it is from 0
+
+
+class Scale(NamedTuple):
+    """Of the gradient's terms at x = 0; not finite where the loss is no linear model, which has none."""
+
+    slope: float  # rms(l')
+    length: float  # rms(|a_i|), the norm of all s_j
+    eps: float  # of the vectors' type
+
+    @property
+    def norm(self) -> float:
+        """A gradient longer than this is not rounding alone."""
+        return TIMES * self.eps * self.slope * self.length
+
+    @property
+    def limit(self) -> float:
+        """What `relative` gradients of rounding alone stay below."""
+        return TIMES * self.eps
+
+
+def scale(team: Team) -> Scale:
+    """Of a team's data. Collective: two numbers."""
+    if not _linear(team):
+        return Scale(0.0, 0.0, 0.0)
+    y = team.sites[0].loss.y
+    parts = [_squares(site.loss, beside(site.loss.y, site.loss.rows, 0)) for site in team.sites]
+    slopes, lengths = np.sqrt(mean_scalars(team, parts, "rounding"))
+    return Scale(float(slopes), float(lengths), float(np.finfo(beside(y, 0).dtype).eps))
+
+
+def relative(team: Team, residual: Array, of: Scale) -> float:
+    """max_j |g_j| / (s_j rms(l')), of a (sub)gradient (dim,) whose every coordinate has terms. Collective: a vector round."""
+    if not of.slope > 0:
+        return 0.0 if not residual.any() else np.inf
+    parts = [Message(site.loss.squares(_weights(site.loss)), np.empty(0)) for site in team.sites]
+    terms = mean(team, parts, name="rounding").vector
+    xp = namespace(terms)
+    return float((abs(residual) / xp.sqrt(xp.where(terms > 0, terms, np.inf))).max(initial=0.0)) / of.slope
+
+
+def far_limit(team: Team, x: Array, of: Scale) -> float:
+    """What `relative` gradients stay below at x (dim,), where margins may be uncertain. Collective: a number."""
+    if not of.slope > 0:
+        return 0.0
+    parts = [np.array([_bent(site.loss, x)]) for site in team.sites]
+    bent = np.sqrt(mean_scalars(team, parts, "rounding")[0]) / of.slope
+    return max(of.limit, min(MOST, FAR * of.eps * length(x) * float(bent)))
+
+
+def _linear(team: Team) -> bool:
+    return isinstance(team.sites[0].loss, Linear)
+
+
+def _weights(loss: Linear) -> Array:
+    """The rows' weights, (rows,): a new array."""
+    return loss.weights.copy() if loss.weights.size else beside(loss.y, loss.rows, 1)
+
+
+def _squares(loss: Linear, margins: Array) -> np.ndarray:
+    """This worker's mean squares of l' and of |a|; 0 for no rows."""
+    if not loss.weight > 0:
+        return np.zeros(2)
+    weights, none = _weights(loss), beside(loss.y, 0)
+    slopes = loss.family.value_residual(margins, loss.y, none)[1]
+    return np.array([float(weights @ slopes**2), float(weights @ (loss.row_squares + loss.intercept))]) / loss.weight
+
+
+def _bent(loss: Linear, x: Array) -> float:
+    """This worker's mean of (l'' |a|)^2; 0 for no rows."""
+    if not loss.weight > 0:
+        return 0.0
+    bends = loss.family.curvature(loss.margins(x), loss.y, beside(loss.y, 0))
+    return float(_weights(loss) @ (bends**2 * (loss.row_squares + loss.intercept))) / loss.weight
+
+
+def error(team: Team, x: Array) -> float:
+    """What rounding may do to the norm of the gradient at x (dim,). Collective: a number."""
+    if not _linear(team):
+        return 0.0
+    size = length(x)
+    parts = [np.array([_error(site.loss, site.loss.margins(x), size)]) for site in team.sites]
+    eps = float(np.finfo(x.dtype).eps)
+    return eps * (float(mean_scalars(team, parts, "rounding")[0]) + team.penalty.l2 * size)
+
+
+def _error(loss: Linear, margins: Array, size: float) -> float:
+    """This worker's mean of (|l'| + l'' (|m| + |a| |x|)) |a|; 0 for no rows."""
+    if not loss.weight > 0:
+        return 0.0
+    _, slopes = loss.family.value_residual(margins, loss.y, loss.weights)
+    bends = loss.family.curvature(margins, loss.y, loss.weights)
+    lengths = namespace(margins).sqrt(loss.row_squares + loss.intercept)
+    return float((abs(slopes) + bends * (abs(margins) + lengths * size)) @ lengths) / loss.weight
