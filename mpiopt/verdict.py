@@ -9,6 +9,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.errors import NumericalError
 from mpiopt.fingerprint import fingerprint
+from mpiopt.kernels.replicated import length
 from mpiopt.method import Measured, Method, Run
 from mpiopt.problems.certificate import Certificate, duality_gap, gradient_bound, proved_gap, tight_gap
 from mpiopt.problems.problem import Team, gradient, measures
@@ -28,10 +29,13 @@ class Best(NamedTuple):
     gradient_norm: float
     noise: float = np.inf  # of its gradient, relative to its terms, where that was looked at
 
-    def beaten(self, record: Record) -> bool:
-        """Whether a record is of a better point: of lower objective, or of a smaller gradient where that says nothing."""
+    def beaten(self, record: Record, doubt: float) -> bool:
+        """Whether a record is of a better point: of lower objective, or of a smaller gradient where that says nothing.
+
+        doubt : what rounding may do to its objective.
+        """
         apart = record.objective - self.objective
-        if abs(apart) <= TIE * abs(self.objective):
+        if abs(apart) <= TIE * abs(self.objective) + doubt:
             return record.gradient_norm < self.gradient_norm
         return not apart >= 0
 
@@ -89,9 +93,13 @@ class Examiner:
         sent, seconds, word = self.team.world.tallied(clock, word, *alike)
         counts = sent, tally.vector_rounds, tally.messages
         record = Record(run.round, seconds, found.objective, found.gradient_norm, found.gap, *counts)
-        if self.best is None or (found.fresh and self.best.beaten(record)):
+        if self.best is None or (found.fresh and self.best.beaten(record, self._doubt(run))):
             self.best = Best(self.method.answer(run, self.team).x, found.objective, found.gradient_norm, noise)
         return record, found.fresh, word
+
+    def _doubt(self, run: Run) -> float:
+        """What rounding A x may do to the objective: coefficients that have grown along a null space fit its errors."""
+        return self.terms.eps * self.terms.slope * self.terms.length * length(self.method.answer(run, self.team).x)
 
     def _within(self, gap: float) -> bool:
         return self.stop.gap is not None and gap <= REACH * self.stop.gap

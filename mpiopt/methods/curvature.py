@@ -7,6 +7,7 @@ from math import sqrt
 import numpy as np
 
 from mpiopt.arrays import Array, namespace
+from mpiopt.errors import UsageError
 from mpiopt.problems.lifted import largest
 from mpiopt.problems.problem import Message, Team, mean
 from mpiopt.theory import Constants
@@ -18,13 +19,17 @@ def constants(team: Team, x: Array) -> Constants:
     """L, the L_i and mu of F at x (dim,); at 0, where the logistic loss is steepest, they hold everywhere. Collective.
 
     F is the plain mean of n share_w (f_w + penalty) over the n workers, and the L_i are those of these: theory knows no
-    weights. mu is that of the penalty. One vector round for each of `lifted.PRODUCTS` products.
+    weights. mu is that of the penalty. One vector round for each of `lifted.PRODUCTS` products. Raises UsageError on every
+    rank where there is no curvature.
     """
     points = [site.loss.point(x) for site in team.sites]
     maps = [site.loss.hessian(at) for site, at in zip(team.sites, points, strict=True)]
     l2, start = team.penalty.l2, namespace(x).asarray(team.sites[0].streams("curvature").standard_normal(x.size))
     whole = SAFETY * largest(lambda v: _mean(team, [product(v) for product in maps]), team.world.bcast(start),
                              norm=partial(_agreed_length, team))  # fmt: skip
+    if not whole + l2 > 0:
+        raise UsageError("the step size follows from the curvature of the objective, and none can be measured: give the method "
+                         "its step (gamma), or scale the data")  # fmt: skip
     n = team.world.workers
     own = [n * site.share * (SAFETY * largest(product, start) + l2) for site, product in zip(team.sites, maps, strict=True)]
     top = team.world.extremes(np.array([max(own)]))[1][0]

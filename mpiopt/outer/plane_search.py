@@ -26,6 +26,7 @@ from mpiopt.problems.protocols import Margins
 
 REFRESH = 10  # rounds between exact recomputations of the margins, which are otherwise updated by sums
 CANCEL = 1e-6  # of a sum's longest term: of a shorter sum too few digits are left
+SLIGHT = 1e-5  # of the margins: what a shorter step changes in F is near its rounding, and none of that may be drift
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def _move(site: Site, at: Point, x: Array, step: Array, c: Array, buffer: Array,
     cancelled = norm(last) < CANCEL * longest
     if cancelled:
         site.loss.margins(step, out=last)
-    if cancelled or round % REFRESH == REFRESH - 1:
+    if cancelled or round % REFRESH == REFRESH - 1 or norm(last) < SLIGHT * norm(at.margins):
         return Point(x, site.loss.margins(x, out=at.margins))
     np.add(at.margins, last, out=at.margins)
     return Point(x, at.margins)
