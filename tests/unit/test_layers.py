@@ -27,6 +27,7 @@ exchange work outer
 method
 training
 fingerprint stop
+verdict
 solve
 train
 methods
