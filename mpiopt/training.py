@@ -11,6 +11,7 @@ from mpiopt.method import Composed, Measured, Run
 from mpiopt.phase import PerWorker, Work
 from mpiopt.problems.buffers import held, put
 from mpiopt.problems.problem import Message, Point, Site, Team, mean
+from mpiopt.problems.protocols import Seated, offers
 from mpiopt.work.log import Log
 
 
@@ -131,8 +132,7 @@ def _blame(logs: list[Log], team: Team) -> None:
 
 def _settled(site: Site, x: Array) -> Array:
     """A worker's own array, holding x: the model's memory where it has one."""
-    own = getattr(site.loss, "x", None)
-    if own is None:
+    if not offers(site.loss, Seated):
         return x.copy()
-    pull(own, x, 1)
-    return own
+    pull(site.loss.x, x, 1)
+    return site.loss.x

@@ -17,7 +17,7 @@ from mpiopt.compress.compressor import kernels
 from mpiopt.phase import Joint, PerWorker, Tree
 from mpiopt.problems.model import Block
 from mpiopt.problems.problem import Message, Point, Team
-from mpiopt.problems.protocols import Loss
+from mpiopt.problems.protocols import Blocks, Loss, offers
 from mpiopt.schedules import Schedule, demand
 from mpiopt.transforms.transform import Transform
 
@@ -105,7 +105,8 @@ class Prune:
 
     def _mask(self, x: Array, before: Array, step: int, team: Team) -> Array:
         """The next mask (dim,)."""
-        weights = namespace(x).asarray(prunable(getattr(team.sites[0].loss, "blocks", ()), x.size))
+        loss = team.sites[0].loss
+        weights = namespace(x).asarray(prunable(loss.blocks if offers(loss, Blocks) else (), x.size))
         total = int(weights.sum())
         kept = total - round(self.sparsity(step) * total)
         able = weights if self.feedback else weights & before

@@ -11,7 +11,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
 from mpiopt.problems.problem import Site, Team
-from mpiopt.problems.protocols import Loss
+from mpiopt.problems.protocols import Kept, Loss, Settling, offers
 
 Buffers = Mapping[str, Array]
 SETTLING = 2048  # rows of each worker from which averages take their statistics anew
@@ -19,7 +19,7 @@ SETTLING = 2048  # rows of each worker from which averages take their statistics
 
 def held(loss: Loss) -> dict[str, Array]:
     """Copies of what a model keeps beside x, by name; nothing for most. Not collective."""
-    return dict(getattr(loss, "buffers", {}))
+    return dict(loss.buffers) if offers(loss, Kept) else {}
 
 
 def put(loss: Loss, buffers: Buffers) -> None:
@@ -58,7 +58,7 @@ def _same(team: Team, each: Sequence[Buffers]) -> Array:
 
 def _joined(team: Team, each: Sequence[Buffers], same: Array) -> dict[str, Array]:
     """The mean of the workers' buffers; numbers that are the ``same`` stay what they are. Collective."""
-    around = getattr(team.sites[0].loss, "around", {})
+    around = team.sites[0].loss.around if offers(team.sites[0].loss, Settling) else {}
     raised = [_raised(buffers, around, 1) for buffers in each]
     parts = [site.share * _flat(buffers) for site, buffers in zip(team.sites, raised, strict=True)]
     means, at, found = team.world.total(parts, "buffers"), 0, {}
@@ -81,6 +81,6 @@ def _raised(buffers: Buffers, around: Mapping[str, str], sign: int) -> dict[str,
 def _anew(site: Site, x: Array) -> dict[str, Array]:
     """A worker's own buffers, with statistics of its rows at x where it has any. Not collective."""
     loss = site.loss
-    if not hasattr(loss, "settled") or loss.rows < 2:  # of one row there is no variance
+    if not offers(loss, Settling) or loss.rows < 2:  # of one row there is no variance
         return held(loss)
     return loss.settled(x, np.arange(min(loss.rows, SETTLING)))

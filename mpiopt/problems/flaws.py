@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from mpiopt.arrays import Array, namespace
 from mpiopt.errors import DataError
 from mpiopt.problems.problem import Team
+from mpiopt.problems.protocols import Inspected, offers
 
 
 def finite(rows: Array) -> Array:
@@ -36,4 +37,4 @@ def demand_sound(team: Team) -> None:
 
 
 def _flawed(loss: object) -> int | None:
-    return loss.flawed() if hasattr(loss, "flawed") else None
+    return loss.flawed() if offers(loss, Inspected) else None

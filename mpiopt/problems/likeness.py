@@ -11,6 +11,7 @@ from mpiopt.arrays import Array, on_host
 from mpiopt.errors import UsageError
 from mpiopt.problems.buffers import held
 from mpiopt.problems.problem import Site, Team
+from mpiopt.problems.protocols import Formed, Holding, offers
 
 GLIMPSE = 64  # rows that are compared where all workers are to have the same
 SHOWN = 60  # characters of what differs
@@ -38,8 +39,9 @@ def _digest(told: Mapping[str, tuple[str, str]], name: str) -> str:
 
 def _of(site: Site, rows: int | None) -> dict[str, Any]:
     """What models and, where all workers draw from the same, rows must have in common."""
-    loss, data = site.loss, getattr(site.loss, "data", None)
-    model = {"model": (loss.dim, getattr(loss, "form", "")), "state of the model": tuple(held(loss).items())}
+    loss = site.loss
+    data = loss.data if offers(loss, Holding) else None
+    model = {"model": (loss.dim, loss.form if offers(loss, Formed) else ""), "state of the model": tuple(held(loss).items())}
     if rows is None or not rows == loss.rows == getattr(site.sample, "rows", None) or not hasattr(data, "flat"):
         return model
     some = np.linspace(0, rows - 1, GLIMPSE).astype(int)

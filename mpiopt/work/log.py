@@ -7,6 +7,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.phase import Local
 from mpiopt.problems.problem import Point
+from mpiopt.problems.protocols import Drawing, offers
 
 WINDOW = 10  # losses that the running loss is the mean of, as in the paper on leader SGD
 
@@ -40,7 +41,7 @@ def sampled(x: Array, log: Log, here: Local) -> tuple[Array, Log]:
     """The gradient (dim,) of this worker's loss and smooth penalty at x over the sample of its next step. Not collective."""
     site = here.site
     rows = site.sample(log.steps)
-    if hasattr(site.loss, "reseed"):
+    if offers(site.loss, Drawing):
         site.loss.reseed(site.streams("model", log.steps, site.worker))
     point = Point(x) if rows is not None else site.loss.point(x)
     value, g = site.loss.value_grad(point) if rows is None else site.loss.value_grad(point, rows)

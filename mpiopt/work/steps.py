@@ -14,7 +14,7 @@ from mpiopt.clients import EVERYONE, Clients
 from mpiopt.pace import Pace, Period
 from mpiopt.phase import Local, Tree
 from mpiopt.problems.problem import Message, Point, Site
-from mpiopt.problems.protocols import Loss
+from mpiopt.problems.protocols import Loss, Seated, offers
 from mpiopt.transforms.transform import Transform
 from mpiopt.work.drift import Free
 from mpiopt.work.log import Log, sampled
@@ -99,8 +99,7 @@ class Pulled:
 
 def desk(loss: Loss, start: Array) -> Array:
     """Where a worker moves a copy of ``start``: the model's own memory, or a new array."""
-    x = getattr(loss, "x", None)
-    if x is None:
+    if not offers(loss, Seated):
         return start.copy()
-    x[:] = start
-    return x
+    loss.x[:] = start
+    return loss.x

@@ -1,25 +1,34 @@
 """Every convex method on every loss, every training method on every model: it works or says in a sentence why it cannot."""
 
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import pytest
 
+from mpiopt.clients import EVERYONE
 from mpiopt.comm.world import World
 from mpiopt.errors import CapabilityError
 from mpiopt.jobs.quadratics import dense
 from mpiopt.losses.labels import COUNTS
 from mpiopt.losses.registry import find as loss_of
 from mpiopt.losses.registry import names
-from mpiopt.methods import catalogue, find
+from mpiopt.methods import catalogue, find, training
+from mpiopt.problems.curved import Curved
+from mpiopt.problems.examples import Dense
+from mpiopt.problems.factorisation import Completion, planted
 from mpiopt.problems.landscapes import Quadratic
 from mpiopt.problems.lifted import Lifted, lifted
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import L1, L2
+from mpiopt.problems.perceptron import Perceptron
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.protocols import INSTEAD, Curvature, Dual, Loss, Margins, Trainable, lacking, members, offers
-from mpiopt.solve import solve
+from mpiopt.problems.softmax import Softmax
+from mpiopt.schedules import Constant
+from mpiopt.solve import rounds, solve
 from mpiopt.stop import Stop
+from mpiopt.transforms.rules import sgd
 
 DIM, ROWS, L = 3, 80, 0.1
 
@@ -169,3 +178,44 @@ def test_every_block_says_what_it_needs():
     for name in catalogue():
         made = find(name).make()
         assert made.name == name and blocks_of(made) <= set(INSTEAD), name
+
+
+# ------------------------------------------------------------------------------------------------ training
+def models(rng):
+    """One of every kind of model, on a few rows."""
+    x, y = rng.standard_normal((24, DIM)), rng.integers(0, 2, 24)
+    answers = np.where(y, 1.0, -1.0)
+    linear = Linear(dense(x), answers, loss_of("logistic"))
+    yield "linear", linear
+    yield "curved", Curved(linear, 0.1)
+    yield "softmax", Softmax(Dense(x, y), 2)
+    yield "perceptron", Perceptron(Dense(x, y), (DIM, 4, 2))
+    yield "completion", Completion(planted(rng, (6, 4), 2), (6, 4), 2)
+    yield "quadratic", Quadratic((2.0, 0.5, 1.0), (1.0, 1.0, 1.0))
+    yield "own", Own(x, answers)
+
+
+def built(name: str, workers: int):
+    """A training method with what the command line fills in."""
+    entry = find(name, training())
+    given = {"rule": sgd(0.05), "lr": Constant(0.05), "workers": workers, "total_steps": 8, "clients": EVERYONE}
+    return entry.make(**{key: value for key, value in given.items() if key in entry.parameters})
+
+
+@pytest.mark.ranks(1)
+def test_every_training_method_on_every_model(worlds):
+    world, refused = worlds(workers=2), []
+    for kind, model in models(np.random.default_rng(0)):
+        for name in training():
+            team = Team.of(world, [model, model], L2(0.01))
+            x = np.full(model.dim, 0.1)
+            try:
+                method = built(name, 2)
+                run = list(islice(rounds(method, team, x), 4))[-1]
+                found = method.answer(run, team).x
+            except CapabilityError as error:
+                assert name in str(error) and "\n" not in str(error), error
+                refused.append((kind, name))
+                continue
+            assert np.isfinite(found).all() and (found != 0.1).any(), (kind, name)
+    assert not refused
