@@ -4,7 +4,7 @@
     Curvature    and products with its Hessian
     Margins      and what is cheap where it is a function of margins that are linear in x: searches along lines and planes
     Dual         and coordinate steps on its dual
-    Columns      and a part of its features alone
+    Columns      and its rows, or a part of their features alone
     Blocks       a Loss whose x is made of named matrices and vectors
     Trainable    and is one over some of its rows, with a start and a score: what training asks
     Kept, Settling, Seated, Drawing, Inspected, Formed, Holding        what only some have, and training makes use of
@@ -137,8 +137,8 @@ class Dual(Margins, Protocol):
         """Raises CapabilityError, in the name of a method, where there is no step for this loss, or not on this device."""
 
 
-class Columns(Margins, Protocol):
-    """A loss of which a part of the features can be looked at alone."""
+class Columns(Dual, Protocol):
+    """A loss whose margins are the products of known rows with x: of it a part of the features can be looked at alone."""
 
     @property
     def features(self) -> int:
@@ -151,6 +151,13 @@ class Columns(Margins, Protocol):
     @property
     def matrix(self) -> Any:
         """The rows."""
+
+    @property
+    def row_squares(self) -> Array:
+        """The rows' squared lengths, (rows,)."""
+
+    def squares(self, h: Array) -> Array:
+        """The sum of h_i a_ij^2 over the rows, (dim,)."""
 
 
 class Blocks(Loss, Protocol):

@@ -13,6 +13,7 @@ from mpiopt import krylov
 from mpiopt.arrays import Array, namespace, norm
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.problem import Message, Team, mean
+from mpiopt.problems.protocols import Columns, offers
 
 PULLING = 1e-6  # |l'| of a row that is not far on its right side (at a margin of 14)
 RIGHT, WRONG = 1e-6, 1e-10  # a_i.d over |a_i| |d| that counts as a move, and what rounding may make of none
@@ -26,7 +27,7 @@ def escaping(team: Team, x: Array) -> int:
     far on their right side, but x alone is no such direction.
     """
     loss = team.sites[0].loss
-    if not (isinstance(loss, Linear) and loss.family.recedes) or (team.penalty.grows and not team.penalty.free):
+    if not (offers(loss, Columns) and loss.family.recedes) or (team.penalty.grows and not team.penalty.free):
         return 0
     d = _unpenalised(team, x)
     found = _right(team, d)

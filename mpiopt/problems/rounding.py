@@ -18,6 +18,7 @@ from mpiopt.arrays import Array, beside, namespace
 from mpiopt.kernels.replicated import length
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.problem import Message, Team, mean, mean_scalars
+from mpiopt.problems.protocols import Columns, offers
 
 TIMES, FAR, MOST = 64, 4, 1e-8  # MOST : of rms(l') is accepted at an answer, however far it is from 0
 
@@ -70,7 +71,7 @@ def far_limit(team: Team, x: Array, of: Scale) -> float:
 
 
 def _linear(team: Team) -> bool:
-    return isinstance(team.sites[0].loss, Linear)
+    return offers(team.sites[0].loss, Columns)
 
 
 def _weights(loss: Linear) -> Array:
