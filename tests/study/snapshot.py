@@ -69,7 +69,7 @@ class Server:
     """A process that runs command lines of one rank in forks of itself."""
 
     def __init__(self, env: dict[str, str]) -> None:
-        self.process = subprocess.Popen([sys.executable, "-c", SERVER], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        self.process = subprocess.Popen([sys.executable, "-Pc", SERVER], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.DEVNULL, text=True)  # fmt: skip
 
     def run(self, folder: Path, number: int, argv: list[str]) -> int:

@@ -16,6 +16,15 @@ TRAIN = ["train", "--data", "blobs:rows=90,features=4", "--model", "mlp:3", "--e
 COMPRESSORS = ["identity", "fp16", "bf16", "topk:0.5", "randk:0.5", "block:4", "permk", "sign", "scaled_sign", "two_means",
                "qsgd:bits=4", "terngrad", "natural", "natural_dithering", "sketch", "kashin", "powersgd:rank=1", "vote",
                "topk:0.5+natural"]  # fmt: skip
+BIASED = [
+    "fp16",
+    "bf16",
+    "topk:0.5",
+    "scaled_sign",
+    "two_means",
+    "powersgd:rank=1",
+    "topk:0.5+natural",
+]  # these need error feedback
 RULES = ["sgd", "momentum", "nag", "torch_momentum", "torch_nag", "adagrad", "adadelta", "rmsprop", "adam", "adamw"]
 
 
@@ -91,10 +100,14 @@ def _options() -> Iterator[Line]:
         "watchdog": "--watchdog 50 --watchdog-abort 100", "margin": "--margin 5", "force": "--compress topk:0.1 --force",
         "least cocoa": "--loss least_squares --method cocoa", "least newton": "--loss least_squares --method giant",
         "l1 intercept": "--method fista --l1 0.01 --intercept --loss least_squares",
-        "one worker": "--workers 1", "many workers": "--workers 80", "debug": "--debug --set nothing=1",
+        "debug": "--debug --set nothing=1",
     }  # fmt: skip
     for name, words in options.items():
         yield Line(f"solve with {name}", [[*SOLVE, *words.split()]])
+    for workers in ("1", "80"):
+        yield Line(
+            f"solve with {workers} workers", [["solve", "rows.h5", "--l2", "1e-2", "--workers", workers, "--out", "r.h5"]]
+        )
     yield Line("solve reals", [["solve", "real.h5", *SOLVE[2:], "--loss", "least_squares"]], ranks=2)
     yield Line("solve three", [["solve", "three.h5", *SOLVE[2:], "--positive", "2"]])
     yield Line("solve three by rule", [["solve", "three.h5", *SOLVE[2:], "--positive", "<=1"]])
@@ -110,10 +123,12 @@ def _options() -> Iterator[Line]:
         yield Line(f"solve goes on {name}", [[*argv, "--rounds", "2"], [*argv, "--rounds", "5"]])
     yield Line("solve goes on from 2 ranks", [[*kept, "--rounds", "2"], [*kept, "--overwrite", "--resume", "must"]], ranks=2)
     yield Line("solve anew", [[*kept, "--rounds", "2"], [*kept, "--overwrite", "--rounds", "3", "--resume", "never"]])
-    yield Line("solve another from a checkpoint", [[*kept, "--rounds", "2"], [*kept, "--overwrite", "--l2", "1e-3"]])
+    yield Line("solve another from a checkpoint", [[*kept, "--rounds", "2"], [*kept, "--overwrite", "--intercept"]])
     for name in COMPRESSORS:
-        yield Line(f"solve sends {name}", [[*SOLVE, "--compress", name, "--error-feedback", "--rounds", "5"]])
-        yield Line(f"train sends {name}", [[*TRAIN, "--method", "sgd", "--compress", name, "--error-feedback"]])
+        more = ["--compress", name] + ["--error-feedback"] * (name in BIASED) + ["--force"] * (name == "sign")
+        if not name.startswith(("powersgd", "vote")):
+            yield Line(f"solve sends {name}", [[*SOLVE, *more, "--rounds", "5"]])
+        yield Line(f"train sends {name}", [[*TRAIN, "--method", "sgd", *more]])
 
 
 def _trains(names: list[str]) -> Iterator[Line]:
@@ -191,7 +206,7 @@ def _others(names: list[str]) -> Iterator[Line]:
     yield Line("doctor", [["doctor"]], loose=True)
     yield Line("doctor on 2 ranks", [["doctor"]], ranks=2, loose=True)
     yield Line("bench sums", [["bench", "sums", "--runs", "1"]], ranks=2, loose=True)
-    yield Line("bench compress", [["bench", "compress", "topk:0.01", "--largest", "1e4", "--runs", "1"]], loose=True)
+    yield Line("bench compress", [["bench", "compress", "--data", "topk:0.01", "--largest", "1e4", "--runs", "1"]], loose=True)
     for words in ("solve rows.h5 --l2 1e-3 --nodes 2 --time 1:00:00", "solve rows.h5 --array l2=1e-3,1e-4", "report a.h5 b.h5",
                   "train mnist-mlp --nodes 2 --tasks-per-node 4", "convert rows.svm new.h5", "solve --device gpu",
                   "solve rows.h5 --out-script s.sbatch --env env.sh --mpi pmi2"):  # fmt: skip
