@@ -12,19 +12,17 @@ from typing import Any
 
 from numba import njit
 
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-LOOPS: dict[str, Any] = OPTIONS | {"fastmath": {"contract"}}  # lets a * b + c be one instruction; reorders nothing
+# contract lets a * b + c be one instruction; nothing is reordered
+LOOPS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
 
 def specialised(template: Callable, given: Mapping[str, Callable], title: str) -> Callable:
     """``template``, compiled with its free names bound to the functions ``given``, all from one file; called ``title``."""
     parts = [function.__code__ for function in given.values()]
-    digest = hashlib.sha256(b"".join(map(_text, (template.__code__, *parts)))).hexdigest()[:16]
+    digest = hashlib.sha256(repr(LOOPS).encode() + b"".join(map(_text, (template.__code__, *parts)))).hexdigest()[:16]
     name = f"{title}.{template.__name__}.{digest}"
     code = template.__code__.replace(co_filename=parts[0].co_filename, co_name=name, co_qualname=name)
-    bound = FunctionType(
-        code, {**template.__globals__, **{key: njit(**OPTIONS)(scalar) for key, scalar in given.items()}}, name
-    )
+    bound = FunctionType(code, {**template.__globals__, **{key: njit(**LOOPS)(scalar) for key, scalar in given.items()}}, name)
     try:
         return njit(cache=True, **LOOPS)(bound)
     except RuntimeError:  # the functions are in no file: typed in, or in a folder where nobody can write

@@ -15,6 +15,7 @@ lines of CUDA are C expressions in m, y (u, d) and the parameters, all double; w
 
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
+from functools import cached_property
 from math import inf
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -103,6 +104,10 @@ class Family:
 
     def host(self) -> "HostRows":
         """The kernels on the CPU."""
+        return self._host
+
+    @cached_property
+    def _host(self) -> "HostRows":
         from mpiopt.kernels.rowwise import HostRows
 
         return HostRows(self.scalars(), self.theta, type(self).__qualname__)

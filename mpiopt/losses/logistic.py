@@ -1,5 +1,6 @@
 """Logistic loss: log(1 + exp(-y m)), labels -1/+1."""
 
+from functools import cached_property
 from math import exp, inf, log, log1p
 from typing import TYPE_CHECKING
 
@@ -92,8 +93,8 @@ class Logistic(Family):
             gap += a * (log(a * (1.0 + e) / e) if e > 1e-300 else log(a) + abs(t))
         return gap
 
-    def host(self) -> "HostRows":
-        """Those by hand."""
+    @cached_property
+    def _host(self) -> "HostRows":
         from mpiopt.kernels.by_hand import LogisticRows
 
         return LogisticRows(self.scalars(), type(self).__qualname__)
