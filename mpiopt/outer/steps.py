@@ -63,7 +63,10 @@ class Forward:
         """
         (length, ceiling), y = state, points[0].x
         if length == 0:
-            length = min(_curvature_along(slope, points, team) or min(ceiling, 1.0), ceiling)
+            bent = _curvature_along(slope, points, team)  # 0 or not a number where squares of the slope have no room
+            length = (
+                min(bent, ceiling) if 0 < bent < np.inf else ceiling if bent != 0 and ceiling < np.inf else min(ceiling, 1.0)
+            )
         while True:
             p = team.penalty.prox(y - slope / length, 1 / length)
             ahead = PerWorker(site.loss.point(p) for site in team.sites)
@@ -73,7 +76,7 @@ class Forward:
                 return ahead, (length, ceiling), 0.0 if last is None else team.world.dots(pairs)[1]
             divergence, size, *turn = _divergence(team, points, ahead, pairs)
             found = 2 * divergence / size if size > 0 else 0.0
-            if found <= length:
+            if not found > length:
                 return ahead, (length, ceiling), sum(turn)
             found = found if np.isfinite(ceiling) else np.fmin(found, LEAP * length)
             length = min(max(GROWTH * length, found), ceiling)
