@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from mpiopt.errors import UsageError
-from mpiopt.jobs.console import Console
+from mpiopt.jobs.cli.console import Console
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
@@ -44,35 +44,35 @@ def run(job: Bench, world: "World", console: Console) -> dict[str, Any]:
         raise UsageError(f"--runs {job.runs}: give at least 1")
     try:
         if job.what == "kernels":
-            from mpiopt.jobs.bench_kernels import kernels
+            from mpiopt.jobs.benches.kernels import kernels
 
             spec = job.data or "rcv1:rows=500000,cols=2400000,per_row=40"
             return kernels(spec, job.runs, console) if world.rank == 0 else {}
         if job.what == "compress":
-            from mpiopt.jobs.bench_compress import compressing
+            from mpiopt.jobs.benches.compress import compressing
 
             return compressing(job.data, job.largest, job.runs, world, console)
         if job.what == "convert":
-            from mpiopt.jobs.bench_convert import converting
+            from mpiopt.jobs.benches.convert import converting
 
             return converting(job.data or "rcv1:rows=100000", job.runs, world, console)
         if job.what == "train":
-            from mpiopt.jobs.bench_train import racing
+            from mpiopt.jobs.benches.train import racing
 
             return racing(job.data, job.runs, world, console)
         if job.what == "checkpoint":
-            from mpiopt.jobs.bench_checkpoint import keeping
+            from mpiopt.jobs.benches.checkpoint import keeping
 
             return keeping(job.data or "rcv1:rows=2000,cols=20000000,per_row=8", job.runs, world, console)
         if job.what == "sums":
-            from mpiopt.jobs.bench_sums import summing
+            from mpiopt.jobs.benches.sums import summing
 
             return summing(job.runs, world, console)
         if job.what == "gpu":
-            from mpiopt.jobs.bench_gpu import gpu
+            from mpiopt.jobs.benches.gpu import gpu
 
             return gpu(job.data or "kdd2010", job.l2, job.target, job.runs, world, console)
-        from mpiopt.jobs.bench_solve import solving
+        from mpiopt.jobs.benches.solve import solving
 
         return solving(job.data or "rcv1", job.l2, job.target, job.runs, world, console)
     except ModuleNotFoundError as error:

@@ -9,7 +9,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from mpiopt import __version__
 from mpiopt.errors import UsageError
-from mpiopt.jobs.config import from_file
+from mpiopt.jobs.cli.configuration import from_file
 
 
 class Needs(NamedTuple):

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from mpiopt.errors import UsageError
-from mpiopt.jobs.claims import apart, of_conversion, tell_unlocked
-from mpiopt.jobs.console import Console, size
+from mpiopt.jobs.cli.console import Console, size
+from mpiopt.jobs.cli.options import MaybeWhole, Whole
 from mpiopt.jobs.describe import contents, facts, labels_text
-from mpiopt.jobs.options import MaybeWhole, Whole
+from mpiopt.jobs.running.job_files import apart, of_conversion, tell_unlocked
 from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
-    from mpiopt.io.layout import Index
-    from mpiopt.io.pack import Pack
+    from mpiopt.io.dataset.index import Index
+    from mpiopt.io.images.sources import Pack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +101,8 @@ def _common(job: Convert) -> dict[str, Any]:
 
 def _packs(sources: list[Path], world: "World") -> "list[Pack] | None":
     """What rank 0 finds in the sources: packs of dense rows, or None for text. Collective."""
-    from mpiopt.io.images import scan
-    from mpiopt.io.spool import is_stream
+    from mpiopt.io.images.recognise import scan
+    from mpiopt.io.text.spool import is_stream
 
     packs = None
     with world.together(f"looking at {', '.join(map(str, sources))}"):
@@ -115,9 +115,9 @@ def _packs(sources: list[Path], world: "World") -> "list[Pack] | None":
 
 
 def _text(job: Convert, common: dict[str, Any], world: "World", console: Console) -> "Index":
-    from mpiopt.io.convert import Options, convert
-    from mpiopt.io.layout import read_index
-    from mpiopt.io.like import notes
+    from mpiopt.io.dataset.index import read_index
+    from mpiopt.io.dataset.like_training import notes
+    from mpiopt.io.text.convert import Options, convert
 
     if job.normalize == "channels":
         raise UsageError("--normalize channels is for images, but the sources are text")
@@ -131,7 +131,7 @@ def _text(job: Convert, common: dict[str, Any], world: "World", console: Console
 
 
 def _dense(job: Convert, packs: "list[Pack]", common: dict[str, Any], world: "World", console: Console) -> "Index":
-    from mpiopt.io.dense_convert import Options, convert_dense
+    from mpiopt.io.images.convert import Options, convert_dense
 
     unsuited = {"--normalize l2": job.normalize == "l2", "--base": job.base != "auto", "--features": job.features is not None,
                 "--values float64": job.values != "float32"}  # fmt: skip

@@ -11,15 +11,15 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from mpiopt.errors import DataError
-from mpiopt.jobs.console import Console, size
+from mpiopt.jobs.cli.console import Console, size
 from mpiopt.losses.registry import catalogue
 from mpiopt.words import counted
 
 if TYPE_CHECKING:
-    from mpiopt.io.item import Item
-    from mpiopt.io.labels import Labels
-    from mpiopt.io.layout import Index, Numbering
-    from mpiopt.io.shards import Shards
+    from mpiopt.io.dataset.dense_row import Item
+    from mpiopt.io.dataset.index import Index, Numbering
+    from mpiopt.io.dataset.labels import Labels
+    from mpiopt.io.dataset.reading import Shards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Describe:
 
 def run(job: Describe, world: None, console: Console) -> dict[str, Any]:
     """Read the index, check the shards, print. Raises DataError for a file that is missing or damaged."""
-    from mpiopt.io.dense import open_either
+    from mpiopt.io.dataset.dense import open_either
 
     dataset = open_either(job.data)
     damage = _damage(dataset, console) if job.check else []
@@ -116,7 +116,7 @@ def _numbers(numbering: "Numbering | None") -> str:
 
 def _plus(labels: "Labels") -> str:
     """Which of two classes is which."""
-    from mpiopt.io.labels import shown
+    from mpiopt.io.dataset.labels import shown
 
     return "" if labels.plus is None else f"; {shown(labels.plus)} is +1"
 
@@ -158,7 +158,7 @@ def labels_text(index: "Index") -> str:
 
 
 def _labels(labels: "Labels", rows: int) -> str:
-    from mpiopt.io.labels import shown
+    from mpiopt.io.dataset.labels import shown
 
     if labels.distinct is None:
         return f"{labels.text()}, mean {labels.mean:.6g}"

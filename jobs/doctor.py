@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mpiopt.jobs.console import Console, size
-from mpiopt.jobs.environment import detect, process_manager
-from mpiopt.jobs.node import cuda_aware, gpus, rank_facts
+from mpiopt.jobs.cli.console import Console, size
+from mpiopt.jobs.machine.environment import detect, process_manager
+from mpiopt.jobs.machine.node import cuda_aware, gpus, rank_facts
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
@@ -34,7 +34,7 @@ SKEW = 5.0  # seconds that clocks of hosts may differ, more than ranks take to l
 def run(job: Doctor, world: "World", console: Console) -> dict[str, Any]:
     """Look around on every rank; rank 0 tells. Collective."""
     from mpiopt.comm.runtime import facts
-    from mpiopt.io.folder import hdf5_version
+    from mpiopt.io.disk.folder import hdf5_version
 
     with world.together("looking at its node"):
         mine = rank_facts()
@@ -55,7 +55,7 @@ def run(job: Doctor, world: "World", console: Console) -> dict[str, Any]:
 
 def _shared(job: Doctor) -> dict[str, Any]:
     """What one rank finds for all."""
-    from mpiopt.io.folder import probe
+    from mpiopt.io.disk.folder import probe
 
     cards = gpus()
     return {"folder": probe(job.folder)._asdict(), "gpu": {**cards, "cuda_aware_mpi": cuda_aware(cards)}}

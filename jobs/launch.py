@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from mpiopt.errors import MpioptError
+from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.commands import Call, parse
-from mpiopt.jobs.console import Console
-from mpiopt.jobs.environment import Launch, detect, limit_threads
-from mpiopt.jobs.memory import keep_freed
+from mpiopt.jobs.machine.environment import Launch, detect, limit_threads
+from mpiopt.jobs.machine.memory import keep_freed
 
 if TYPE_CHECKING:
     from mpiopt.comm.runtime import RollCall
@@ -70,7 +70,7 @@ def _run(call: Call, launch: Launch, console: Console, end: "Ending") -> int:
         return _finish(call.run(call.job, None, console), console) if launch.first else 0
     calls = end.start_mpi()
     from mpiopt.comm.world import World
-    from mpiopt.jobs.alike import demand_alike, started
+    from mpiopt.jobs.running.started_alike import demand_alike, started
 
     demand_alike(started(call.name, call.job), calls.tell_all, "start all ranks by the same command, of one installation")
     end.world = world = World(

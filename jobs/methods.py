@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import isinf
 from typing import TYPE_CHECKING, Any
 
-from mpiopt.jobs.console import WIDTH, Console, room, table
+from mpiopt.jobs.cli.console import WIDTH, Console, room, table
 
 if TYPE_CHECKING:
     from mpiopt.compress.catalogue import Entry as Compressing

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from mpiopt.errors import MpioptError, UsageError
-from mpiopt.jobs.console import Console
+from mpiopt.jobs.cli.console import Console
 from mpiopt.words import harmless
 
 if TYPE_CHECKING:
-    from mpiopt.io.record import RunData
-    from mpiopt.jobs.sheet import Sheet
+    from mpiopt.io.runs.run_file import RunData
+    from mpiopt.jobs.reports.sheet import Sheet
 
 EDGE = 1 << 16  # bytes at either end of a file that are searched
 
@@ -44,7 +44,7 @@ class Report:
 
 def run(job: Report, world: None, console: Console) -> dict[str, Any]:
     """Read, compare, print, draw. Raises UsageError for runs that cannot be compared, DataError for a bad file."""
-    from mpiopt.io.record import read_run
+    from mpiopt.io.runs.run_file import read_run
 
     reference = read_run(job.reference) if job.reference else None
     sheet = _sheet([read_run(path) for path in job.runs], reference)
@@ -58,19 +58,19 @@ def run(job: Report, world: None, console: Console) -> dict[str, Any]:
 
 def _sheet(runs: "Sequence[RunData]", reference: "RunData | None") -> "Sheet":
     """What is to be shown, by what the runs are of."""
-    from mpiopt.jobs import lessons, tabulate
-    from mpiopt.jobs.compare import compare
+    from mpiopt.jobs.reports import solves, trainings
+    from mpiopt.jobs.reports.comparison import compare
 
     other = next((run for run in runs if solved(run) != solved(runs[0])), None)
     if other is not None:
         raise UsageError(f"{runs[0].path} is a run of {_command(runs[0])}, but {other.path} is one of {_command(other)}: they "
                          "have no number in common; report them one kind at a time")  # fmt: skip
     if solved(runs[0]):
-        return tabulate.sheet(compare(runs, reference))
+        return solves.sheet(compare(runs, reference))
     if reference is not None:
         raise UsageError(f"--reference {reference.path} is for runs of mpiopt solve, and {runs[0].path} is one of "
                          f"{_command(runs[0])}: leave it out")  # fmt: skip
-    return lessons.sheet(runs)
+    return trainings.sheet(runs)
 
 
 def solved(run: "RunData") -> bool:
@@ -84,10 +84,10 @@ def _command(run: "RunData") -> str:
 
 def _draw(sheet: "Sheet", job: Report, console: Console) -> None:
     try:
-        from mpiopt.jobs.plots import save
+        from mpiopt.jobs.reports.plots import save
     except ImportError as error:
         raise MpioptError("pictures need matplotlib: pip install 'mpiopt[report]'") from error
-    from mpiopt.jobs.page import page
+    from mpiopt.jobs.reports.page import page
 
     for path in filter(None, (job.png, job.out)):
         if path.is_file() and not _drawn(path):
@@ -105,7 +105,7 @@ def _draw(sheet: "Sheet", job: Report, console: Console) -> None:
 
 def _drawn(path: Path) -> bool:
     """Whether a file is a page or a picture of this command, which may be written again. Raises OSError."""
-    from mpiopt.jobs.plots import MARK
+    from mpiopt.jobs.reports.plots import MARK
 
     with path.open("rb") as file:
         head = file.read(EDGE)

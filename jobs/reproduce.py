@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from mpiopt.errors import MpioptError, UsageError
-from mpiopt.jobs.console import WIDTH, Console
+from mpiopt.jobs.cli.console import WIDTH, Console
 from mpiopt.jobs.studies import Findings, find, listing
 from mpiopt.words import counted
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from mpiopt.comm.world import World
-    from mpiopt.jobs.lab import Trail
+    from mpiopt.jobs.studies.apparatus.lab import Trail
 
 OFF = Parameter(negative=())
 
@@ -61,7 +61,7 @@ def run(job: Reproduce, world: "World", console: Console) -> dict[str, Any]:
     if job.name is None:
         console.show(catalogue())
         return listing()
-    from mpiopt.jobs.lab import Lab
+    from mpiopt.jobs.studies.apparatus.lab import Lab
 
     study, out = find(job.name), job.out or Path(job.name)
     with world.together("looking at the folder"):
@@ -98,7 +98,7 @@ def _check(job: Reproduce, study: "ModuleType", out: Path) -> None:
 
 def report(job: Reproduce, found: Findings, seconds: float) -> str:
     """The table and what it means, in 80 columns."""
-    from mpiopt.jobs.checks import shown
+    from mpiopt.jobs.studies.apparatus.checks import shown
 
     outside = sum(not check.holds for check in found.checks)
     verdict = f"{len(found.checks) - outside} of {len(found.checks)} numbers are as expected; {seconds:.1f} s."
@@ -116,7 +116,7 @@ def facts(job: Reproduce, found: Findings, seconds: float, files: list[str]) -> 
 
 def write(job: Reproduce, study: "ModuleType", found: Findings, text: str, out: Path, console: Console) -> list[str]:
     """Run files, tables and pictures; returns their names. Not collective. Raises UsageError."""
-    from mpiopt.jobs.checks import write_csv
+    from mpiopt.jobs.studies.apparatus.checks import write_csv
 
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -132,8 +132,8 @@ def write(job: Reproduce, study: "ModuleType", found: Findings, text: str, out: 
 
 def write_run(job: Reproduce, trail: "Trail", out: Path) -> str:
     """A run file of one trail; returns its name."""
-    from mpiopt.io.record import RunFile
-    from mpiopt.stop import Reason
+    from mpiopt.engine.stop import Reason
+    from mpiopt.io.runs.run_file import RunFile
 
     about = {"dataset": job.name, "method": trail.method, "workers": trail.workers, "world_size": trail.ranks,
              "rows": trail.rows, "features": trail.x.size, "study": job.name, **trail.about}  # fmt: skip

@@ -5,132 +5,33 @@ if __name__ == "__main__":
 
     alone(__file__)
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from inspect import formatannotation
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Any
 
 from mpiopt.errors import CapabilityError, UsageError
-from mpiopt.jobs.claims import apart, of_run, tell_unlocked
-from mpiopt.jobs.console import Console
-from mpiopt.jobs.options import Loss, MaybeWhole, Settings, Whole
+from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.cli.solve_options import Solve
+from mpiopt.jobs.running.job_files import apart, of_run, tell_unlocked
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
-    from mpiopt.method import Method
-    from mpiopt.stop import Stop
+    from mpiopt.engine.method import Method
+    from mpiopt.engine.stop import Stop
 
 GAP_TOL = 1e-8  # where no tolerance is given
 EVERY = 300.0  # seconds between checkpoints where nothing is said
 
 
-@dataclass(frozen=True, kw_only=True)
-class Solve:
-    """Fit a sparse linear model over all ranks, in few rounds.
-
-    Minimises the mean of the rows' losses plus l2/2 |x|^2 + l1 |x|_1; the intercept is not penalised. The constant C of
-    LIBLINEAR and scikit-learn is 1 / (N l2), with N rows.
-
-    SIGTERM, SIGUSR1, SIGUSR2 or SIGINT to any rank, and the approaching end of a Slurm job, end the run after the round
-    under way, its run file complete. With --checkpoint the exit code is then 75, and the same command goes on as if it
-    had never stopped, bit for bit (with --workers on any number of ranks, and then bit for bit with --deterministic);
-    without, it is 130. A second SIGINT ends the run at once.
-    """
-
-    data: str | None = field(default=None, kw_only=False)
-    """DATA.h5 of mpiopt convert, or a generator: default, rcv1, kdd2010, rcv1:rows=60000,seed=3. [default: default]"""
-    method: str = "spcg"
-    """One of the list that mpiopt methods prints."""
-    set: Settings = ()
-    """A parameter of the method, see mpiopt methods NAME; may be repeated. In a job file: a table [set]."""
-    compress: str | None = None
-    """Send the second message of dane, spcg and their kin in fewer bytes: topk:0.01, qsgd:bits=4, natural, ..."""
-    error_feedback: Annotated[bool, Parameter(negative=())] = False
-    """Add what was not sent to the next message."""
-    force: Annotated[bool, Parameter(negative=())] = False
-    """Compress also where the theory asks for error feedback."""
-    loss: Loss = "logistic"
-    positive: str | None = None
-    """For losses of two classes: the label or rule that is +1 against the rest, 3 or "<=10"."""
-    l2: float = 1e-5
-    """Lambda of l2/2 |x|^2, beside the mean loss over rows: 1/(N C)."""
-    l1: float = 0.0
-    """Lambda of l1 |x|_1, beside the mean loss over rows."""
-    intercept: bool = False
-    """Fit an intercept, which is not penalised."""
-    values: Literal["float32", "float64"] | None = None
-    """Type of the stored entries; vectors are always float64. [default: as they are stored]"""
-    rounds: Whole = 1000
-    """Stop after so many rounds."""
-    bytes: float | None = None
-    """Stop after so many bytes sent, summed over all ranks."""
-    seconds: float | None = None
-    """Stop after so many seconds of solving."""
-    gradient_tol: float | None = None
-    """Stop at this norm of the gradient (with l1: of the shortest subgradient)."""
-    gap_tol: float | None = None
-    """Stop when F - F* is certified to be at most this. [default: 1e-8 unless --gradient-tol is given]"""
-    server_rows: MaybeWhole = None
-    """Rows of worker 0 that model the whole, for methods with a server."""
-    mu: float | None = None
-    """Regularisation of the local models; methods that use it find it themselves."""
-    workers: MaybeWhole = None
-    """Workers that the rows are divided among, at least one a rank. [default: one a rank]"""
-    deterministic: bool = False
-    """Same bits for any rank count (with --workers fixed), by ordered sums."""
-    seed: Whole = 0
-    """Seed of everything random."""
-    checkpoint: Path | None = None
-    """Keep where the run stands in this file (HDF5), the generation before in FILE.1; both are replaced only if they are
-    checkpoints."""
-    every_rounds: MaybeWhole = None
-    """Write the checkpoint every so many rounds; it is written at the end of a run anyway."""
-    every_seconds: float | None = None
-    """Write it every so many seconds of solving. [default: 300 unless --every-rounds is given]"""
-    resume: Literal["auto", "must", "never"] = "auto"
-    """Go on from the checkpoint where there is one, or fail where there is none, or start anew."""
-    device: Literal["cpu", "gpu"] = "cpu"
-    """gpu: one NVIDIA GPU a rank, by its number on the node; ranks share where there are fewer (extra: cuda13 or cuda12)."""
-    check_against: Literal["cpu"] | None = None
-    """After a solve on a GPU, compare value, gradient and optimum with the CPU's; exit with 1 where they differ."""
-    margin: float = 60.0
-    """Seconds before the end of a Slurm job at which to stop."""
-    dry_run: bool = False
-    """Read no rows: say what memory and messages the run would take. Exit with 1 where a node has too little memory."""
-    watchdog: float | None = None
-    """Warn of ranks that keep the others waiting for so many seconds, and say what they are doing."""
-    watchdog_abort: float | None = None
-    """End the run with exit code 1 where a rank waits for so many seconds."""
-    strict: bool = False
-    """Exit with 3 where the run ends before it reaches a tolerance."""
-    out: Path | None = None
-    """Run file to write (HDF5): history, solution, configuration."""
-    overwrite: bool = False
-    """Replace an existing run file; nothing else is."""
-    from_: Annotated[Path | None, Parameter(name="--from")] = None
-    """Start from the solution of this run file."""
-    config: Path | None = None
-    """Job file (TOML with the names of these options), or a run file to repeat; the command line comes first. What says
-    where to write (out, checkpoint, overwrite, resume) is never taken from a run file."""
-
-    @property
-    def given(self) -> dict[str, Any]:
-        """The parameters that the method is given."""
-        found: dict[str, Any] = {"server_rows": self.server_rows, "mu": self.mu, **dict(self.set)}
-        return {name: value for name, value in found.items() if value is not None}
-
-
 def run(job: Solve, world: "World", console: Console) -> dict[str, Any]:
     """Read, solve, record. Collective. Raises MpioptError on every rank."""
-    from mpiopt.jobs.guarding import guarded
-    from mpiopt.jobs.solving import solving
+    from mpiopt.jobs.running.solving import solving
+    from mpiopt.jobs.running.watchdog import guarded
 
     job = complete(job)
     method = method_of(job)
     if job.dry_run:
-        from mpiopt.jobs.forecast import forecast
+        from mpiopt.jobs.running.forecast import forecast
 
         return forecast(job, method_of, world, console)
     tell_unlocked(of_run(job), world, console)
@@ -140,7 +41,7 @@ def run(job: Solve, world: "World", console: Console) -> dict[str, Any]:
 
 def complete(job: Solve) -> Solve:
     """The job with the defaults that depend on other options. Raises UsageError for values that cannot be."""
-    from mpiopt.jobs import gpu
+    from mpiopt.jobs.running import gpu_solving
 
     for name in ("rounds", "bytes", "seconds", "gradient_tol", "gap_tol", "l1", "l2", "every_seconds", "margin"):
         value = getattr(job, name)
@@ -149,7 +50,7 @@ def complete(job: Solve) -> Solve:
     apart(of_run(job))
     if job.gradient_tol is None and job.gap_tol is None:
         job = replace(job, gap_tol=GAP_TOL)
-    gpu.check(job)
+    gpu_solving.check(job)
     return kept(replace(job, data="default" if job.data is None else job.data))
 
 
@@ -193,6 +94,6 @@ def method_of(job: Solve) -> "Method":
 
 def stop_of(job: Solve) -> "Stop":
     """The stopping rules."""
-    from mpiopt.stop import Stop
+    from mpiopt.engine.stop import Stop
 
     return Stop(rounds=job.rounds, bytes=job.bytes, seconds=job.seconds, gradient=job.gradient_tol, gap=job.gap_tol)

@@ -5,144 +5,24 @@ if __name__ == "__main__":
 
     alone(__file__)
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import inf
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Any
 
 from mpiopt.errors import UsageError
-from mpiopt.jobs.claims import apart, of_run, tell_unlocked
-from mpiopt.jobs.console import Console
-from mpiopt.jobs.options import MaybeWhole, Settings, Whole
+from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.cli.train_options import Train
+from mpiopt.jobs.running.job_files import apart, of_run, tell_unlocked
 from mpiopt.jobs.solve import kept
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
 
 
-@dataclass(frozen=True, kw_only=True)
-class Train:
-    """Train a model on dense rows over all ranks: every worker takes local steps, and the method says how they agree.
-
-    A preset (mnist-mlp, mnist-cnn, cifar-cnn, cifar-resnet20) is a job file that comes with the package; what the command
-    line or --config says goes before it. Without one, a small perceptron learns blobs.
-
-    An epoch is as many rows as there are, looked at by all workers together. Signals and the end of a Slurm job end the
-    run at the next record; with --checkpoint the exit code is then 75, and the same command goes on; without, it is 130.
-    """
-
-    preset: str | None = field(default=None, kw_only=False)
-    """The name of a preset."""
-    data: str = "blobs:rows=20000"
-    """Rows to train on: DATA.h5 of mpiopt convert, or a generator such as blobs:rows=500,seed=3."""
-    test: str | None = None
-    """Rows to be examined on. [default: none, but for blobs]"""
-    model: str = "mlp:32"
-    """softmax, mlp:WIDTH,WIDTH,..., cnn or resnet20 (these two need the extra torch)."""
-    method: str = "local_sgd"
-    """How workers agree: one of those that mpiopt methods lists under training."""
-    set: Settings = ()
-    """A parameter of the method, see mpiopt methods NAME; may be repeated. In a job file: a table [set]."""
-    compress: str | None = None
-    """Send messages in fewer bytes: topk:0.01, randk:0.1, qsgd:bits=4, scaled_sign, natural, powersgd:rank=2, vote, ...
-    (mpiopt methods compressors)."""
-    error_feedback: Annotated[bool, Parameter(negative=())] = False
-    """Add what was not sent to the next message; the same as --link ef."""
-    link: Literal["plain", "ef", "ef21", "diana"] = "plain"
-    """What is remembered of compressed messages: nothing, errors, or shifts."""
-    back: str | None = None
-    """Compress what was agreed once more, as a server would on the way back."""
-    force: Annotated[bool, Parameter(negative=())] = False
-    """Compress also where the theory asks for another link."""
-    rule: str | None = None
-    """The local rule: sgd, momentum, nag, torch_momentum, torch_nag, adagrad, adadelta, rmsprop, adam, adamw.
-    [default: momentum, or what the method brings]"""
-    lr: float | None = None
-    """Step size. [default: the rule's own]"""
-    momentum: float | None = None
-    """Momentum of the rules that have one. [default: 0.9]"""
-    schedule: Literal["constant", "cosine", "step", "inverse"] = "constant"
-    """Step size over time: cosine to 0, a tenth after half and after three quarters, or lr / (1 + epoch)."""
-    warmup: float = 0.0
-    """Epochs over which the step size grows to its value."""
-    decay: float | None = None
-    """Weight decay: this times x is added to the gradient. [default: none; that of adamw, which decays apart, 0.01]"""
-    clip: float | None = None
-    """Longest gradient of a step, in Euclidean norm."""
-    batch: Whole = 32
-    """Rows of a worker's step."""
-    ownership: Literal["sharded", "shared", "turns"] | None = None
-    """Rows that a worker draws from: its own share, all in an order of its own, or all in turns with the others.
-    [default: sharded; shared for leader methods]"""
-    redundancy: Whole = 1
-    """Shares that each worker holds, its own and the next ones; a step draws from all of them alike."""
-    clients: MaybeWhole = None
-    """Workers that take part in a round, drawn anew each time. [default: all]"""
-    dead: tuple[int, ...] = ()
-    """Workers that neither work nor count; repeat it for several: --dead 0 --dead 4."""
-    delay: Annotated[tuple[str, ...], Parameter(metavar="WORKER:FACTOR")] = ()
-    """Make a worker slower by a factor, asleep: 3:5; may be repeated."""
-    epochs: float = 5.0
-    """Stop after so many epochs."""
-    accuracy: float | None = None
-    """Stop at this accuracy on the test rows, 0 to 1."""
-    rounds: MaybeWhole = None
-    """Stop after so many rounds."""
-    bytes: float | None = None
-    """Stop after so many bytes sent, summed over all ranks."""
-    seconds: float | None = None
-    """Stop after so many seconds of training."""
-    record: float = 0.1
-    """Epochs between records."""
-    examine: float = 1.0
-    """Epochs between examinations on the test rows."""
-    own: bool = False
-    """Examine the workers' own points too."""
-    leader: bool = False
-    """Examine the leader's point too."""
-    workers: MaybeWhole = None
-    """Workers, at least one a rank. [default: one a rank]"""
-    deterministic: bool = False
-    """Same bits for any rank count (with --workers fixed), by ordered sums."""
-    seed: Whole = 0
-    """Seed of everything random."""
-    checkpoint: Path | None = None
-    """Keep where the run stands in this file (HDF5), the generation before in FILE.1; both are replaced only if they are
-    checkpoints."""
-    every_rounds: MaybeWhole = None
-    """Write the checkpoint at the first record after so many rounds; it is written at the end of a run anyway."""
-    every_seconds: float | None = None
-    """Write it at the first record after so many seconds. [default: 300 unless --every-rounds is given]"""
-    resume: Literal["auto", "must", "never"] = "auto"
-    """Go on from the checkpoint where there is one, or fail where there is none, or start anew."""
-    device: Literal["cpu", "gpu"] = "cpu"
-    """gpu: one NVIDIA GPU a rank, by its number on the node; ranks share where there are fewer (extra: cuda13 or cuda12).
-    For softmax and mlp."""
-    margin: float = 60.0
-    """Seconds before the end of a Slurm job at which to stop."""
-    watchdog: float | None = None
-    """Warn of ranks that keep the others waiting for so many seconds, and say what they are doing."""
-    watchdog_abort: float | None = None
-    """End the run with exit code 1 where a rank waits for so many seconds."""
-    strict: bool = False
-    """Exit with 3 where the run ends before it reaches --accuracy."""
-    out: Path | None = None
-    """Run file to write (HDF5): history, solution, configuration."""
-    overwrite: bool = False
-    """Replace an existing run file; nothing else is."""
-    from_: Annotated[Path | None, Parameter(name="--from")] = None
-    """Start from the solution of this run file."""
-    config: Path | None = None
-    """Job file (TOML with the names of these options), or a run file to repeat; the command line comes first. What says
-    where to write (out, checkpoint, overwrite, resume) is never taken from a run file."""
-
-
 def run(job: Train, world: "World", console: Console) -> dict[str, Any]:
     """Read, train, record. Collective. Raises MpioptError on every rank."""
-    from mpiopt.jobs.guarding import guarded
-    from mpiopt.jobs.training import training
+    from mpiopt.jobs.running.training import training
+    from mpiopt.jobs.running.watchdog import guarded
 
     job = complete(job)
     tell_unlocked(of_run(job), world, console)
@@ -152,8 +32,8 @@ def run(job: Train, world: "World", console: Console) -> dict[str, Any]:
 
 def complete(job: Train) -> Train:
     """The job with the defaults that depend on other options. Raises UsageError for values that cannot be."""
-    from mpiopt.jobs import gpu_training
-    from mpiopt.jobs.reach import demand_reach, rule_for
+    from mpiopt.jobs.cli.method_options import demand_reach, rule_for
+    from mpiopt.jobs.running import gpu_training
     from mpiopt.methods import find, training
 
     for name in ("lr", "momentum", "warmup", "decay", "clip", "bytes", "seconds", "every_seconds", "margin"):

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpiopt.errors import DataError, UsageError
-from mpiopt.jobs.config import parsed
-from mpiopt.jobs.console import Console, size
+from mpiopt.jobs.cli.configuration import parsed
+from mpiopt.jobs.cli.console import Console, size
 from mpiopt.words import counted
 
 if TYPE_CHECKING:
-    from mpiopt.io.record import RunData
+    from mpiopt.io.runs.run_file import RunData
 
 UNCONVERGED = 3  # the exit code of a run that ended without reaching a tolerance, as of mpiopt solve --strict
 LINES = 10  # records shown at once
@@ -150,7 +150,7 @@ class Follower:
 
 def _read(path: Path) -> "RunData":
     """The run file, read again for a while where it is caught half written."""
-    from mpiopt.io.record import read_run
+    from mpiopt.io.runs.run_file import read_run
 
     end = time.monotonic() + TORN
     while True:

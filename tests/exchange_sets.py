@@ -9,16 +9,16 @@ import numpy as np
 from mpiopt.comm.world import World
 from mpiopt.compress.catalogue import find
 from mpiopt.compress.lowrank import PowerSgd
+from mpiopt.engine.phase import Exchange, Joint, Tree
 from mpiopt.exchange.compressed import Compressed, Vote
 from mpiopt.exchange.feedback import ErrorFeedback, TwoWay
 from mpiopt.exchange.lowrank import LowRank
 from mpiopt.exchange.shifted import Refreshed, Shifted
 from mpiopt.exchange.timing import Every, Grouped
-from mpiopt.phase import Exchange, Joint, Tree
+from mpiopt.numerics.schedules import Inverse
 from mpiopt.problems.model import Block
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.problem import Message, Team
-from mpiopt.schedules import Inverse
 
 SEED = 11
 SHAPES = ((5, 4), (3,), (2, 3, 2))

@@ -6,8 +6,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from mpiopt.io.layout import folder, shard_name
-from mpiopt.io.sealed import seal_path
+from mpiopt.io.dataset.index import folder, shard_name
+from mpiopt.io.disk.sealed_file import seal_path
 
 Change = Callable[[h5py.File], None]
 

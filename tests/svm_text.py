@@ -6,9 +6,9 @@ import h5py
 import numpy as np
 from numpy.testing import assert_array_equal
 
-from mpiopt.io.parts import parts
-from mpiopt.io.runs import Store
-from mpiopt.io.svmlight import Parser
+from mpiopt.io.text.parsed_rows import Store
+from mpiopt.io.text.parts import parts
+from mpiopt.io.text.svmlight import Parser
 
 
 def parsed(path: Path, values=np.float64, base: int = 0, ranks: int = 1):

@@ -7,18 +7,18 @@ from itertools import islice
 import numpy as np
 import scipy.sparse
 
-from mpiopt.batches import Batches
 from mpiopt.comm.blocks import even
 from mpiopt.comm.world import World
+from mpiopt.engine.drive import rounds
+from mpiopt.engine.method import Run
 from mpiopt.kernels.csr import CSR
 from mpiopt.losses.least_squares import LeastSquares
-from mpiopt.method import Run
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import L2
 from mpiopt.problems.problem import Team
-from mpiopt.solve import rounds
-from mpiopt.streams import Streams
-from mpiopt.training import Training
+from mpiopt.sampling.batches import Batches
+from mpiopt.training.method import Training
 
 SEED = 5
 

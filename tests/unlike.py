@@ -9,14 +9,14 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.comm.world import World
+from mpiopt.engine.drive import solve
+from mpiopt.engine.stop import Stop
 from mpiopt.errors import MpioptError
 from mpiopt.methods import catalogue, find, training
 from mpiopt.methods.linked import linked
+from mpiopt.numerics.schedules import Cosine
 from mpiopt.problems.penalties import ElasticNet
-from mpiopt.schedules import Cosine
-from mpiopt.solve import solve
-from mpiopt.stop import Stop
-from mpiopt.train import Goal, train
+from mpiopt.training.drive import Goal, train
 from mpiopt.transforms import rules
 from mpiopt.transforms.bounds import ClipNorm
 from mpiopt.transforms.transform import chain

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from mpiopt.errors import UsageError
 
 if TYPE_CHECKING:
-    from mpiopt.jobs.checks import Check
-    from mpiopt.jobs.lab import Trail
+    from mpiopt.jobs.studies.apparatus.checks import Check
+    from mpiopt.jobs.studies.apparatus.lab import Trail
 
 
 @dataclass(frozen=True)

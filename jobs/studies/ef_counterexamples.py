@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mpiopt.jobs.checks import Below, Check, Equal, Near
-from mpiopt.jobs.lab import Lab, Trail
-from mpiopt.jobs.noisy import Noisy, drawn
-from mpiopt.jobs.quadratics import optimum, regression
 from mpiopt.jobs.studies import Findings
+from mpiopt.jobs.studies.apparatus.checks import Below, Check, Equal, Near
+from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
+from mpiopt.jobs.studies.apparatus.noisy import Noisy, drawn
+from mpiopt.jobs.studies.apparatus.quadratics import optimum, regression
 from mpiopt.methods.averaging import sgd
 from mpiopt.methods.linked import linked
+from mpiopt.numerics.schedules import Constant, Cosine, Schedule
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.landscapes import Landscape
 from mpiopt.problems.penalties import L2, Box, Penalty, Zero
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.protocols import Loss
-from mpiopt.schedules import Constant, Cosine, Schedule
-from mpiopt.streams import Streams
-from mpiopt.training import Training
+from mpiopt.training.method import Training
 from mpiopt.transforms import rules
 from mpiopt.transforms.bounds import Prox
 from mpiopt.transforms.transform import Transform, chain
@@ -242,7 +242,7 @@ NOTES = (
 
 def draw(found: Findings) -> "Figure":
     """How far each goes, problem by problem."""
-    from mpiopt.jobs.canvas import curve, legend, logarithmic, sheet
+    from mpiopt.jobs.studies.apparatus.canvas import curve, legend, logarithmic, sheet
 
     trails = found.facts["trails"]
     numbers = list(dict.fromkeys(number for number, _ in trails))

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mpiopt.jobs.checks import Below, Check, Equal, Near
-from mpiopt.jobs.lab import Lab, Trail
-from mpiopt.jobs.noisy import Noisy, drawn
-from mpiopt.jobs.quadratics import regression
 from mpiopt.jobs.studies import Findings
+from mpiopt.jobs.studies.apparatus.checks import Below, Check, Equal, Near
+from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
+from mpiopt.jobs.studies.apparatus.noisy import Noisy, drawn
+from mpiopt.jobs.studies.apparatus.quadratics import regression
 from mpiopt.methods.averaging import sgd
 from mpiopt.methods.linked import linked
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.problem import Team
-from mpiopt.streams import Streams
-from mpiopt.training import Training
+from mpiopt.training.method import Training
 from mpiopt.transforms import rules
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ NOTES = (
 
 def draw(found: Findings) -> "Figure":
     """The mean squared gradient, and what error feedback adds to it, against T."""
-    from mpiopt.jobs.canvas import curve, legend, logarithmic, sheet
+    from mpiopt.jobs.studies.apparatus.canvas import curve, legend, logarithmic, sheet
 
     sizes = found.facts["sizes"]
     times = np.array(sorted({t for _, _, t in sizes}))

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mpiopt.jobs.checks import Above, Below, Check, Near
-from mpiopt.jobs.lab import Lab, Trail
-from mpiopt.jobs.quadratics import bowl, optimum, regression, rotation
 from mpiopt.jobs.studies import Findings
+from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, Near
+from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
+from mpiopt.jobs.studies.apparatus.quadratics import bowl, optimum, regression, rotation
 from mpiopt.methods.averaging import local_sgd
 from mpiopt.methods.averaging import sgd as synchronous
 from mpiopt.methods.federated import diloco, fedavg, fedprox, scaffnew, scaffold, slowmo
+from mpiopt.numerics.schedules import Constant
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.problem import Team
-from mpiopt.schedules import Constant
-from mpiopt.streams import Streams
-from mpiopt.training import Training
+from mpiopt.training.method import Training
 from mpiopt.transforms.rules import sgd
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def _outer(lab: Lab, seed: int, trails: list[Trail]) -> dict[str, float]:
 # ---------------------------------------------------------------------------------------------- the picture
 def draw(found: Findings) -> "Figure":
     """Errors against rounds, in four panels."""
-    from mpiopt.jobs.canvas import curve, logarithmic, sheet
+    from mpiopt.jobs.studies.apparatus.canvas import curve, logarithmic, sheet
 
     panels = {
         "constant tau": ("local-gd",), "exact where FedAvg stalls": ("fedavg", "scaffold", "fedprox-0.1", "fedprox-1"),

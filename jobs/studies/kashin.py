@@ -11,10 +11,10 @@ import numpy as np
 from mpiopt.compress.catalogue import find
 from mpiopt.compress.compressor import Compressor, Stream
 from mpiopt.compress.kashin import Frame, Orthogonal, RandomHadamard, democratic
-from mpiopt.jobs.checks import Above, Below, Check, Equal, Near
-from mpiopt.jobs.lab import Lab
 from mpiopt.jobs.studies import Findings
-from mpiopt.streams import Streams
+from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, Equal, Near
+from mpiopt.jobs.studies.apparatus.lab import Lab
+from mpiopt.numerics.streams import Streams
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -132,7 +132,7 @@ NOTES = (
 
 def draw(found: Findings) -> "Figure":
     """Variance against bits, one panel for each kind of input, with the lower bound."""
-    from mpiopt.jobs.canvas import COLOURS, curve, legend, logarithmic, sheet
+    from mpiopt.jobs.studies.apparatus.canvas import COLOURS, curve, legend, logarithmic, sheet
 
     losses = found.facts["losses"]
     with sheet(len(LABELS), width=3.9, height=4.0) as (figure, (panels,)):

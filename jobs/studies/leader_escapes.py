@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mpiopt.engine.phase import Phase
 from mpiopt.exchange.mean import Mean
-from mpiopt.jobs.checks import Above, Check, Equal
-from mpiopt.jobs.lab import Lab, Trail
 from mpiopt.jobs.studies import Findings
+from mpiopt.jobs.studies.apparatus.checks import Above, Check, Equal
+from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
 from mpiopt.methods.elastic import easgd
 from mpiopt.methods.leader import lsgd
+from mpiopt.numerics.streams import Streams
 from mpiopt.outer.descend import Stay
-from mpiopt.phase import Phase
 from mpiopt.problems.factorisation import Completion, planted
 from mpiopt.problems.landscapes import DoubleWell, Quadratic
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.protocols import Loss
-from mpiopt.streams import Streams
-from mpiopt.training import Centred
+from mpiopt.training.method import Centred
 from mpiopt.transforms.rules import sgd
 from mpiopt.work.drift import Elastic
 from mpiopt.work.steps import Steps
@@ -128,7 +128,7 @@ def _completions(lab: Lab) -> tuple[list[Trail], int]:
 # ---------------------------------------------------------------------------------------------- where EASGD is stable
 @dataclass(frozen=True)
 class Turn:
-    """The workers one after the other, one a round; in place of `mpiopt.clients.Clients`."""
+    """The workers one after the other, one a round; in place of `mpiopt.sampling.clients.Clients`."""
 
     ahead: int = 0
     all = False
@@ -174,7 +174,7 @@ def _grows(lab: Lab, workers: int, etas: np.ndarray, alpha: float) -> np.ndarray
 # ---------------------------------------------------------------------------------------------- the picture
 def draw(found: Findings) -> "Figure":
     """Paths in the wells, f against rounds there, and the completion."""
-    from mpiopt.jobs.canvas import curve, legend, logarithmic, sheet
+    from mpiopt.jobs.studies.apparatus.canvas import curve, legend, logarithmic, sheet
 
     with sheet(3, height=4.4) as (figure, (panels,)):
         x, y = np.linspace(-1.5, 1.5, 121), np.linspace(-0.3, 1.0, 61)
@@ -201,7 +201,7 @@ def draw(found: Findings) -> "Figure":
 
 
 def _descents(panel, found: Findings) -> None:
-    from mpiopt.jobs.canvas import curve, logarithmic
+    from mpiopt.jobs.studies.apparatus.canvas import curve, logarithmic
 
     for name, number in product(PULLS, range(2)):
         trail = found.trail(f"wells-{('easgd', 'lgd')[number]}-{name}")

@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mpiopt.batches import Batches
-from mpiopt.jobs.checks import Above, Below, Check, Near
-from mpiopt.jobs.lab import Lab, Trail, Walk
-from mpiopt.jobs.quadratics import normal, regression
 from mpiopt.jobs.studies import Findings
+from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, Near
+from mpiopt.jobs.studies.apparatus.lab import Lab, Trail, Walk
+from mpiopt.jobs.studies.apparatus.quadratics import normal, regression
 from mpiopt.methods.averaging import local_sgd
 from mpiopt.methods.one_sided import downpour
+from mpiopt.numerics.schedules import Inverse
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.landscapes import Quadratic
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.problem import Team
-from mpiopt.schedules import Inverse
-from mpiopt.streams import Streams
-from mpiopt.training import Training
+from mpiopt.sampling.batches import Batches
+from mpiopt.training.method import Training
 from mpiopt.transforms.rules import sgd
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def delayed_grows(lab: Lab, delay: int, eta: float) -> bool:
 # ---------------------------------------------------------------------------------------------- the picture
 def draw(found: Findings) -> "Figure":
     """Errors of the averages against steps and against rounds, and the limits of the delay."""
-    from mpiopt.jobs.canvas import curve, legend, logarithmic, sheet
+    from mpiopt.jobs.studies.apparatus.canvas import curve, legend, logarithmic, sheet
 
     problem, limits = Regression(0), found.facts["limits"]
     with sheet(3, height=4.3) as (figure, (panels,)):

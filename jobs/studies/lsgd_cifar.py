@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpiopt.comm.world import World
-from mpiopt.jobs.checks import Below, Check
-from mpiopt.jobs.console import Console
-from mpiopt.jobs.lab import Lab, Trail
+from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.cli.train_options import Train
+from mpiopt.jobs.running.training import training
 from mpiopt.jobs.studies import Findings
-from mpiopt.jobs.train import Train, complete
-from mpiopt.jobs.training import training
+from mpiopt.jobs.studies.apparatus.checks import Below, Check
+from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
+from mpiopt.jobs.train import complete
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -103,7 +104,7 @@ def error(trail: Trail) -> float:
 
 def draw(found: Findings) -> "Figure":
     """Test error and running loss against seconds."""
-    from mpiopt.jobs.canvas import curve, legend, logarithmic, sheet
+    from mpiopt.jobs.studies.apparatus.canvas import curve, legend, logarithmic, sheet
 
     with sheet(2) as (figure, (panels,)):
         for number, trail in enumerate(found.trails):

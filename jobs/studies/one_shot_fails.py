@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mpiopt.jobs.checks import Above, Below, Check, Near
-from mpiopt.jobs.lab import Lab, Trail
-from mpiopt.jobs.quadratics import dense
 from mpiopt.jobs.studies import Findings
+from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, Near
+from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
+from mpiopt.jobs.studies.apparatus.quadratics import dense
 from mpiopt.jobs.studies.local_sgd_speedup import LOOK, STEPS, Regression
 from mpiopt.losses.logistic import Logistic
 from mpiopt.methods.averaging import local_sgd, one_shot
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.examples import Dense
 from mpiopt.problems.heads import Squares
 from mpiopt.problems.linear import Linear
@@ -24,7 +25,6 @@ from mpiopt.problems.model import split
 from mpiopt.problems.penalties import L2, Zero
 from mpiopt.problems.perceptron import Perceptron, Tanh
 from mpiopt.problems.problem import Point, Team
-from mpiopt.streams import Streams
 from mpiopt.transforms.rules import adam, sgd, torch_nag
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _outputs(net: Perceptron, x: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------- the picture
 def draw(found: Findings) -> "Figure":
     """F - F* of averages on the logistic problem, losses of the nets and of their mean."""
-    from mpiopt.jobs.canvas import curve, logarithmic, sheet
+    from mpiopt.jobs.studies.apparatus.canvas import curve, logarithmic, sheet
 
     with sheet(2, width=5.4) as (figure, (panels,)):
         exact = found.trail("logistic-sgd-0").objective

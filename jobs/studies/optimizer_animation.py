@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mpiopt.jobs.checks import Above, Check, Equal
-from mpiopt.jobs.lab import Lab, Trail
 from mpiopt.jobs.studies import Findings
+from mpiopt.jobs.studies.apparatus.checks import Above, Check, Equal
+from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
 from mpiopt.methods.averaging import sgd as synchronous
 from mpiopt.problems.landscapes import SADDLE, VALLEY, Beale, Landscape
 from mpiopt.problems.penalties import Zero
@@ -87,7 +87,7 @@ def _race(lab: Lab, name: str, task: Task, rule: Transform, limit: int) -> Trail
 
 def draw(found: Findings) -> "Figure":
     """The paths over contours of log f."""
-    from mpiopt.jobs.canvas import curve, legend, sheet
+    from mpiopt.jobs.studies.apparatus.canvas import curve, legend, sheet
 
     with sheet(3, height=4.6) as (figure, panels):
         for panel, name in zip(panels[0], TASKS, strict=True):
@@ -121,7 +121,7 @@ def animate(found: Findings, path: "Path") -> None:
     """A GIF of the paths as they grow; the steps between two frames grow with the steps made."""
     from matplotlib.animation import FuncAnimation, PillowWriter
 
-    from mpiopt.jobs.plots import thinned
+    from mpiopt.jobs.reports.plots import thinned
 
     figure = draw(found)
     figure.set_dpi(80)

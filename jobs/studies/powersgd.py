@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpiopt.comm.world import World
-from mpiopt.jobs.checks import Above, Below, Check
-from mpiopt.jobs.lab import Lab, Trail
+from mpiopt.jobs.cli.train_options import Train
 from mpiopt.jobs.studies import Findings
-from mpiopt.jobs.train import Train
-from mpiopt.jobs.trained import bytes_of, examined, model_for, percent, trained
+from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check
+from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
+from mpiopt.jobs.studies.apparatus.trained import bytes_of, examined, model_for, percent, trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,7 +93,7 @@ def _tuned(model: str) -> str:
 
 def draw(found: Findings) -> "Figure":
     """Test errors against epochs, and against bytes."""
-    from mpiopt.jobs.canvas import curve, legend, sheet
+    from mpiopt.jobs.studies.apparatus.canvas import curve, legend, sheet
 
     with sheet(2, width=5, height=4.2) as (figure, (panels,)):
         for number, trail in enumerate(found.trails):

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpiopt.comm.world import World
-from mpiopt.jobs.checks import Above, Below, Check, Equal
-from mpiopt.jobs.lab import Lab, Trail
+from mpiopt.jobs.cli.train_options import Train
 from mpiopt.jobs.studies import Findings
-from mpiopt.jobs.train import Train
-from mpiopt.jobs.trained import examined, percent, trained
+from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, Equal
+from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
+from mpiopt.jobs.studies.apparatus.trained import examined, percent, trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,7 +88,7 @@ def _notes(dense: Trail, lab: Lab) -> str:
 
 def draw(found: Findings) -> "Figure":
     """Test errors against epochs at one sparsity, and at the end against sparsity."""
-    from mpiopt.jobs.canvas import curve, legend, sheet
+    from mpiopt.jobs.studies.apparatus.canvas import curve, legend, sheet
 
     accuracies, sparsities = found.facts["accuracies"], found.facts["sparsities"]
     middle = sparsities[-1]

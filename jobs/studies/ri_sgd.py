@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mpiopt.clients import Clients
-from mpiopt.jobs.checks import Above, Below, Check, Near
-from mpiopt.jobs.lab import Lab, Trail
-from mpiopt.jobs.quadratics import optimum, regression
 from mpiopt.jobs.studies import Findings
+from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, Near
+from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
+from mpiopt.jobs.studies.apparatus.quadratics import optimum, regression
 from mpiopt.methods.averaging import ri_sgd
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.problem import Team
-from mpiopt.streams import Streams
+from mpiopt.sampling.clients import Clients
 from mpiopt.transforms.rules import sgd
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _gains(found: dict[tuple[str, int], list[float]], name: str) -> list[float]:
 
 def draw(found: Findings) -> "Figure":
     """Residuals as bars beside those expected, and how they come about for tau 20."""
-    from mpiopt.jobs.canvas import bars, curve, legend, logarithmic, sheet
+    from mpiopt.jobs.studies.apparatus.canvas import bars, curve, legend, logarithmic, sheet
 
     residuals = found.facts["found"]
     names = list(dict.fromkeys(name for name, _ in residuals))

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mpiopt import theory
 from mpiopt.compress.catalogue import find
+from mpiopt.engine.phase import Phase
 from mpiopt.exchange.compressed import Compressed
 from mpiopt.exchange.shifted import Shifted
-from mpiopt.jobs.checks import Above, Below, Check, Equal, Near
-from mpiopt.jobs.lab import Lab, Trail
-from mpiopt.jobs.quadratics import normal, regression
 from mpiopt.jobs.studies import Findings
+from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, Equal, Near
+from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
+from mpiopt.jobs.studies.apparatus.quadratics import normal, regression
 from mpiopt.methods.compression import Compressing, dcgd, diana, gdci, rand_diana, vr_gdci
-from mpiopt.phase import Phase
+from mpiopt.numerics import theory
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import L2
 from mpiopt.problems.problem import Site, Team
-from mpiopt.streams import Streams
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -179,7 +179,7 @@ NOTES = (
 
 def draw(found: Findings) -> "Figure":
     """Errors against rounds and against bytes."""
-    from mpiopt.jobs.canvas import curve, legend, logarithmic, sheet
+    from mpiopt.jobs.studies.apparatus.canvas import curve, legend, logarithmic, sheet
 
     ridge = found.facts["ridge"]
     with sheet(2, width=6, height=4.4) as (figure, (panels,)):

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpiopt.errors import CapabilityError
-from mpiopt.jobs.checks import Above, Check, Near
-from mpiopt.jobs.lab import Lab, Trail
-from mpiopt.jobs.namespaces import hosts
+from mpiopt.jobs.machine.network import hosts
 from mpiopt.jobs.studies import Findings
-from mpiopt.jobs.trained import bytes_of
+from mpiopt.jobs.studies.apparatus.checks import Above, Check, Near
+from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
+from mpiopt.jobs.studies.apparatus.trained import bytes_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -120,7 +120,7 @@ def _told(seconds: float) -> str:
 
 def draw(found: Findings) -> "Figure":
     """Losses against seconds, one panel for each rate."""
-    from mpiopt.jobs.canvas import curve, legend, logarithmic, sheet
+    from mpiopt.jobs.studies.apparatus.canvas import curve, legend, logarithmic, sheet
 
     trails = found.facts["trails"]
     rates = list(dict.fromkeys(rate for _, rate in trails))

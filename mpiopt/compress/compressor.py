@@ -25,8 +25,9 @@ import numpy as np
 from mpiopt.arrays import Array, namespace
 from mpiopt.comm.staging import brought, landed, landing, on_device, returned
 from mpiopt.errors import DataError, NumericalError, UsageError
-from mpiopt.kernels import device_codes, host_codes
-from mpiopt.streams import Streams
+from mpiopt.kernels.device import codes as device_codes
+from mpiopt.kernels.host import codes as host_codes
+from mpiopt.numerics.streams import Streams
 
 Payload: TypeAlias = np.ndarray  # flat: of x's type if the compressor is linear, else uint8
 

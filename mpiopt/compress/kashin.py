@@ -17,7 +17,7 @@ from mpiopt.compress.compressor import Payload, Stream, demand, mixed, peak, seg
 from mpiopt.compress.quantise import rounded_up
 from mpiopt.compress.signs import Bucketed
 from mpiopt.kernels import host
-from mpiopt.streams import Streams
+from mpiopt.numerics.streams import Streams
 
 _BATCH = 1 << 15  # coefficients treated at once, which stay in the second-level cache
 _LARGEST = 4096  # columns of an orthogonal frame

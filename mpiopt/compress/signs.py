@@ -134,7 +134,7 @@ class TwoMeans(ScaledSign):
 
 
 def measured(x: Array, bucket: int, kind: int) -> np.ndarray:
-    """A float64 scale of each bucket (`kernels.quantise.measure`), neither overflown nor lost. Raises NumericalError."""
+    """A float64 scale of each bucket (`host.quantise.measure`), neither overflown nor lost. Raises NumericalError."""
     out = kernels(x).measure(x, bucket, kind)
     odd = ~np.isfinite(out) | (out < 1e-140 if kind == host.EUCLIDEAN else False)
     if odd.any():

@@ -15,12 +15,12 @@ from zlib import crc32
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.clients import EVERYONE, Clients
 from mpiopt.compress.compressor import Compressor, Payload, Stream
+from mpiopt.engine.phase import Joint, Tree
 from mpiopt.errors import DataError, NumericalError
-from mpiopt.phase import Joint, Tree
 from mpiopt.problems.problem import Message, Team
 from mpiopt.problems.protocols import Loss
+from mpiopt.sampling.clients import EVERYONE, Clients
 
 
 class Agreeing(NamedTuple):

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from mpiopt.arrays import Array
 from mpiopt.compress.compressor import Compressor, Stream
-from mpiopt.phase import Exchange, Joint, PerWorker, Tree
+from mpiopt.engine.phase import Exchange, Joint, PerWorker, Tree
+from mpiopt.numerics.schedules import Constant, Schedule
 from mpiopt.problems.problem import Message, Team
-from mpiopt.schedules import Constant, Schedule
 
 ONE = Constant(1.0)
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt.arrays import Array, namespace
-from mpiopt.phase import Joint, Tree
+from mpiopt.engine.phase import Joint, Tree
 from mpiopt.problems.problem import Message, Team
 from mpiopt.problems.protocols import Loss
 

@@ -9,9 +9,9 @@ import numpy as np
 from mpiopt.arrays import Array, namespace
 from mpiopt.comm.staging import returned
 from mpiopt.compress.lowrank import Plan, PowerSgd
+from mpiopt.engine.phase import Joint, Tree
 from mpiopt.errors import NumericalError
 from mpiopt.exchange.compressed import demand_finite
-from mpiopt.phase import Joint, Tree
 from mpiopt.problems.problem import Message, Team, mean
 from mpiopt.problems.protocols import Blocks
 

@@ -12,11 +12,11 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt.arrays import Array, namespace, on_host
-from mpiopt.clients import EVERYONE, Clients
+from mpiopt.engine.phase import Joint, Tree
 from mpiopt.errors import DataError
-from mpiopt.phase import Joint, Tree
 from mpiopt.problems.problem import Message, Team, mean
 from mpiopt.problems.protocols import Loss
+from mpiopt.sampling.clients import EVERYONE, Clients
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.comm.staging import returned
+from mpiopt.engine.phase import Exchange, Joint, PerWorker, Tree
 from mpiopt.errors import UsageError
-from mpiopt.phase import Exchange, Joint, PerWorker, Tree
 from mpiopt.problems.problem import Message, Site, Team, mean
 from mpiopt.problems.protocols import Loss
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mpiopt.arrays import Array
-from mpiopt.phase import Joint, Tree
+from mpiopt.engine.phase import Joint, Tree
 from mpiopt.problems.problem import Message, Team, mean
 from mpiopt.problems.protocols import Loss
 

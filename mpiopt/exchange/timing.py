@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mpiopt.arrays import Array
+from mpiopt.engine.phase import Exchange, Joint, PerWorker, Tree
 from mpiopt.errors import UsageError
-from mpiopt.phase import Exchange, Joint, PerWorker, Tree
 from mpiopt.problems.problem import Message, Team
 from mpiopt.words import counted
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from mpiopt.errors import UsageError
 from mpiopt.kernels import host
-from mpiopt.kernels.rows import pack
-from mpiopt.kernels.sound import complaint
+from mpiopt.kernels.host.rows import pack
+from mpiopt.kernels.host.sound import complaint
 
 PAD = 256
 

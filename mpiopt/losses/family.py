@@ -8,7 +8,7 @@
         def value(m, y): return 0.5 * (m - y) ** 2
         ...
 
-The scalar functions are compiled by numba into the kernels of `kernels.rowwise`, so they are written in numbers, ``math``
+The scalar functions are compiled by numba into the kernels of `host.rowwise`, so they are written in numbers, ``math``
 and numpy's scalar functions; parameters of the loss are fields of a dataclass and come after the other arguments. The
 lines of CUDA are C expressions in m, y (u, d) and the parameters, all double; without them a loss works on the CPU alone.
 """
@@ -26,8 +26,8 @@ from mpiopt.errors import CapabilityError
 from mpiopt.losses.labels import REAL, Labels
 
 if TYPE_CHECKING:
-    from mpiopt.kernels.device_margins import DeviceRows
-    from mpiopt.kernels.rowwise import HostRows
+    from mpiopt.kernels.device.margins import DeviceRows
+    from mpiopt.kernels.host.rowwise import HostRows
 
 SCALARS = ("value", "slope", "bend", "conjugate", "rise", "dual_step", "dual_gap")
 
@@ -49,7 +49,7 @@ class Family:
     curvature_bound : the largest second derivative, infinity where there is none. concordance : M with
     |value'''| <= M value'' (Bach, Self-concordant analysis for logistic regression, 2010), None where there is none.
     recedes : whether a row's loss falls for ever as its margin grows on the label's side: there may be no minimum.
-    rise, dual_step, dual_gap : see `kernels.rowwise`; a loss without a ``dual_step`` has no dual coordinate descent.
+    rise, dual_step, dual_gap : see `host.rowwise`; a loss without a ``dual_step`` has no dual coordinate descent.
     dual_start : every dual variable before a first local solve. dual_range : where dual variables are kept.
     """
 
@@ -108,7 +108,7 @@ class Family:
 
     @cached_property
     def _host(self) -> "HostRows":
-        from mpiopt.kernels.rowwise import HostRows
+        from mpiopt.kernels.host.rowwise import HostRows
 
         return HostRows(self.scalars(), self.theta, type(self).__qualname__)
 
@@ -121,7 +121,7 @@ class Family:
         """The kernels on a GPU. Raises CapabilityError for a loss without CUDA."""
         if self.cuda is None:
             raise CapabilityError(f"the {self.name} loss has no lines of CUDA, and works on the CPU alone: use --device cpu")
-        from mpiopt.kernels.device_margins import DeviceRows
+        from mpiopt.kernels.device.margins import DeviceRows
 
         names = [field.name for field in fields(self)] if is_dataclass(self) else []
         return DeviceRows(self.cuda._asdict(), dict(zip(names, self.theta, strict=True)))

@@ -7,7 +7,7 @@ from mpiopt.errors import DataError
 
 
 class Summary(Protocol):
-    """What is known of the labels of a whole data set, such as `mpiopt.io.labels.Labels`."""
+    """What is known of the labels of a whole data set, such as `mpiopt.io.dataset.labels.Labels`."""
 
     @property
     def least(self) -> float:

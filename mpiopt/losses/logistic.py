@@ -9,7 +9,7 @@ from mpiopt.losses.labels import SIGNS
 from mpiopt.losses.registry import register
 
 if TYPE_CHECKING:
-    from mpiopt.kernels.rowwise import HostRows
+    from mpiopt.kernels.host.rowwise import HostRows
 
 HELPERS = """
 // l(t + d) - l(t) - l'(t) d for l(t) = log(1 + e^-t) without cancellation. With p = 1 / (1 + e^t): log1p(p expm1(-d)) + p d,
@@ -95,6 +95,6 @@ class Logistic(Family):
 
     @cached_property
     def _host(self) -> "HostRows":
-        from mpiopt.kernels.by_hand import LogisticRows
+        from mpiopt.kernels.host.by_hand import LogisticRows
 
         return LogisticRows(self.scalars(), type(self).__qualname__)

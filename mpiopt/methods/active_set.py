@@ -17,9 +17,9 @@ from zlib import crc32
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.method import Composed, Measured, Named, Run, measured
+from mpiopt.engine.method import Composed, Measured, Named, Run, measured
+from mpiopt.engine.phase import PerWorker
 from mpiopt.outer.face import newton_on_face
-from mpiopt.phase import PerWorker
 from mpiopt.problems.columns import coordinates, restricted
 from mpiopt.problems.penalties import ElasticNet, Penalty
 from mpiopt.problems.problem import Point, Team, gradient

@@ -7,15 +7,15 @@ one_shot              Steps(period) -> Every(all rounds, Mean)                  
 hierarchical_sgd      Steps(period) -> Grouped(Mean); Pulled -> Every(k, Mean)     x_i <- mean
 """
 
-from mpiopt.clients import EVERYONE, Clients
+from mpiopt.engine.phase import Phase
 from mpiopt.exchange.mean import Mean
 from mpiopt.exchange.timing import Every, Grouped
 from mpiopt.methods.entry import Entry
+from mpiopt.numerics.schedules import Piecewise, demand
 from mpiopt.outer.descend import Descend, Pull
-from mpiopt.pace import Period
-from mpiopt.phase import Phase
-from mpiopt.schedules import Piecewise, demand
-from mpiopt.training import Training
+from mpiopt.sampling.clients import EVERYONE, Clients
+from mpiopt.sampling.pace import Period
+from mpiopt.training.method import Training
 from mpiopt.transforms.rules import sgd as plain
 from mpiopt.transforms.transform import Transform
 from mpiopt.work.steps import Minibatch, Pulled, Steps

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from mpiopt.arrays import Array
-from mpiopt.method import Composed, Measured, Named, Run
+from mpiopt.engine.method import Composed, Measured, Named, Run
 from mpiopt.methods.dane import server_dane
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.ranges import within

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiopt.arrays import Array
+from mpiopt.engine.method import Measured, Named, Run, measured
+from mpiopt.engine.phase import Joint, Local, PerRow, PerWorker
 from mpiopt.errors import CapabilityError
 from mpiopt.exchange.sum import Sum
-from mpiopt.method import Measured, Named, Run, measured
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.ranges import within
-from mpiopt.phase import Joint, Local, PerRow, PerWorker
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean_scalars
 from mpiopt.work.dual import DualAscent, gap
 

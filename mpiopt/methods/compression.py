@@ -14,22 +14,22 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mpiopt import theory
 from mpiopt.arrays import Array
 from mpiopt.compress.catalogue import find
 from mpiopt.compress.compressor import Compressor
+from mpiopt.engine.method import Measured, Run, measured
+from mpiopt.engine.phase import Exchange, Local, PerWorker, Phase, Tree
 from mpiopt.errors import CapabilityError
 from mpiopt.exchange.compressed import Compressed
 from mpiopt.exchange.feedback import ErrorFeedback
 from mpiopt.exchange.shifted import Refreshed, Shifted
-from mpiopt.method import Measured, Run, measured
 from mpiopt.methods.curvature import constants
 from mpiopt.methods.entry import Entry
+from mpiopt.numerics import theory
+from mpiopt.numerics.theory import Constants, Noise
 from mpiopt.outer.descend import Downhill, Relax
-from mpiopt.phase import Exchange, Local, PerWorker, Phase, Tree
 from mpiopt.problems.problem import Message, Point, Team, gradient
-from mpiopt.theory import Constants, Noise
-from mpiopt.training import Training
+from mpiopt.training.method import Training
 from mpiopt.work.steps import Minibatch
 
 Law = Callable[[Constants, int], tuple[float, ...]]  # constants, dim -> the step, and the relaxation where there is one

@@ -8,9 +8,9 @@ import numpy as np
 
 from mpiopt.arrays import Array, namespace
 from mpiopt.errors import UsageError
+from mpiopt.numerics.theory import Constants
 from mpiopt.problems.lifted import largest
 from mpiopt.problems.problem import Message, Team, mean
-from mpiopt.theory import Constants
 
 SAFETY = 1.02
 

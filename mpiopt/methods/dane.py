@@ -12,14 +12,14 @@ rises by orders of magnitude; the default mu (`work.server.spread`) scales as th
 
 from math import sqrt
 
+from mpiopt.engine.method import Composed
+from mpiopt.engine.phase import Phase
 from mpiopt.errors import UsageError
 from mpiopt.exchange.mean import From, Mean
-from mpiopt.method import Composed
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.ranges import above, within
 from mpiopt.outer.plane_search import PlaneSearch
 from mpiopt.outer.relax import Add, HeavyBall
-from mpiopt.phase import Phase
 from mpiopt.problems.problem import Team
 from mpiopt.work.corrected import Corrected
 from mpiopt.work.exact import Exact

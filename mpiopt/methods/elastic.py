@@ -3,14 +3,14 @@
 easgd, eamsgd       Steps(period, Elastic) -> Mean       Stay
 """
 
+from mpiopt.engine.phase import Phase
 from mpiopt.errors import UsageError
 from mpiopt.exchange.mean import Mean
 from mpiopt.methods.entry import Entry
+from mpiopt.numerics.schedules import Schedule
 from mpiopt.outer.descend import Stay
-from mpiopt.pace import Period
-from mpiopt.phase import Phase
-from mpiopt.schedules import Schedule
-from mpiopt.training import Centred
+from mpiopt.sampling.pace import Period
+from mpiopt.training.method import Centred
 from mpiopt.transforms.rules import nag
 from mpiopt.transforms.transform import Transform
 from mpiopt.work.drift import Elastic

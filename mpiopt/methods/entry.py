@@ -4,8 +4,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from mpiopt.engine.method import Method
 from mpiopt.errors import UsageError
-from mpiopt.method import Method
 
 
 @dataclass(frozen=True)

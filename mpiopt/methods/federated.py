@@ -7,15 +7,15 @@ scaffnew          Steps(Geometric, Shifted) -> Mean                             
 slowmo, diloco    Steps(period) -> Mean                                            heavy ball, Nesterov's momentum
 """
 
-from mpiopt.clients import EVERYONE, Clients
+from mpiopt.engine.phase import Phase
 from mpiopt.exchange.mean import Mean
 from mpiopt.methods.averaging import AS_FAR
 from mpiopt.methods.entry import Entry
+from mpiopt.numerics.schedules import Schedule, Stretched, demand
 from mpiopt.outer.descend import Descend
-from mpiopt.pace import Geometric, Period
-from mpiopt.phase import Phase
-from mpiopt.schedules import Schedule, Stretched, demand
-from mpiopt.training import Training
+from mpiopt.sampling.clients import EVERYONE, Clients
+from mpiopt.sampling.pace import Geometric, Period
+from mpiopt.training.method import Training
 from mpiopt.transforms.momentum import Divide, Momentum, Scale
 from mpiopt.transforms.rules import sgd as plain
 from mpiopt.transforms.rules import torch_nag

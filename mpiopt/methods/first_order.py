@@ -8,14 +8,14 @@
 All find what they need to know: L by trials on the rows' margins, which cost a number each and no vector round.
 """
 
+from mpiopt.engine.method import Composed, Method
+from mpiopt.engine.phase import Outer, Phase
 from mpiopt.exchange.mean import Mean
-from mpiopt.method import Composed, Method
 from mpiopt.methods.active_set import ActiveSet
 from mpiopt.methods.entry import Entry
 from mpiopt.outer.line_search import SmoothOnly
 from mpiopt.outer.quasi_newton import QuasiNewton
 from mpiopt.outer.steps import Accelerated, Forward, Polyak, Proximal
-from mpiopt.phase import Outer, Phase
 from mpiopt.work.gradient import Gradient
 
 

@@ -6,14 +6,14 @@
 For workers that draw from the same rows (--ownership shared): with different data the leader is a biased goal.
 """
 
+from mpiopt.engine.phase import Phase
 from mpiopt.errors import UsageError
 from mpiopt.exchange.leader import Leader
 from mpiopt.exchange.timing import Every, Grouped
 from mpiopt.methods.entry import Entry
 from mpiopt.outer.descend import Pull
-from mpiopt.pace import Pace, Period, Tickets
-from mpiopt.phase import Phase
-from mpiopt.training import Training
+from mpiopt.sampling.pace import Pace, Period, Tickets
+from mpiopt.training.method import Training
 from mpiopt.transforms.transform import Transform
 from mpiopt.work.steps import Pulled, Steps
 

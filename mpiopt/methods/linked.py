@@ -4,19 +4,19 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
-from mpiopt.clients import Clients
 from mpiopt.compress.catalogue import find
 from mpiopt.compress.compressor import Compressor
 from mpiopt.compress.lowrank import PowerSgd
+from mpiopt.engine.method import Composed, Method
+from mpiopt.engine.phase import Exchange
 from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.exchange.compressed import Compressed, Vote
 from mpiopt.exchange.feedback import ONE, ErrorFeedback, TwoWay
 from mpiopt.exchange.lowrank import LowRank
 from mpiopt.exchange.mean import Mean
 from mpiopt.exchange.shifted import Shifted
-from mpiopt.method import Composed, Method
-from mpiopt.phase import Exchange
-from mpiopt.schedules import Relative, Schedule
+from mpiopt.numerics.schedules import Relative, Schedule
+from mpiopt.sampling.clients import Clients
 
 TYPICAL = (10**6, 10**12)  # dims at which constants are looked at before the model is known
 LINKS = ("plain", "ef", "ef21", "diana")

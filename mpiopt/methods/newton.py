@@ -14,15 +14,15 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from mpiopt import krylov
 from mpiopt.arrays import Array
+from mpiopt.engine.method import Composed, Measured, Method, Named, Run, measured
+from mpiopt.engine.phase import PerWorker, Phase
 from mpiopt.exchange.mean import Mean
-from mpiopt.krylov import CG
-from mpiopt.method import Composed, Measured, Method, Named, Run, measured
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.preconditioners import Jacobi, Preconditioner, Server
+from mpiopt.numerics import krylov
+from mpiopt.numerics.krylov import CG
 from mpiopt.outer.line_search import Backtracking, along, refuse_kinks, search
-from mpiopt.phase import PerWorker, Phase
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean
 from mpiopt.problems.protocols import Margins
 from mpiopt.work.corrected import Corrected

@@ -15,18 +15,18 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.comm.window import Window
+from mpiopt.engine.method import Run
+from mpiopt.engine.phase import Local, PerWorker, Phase, Tree
 from mpiopt.errors import UsageError
 from mpiopt.exchange.mean import Alone
-from mpiopt.method import Run
 from mpiopt.methods.elastic import PAPER, elastic
 from mpiopt.methods.entry import Entry
+from mpiopt.numerics.schedules import Schedule
 from mpiopt.outer.descend import Stay
-from mpiopt.pace import Period
-from mpiopt.phase import Local, PerWorker, Phase, Tree
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.protocols import Loss
-from mpiopt.schedules import Schedule
-from mpiopt.training import Training
+from mpiopt.sampling.pace import Period
+from mpiopt.training.method import Training
 from mpiopt.transforms.rules import nag
 from mpiopt.transforms.transform import Transform
 from mpiopt.work.steps import Steps

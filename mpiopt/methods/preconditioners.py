@@ -5,9 +5,9 @@ from typing import Protocol
 
 import numpy as np
 
-from mpiopt import krylov
 from mpiopt.arrays import Array, beside, namespace
-from mpiopt.phase import PerWorker, Tree
+from mpiopt.engine.phase import PerWorker, Tree
+from mpiopt.numerics import krylov
 from mpiopt.problems.problem import Message, Point, Team, mean
 from mpiopt.problems.surrogate import Reference
 from mpiopt.work.server import sample, server_mu

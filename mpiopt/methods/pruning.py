@@ -8,13 +8,13 @@ one_shot_pruning        Minibatch -> Mean          Prune(rule, all at one step),
 from dataclasses import dataclass
 
 from mpiopt.arrays import Array
+from mpiopt.engine.method import Run
+from mpiopt.engine.phase import Phase
 from mpiopt.exchange.mean import Mean
-from mpiopt.method import Run
 from mpiopt.methods.entry import Entry
 from mpiopt.outer.prune import Gradual, Prune
-from mpiopt.phase import Phase
 from mpiopt.problems.problem import Team
-from mpiopt.training import Training
+from mpiopt.training.method import Training
 from mpiopt.transforms.transform import Transform
 from mpiopt.work.steps import Minibatch
 

@@ -23,13 +23,13 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt.arrays import Array
+from mpiopt.engine.method import Measured, Named, Run, measured
+from mpiopt.engine.phase import Joint, PerRow, PerWorker, Tree
 from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.exchange.mean import From
-from mpiopt.method import Measured, Named, Run, measured
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.gains import Adaptive, Doubling, Fixed, Gain, Weights, warmed, weigh
 from mpiopt.methods.ranges import above, within
-from mpiopt.phase import Joint, PerRow, PerWorker, Tree
 from mpiopt.problems.problem import Message, Point, Site, Team, gradient, mean_scalars
 from mpiopt.problems.protocols import Margins
 from mpiopt.problems.surrogate import Reference

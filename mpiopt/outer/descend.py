@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mpiopt.arrays import Array, pull
-from mpiopt.phase import Joint, PerWorker, Tree
+from mpiopt.engine.phase import Joint, PerWorker, Tree
 from mpiopt.problems.problem import Message, Point, Team
 from mpiopt.problems.protocols import Loss
 from mpiopt.transforms.transform import Transform

@@ -8,10 +8,10 @@ l1-regularized optimization, 2016.
 
 import numpy as np
 
-from mpiopt import krylov
 from mpiopt.arrays import Array
+from mpiopt.engine.phase import PerWorker
+from mpiopt.numerics import krylov
 from mpiopt.outer.line_search import differences
-from mpiopt.phase import PerWorker
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Message, Point, Team, mean
 

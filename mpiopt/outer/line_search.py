@@ -13,9 +13,9 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt.arrays import Array
+from mpiopt.engine.phase import Joint, Outer, PerWorker, Tree
 from mpiopt.errors import CapabilityError
 from mpiopt.outer.plane_search import REFRESH, minimise
-from mpiopt.phase import Joint, Outer, PerWorker, Tree
 from mpiopt.problems.penalties import Penalty
 from mpiopt.problems.problem import Message, Point, Team, mean_scalars
 from mpiopt.problems.protocols import Margins

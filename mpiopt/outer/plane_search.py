@@ -18,8 +18,8 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt.arrays import Array, beside, norm
-from mpiopt.newton import model, newton, unpack
-from mpiopt.phase import Joint, PerRow, PerWorker, Tree
+from mpiopt.engine.phase import Joint, PerRow, PerWorker, Tree
+from mpiopt.numerics.newton import model, newton, unpack
 from mpiopt.problems.penalties import along
 from mpiopt.problems.problem import Message, Point, Site, Team, mean, mean_scalars
 from mpiopt.problems.protocols import Margins

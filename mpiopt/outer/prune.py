@@ -14,11 +14,11 @@ import numpy as np
 
 from mpiopt.arrays import Array, namespace
 from mpiopt.compress.compressor import kernels
-from mpiopt.phase import Joint, PerWorker, Tree
+from mpiopt.engine.phase import Joint, PerWorker, Tree
+from mpiopt.numerics.schedules import Schedule, demand
 from mpiopt.problems.model import Block
 from mpiopt.problems.problem import Message, Point, Team
 from mpiopt.problems.protocols import Blocks, Loss, offers
-from mpiopt.schedules import Schedule, demand
 from mpiopt.transforms.transform import Transform
 
 

@@ -11,10 +11,10 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt.arrays import Array, beside, namespace
+from mpiopt.engine.phase import Joint, PerWorker, Tree
 from mpiopt.kernels.replicated import inner, length
 from mpiopt.outer.line_search import refuse_kinks, search
 from mpiopt.outer.plane_search import diagonal
-from mpiopt.phase import Joint, PerWorker, Tree
 from mpiopt.problems.problem import Message, Team
 from mpiopt.problems.protocols import Margins
 

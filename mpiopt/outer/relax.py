@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mpiopt.arrays import Array
-from mpiopt.phase import Joint, PerWorker, Tree
+from mpiopt.engine.phase import Joint, PerWorker, Tree
 from mpiopt.problems.problem import Message, Point, Team
 from mpiopt.problems.protocols import Margins
 

@@ -23,8 +23,8 @@ import numpy as np
 
 from mpiopt.arrays import Array, beside
 from mpiopt.comm.world import Pair
+from mpiopt.engine.phase import Joint, PerRow, PerWorker, Tree
 from mpiopt.errors import UsageError
-from mpiopt.phase import Joint, PerRow, PerWorker, Tree
 from mpiopt.problems.problem import Message, Point, Team, mean_scalars
 from mpiopt.problems.protocols import Margins
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mpiopt import krylov
 from mpiopt.arrays import Array, beside
+from mpiopt.numerics import krylov
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean, mean_scalars, measures
 from mpiopt.problems.protocols import Dual, Margins, offers

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.kernels.launch import free_bytes, library
+from mpiopt.kernels.device.launch import free_bytes, library
 from mpiopt.problems.examples import Dense, Flat
 
 PIECE = 1 << 26  # bytes of rows that are scaled at once on their way

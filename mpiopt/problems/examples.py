@@ -47,8 +47,9 @@ class Flat(Protocol):
 class Dense:
     """Rows x : (rows, *shape) of any real type, with answers y : (rows,) or (rows, outputs).
 
-    scaled : (stored rows (b, *shape), dtype) -> a new array of that type and shape, such as `mpiopt.io.item.Item.scaled`;
-    None where the values are used as they are. Raises DataError unless there are as many answers as rows.
+    scaled : (stored rows (b, *shape), dtype) -> a new array of that type and shape, such as
+    `mpiopt.io.dataset.dense_row.Item.scaled`; None where the values are used as they are. Raises DataError unless there are as
+    many answers as rows.
     """
 
     x: Array

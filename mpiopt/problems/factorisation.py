@@ -13,7 +13,7 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.errors import DataError, UsageError
-from mpiopt.kernels.entries import factor_errors, factor_gradient
+from mpiopt.kernels.host.entries import factor_errors, factor_gradient
 from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.flaws import finite, first
 from mpiopt.problems.model import Block, Score, split

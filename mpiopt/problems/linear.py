@@ -15,8 +15,8 @@ from mpiopt.arrays import Array, beside, namespace
 from mpiopt.errors import CapabilityError
 from mpiopt.kernels import host
 from mpiopt.kernels.csr import CSR
-from mpiopt.kernels.device_csr import DeviceCSR
-from mpiopt.kernels.launch import library
+from mpiopt.kernels.device.csr import DeviceCSR
+from mpiopt.kernels.device.launch import library
 from mpiopt.losses.family import Family
 from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.flaws import finite, first
@@ -198,7 +198,7 @@ class Linear:
         return self.matrix.row_squares()
 
     def dual_point(self, alpha: Array, q: Array, ridge: float, bias: float) -> Array:
-        """z = D^-1 (q + A^T (w y alpha) / W), (dim,): the dual map of `kernels.dual`, ``bias`` the intercept's D."""
+        """z = D^-1 (q + A^T (w y alpha) / W), (dim,): the dual map of `host.dual`, ``bias`` the intercept's D."""
         self.demand_descent()
         a, z, signs = self.matrix, np.empty(q.size), self.family.signs(self.y)
         host.dual_start(a.indptr, a.indices, a.data, signs, self.weights, alpha, q, self.weight, ridge, bias, z)

@@ -17,10 +17,10 @@ import numpy as np
 from mpiopt.arrays import Array, namespace, on_host
 from mpiopt.comm.world import Pair, World
 from mpiopt.errors import DataError
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.penalties import sliced
 from mpiopt.problems.protocols import Loss, Penalty
 from mpiopt.problems.protocols import Point as Point
-from mpiopt.streams import Streams
 
 Sample = Callable[[int], "Array | None"]  # a worker's step, from 0 on -> the rows that it looks at, None for all
 

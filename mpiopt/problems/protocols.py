@@ -108,7 +108,7 @@ class Margins(Curvature, Protocol):
 
 
 class Dual(Margins, Protocol):
-    """A convex loss, row by row, with its conjugate and coordinate steps on the dual; see `kernels.dual`."""
+    """A convex loss, row by row, with its conjugate and coordinate steps on the dual; see `host.dual`."""
 
     @property
     def family(self) -> Any:
@@ -276,12 +276,12 @@ class SmoothPenalty(Penalty, Protocol):
 
 INSTEAD = {
     Loss: "a loss that has them",
-    Curvature: "gradient, nesterov or lbfgs by mpiopt.solve.solve, which asks for no more than a value and a gradient",
-    Margins: "mpiopt.solve.solve, which makes margins of any loss, or mpiopt.problems.lifted.lifted",
+    Curvature: "gradient, nesterov or lbfgs by mpiopt.engine.drive.solve, which asks for no more than a value and a gradient",
+    Margins: "mpiopt.engine.drive.solve, which makes margins of any loss, or mpiopt.problems.lifted.lifted",
     Dual: "spcg, dane or lbfgs",
     Blocks: "another compressor, such as topk or qsgd",
     Columns: "prox_gradient, or fista without an active set",
-    Trainable: "a method of mpiopt.solve.solve such as lbfgs",
+    Trainable: "a method of mpiopt.engine.drive.solve such as lbfgs",
 }
 
 

@@ -9,8 +9,8 @@ shows it: x itself, or what is left of x once the rows that still pull at it are
 
 import numpy as np
 
-from mpiopt import krylov
 from mpiopt.arrays import Array, namespace, norm
+from mpiopt.numerics import krylov
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.problem import Message, Team, mean
 from mpiopt.problems.protocols import Columns, offers

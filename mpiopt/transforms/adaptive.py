@@ -13,7 +13,7 @@ from math import inf, sqrt
 
 from mpiopt.arrays import Array, namespace
 from mpiopt.kernels.replicated import power
-from mpiopt.schedules import demand
+from mpiopt.numerics.schedules import demand
 from mpiopt.transforms.transform import State, Transform
 
 

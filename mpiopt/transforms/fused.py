@@ -12,7 +12,7 @@ from typing import Literal
 
 from mpiopt.arrays import Array
 from mpiopt.kernels import device
-from mpiopt.schedules import Schedule
+from mpiopt.numerics.schedules import Schedule
 from mpiopt.transforms.transform import State
 
 

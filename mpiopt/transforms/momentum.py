@@ -12,7 +12,7 @@ import numpy as np
 
 from mpiopt.arrays import Array, namespace
 from mpiopt.kernels import device
-from mpiopt.schedules import Schedule, demand
+from mpiopt.numerics.schedules import Schedule, demand
 from mpiopt.transforms.transform import State, Transform
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mpiopt.errors import UsageError
-from mpiopt.schedules import Constant, Schedule, scheduled
+from mpiopt.numerics.schedules import Constant, Schedule, scheduled
 from mpiopt.transforms.adaptive import Adadelta, Adagrad, Adam, RmsProp
 from mpiopt.transforms.bounds import Decay
 from mpiopt.transforms.fused import AdamStep, MomentumStep

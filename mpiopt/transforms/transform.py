@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from mpiopt.arrays import Array, namespace
-from mpiopt.schedules import demand
+from mpiopt.numerics.schedules import demand
 
 State = Any  # tuples of arrays, numbers and further states
 

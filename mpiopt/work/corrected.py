@@ -12,8 +12,8 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from mpiopt.arrays import Array
+from mpiopt.engine.phase import Local, Tree
 from mpiopt.errors import CapabilityError
-from mpiopt.phase import Local, Tree
 from mpiopt.problems.problem import Message, Point, Site
 from mpiopt.problems.protocols import Margins
 from mpiopt.problems.surrogate import Reference

@@ -12,10 +12,10 @@ What a worker says at the end of a round is how far it came, as a gradient: the 
 from dataclasses import dataclass
 
 from mpiopt.arrays import Array, namespace
-from mpiopt.clients import EVERYONE, Clients
-from mpiopt.phase import Local, Tree
+from mpiopt.engine.phase import Local, Tree
+from mpiopt.numerics.schedules import Schedule
 from mpiopt.problems.problem import Message, Site
-from mpiopt.schedules import Schedule
+from mpiopt.sampling.clients import EVERYONE, Clients
 
 
 class Free:

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.phase import Local, Tree
+from mpiopt.engine.phase import Local, Tree
 from mpiopt.problems.linear import EXACTLY, Linear
 from mpiopt.problems.problem import Message, Point, Site
 from mpiopt.problems.protocols import Dual

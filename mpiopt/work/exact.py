@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mpiopt.arrays import Array, norm
-from mpiopt.phase import Tree
+from mpiopt.engine.phase import Tree
 from mpiopt.problems.problem import Point
 from mpiopt.problems.surrogate import Reference
 from mpiopt.work.local_solvers import NewtonCG

@@ -10,10 +10,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from mpiopt import krylov
 from mpiopt.arrays import Array, norm
-from mpiopt.newton import newton, unpack
-from mpiopt.phase import PerRow, Tree
+from mpiopt.engine.phase import PerRow, Tree
+from mpiopt.numerics import krylov
+from mpiopt.numerics.newton import newton, unpack
 from mpiopt.problems.problem import Point
 from mpiopt.problems.surrogate import Reference
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.phase import Local
+from mpiopt.engine.phase import Local
 from mpiopt.problems.problem import Point
 from mpiopt.problems.protocols import Drawing, offers
 

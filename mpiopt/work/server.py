@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from mpiopt.arrays import Array, namespace
+from mpiopt.engine.phase import Local, Tree, Work
 from mpiopt.errors import UsageError
-from mpiopt.phase import Local, Tree, Work
 from mpiopt.problems.problem import Message, Point, Site, Team
 
 

@@ -10,11 +10,11 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt.arrays import Array, pull
-from mpiopt.clients import EVERYONE, Clients
-from mpiopt.pace import Pace, Period
-from mpiopt.phase import Local, Tree
+from mpiopt.engine.phase import Local, Tree
 from mpiopt.problems.problem import Message, Point, Site
 from mpiopt.problems.protocols import Loss, Seated, offers
+from mpiopt.sampling.clients import EVERYONE, Clients
+from mpiopt.sampling.pace import Pace, Period
 from mpiopt.transforms.transform import Transform
 from mpiopt.work.drift import Free
 from mpiopt.work.log import Log, sampled

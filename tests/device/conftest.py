@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from mpiopt.kernels import launch
+from mpiopt.kernels.device import launch
 from tests.device import standin
 
 

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from mpiopt.comm.world import World
+from mpiopt.engine.drive import solve
+from mpiopt.engine.phase import PerWorker
+from mpiopt.engine.stop import Stop
 from mpiopt.errors import UsageError
-from mpiopt.io.checkpoint import Store
-from mpiopt.io.record import read_run, read_solution
-from mpiopt.io.tree import alike, flatten, unflatten
-from mpiopt.jobs.gpu import METHODS
+from mpiopt.io.runs.checkpoint import Store
+from mpiopt.io.runs.run_file import read_run, read_solution
+from mpiopt.io.runs.state_tree import alike, flatten, unflatten
+from mpiopt.jobs.running.gpu_solving import METHODS
 from mpiopt.losses.logistic import Logistic
 from mpiopt.methods import find
-from mpiopt.phase import PerWorker
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Point, Team
-from mpiopt.solve import solve
-from mpiopt.stop import Stop
 from tests.device.test_device_solve import losses, program
 
 AT, END = 3, 6  # the round after which it stops, and the last
@@ -62,7 +62,7 @@ def test_what_workers_share_stays_one_array(xp):
 
 def test_without_a_card_one_sentence(xp, monkeypatch):
     flat = flatten((xp.ones(2),))
-    monkeypatch.setattr("mpiopt.io.tree.library", library_missing)
+    monkeypatch.setattr("mpiopt.io.runs.state_tree.library", library_missing)
     with pytest.raises(UsageError, match="no usable"):
         unflatten(flat.tree, flat.arrays, flat.parts, flat.own)
 

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from mpiopt.compress.catalogue import find
 from mpiopt.compress.compressor import Stream
 from mpiopt.errors import DataError, NumericalError
-from mpiopt.kernels import device_codes, host, host_codes
-from mpiopt.streams import Streams
+from mpiopt.kernels import host
+from mpiopt.kernels.device import codes as device_codes
+from mpiopt.kernels.host import codes as host_codes
+from mpiopt.numerics.streams import Streams
 from tests.device import standin
 
 few = settings(deadline=None, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])

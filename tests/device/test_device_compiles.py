@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from mpiopt.kernels import launch
+from mpiopt.kernels.device import launch
 from mpiopt.losses.registry import catalogue, find
 from tests.device import standin
 

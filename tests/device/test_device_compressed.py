@@ -9,18 +9,18 @@ from mpiopt.arrays import on_host
 from mpiopt.comm.world import World
 from mpiopt.compress.catalogue import find
 from mpiopt.compress.lowrank import PowerSgd
+from mpiopt.engine.drive import solve
+from mpiopt.engine.phase import Joint
+from mpiopt.engine.stop import Stop
 from mpiopt.errors import NumericalError
 from mpiopt.exchange.compressed import Compressed, Vote
 from mpiopt.exchange.lowrank import LowRank
 from mpiopt.exchange.shifted import Shifted
-from mpiopt.io.tree import flatten
+from mpiopt.io.runs.state_tree import flatten
 from mpiopt.losses.logistic import Logistic
 from mpiopt.methods import find as method
-from mpiopt.phase import Joint
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Message, Team
-from mpiopt.solve import solve
-from mpiopt.stop import Stop
 from tests.device.test_device_solve import losses, program
 from tests.exchange_sets import AROUND, COMPRESSORS, DIM, said, team_of
 

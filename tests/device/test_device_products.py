@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from mpiopt.errors import UsageError
-from mpiopt.kernels import device, device_csr
+from mpiopt.kernels import device
 from mpiopt.kernels.csr import CSR
+from mpiopt.kernels.device import csr
 
 few = settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 seeds = st.integers(0, 2**32 - 1)
@@ -86,7 +87,7 @@ def test_long_rows_and_columns_are_cut_into_pieces(xp):
 def test_blocks_of_rows_change_nothing_but_rounding(xp, seed, rows, largest):
     rng, theirs = random(seed, (rows, 20), 0.3, "f4")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(device_csr, "LARGEST", largest)
+        patch.setattr(csr, "LARGEST", largest)
         ours = device.DeviceCSR.of(host(theirs))
     lengths = np.diff(theirs.indptr)
     for block in ours.blocks:
@@ -134,6 +135,6 @@ def test_a_vector_that_does_not_fit_is_refused(xp):
 
 def test_out_of_memory_is_foretold(xp, monkeypatch):
     _, theirs = random(1, (60, 40), 0.5, "f4")
-    monkeypatch.setattr("mpiopt.kernels.launch.free_bytes", lambda: 1000)
+    monkeypatch.setattr("mpiopt.kernels.device.launch.free_bytes", lambda: 1000)
     with pytest.raises(UsageError, match=r"needs [\d,]+ bytes on the GPU, of which 1,000 are free"):
         device.DeviceCSR.of(host(theirs))

@@ -9,9 +9,11 @@ import pytest
 
 from mpiopt.arrays import on_host
 from mpiopt.comm.world import World
+from mpiopt.engine.drive import solve
+from mpiopt.engine.stop import Stop
 from mpiopt.errors import CapabilityError
-from mpiopt.io.synthetic import from_spec
-from mpiopt.jobs.gpu import METHODS
+from mpiopt.io.dataset.synthetic import from_spec
+from mpiopt.jobs.running.gpu_solving import METHODS
 from mpiopt.losses.least_squares import LeastSquares
 from mpiopt.losses.logistic import Logistic
 from mpiopt.methods import find
@@ -19,8 +21,6 @@ from mpiopt.methods.compression import ENTRIES as COMPRESSION
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Team
-from mpiopt.solve import solve
-from mpiopt.stop import Stop
 from mpiopt.work.dual import DualAscent
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,19 +9,22 @@ import numpy as np
 import pytest
 
 from mpiopt.arrays import on_host
-from mpiopt.batches import Batches
 from mpiopt.comm.blocks import even
 from mpiopt.comm.world import World
+from mpiopt.engine.drive import rounds
 from mpiopt.errors import CapabilityError, UsageError
-from mpiopt.io.record import read_run, read_solution
-from mpiopt.jobs import gpu_training
-from mpiopt.jobs.console import Console
-from mpiopt.jobs.train import Train, complete
-from mpiopt.jobs.training import training
+from mpiopt.io.runs.run_file import read_run, read_solution
+from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.cli.train_options import Train
+from mpiopt.jobs.running import gpu_training
+from mpiopt.jobs.running.training import training
+from mpiopt.jobs.train import complete
 from mpiopt.kernels import device
-from mpiopt.kernels import launch as launch_of_kernels
+from mpiopt.kernels.device import launch as launch_of_kernels
 from mpiopt.methods import training as catalogue
 from mpiopt.methods.one_sided import OneSided
+from mpiopt.numerics.schedules import Constant
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems import device_rows
 from mpiopt.problems.device_rows import Sent, on_device
 from mpiopt.problems.examples import Dense
@@ -30,10 +33,8 @@ from mpiopt.problems.penalties import L2
 from mpiopt.problems.perceptron import Perceptron, Relu, Tanh
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.softmax import Softmax
-from mpiopt.schedules import Constant
-from mpiopt.solve import rounds
-from mpiopt.streams import Streams
-from mpiopt.train import Exam, Goal, train
+from mpiopt.sampling.batches import Batches
+from mpiopt.training.drive import Exam, Goal, train
 from mpiopt.transforms import rules
 from mpiopt.transforms.bounds import ClipNorm, ClipValue, Decay, Prox
 from mpiopt.transforms.momentum import Divide

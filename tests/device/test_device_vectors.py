@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mpiopt.errors import UsageError
-from mpiopt.io.synthetic import from_spec
+from mpiopt.io.dataset.synthetic import from_spec
 from mpiopt.kernels import device, host
 from mpiopt.transforms import rules
 

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from mpiopt.batches import Batches
 from mpiopt.errors import UsageError
-from mpiopt.io.blobs import Blobs
-from mpiopt.streams import Streams
+from mpiopt.io.dataset.blobs import Blobs
+from mpiopt.numerics.streams import Streams
+from mpiopt.sampling.batches import Batches
 
 sizes = st.integers(1, 60).flatmap(lambda rows: st.tuples(st.just(rows), st.integers(1, rows)))
 

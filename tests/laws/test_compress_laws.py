@@ -15,8 +15,8 @@ from mpiopt.compress.lowrank import PowerSgd
 from mpiopt.compress.then import Then
 from mpiopt.errors import DataError, NumericalError
 from mpiopt.kernels import host
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.model import Block, split
-from mpiopt.streams import Streams
 
 TEXTS = [
     "identity", "fp16", "bf16", "topk:0.2", "topk:1.0", "topk:1", "randk:0.3", "randk:0.3,shared=yes",

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpiopt.clients import Clients
 from mpiopt.compress.catalogue import find
 from mpiopt.compress.lowrank import PowerSgd
+from mpiopt.engine.phase import Joint
 from mpiopt.errors import DataError, UsageError
 from mpiopt.exchange.compressed import Compressed, Vote
 from mpiopt.exchange.feedback import ErrorFeedback, TwoWay
@@ -17,10 +17,10 @@ from mpiopt.exchange.lowrank import LowRank
 from mpiopt.exchange.mean import Mean
 from mpiopt.exchange.shifted import Refreshed, Shifted
 from mpiopt.exchange.timing import Every
-from mpiopt.phase import Joint
+from mpiopt.numerics.schedules import Constant, Inverse, Piecewise
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.problem import Message, Team
-from mpiopt.schedules import Constant, Inverse, Piecewise
+from mpiopt.sampling.clients import Clients
 from tests.exchange_sets import AROUND, COMPRESSORS, DIM, SHAPES, Speaker, agreements, said, team_of
 
 ONE, LAW = pytest.mark.ranks(1), settings(max_examples=30)

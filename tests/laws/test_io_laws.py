@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from mpiopt.errors import DataError
-from mpiopt.io.checksum import fletcher32
-from mpiopt.io.chunked import Form, Rows, ShardWriter
-from mpiopt.io.labels import Labels, Tallied, binary_labels
-from mpiopt.io.layout import Index, stride_for, strides
-from mpiopt.io.measured import Measured
-from mpiopt.io.shards import Dataset
-from mpiopt.io.shuffle import Shuffle
-from mpiopt.io.synthetic import Synthetic, from_spec
+from mpiopt.io.dataset.index import Index, stride_for, strides
+from mpiopt.io.dataset.labels import Labels, Tallied, binary_labels
+from mpiopt.io.dataset.measured import Measured
+from mpiopt.io.dataset.reading import Dataset
+from mpiopt.io.dataset.shard_writing import Form, Rows, ShardWriter
+from mpiopt.io.dataset.shuffle import Shuffle
+from mpiopt.io.dataset.synthetic import Synthetic, from_spec
+from mpiopt.io.disk.fletcher32 import fletcher32
 from tests.svm_text import assert_same_rows, contents, parsed
 
 FEW = settings(max_examples=40)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mpiopt.errors import NumericalError
-from mpiopt.newton import newton, unpack
+from mpiopt.numerics.newton import newton, unpack
 
 numbers = st.floats(-1e3, 1e3, allow_subnormal=False)
 planes = st.tuples(arrays(float, (2, 7), elements=numbers), arrays(float, 7, elements=numbers), st.floats(0, 1e-3))

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpiopt.kernels.csr import CSR
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.curved import Curved
 from mpiopt.problems.examples import Dense, Sparse
 from mpiopt.problems.factorisation import Completion, planted
@@ -17,7 +18,6 @@ from mpiopt.problems.model import split
 from mpiopt.problems.perceptron import Perceptron, Relu, Tanh
 from mpiopt.problems.problem import Point
 from mpiopt.problems.softmax import Softmax
-from mpiopt.streams import Streams
 
 sizes = st.integers(1, 5)
 seeds = st.integers(0, 10**6)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mpiopt.errors import UsageError
-from mpiopt.newton import unpack
+from mpiopt.numerics.newton import unpack
 from mpiopt.problems.penalties import L1, L2, Box, ElasticNet, Zero, along
 
 numbers = st.floats(-5, 5, allow_subnormal=False)

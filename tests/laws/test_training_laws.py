@@ -8,21 +8,21 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mpiopt.batches import Batches, Chunks, redundant
-from mpiopt.clients import EVERYONE, Clients
+from mpiopt.engine.phase import Joint
 from mpiopt.errors import UsageError
 from mpiopt.exchange.leader import Leader
 from mpiopt.exchange.mean import Alone, Mean
 from mpiopt.exchange.timing import Every, Grouped
-from mpiopt.pace import Geometric, Period
-from mpiopt.phase import Joint
+from mpiopt.numerics.schedules import Piecewise
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.landscapes import Quadratic
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.problem import Message, Team
 from mpiopt.problems.protocols import Loss
-from mpiopt.schedules import Piecewise
-from mpiopt.streams import Streams
-from mpiopt.train import Calendar
+from mpiopt.sampling.batches import Batches, Chunks, redundant
+from mpiopt.sampling.clients import EVERYONE, Clients
+from mpiopt.sampling.pace import Geometric, Period
+from mpiopt.training.drive import Calendar
 from mpiopt.work.log import WINDOW, Log
 
 FEW = settings(max_examples=10)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mpiopt.errors import UsageError
+from mpiopt.numerics.schedules import Constant, Inverse
 from mpiopt.problems.penalties import L1, Box, Zero
-from mpiopt.schedules import Constant, Inverse
 from mpiopt.transforms.adaptive import Adadelta, Adagrad, Adam, RmsProp
 from mpiopt.transforms.bounds import ClipNorm, ClipValue, Decay, Prox
 from mpiopt.transforms.momentum import Momentum, Nesterov, Scale, SimplifiedNesterov

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from mpiopt.comm.world import World
+from mpiopt.engine.drive import Solution, solve
+from mpiopt.engine.stop import Reason, Stop
 from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.methods import catalogue, find
-from mpiopt.solve import Solution, solve
-from mpiopt.stop import Reason, Stop
 from tests.adversarial_sets import Case, Extended, cases
 
 SURE = ("spcg", "lbfgs", "tron", "giant", "dane")  # right on every problem that has an optimum

@@ -7,12 +7,12 @@ import pytest
 from mpi4py import MPI
 
 from mpiopt.comm.world import World
+from mpiopt.engine.drive import rounds, solve
+from mpiopt.engine.stop import Reason, Stop
 from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.methods.cocoa import cocoa
 from mpiopt.problems.linear import EXACTLY
 from mpiopt.problems.penalties import L1, L2, ElasticNet
-from mpiopt.solve import rounds, solve
-from mpiopt.stop import Reason, Stop
 from tests.problem_sets import Data
 
 LOSSES = ("logistic", "least_squares")

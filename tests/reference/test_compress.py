@@ -10,8 +10,8 @@ from mpiopt.compress.catalogue import find
 from mpiopt.compress.compressor import Stream
 from mpiopt.compress.kashin import Orthogonal, RandomHadamard, democratic
 from mpiopt.compress.lowrank import PowerSgd
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.model import Block
-from mpiopt.streams import Streams
 
 
 def variance(text, x, runs):

@@ -9,10 +9,11 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from mpiopt import theory
-from mpiopt.clients import EVERYONE, Clients
 from mpiopt.compress.catalogue import find
 from mpiopt.compress.compressor import Stream
+from mpiopt.engine.drive import rounds, solve
+from mpiopt.engine.phase import Phase
+from mpiopt.engine.stop import Reason, Stop
 from mpiopt.exchange.compressed import Compressed
 from mpiopt.exchange.feedback import ErrorFeedback
 from mpiopt.exchange.shifted import Shifted
@@ -22,17 +23,16 @@ from mpiopt.methods.compression import dcgd, diana, ef, ef21, gdci, marina, rand
 from mpiopt.methods.curvature import constants
 from mpiopt.methods.federated import scaffold
 from mpiopt.methods.linked import linked
-from mpiopt.phase import Phase
+from mpiopt.numerics import theory
+from mpiopt.numerics.schedules import Constant, Inverse, Piecewise
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.landscapes import Landscape
 from mpiopt.problems.model import Block
 from mpiopt.problems.penalties import L2, Zero
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.protocols import Loss
-from mpiopt.schedules import Constant, Inverse, Piecewise
-from mpiopt.solve import rounds, solve
-from mpiopt.stop import Reason, Stop
-from mpiopt.streams import Streams
-from mpiopt.training import Training
+from mpiopt.sampling.clients import EVERYONE, Clients
+from mpiopt.training.method import Training
 from mpiopt.transforms import rules
 from mpiopt.work.steps import Minibatch
 from tests.problem_sets import Data

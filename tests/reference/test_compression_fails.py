@@ -11,10 +11,10 @@ import pytest
 
 from mpiopt.methods.averaging import sgd
 from mpiopt.methods.linked import linked
+from mpiopt.numerics.schedules import Constant, Cosine
 from mpiopt.problems.landscapes import Landscape
 from mpiopt.problems.penalties import Box, Zero
 from mpiopt.problems.problem import Team
-from mpiopt.schedules import Constant, Cosine
 from mpiopt.transforms import rules
 from mpiopt.transforms.bounds import Prox
 from tests.training_sets import SEED, path

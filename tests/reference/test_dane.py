@@ -6,12 +6,12 @@ import scipy.linalg
 from mpi4py import MPI
 
 from mpiopt.comm.world import World
+from mpiopt.engine.drive import rounds, solve
+from mpiopt.engine.stop import Reason, Stop
 from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.methods.catalyst import aide, extrapolation
 from mpiopt.methods.dane import dane, hb_dane, heavy_ball, server_dane
 from mpiopt.problems.penalties import L1, L2
-from mpiopt.solve import rounds, solve
-from mpiopt.stop import Reason, Stop
 from mpiopt.work.server import spread
 from tests.problem_sets import Data
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from mpiopt.engine.drive import rounds, solve
+from mpiopt.engine.stop import Stop
 from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.methods.first_order import fista, gradient, heavy_ball, lbfgs, nesterov, prox_gradient
 from mpiopt.outer.steps import Forward
 from mpiopt.problems.certificate import duality_gap
 from mpiopt.problems.penalties import L1, L2, Box, ElasticNet
-from mpiopt.solve import rounds, solve
-from mpiopt.stop import Stop
 from tests.problem_sets import Data
 
 SMOOTH = {"gradient": gradient, "heavy_ball": heavy_ball, "nesterov": nesterov, "lbfgs": lbfgs,

@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mpiopt.engine.drive import solve
+from mpiopt.engine.method import Composed
+from mpiopt.engine.stop import Stop
 from mpiopt.errors import UsageError
-from mpiopt.method import Composed
 from mpiopt.methods.first_order import gradient
 from mpiopt.problems.landscapes import LANDSCAPES, Beale, DoubleWell, Quadratic
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.surrogate import Reference
-from mpiopt.solve import solve
-from mpiopt.stop import Stop
 from mpiopt.work.local_solvers import NewtonCG
 
 ALL = list(LANDSCAPES.values())

@@ -5,6 +5,8 @@ import pytest
 import scipy.optimize
 import scipy.sparse
 
+from mpiopt.engine.drive import solve
+from mpiopt.engine.stop import Stop
 from mpiopt.kernels.csr import CSR
 from mpiopt.losses.registry import find as loss
 from mpiopt.methods import find
@@ -12,8 +14,6 @@ from mpiopt.problems.certificate import certify
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import L1, L2, ElasticNet
 from mpiopt.problems.problem import Team
-from mpiopt.solve import solve
-from mpiopt.stop import Stop
 
 ROWS, FEATURES, L = 90, 8, 0.02
 LOSSES = ["squared_hinge", "huber:delta=0.7", "poisson"]

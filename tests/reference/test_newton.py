@@ -5,13 +5,13 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
+from mpiopt.engine.drive import rounds, solve
+from mpiopt.engine.stop import Stop
 from mpiopt.errors import CapabilityError, UsageError
-from mpiopt.krylov import begin
 from mpiopt.methods.newton import ModelDecrease, Residual, TruncatedNewton, disco, giant, tron
 from mpiopt.methods.preconditioners import Jacobi, Server
+from mpiopt.numerics.krylov import begin
 from mpiopt.problems.penalties import L1, L2, Box
-from mpiopt.solve import rounds, solve
-from mpiopt.stop import Stop
 from tests.problem_sets import Data
 
 METHODS = {"tron": tron, "liblinear": lambda: tron(jacobi=0.01), "disco": disco, "damped": lambda: disco(damped=True),

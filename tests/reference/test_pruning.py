@@ -5,20 +5,20 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from mpiopt.engine.drive import Standing, rounds
 from mpiopt.errors import UsageError
-from mpiopt.io.checkpoint import Store
+from mpiopt.io.runs.checkpoint import Store
 from mpiopt.methods.averaging import sgd
 from mpiopt.methods.linked import linked
 from mpiopt.methods.pruning import dpf, incremental_pruning, one_shot_pruning
+from mpiopt.numerics.streams import Streams
 from mpiopt.outer.prune import Gradual, prunable
 from mpiopt.problems.examples import Dense
 from mpiopt.problems.model import Block
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.perceptron import Perceptron
 from mpiopt.problems.problem import Team
-from mpiopt.solve import Standing, rounds
-from mpiopt.streams import Streams
-from mpiopt.train import Goal, train
+from mpiopt.training.drive import Goal, train
 from mpiopt.transforms import rules
 from tests.training_sets import SEED, Shared, path
 

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from mpi4py import MPI
 
 from mpiopt.comm.world import World
+from mpiopt.engine.drive import rounds, solve
+from mpiopt.engine.stop import Reason, Stop
 from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.methods.gains import Adaptive, Doubling, warmed, weigh
 from mpiopt.methods.spag import spag
 from mpiopt.problems.penalties import L1, L2
 from mpiopt.problems.surrogate import Reference
-from mpiopt.solve import rounds, solve
-from mpiopt.stop import Reason, Stop
 from tests.problem_sets import Data
 
 RULES = ({}, {"line_search": True}, {"adaptive": True})

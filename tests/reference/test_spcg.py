@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from mpiopt.engine.drive import solve
+from mpiopt.engine.stop import Reason, Stop
 from mpiopt.errors import CapabilityError
 from mpiopt.methods import find
 from mpiopt.problems.penalties import L1, L2
-from mpiopt.solve import solve
-from mpiopt.stop import Reason, Stop
 from tests.problem_sets import Data
 
 CASES = [

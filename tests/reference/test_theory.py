@@ -5,10 +5,10 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from mpiopt import theory
 from mpiopt.comm.blocks import balanced
 from mpiopt.methods.compression import dcgd, diana, ef, ef21, gdci, marina, rand_diana, vr_gdci
 from mpiopt.methods.curvature import constants
+from mpiopt.numerics import theory
 from mpiopt.problems.penalties import L2
 from tests.problem_sets import Data
 from tests.training_sets import Shared, path

@@ -9,19 +9,19 @@ from itertools import count, islice
 import numpy as np
 import pytest
 
-from mpiopt.batches import Batches, redundant
-from mpiopt.clients import EVERYONE, Clients
 from mpiopt.errors import UsageError
 from mpiopt.methods import find, training
 from mpiopt.methods.averaging import hierarchical_sgd, local_sgd, one_shot, post_local_sgd, ri_sgd, sgd
 from mpiopt.methods.elastic import eamsgd, easgd
 from mpiopt.methods.federated import diloco, fedavg, fedprox, scaffnew, scaffold, slowmo
 from mpiopt.methods.leader import lsgd, multi_leader_lsgd
+from mpiopt.numerics.schedules import Constant, Cosine, Inverse
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.landscapes import DoubleWell, Quadratic
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.problem import Team
-from mpiopt.schedules import Constant, Cosine, Inverse
-from mpiopt.streams import Streams
+from mpiopt.sampling.batches import Batches, redundant
+from mpiopt.sampling.clients import EVERYONE, Clients
 from mpiopt.transforms import rules
 from mpiopt.transforms.bounds import ClipNorm, Decay
 from mpiopt.transforms.transform import chain

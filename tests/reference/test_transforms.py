@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from mpiopt.numerics.schedules import Constant, Cosine, Piecewise, WarmUp
 from mpiopt.problems.landscapes import SADDLE, VALLEY, Beale, Quadratic
 from mpiopt.problems.penalties import L1
 from mpiopt.problems.problem import Point
-from mpiopt.schedules import Constant, Cosine, Piecewise, WarmUp
 from mpiopt.transforms.bounds import ClipNorm, ClipValue, Decay, Prox
 from mpiopt.transforms.rules import adadelta, adagrad, adam, adamw, momentum, nag, rmsprop, sgd, torch_momentum, torch_nag
 from mpiopt.transforms.transform import chain

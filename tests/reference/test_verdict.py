@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
+from mpiopt.engine.drive import Standing, rounds, solve
+from mpiopt.engine.method import Composed, Run
+from mpiopt.engine.phase import PerWorker
+from mpiopt.engine.stop import Reason, Stop
 from mpiopt.errors import NumericalError
-from mpiopt.method import Composed, Run
 from mpiopt.methods import catalogue, find
-from mpiopt.phase import PerWorker
 from mpiopt.problems.penalties import L2, ElasticNet
 from mpiopt.problems.problem import Point
 from mpiopt.problems.recession import escaping
-from mpiopt.solve import Standing, rounds, solve
-from mpiopt.stop import Reason, Stop
 from tests.adversarial_sets import Case, cases
 from tests.problem_sets import Data
 

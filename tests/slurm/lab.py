@@ -55,7 +55,7 @@ PartitionName=debug Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 PROGRAM = """#!{python}
 import os, sys, time
 from mpiopt.jobs.launch import main
-from mpiopt.jobs.signals import Signals
+from mpiopt.jobs.running.signals import Signals
 
 if "CUDA_VISIBLE_DEVICES" in os.environ:
     print("GPU", os.environ["SLURMD_NODENAME"], os.environ["CUDA_VISIBLE_DEVICES"], flush=True)

@@ -8,13 +8,13 @@ from time import monotonic
 import numpy as np
 import pytest
 
-from mpiopt.io.record import read_run, read_solution
-from mpiopt.io.saved import newest
-from mpiopt.io.shards import Dataset
-from mpiopt.io.synthetic import from_spec
+from mpiopt.io.dataset.reading import Dataset
+from mpiopt.io.dataset.synthetic import from_spec
+from mpiopt.io.runs.generations import newest
+from mpiopt.io.runs.run_file import read_run, read_solution
+from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.cli.solve_options import Solve
 from mpiopt.jobs.commands import COMMANDS, parse
-from mpiopt.jobs.console import Console
-from mpiopt.jobs.solve import Solve
 from tests.slurm.lab import Job, kill
 
 ROWS, FEATURES, END = 400, 60, 80

@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mpiopt.errors import MpioptError, UsageError
-from mpiopt.io.record import RunFile
+from mpiopt.io.runs.run_file import RunFile
+from mpiopt.jobs.batch.options import Slurm
+from mpiopt.jobs.batch.script import argv
+from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.commands import COMMANDS, parse
-from mpiopt.jobs.console import Console
-from mpiopt.jobs.sbatch import argv
-from mpiopt.jobs.slurm import Slurm, seconds
+from mpiopt.jobs.slurm import seconds
 
 SHIPPED = sorted((Path(__file__).parents[2] / "slurm").glob("*.sbatch"))
 SOLVE = ["slurm", "solve", "train.h5", "--l2", "1e-5"]

@@ -6,25 +6,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpiopt.batches import Batches
-from mpiopt.clients import Clients
 from mpiopt.comm.blocks import even
 from mpiopt.comm.world import World
 from mpiopt.errors import UsageError
-from mpiopt.io.checkpoint import Store
-from mpiopt.io.dense_convert import Options, convert_dense
-from mpiopt.io.images import scan
-from mpiopt.io.record import read_buffers, read_run, read_solution
-from mpiopt.jobs.console import Console
-from mpiopt.jobs.train import Train, run
+from mpiopt.io.images.convert import Options, convert_dense
+from mpiopt.io.images.recognise import scan
+from mpiopt.io.runs.checkpoint import Store
+from mpiopt.io.runs.run_file import read_buffers, read_run, read_solution
+from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.cli.train_options import Train
+from mpiopt.jobs.train import run
 from mpiopt.methods import find, training
+from mpiopt.numerics.schedules import Constant
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.buffers import agreed
 from mpiopt.problems.examples import Dense
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.problem import Team
-from mpiopt.schedules import Constant
-from mpiopt.streams import Streams
-from mpiopt.train import Exam, Goal, train
+from mpiopt.sampling.batches import Batches
+from mpiopt.sampling.clients import Clients
+from mpiopt.training.drive import Exam, Goal, train
 from mpiopt.transforms import rules
 from tests.image_files import npz
 
@@ -48,7 +49,7 @@ def rows(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def models(world, x, y) -> tuple:
-    from mpiopt.problems.torch_model import TorchModel
+    from mpiopt.training.torch.model import TorchModel
 
     bounds = even(len(y), WORKERS)
     return tuple(TorchModel(normed, Dense(x[bounds[w] : bounds[w + 1]], y[bounds[w] : bounds[w + 1]])) for w in world.hosted)
@@ -184,7 +185,7 @@ def turned(x: np.ndarray, module) -> np.ndarray:
 @pytest.mark.ranks(2)
 @pytest.mark.parametrize("model", ["softmax", "mlp:8", "cnn", "resnet20"])
 def test_the_run_file_holds_the_model_that_it_tells_of(worlds, shared_tmp, pictures, model):
-    from mpiopt.problems.torch_presets import resnet20, small_cnn
+    from mpiopt.training.torch.networks import resnet20, small_cnn
 
     made = {"softmax": lambda: flat(256, 4), "mlp:8": lambda: flat(256, 8, 4), "cnn": lambda: small_cnn((16, 16), 4),
             "resnet20": lambda: resnet20((16, 16), 4)}  # fmt: skip
@@ -206,7 +207,7 @@ def test_the_run_file_holds_the_model_that_it_tells_of(worlds, shared_tmp, pictu
 
 @pytest.mark.ranks(2)
 def test_a_start_with_what_another_model_keeps_is_refused(worlds, shared_tmp):
-    from mpiopt.io.record import RunFile
+    from mpiopt.io.runs.run_file import RunFile
 
     world = worlds(workers=2)
     if world.rank == 0:

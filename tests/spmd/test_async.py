@@ -13,7 +13,7 @@ from mpiopt.methods.one_sided import Pour, async_easgd, async_sgd, downpour
 from mpiopt.problems.landscapes import Quadratic
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.problem import Team
-from mpiopt.train import Goal, train
+from mpiopt.training.drive import Goal, train
 from mpiopt.transforms.rules import momentum, sgd
 from tests.training_sets import Shared, paths
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpiopt.io.dense import open_dense
-from mpiopt.io.record import read_run, read_solution
-from mpiopt.io.source import open_source
+from mpiopt.io.dataset.dense import open_dense
+from mpiopt.io.dataset.source import open_source
+from mpiopt.io.runs.run_file import read_run, read_solution
+from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.commands import parse
-from mpiopt.jobs.console import Console
 
 ARCHIVES = sorted((Path(__file__).parents[1] / "before").glob("*.tar.xz"))
 SOLVE = ["solve", "rows.h5", "--l2", "1e-2", "--deterministic", "--workers", "2"]

@@ -14,19 +14,19 @@ import psutil
 import pytest
 
 from mpiopt.comm.world import World
+from mpiopt.engine.drive import Solution, Standing, rounds, solve
+from mpiopt.engine.method import Method
+from mpiopt.engine.stop import Record, Stop
 from mpiopt.errors import DataError
-from mpiopt.io import haul
-from mpiopt.io.checkpoint import Store
-from mpiopt.io.draft import Draft
-from mpiopt.io.record import read_run, read_solution
-from mpiopt.io.saved import newest
-from mpiopt.io.tree import flatten
-from mpiopt.method import Method
+from mpiopt.io.runs import worker_bytes
+from mpiopt.io.runs.checkpoint import Store
+from mpiopt.io.runs.checkpoint_file import Draft
+from mpiopt.io.runs.generations import newest
+from mpiopt.io.runs.run_file import read_run, read_solution
+from mpiopt.io.runs.state_tree import flatten
 from mpiopt.methods import catalogue
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Team
-from mpiopt.solve import Solution, Standing, rounds, solve
-from mpiopt.stop import Record, Stop
 from tests import launcher
 from tests.problem_sets import Data
 
@@ -106,7 +106,7 @@ def test_any_number_of_ranks_takes_over_six_workers(comm, shared_tmp, name):
 def test_what_cannot_be_written_or_shared_out_raises_on_every_rank(worlds, shared_tmp, monkeypatch):
     world = worlds(workers=5)
     team, store = team_of(world, "spcg"), Store(shared_tmp / "c.h5", world, "run")
-    monkeypatch.setattr(haul.loads, "__defaults__", (1000,))  # many loads
+    monkeypatch.setattr(worker_bytes.loads, "__defaults__", (1000,))  # many loads
     run = next(islice(rounds(method_of("spcg"), team, np.zeros(team.dim)), 3, None))
     at = Standing(run, (Record(3, 0.0, 1.0, 1.0, 1.0, 0, 0, 0),), (True,))
     store.save(at, {}, team)

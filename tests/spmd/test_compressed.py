@@ -3,30 +3,30 @@
 import numpy as np
 import pytest
 
-from mpiopt.clients import Clients
 from mpiopt.comm.world import World
 from mpiopt.compress.catalogue import find
 from mpiopt.compress.compressor import Stream
 from mpiopt.compress.lowrank import PowerSgd
+from mpiopt.engine.drive import solve
+from mpiopt.engine.phase import Joint
+from mpiopt.engine.stop import Reason, Stop
 from mpiopt.errors import DataError, NumericalError, UsageError
 from mpiopt.exchange.compressed import Compressed, Vote
 from mpiopt.exchange.feedback import ErrorFeedback
 from mpiopt.exchange.lowrank import LowRank
 from mpiopt.exchange.mean import Mean
 from mpiopt.exchange.timing import Grouped
-from mpiopt.io.checkpoint import Store
-from mpiopt.io.record import read_run, read_solution
-from mpiopt.io.tree import flatten
+from mpiopt.io.runs.checkpoint import Store
+from mpiopt.io.runs.run_file import read_run, read_solution
+from mpiopt.io.runs.state_tree import flatten
 from mpiopt.methods import find as find_method
 from mpiopt.methods.averaging import local_sgd, sgd
 from mpiopt.methods.linked import linked
-from mpiopt.phase import Joint
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.model import Block
 from mpiopt.problems.penalties import L2
-from mpiopt.solve import solve
-from mpiopt.stop import Reason, Stop
-from mpiopt.streams import Streams
-from mpiopt.train import Goal, train
+from mpiopt.sampling.clients import Clients
+from mpiopt.training.drive import Goal, train
 from mpiopt.transforms import rules
 from tests.exchange_sets import COMPRESSORS, DIM, EVERYTHING, FEW, SEED, SUMMING, Speaker, agreements, exchanges, said, team_of
 from tests.problem_sets import Data

@@ -13,14 +13,14 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from mpiopt.errors import DataError, UsageError
-from mpiopt.io import convert as module
-from mpiopt.io import parts as reading
-from mpiopt.io.convert import Options, convert
-from mpiopt.io.shards import Dataset
-from mpiopt.io.shuffle import Shuffle
-from mpiopt.io.source import open_source, shares
-from mpiopt.io.svmlight import write_svmlight
-from mpiopt.io.write import write_shards
+from mpiopt.io.dataset.reading import Dataset
+from mpiopt.io.dataset.shuffle import Shuffle
+from mpiopt.io.dataset.source import open_source, shares
+from mpiopt.io.dataset.writing import write_shards
+from mpiopt.io.text import convert as module
+from mpiopt.io.text import parts as reading
+from mpiopt.io.text.convert import Options, convert
+from mpiopt.io.text.svmlight import write_svmlight
 from tests.svm_text import assert_same_rows, contents, random_text
 
 SIZES = pytest.mark.ranks(1, 2, 3)

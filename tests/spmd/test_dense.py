@@ -9,15 +9,15 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mpiopt.errors import DataError, UsageError
-from mpiopt.io import chunked
-from mpiopt.io import dense_convert as module
-from mpiopt.io.dense import Dense, held, open_dense
-from mpiopt.io.dense_convert import Options, convert_dense
-from mpiopt.io.images import scan
-from mpiopt.io.shards import Dataset
-from mpiopt.io.shuffle import Shuffle
-from mpiopt.io.source import open_source
-from mpiopt.io.write import write_shards
+from mpiopt.io.dataset import shard_writing
+from mpiopt.io.dataset.dense import Dense, held, open_dense
+from mpiopt.io.dataset.reading import Dataset
+from mpiopt.io.dataset.shuffle import Shuffle
+from mpiopt.io.dataset.source import open_source
+from mpiopt.io.dataset.writing import write_shards
+from mpiopt.io.images import convert as module
+from mpiopt.io.images.convert import Options, convert_dense
+from mpiopt.io.images.recognise import scan
 from tests.image_files import cifar, encoded, mnist, npz, pack, pixels
 from tests.svm_text import contents
 
@@ -43,7 +43,7 @@ def converted(world, folder: Path, x: np.ndarray, y: np.ndarray, **options) -> D
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("chunk", [1 << 18, 40])
 def test_rows_come_back_in_the_recorded_order(world, shared_tmp, shape, chunk, monkeypatch):
-    monkeypatch.setattr(chunked, "CHUNK", chunk)
+    monkeypatch.setattr(shard_writing, "CHUNK", chunk)
     monkeypatch.setattr(module, "PIECE", 10 * np.prod(shape))
     x, y = pixels(101, shape)
     dense = converted(world, shared_tmp, x, y, shuffle=5, shards=3)
@@ -64,7 +64,7 @@ def test_rows_come_back_in_the_recorded_order(world, shared_tmp, shape, chunk, m
 @SIZES
 @pytest.mark.parametrize("shards", [1, 3, 60])
 def test_any_workers_read_any_shards(world, shared_tmp, shards, monkeypatch):
-    monkeypatch.setattr(chunked, "CHUNK", 30)
+    monkeypatch.setattr(shard_writing, "CHUNK", 30)
     x, y = pixels(41, (2, 3))
     dense = converted(world, shared_tmp, x, y, shuffle=None, shards=shards)
     for workers in (1, 2, 7, 50):

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpiopt.io.record import RunFile, read_run, read_solution
-from mpiopt.io.saved import newest
+from mpiopt.io.runs.generations import newest
+from mpiopt.io.runs.run_file import RunFile, read_run, read_solution
 from tests import launcher
 
 JOBS = ["-m", "mpiopt.jobs"]

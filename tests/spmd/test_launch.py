@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpiopt.io.record import read_run, read_solution
+from mpiopt.io.runs.run_file import read_run, read_solution
 
 SMALL = "rcv1:rows=300,cols=200,per_row=8"
 JOBS = ["-m", "mpiopt.jobs"]

@@ -6,14 +6,14 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mpiopt.errors import DataError, UsageError
-from mpiopt.io.convert import Options, convert
-from mpiopt.io.labels import binary_labels
-from mpiopt.io.layout import Numbering, read_index
-from mpiopt.io.like import notes
-from mpiopt.io.shards import Dataset
-from mpiopt.io.source import open_source
+from mpiopt.io.dataset.index import Numbering, read_index
+from mpiopt.io.dataset.labels import binary_labels
+from mpiopt.io.dataset.like_training import notes
+from mpiopt.io.dataset.reading import Dataset
+from mpiopt.io.dataset.source import open_source
+from mpiopt.io.text.convert import Options, convert
+from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.commands import parse
-from mpiopt.jobs.console import Console
 from tests.forged import forged
 from tests.svm_text import random_text
 

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from mpiopt.batches import Batches
 from mpiopt.errors import UsageError
 from mpiopt.methods.averaging import local_sgd, sgd
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.examples import Dense
 from mpiopt.problems.penalties import L2, Zero
 from mpiopt.problems.perceptron import Perceptron, Tanh
 from mpiopt.problems.problem import Team
-from mpiopt.streams import Streams
-from mpiopt.train import Goal, train
+from mpiopt.sampling.batches import Batches
+from mpiopt.training.drive import Goal, train
 from mpiopt.transforms import rules
 
 ROWS = 24
@@ -66,7 +66,7 @@ def test_models_of_one_size_may_be_unlike_too(worlds):
     with pytest.raises(UsageError, match="rank 1 was given another model than rank 0"):
         go(world, world.rank == 1, activation=Relu())
     torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mpiopt[torch]'")
-    from mpiopt.problems.torch_model import TorchModel
+    from mpiopt.training.torch.model import TorchModel
 
     def made(layers):
         return lambda data, *_: TorchModel(lambda: torch.nn.Sequential(*layers(), torch.nn.Linear(3, 2)), data)

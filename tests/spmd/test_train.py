@@ -6,11 +6,10 @@ from time import sleep
 import numpy as np
 import pytest
 
-from mpiopt.batches import Batches
-from mpiopt.clients import Clients
 from mpiopt.comm.blocks import even
+from mpiopt.engine.stop import Reason
 from mpiopt.errors import DataError, NumericalError, UsageError
-from mpiopt.io.checkpoint import Store
+from mpiopt.io.runs.checkpoint import Store
 from mpiopt.methods import find, training
 from mpiopt.methods.averaging import hierarchical_sgd, local_sgd, post_local_sgd, sgd
 from mpiopt.methods.elastic import eamsgd, easgd
@@ -18,16 +17,17 @@ from mpiopt.methods.federated import fedavg, fedprox, scaffnew, scaffold, slowmo
 from mpiopt.methods.leader import async_lsgd, lsgd, multi_leader_lsgd
 from mpiopt.methods.linked import linked
 from mpiopt.methods.one_sided import async_easgd, async_sgd, downpour
+from mpiopt.numerics.schedules import Constant
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.examples import Dense
 from mpiopt.problems.landscapes import Quadratic
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.perceptron import Perceptron
 from mpiopt.problems.problem import Team
 from mpiopt.problems.softmax import Softmax
-from mpiopt.schedules import Constant
-from mpiopt.stop import Reason
-from mpiopt.streams import Streams
-from mpiopt.train import Exam, Goal, train
+from mpiopt.sampling.batches import Batches
+from mpiopt.sampling.clients import Clients
+from mpiopt.training.drive import Exam, Goal, train
 from mpiopt.transforms import rules
 from tests.training_sets import Shared, points
 
@@ -231,7 +231,7 @@ def module(dtype, normed: bool):
 
 
 def torch_rows(data: Spots, dtype: str, normed: bool):
-    from mpiopt.problems.torch_model import TorchModel
+    from mpiopt.training.torch.model import TorchModel
 
     return lambda lo, hi: TorchModel(lambda: module(dtype, normed), Dense(data.x[lo:hi], data.y[lo:hi]))
 

@@ -12,9 +12,9 @@ import pytest
 from mpiopt.comm.watchdog import Watchdog
 from mpiopt.errors import UsageError
 from mpiopt.jobs import solve, train
-from mpiopt.jobs.console import Console
-from mpiopt.jobs.solve import Solve
-from mpiopt.jobs.train import Train
+from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.cli.solve_options import Solve
+from mpiopt.jobs.cli.train_options import Train
 from tests import launcher
 
 LONG = ["solve", "rcv1:rows=300,cols=200,per_row=8", "--method", "gradient", "--gap-tol", "0", "--rounds", "10000000"]

@@ -13,21 +13,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mpiopt.comm.world import World
+from mpiopt.engine.drive import Standing, solve
+from mpiopt.engine.stop import Stop
 from mpiopt.errors import DataError
-from mpiopt.io.checkpoint import Store
-from mpiopt.io.dense import Dense
-from mpiopt.io.dense_convert import convert_dense
-from mpiopt.io.images import scan
-from mpiopt.io.record import RunFile, read_run, read_solution
-from mpiopt.io.shards import Dataset
-from mpiopt.io.synthetic import from_spec
-from mpiopt.io.tree import flatten
-from mpiopt.io.write import write_shards
+from mpiopt.io.dataset.dense import Dense
+from mpiopt.io.dataset.reading import Dataset
+from mpiopt.io.dataset.synthetic import from_spec
+from mpiopt.io.dataset.writing import write_shards
+from mpiopt.io.images.convert import convert_dense
+from mpiopt.io.images.recognise import scan
+from mpiopt.io.runs.checkpoint import Store
+from mpiopt.io.runs.run_file import RunFile, read_run, read_solution
+from mpiopt.io.runs.state_tree import flatten
 from mpiopt.methods import find
 from mpiopt.problems.penalties import L2
 from mpiopt.problems.problem import Team
-from mpiopt.solve import Standing, solve
-from mpiopt.stop import Stop
 from tests.image_files import npz, pixels
 from tests.problem_sets import Data
 from tests.study.mutations import harmed

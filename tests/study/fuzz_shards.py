@@ -17,15 +17,15 @@ import numpy as np
 from scipy import optimize, sparse
 
 from mpiopt.comm.world import World
+from mpiopt.engine.drive import solve
+from mpiopt.engine.stop import Stop
 from mpiopt.errors import DataError, UsageError
-from mpiopt.io.shards import Dataset
-from mpiopt.io.synthetic import from_spec
-from mpiopt.io.write import write_shards
-from mpiopt.jobs.problem import team_of
+from mpiopt.io.dataset.reading import Dataset
+from mpiopt.io.dataset.synthetic import from_spec
+from mpiopt.io.dataset.writing import write_shards
+from mpiopt.jobs.running.linear_team import team_of
 from mpiopt.methods import find
 from mpiopt.problems.penalties import L2
-from mpiopt.solve import solve
-from mpiopt.stop import Stop
 from tests.forged import forged, forged_shard
 
 LAMBDA = 1e-2

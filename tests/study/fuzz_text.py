@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from mpiopt.errors import DataError
-from mpiopt.io import parts
+from mpiopt.io.text import parts
 from tests.study.mutations import mutated
 from tests.svm_text import parsed, random_text
 

@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from mpiopt.errors import DataError
-from mpiopt.io.record import read_run, read_solution
-from mpiopt.io.saved import newest
+from mpiopt.io.runs.generations import newest
+from mpiopt.io.runs.run_file import read_run, read_solution
 from tests import launcher
 
 SMALL = "rcv1:rows=400,cols=300,per_row=8"

@@ -9,15 +9,15 @@ import pytest
 
 from mpiopt.comm.world import World
 from mpiopt.errors import DataError
-from mpiopt.io import arrival
-from mpiopt.io.chunked import Form, Rows, ShardWriter
-from mpiopt.io.dense import Dense
-from mpiopt.io.dense_convert import convert_dense
-from mpiopt.io.images import scan
-from mpiopt.io.labels import Labels
-from mpiopt.io.shards import Dataset
-from mpiopt.io.synthetic import from_spec
-from mpiopt.io.write import write_shards
+from mpiopt.io.dataset import row_checks
+from mpiopt.io.dataset.dense import Dense
+from mpiopt.io.dataset.labels import Labels
+from mpiopt.io.dataset.reading import Dataset
+from mpiopt.io.dataset.shard_writing import Form, Rows, ShardWriter
+from mpiopt.io.dataset.synthetic import from_spec
+from mpiopt.io.dataset.writing import write_shards
+from mpiopt.io.images.convert import convert_dense
+from mpiopt.io.images.recognise import scan
 from tests.forged import Change, entry, forged, forged_shard, put
 from tests.image_files import npz, pixels
 
@@ -206,9 +206,9 @@ def test_a_dense_shard_that_cannot_be_is_refused(place, kind):
 
 
 def test_dense_rows_are_finite():
-    arrival.finite(np.ones((3, 4), np.float32))
+    row_checks.finite(np.ones((3, 4), np.float32))
     with pytest.raises(ValueError, match="not finite"):
-        arrival.finite(np.array([[1, np.nan]], np.float32))
+        row_checks.finite(np.array([[1, np.nan]], np.float32))
 
 
 @pytest.mark.parametrize("labels, y, unknown", [
@@ -228,5 +228,5 @@ def test_the_rows_of_a_shard_may_be_any(tmp_path):
     writer.append(Rows(lengths, np.array([2, 0, 1, 2]), np.ones(4), np.ones(5), None))
     shard = writer.finish()
     with h5py.File(tmp_path / "0000.h5") as file:
-        held = arrival.Columns.of(file, shard)
+        held = row_checks.Columns.of(file, shard)
         assert held.span(0, 5) == (0, 4) and held.span(2, 4) == (1, 4) and held.span(5, 5) == (4, 4)

@@ -6,14 +6,16 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from mpiopt.clients import EVERYONE
 from mpiopt.comm.world import World
+from mpiopt.engine.drive import rounds, solve
+from mpiopt.engine.stop import Stop
 from mpiopt.errors import CapabilityError
-from mpiopt.jobs.quadratics import dense
+from mpiopt.jobs.studies.apparatus.quadratics import dense
 from mpiopt.losses.labels import COUNTS
 from mpiopt.losses.registry import find as loss_of
 from mpiopt.losses.registry import names
 from mpiopt.methods import catalogue, find, training
+from mpiopt.numerics.schedules import Constant
 from mpiopt.problems.curved import Curved
 from mpiopt.problems.examples import Dense
 from mpiopt.problems.factorisation import Completion, planted
@@ -25,9 +27,7 @@ from mpiopt.problems.perceptron import Perceptron
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.protocols import INSTEAD, Curvature, Dual, Loss, Margins, Trainable, lacking, members, offers
 from mpiopt.problems.softmax import Softmax
-from mpiopt.schedules import Constant
-from mpiopt.solve import rounds, solve
-from mpiopt.stop import Stop
+from mpiopt.sampling.clients import EVERYONE
 from mpiopt.transforms.rules import sgd
 
 DIM, ROWS, L = 3, 80, 0.1

@@ -16,27 +16,29 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mpiopt.engine.drive import Standing
+from mpiopt.engine.method import Run
+from mpiopt.engine.phase import PerRow, PerWorker
+from mpiopt.engine.stop import Reason, Record
 from mpiopt.errors import DataError, UsageError
-from mpiopt.io import haul, held
-from mpiopt.io.checkpoint import Store
-from mpiopt.io.record import RunFile, claim, read_run
-from mpiopt.io.saved import newest
-from mpiopt.io.shards import Dataset
-from mpiopt.io.synthetic import from_spec
-from mpiopt.io.tree import flatten, unflatten
-from mpiopt.io.write import write_shards
-from mpiopt.jobs import solving, training
-from mpiopt.jobs.checkpoints import Checkpoints
-from mpiopt.jobs.console import Console
-from mpiopt.jobs.signals import Signals, end_of_job
-from mpiopt.jobs.solve import Solve, complete
-from mpiopt.jobs.train import Train
-from mpiopt.krylov import CG
-from mpiopt.method import Run
-from mpiopt.phase import PerRow, PerWorker
+from mpiopt.io.dataset.reading import Dataset
+from mpiopt.io.dataset.synthetic import from_spec
+from mpiopt.io.dataset.writing import write_shards
+from mpiopt.io.disk import held_name
+from mpiopt.io.runs import worker_bytes
+from mpiopt.io.runs.checkpoint import Store
+from mpiopt.io.runs.generations import newest
+from mpiopt.io.runs.run_file import RunFile, claim, read_run
+from mpiopt.io.runs.state_tree import flatten, unflatten
+from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.cli.solve_options import Solve
+from mpiopt.jobs.cli.train_options import Train
+from mpiopt.jobs.running import solving, training
+from mpiopt.jobs.running.checkpoints import Checkpoints
+from mpiopt.jobs.running.signals import Signals, end_of_job
+from mpiopt.jobs.solve import complete
+from mpiopt.numerics.krylov import CG
 from mpiopt.problems.problem import Message, Point
-from mpiopt.solve import Standing
-from mpiopt.stop import Reason, Record
 
 FILES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 
@@ -159,7 +161,7 @@ def test_a_state_is_known_wherever_its_class_has_moved():
 @given(sizes=st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 40)), max_size=5), first=st.integers(0, 2),
        limit=st.integers(1, 30))  # fmt: skip
 def test_loads_hold_every_byte_once_and_never_more_than_the_limit(sizes, first, limit):
-    made = list(haul.loads(sizes, first, limit))
+    made = list(worker_bytes.loads(sizes, first, limit))
     assert all(0 < sum(piece.stop - piece.start for piece in load) <= limit for load in made)
     carried = [(piece.worker, piece.name, byte) for load in made for piece in load for byte in range(piece.start, piece.stop)]
     assert carried == [
@@ -383,7 +385,7 @@ def test_a_damaged_checkpoint_is_one_of_ours_all_the_same(tmp_path):
 
 
 def test_no_other_job_has_a_checkpoint_that_a_job_keeps(tmp_path, monkeypatch):
-    monkeypatch.setattr(held, "PATIENCE", 0.0)
+    monkeypatch.setattr(held_name, "PATIENCE", 0.0)
     path = tmp_path / "c.h5"
     with job(path) as mine:
         for k in range(3):

@@ -9,13 +9,14 @@ from types import SimpleNamespace
 import pytest
 
 from mpiopt.errors import UsageError
-from mpiopt.io.record import RunFile
-from mpiopt.jobs.claims import apart, of_conversion, of_run, tell_unlocked
+from mpiopt.io.runs.run_file import RunFile
+from mpiopt.jobs.cli.configuration import OWN
+from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.cli.solve_options import Solve
+from mpiopt.jobs.cli.train_options import Train
 from mpiopt.jobs.commands import parse
-from mpiopt.jobs.config import OWN
-from mpiopt.jobs.console import Console
-from mpiopt.jobs.solve import Solve, complete
-from mpiopt.jobs.train import Train
+from mpiopt.jobs.running.job_files import apart, of_conversion, of_run, tell_unlocked
+from mpiopt.jobs.solve import complete
 from mpiopt.jobs.train import complete as completed
 from tests.unit.test_checkpoint import WORLD
 
@@ -101,7 +102,7 @@ def test_missing_locks_are_said_once(place, monkeypatch, capsys):
     job = Solve(out=Path("new/r.h5"), checkpoint=Path("c.h5"))
     tell_unlocked(of_run(job), WORLD, Console())
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr("mpiopt.io.held.lockable", lambda folder: False)
+    monkeypatch.setattr("mpiopt.io.disk.held_name.lockable", lambda folder: False)
     tell_unlocked(of_run(job), WORLD, Console())
     said = capsys.readouterr().err
     assert said.count("there are no file locks in") == 1 and said.count(str(Path.cwd())) == 1

@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mpiopt.errors import UsageError
+from mpiopt.jobs.cli.configuration import to_toml
+from mpiopt.jobs.cli.console import Console, _tell
+from mpiopt.jobs.cli.solve_options import Solve
 from mpiopt.jobs.commands import COMMANDS, Call, parse
-from mpiopt.jobs.config import to_toml
-from mpiopt.jobs.console import Console, _tell
-from mpiopt.jobs.environment import detect, threads
-from mpiopt.jobs.solve import Solve, complete, method_of
+from mpiopt.jobs.machine.environment import detect, threads
+from mpiopt.jobs.solve import complete, method_of
 
 FILES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 

@@ -16,8 +16,8 @@ from mpiopt.compress.sketch import CountSketch
 from mpiopt.compress.sparse import Identity, TopK
 from mpiopt.compress.then import Shrunk, Then
 from mpiopt.errors import DataError, NumericalError, UsageError
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.model import Block
-from mpiopt.streams import Streams
 
 KEY = Stream.of(Streams(0), "test")
 

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from mpiopt.jobs import node
 from mpiopt.jobs.doctor import warnings
-from mpiopt.jobs.environment import process_manager
+from mpiopt.jobs.machine import node
+from mpiopt.jobs.machine.environment import process_manager
 
 
 def rank(number: int = 0, host: str = "n0", cores=(0, 1), threads: int = 1, clock: float = 1e9) -> dict:

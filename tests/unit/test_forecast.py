@@ -7,25 +7,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mpiopt.engine.drive import solve
+from mpiopt.engine.stop import Stop
 from mpiopt.errors import UsageError
-from mpiopt.io.synthetic import Synthetic
-from mpiopt.jobs import forecast
-from mpiopt.jobs.console import Console
-from mpiopt.jobs.node import memory_limit, memory_room
-from mpiopt.jobs.problem import team_of
-from mpiopt.jobs.solve import Solve, method_of
+from mpiopt.io.dataset.synthetic import Synthetic
+from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.cli.solve_options import Solve
+from mpiopt.jobs.machine.node import memory_limit, memory_room
+from mpiopt.jobs.running import forecast
+from mpiopt.jobs.running.linear_team import team_of
+from mpiopt.jobs.solve import method_of
 from mpiopt.methods import catalogue
 from mpiopt.problems.penalties import ElasticNet
-from mpiopt.solve import solve
-from mpiopt.stop import Stop
 
 JOBS = ["-m", "mpiopt.jobs"]
 TINY = "default:rows=300,cols=200,per_row=5"
 TAKEN = """
 import json, sys
 from pathlib import Path
-from mpiopt.jobs.environment import limit_threads
-from mpiopt.jobs.memory import keep_freed
+from mpiopt.jobs.machine.environment import limit_threads
+from mpiopt.jobs.machine.memory import keep_freed
 
 limit_threads()
 keep_freed()
@@ -45,8 +46,8 @@ Path(f"{MPI.COMM_WORLD.rank}.json").write_text(json.dumps([before, peak()]))
 WRITE = """
 import sys
 from mpiopt.comm.world import World
-from mpiopt.io.synthetic import from_spec
-from mpiopt.io.write import write_shards
+from mpiopt.io.dataset.synthetic import from_spec
+from mpiopt.io.dataset.writing import write_shards
 write_shards(World(), from_spec(sys.argv[1]), sys.argv[2])
 """
 

@@ -9,12 +9,12 @@ import h5py
 import pytest
 
 from mpiopt.errors import DataError, UsageError
-from mpiopt.io.guard import wrong
-from mpiopt.io.layout import read_index
-from mpiopt.io.record import RunFile, read_run
-from mpiopt.io.saved import newest
-from mpiopt.io.schema import schema_of
-from mpiopt.jobs.config import _load
+from mpiopt.io.dataset.index import read_index
+from mpiopt.io.disk.file_kind import schema_of
+from mpiopt.io.disk.hdf5_check import wrong
+from mpiopt.io.runs.generations import newest
+from mpiopt.io.runs.run_file import RunFile, read_run
+from mpiopt.jobs.cli.configuration import _load
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,7 +34,7 @@ def test_a_limit_of_address_space_is_not_taken_for_damage(tmp_path, room, said):
     program = f"""
 import resource
 from pathlib import Path
-from mpiopt.io.guard import wrong
+from mpiopt.io.disk.hdf5_check import wrong
 resource.setrlimit(resource.RLIMIT_AS, ({room}, {room}))
 print(wrong(Path({str(path)!r})))
 """

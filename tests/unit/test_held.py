@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mpiopt.errors import DataError
-from mpiopt.io import held
-from mpiopt.io.held import Held, lockable
+from mpiopt.io.disk import held_name
+from mpiopt.io.disk.held_name import Held, lockable
 
 
 def holder(path: Path) -> Held:
@@ -21,7 +21,7 @@ def holder(path: Path) -> Held:
 
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch):
-    monkeypatch.setattr(held, "PATIENCE", 0.0)
+    monkeypatch.setattr(held_name, "PATIENCE", 0.0)
 
 
 def in_a_child(act) -> int:
@@ -139,7 +139,7 @@ def test_without_locks_the_name_is_used_all_the_same(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "no locks available")
 
     assert lockable(tmp_path)
-    monkeypatch.setattr(held, "flock", refused)
+    monkeypatch.setattr(held_name, "flock", refused)
     assert not lockable(tmp_path)
     with closing(holder(tmp_path / "f")) as mine:
         mine.draft().write(b"1")

@@ -15,9 +15,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mpiopt.errors import DataError, UsageError
-from mpiopt.io import pack as pack_module
-from mpiopt.io.images import scan
-from mpiopt.io.item import Item, Moments
+from mpiopt.io.dataset.dense_row import Item, Moments
+from mpiopt.io.images import sources as pack_module
+from mpiopt.io.images.recognise import scan
 from tests.image_files import cifar, encoded, idx, mnist, npz, pack, pixels, published
 
 MPIOPT = ["-m", "mpiopt.jobs"]

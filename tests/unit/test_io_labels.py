@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from mpiopt.errors import DataError, UsageError
-from mpiopt.io.labels import FEW, Labels, Tallied, binary_labels, sides
+from mpiopt.io.dataset.labels import FEW, Labels, Tallied, binary_labels, sides
 
 
 def counted(*values: float) -> Labels:

@@ -10,9 +10,9 @@ from scipy import optimize, sparse, special
 from mpiopt.errors import UsageError
 from mpiopt.kernels import host
 from mpiopt.kernels.csr import CSR, PAD
-from mpiopt.kernels.margins import exp_negative, log1p_unit
-from mpiopt.kernels.rows import place
-from mpiopt.kernels.sums import BLOCK
+from mpiopt.kernels.host.margins import exp_negative, log1p_unit
+from mpiopt.kernels.host.rows import place
+from mpiopt.kernels.host.sums import BLOCK
 from mpiopt.losses.least_squares import LeastSquares
 from mpiopt.losses.logistic import Logistic
 

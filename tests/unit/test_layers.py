@@ -12,35 +12,34 @@ from pathlib import Path
 
 import pytest
 
+from mpiopt.jobs.commands import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {"mpiopt": ROOT / "mpiopt", "mpiopt.io": ROOT / "io", "mpiopt.jobs": ROOT / "jobs"}
 
 # an import may only go up this list; modules of one folder may import each other, the units of one line may not
 LAYERS = """
-arrays errors streams theory words
-kernels comm schedules krylov newton batches
+arrays errors words
+kernels comm numerics
+metrics
 losses
 problems compress transforms
-clients pace
-phase
+sampling
+engine
 exchange work outer
-method
-training
-fingerprint stop
-verdict
-solve
-train
+training inference
 methods
 mpiopt
 io
+estimators
 jobs
 """
 LEVEL = {unit: level for level, line in enumerate(LAYERS.split("\n")) for unit in line.split()}
 HOMES = {
-    "mpi4py": ["comm"], "cupy": ["arrays", "kernels"], "h5py": ["io"], "hdf5plugin": ["io"],
-    "torch": ["problems.torch_model", "jobs.bench*"],
+    "mpi4py": ["comm"], "cupy": ["arrays", "kernels.device"], "h5py": ["io"], "hdf5plugin": ["io"],
+    "torch": ["training.torch", "jobs.benches"],
     "argparse": ["jobs"], "cyclopts": ["jobs"], "rich": ["jobs"], "matplotlib": ["jobs"],
-    "sklearn": ["jobs.bench*"], "liblinear": ["jobs.bench*"], "PIL": ["io.pictures"],
+    "sklearn": ["jobs.benches"], "liblinear": ["jobs.benches"], "PIL": ["io.images.pictures"],
 }  # fmt: skip
 OPTIONAL = ["PIL", "cupy", "torch", "sklearn", "liblinear", "matplotlib", "hdf5plugin"]
 OUTSIDE = {"os.environ", "os.getenv", "os.putenv", "sys.argv", "sys.stdout", "sys.stderr"}  # at home in jobs, with print()
@@ -71,7 +70,6 @@ def faults(modules: dict[str, str]) -> list[str]:
     out, graph = [], {}
     for name, source in modules.items():
         tree, edges = ast.parse(source), set()
-        typing = {part for block in ast.walk(tree) if for_typing(block) for part in ast.walk(block)}
         for node, target, imported in imports(tree, modules):
             here = f"{name}:{node.lineno}"
             top = target.split(".")[0]
@@ -82,7 +80,7 @@ def faults(modules: dict[str, str]) -> list[str]:
             elif top == "mpi4py" and node in tree.body:
                 out.append(f"{here}: mpi4py is imported where it is needed, not with the module")
             elif top == "mpiopt" and imported != "__version__":
-                edges |= set() if node in typing else {target}
+                edges.add(target)
                 if unit(target) != unit(name) and LEVEL[unit(target)] >= LEVEL[unit(name)]:
                     out.append(f"{here}: {unit(name)} may not import {target}")
         graph[name] = edges
@@ -94,11 +92,6 @@ def faults(modules: dict[str, str]) -> list[str]:
     except CycleError as cycle:
         out.append("a cycle: " + " <- ".join(cycle.args[1]))
     return out
-
-
-def for_typing(node: ast.AST) -> bool:
-    """Whether this is an ``if TYPE_CHECKING:``, whose imports keep to the layers but cannot run in a circle."""
-    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
 
 
 def outside(name: str, tree: ast.Module) -> list[str]:
@@ -138,7 +131,7 @@ def test_every_folder_is_listed_and_every_listed_folder_is_there():
 
 
 def test_no_job_hides_a_standard_module():
-    names = [path.stem for path in (ROOT / "jobs").glob("*.py") if not path.stem.startswith("__")]
+    names = [path.stem for path in (ROOT / "jobs").rglob("*.py") if not path.stem.startswith("__")]
     assert [name for name in names if name in sys.stdlib_module_names] == []
 
 
@@ -165,10 +158,10 @@ assert threading.active_count() == 1, "a thread was started"
         ("mpiopt.errors", "from mpiopt.comm.world import World", "errors may not import mpiopt.comm.world"),
         ("mpiopt.work.x", "from mpiopt.exchange.mean import Mean", "work may not import mpiopt.exchange.mean"),
         ("mpiopt.work.x", "def f():\n    from mpiopt.methods import find", "work may not import mpiopt.methods"),
-        ("mpiopt.krylov", "from mpiopt import solve", "krylov may not import mpiopt.solve"),
+        ("mpiopt.numerics.krylov", "from mpiopt.engine import drive", "numerics may not import mpiopt.engine.drive"),
         ("mpiopt.work.x", "import mpiopt", "work may not import mpiopt"),
         ("mpiopt.work.x", "from .gradient import Gradient", "relative import"),
-        ("mpiopt.solve", "from mpi4py import MPI", "mpi4py is at home"),
+        ("mpiopt.engine.drive", "from mpi4py import MPI", "mpi4py is at home"),
         ("mpiopt.comm.x", "import mpi4py.MPI", "not with the module"),
         ("mpiopt.problems.x", "import torch", "torch is at home"),
         ("mpiopt.problems.x", "def f():\n    import cupy as cp", "cupy is at home"),
@@ -178,18 +171,26 @@ assert threading.active_count() == 1, "a thread was started"
         ("mpiopt.io.x", "import os\nos.environ.get('X')", "os.environ is at home in jobs only"),
         ("mpiopt.io.x", "from os import environ", "os.environ is at home in jobs only"),
         ("mpiopt.comm.x", "import sys\nsys.stderr.write('x')", "sys.stderr is at home in jobs only"),
-        ("mpiopt.work.x", "if TYPE_CHECKING:\n    from mpiopt.solve import Stop", "work may not import mpiopt.solve"),
+        (
+            "mpiopt.work.x",
+            "if TYPE_CHECKING:\n    from mpiopt.training.drive import Exam",
+            "work may not import mpiopt.training",
+        ),
         ("mpiopt.helpers", "", "has no layer"),
     ],
 )
 def test_the_checker_sees(name, source, says):
-    others = ["mpiopt", "mpiopt.comm.world", "mpiopt.exchange.mean", "mpiopt.methods", "mpiopt.solve"]
+    others = ["mpiopt", "mpiopt.comm.world", "mpiopt.exchange.mean", "mpiopt.methods", "mpiopt.engine.drive"]
     found = faults(dict.fromkeys(others, "") | {name: source})
     assert len(found) == 1 and says in found[0]
 
 
 def test_the_checker_sees_a_cycle_in_one_folder():
-    modules = {"mpiopt.io": "", "mpiopt.io.a": "from mpiopt.io.b import f", "mpiopt.io.b": "def g():\n    import mpiopt.io.a"}
+    modules = {
+        "mpiopt.io": "",
+        "mpiopt.io.a": "from mpiopt.io.b import f",
+        "mpiopt.io.b": "if TYPE_CHECKING:\n    import mpiopt.io.a",
+    }
     assert [fault for fault in faults(modules) if "cycle" in fault]
 
 
@@ -200,12 +201,26 @@ def test_the_checker_sees_a_cycle_in_one_folder():
         ("mpiopt.comm.x", "from mpiopt.comm.world import World"),
         ("mpiopt.io.x", "from mpiopt import __version__\nimport h5py"),
         ("mpiopt.jobs.x", "import os, sys\nprint(os.environ, sys.argv)\nfrom mpiopt.io.y import z"),
-        ("mpiopt.jobs.bench_solve", "import sklearn"),
-        ("mpiopt", "from mpiopt.solve import solve"),
-        ("mpiopt.io.y", "if TYPE_CHECKING:\n    from mpiopt.io.z import Z"),
+        ("mpiopt.jobs.benches.solve", "import sklearn"),
+        ("mpiopt", "from mpiopt.engine.drive import solve"),
     ],
 )
 def test_the_checker_allows(name, source):
-    others = dict.fromkeys(["mpiopt", "mpiopt.comm.world", "mpiopt.solve", "mpiopt.io.y"], "")
-    others["mpiopt.io.z"] = "from mpiopt.io.y import Y"
+    others = dict.fromkeys(["mpiopt", "mpiopt.comm.world", "mpiopt.engine.drive", "mpiopt.io.y"], "")
     assert faults(others | {name: source}) == []
+
+
+def test_the_doors_are_short():
+    """A stranger sees a room's files at once; what is behind is in rooms that say what they hold."""
+    jobs = {path.name for path in (ROOT / "jobs").iterdir() if path.is_file()}
+    commands = {f"{name}.py" for name in COMMANDS} | {"__init__.py", "__main__.py", "README.md"}
+    assert len(jobs) <= 22 and len(jobs - commands) <= 5
+    assert len([path for path in (ROOT / "io").iterdir() if path.is_file()]) <= 8
+    assert len([path for path in (ROOT / "mpiopt").iterdir() if path.is_file()]) <= 6
+
+
+def test_no_command_is_called_like_a_room_and_no_file_like_a_folder_beside_it():
+    rooms = {path.name for path in (ROOT / "jobs").rglob("*") if path.is_dir()}
+    assert rooms & set(COMMANDS) == set()
+    files = [path for folder in FOLDERS.values() for path in folder.rglob("*.py")]
+    assert [path for path in files if path.with_suffix("").is_dir()] == []

@@ -3,23 +3,25 @@
 import numpy as np
 import pytest
 
-from mpiopt.clients import Clients
+from mpiopt.engine.drive import rounds
 from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.exchange.compressed import Compressed, Vote
 from mpiopt.exchange.feedback import ErrorFeedback, TwoWay
 from mpiopt.exchange.lowrank import LowRank
 from mpiopt.exchange.shifted import Shifted
-from mpiopt.io.synthetic import Synthetic
-from mpiopt.jobs.compare import compressing
-from mpiopt.jobs.solve import Solve, method_of
-from mpiopt.jobs.solving import described
-from mpiopt.jobs.train import Train, complete
+from mpiopt.io.dataset.synthetic import Synthetic
+from mpiopt.jobs.cli.solve_options import Solve
+from mpiopt.jobs.cli.train_options import Train
+from mpiopt.jobs.reports.comparison import compressing
+from mpiopt.jobs.running.solving import described
+from mpiopt.jobs.solve import method_of
+from mpiopt.jobs.train import complete
 from mpiopt.methods import find, training
 from mpiopt.methods.averaging import hierarchical_sgd, local_sgd, one_shot, sgd
 from mpiopt.methods.federated import fedavg
 from mpiopt.methods.linked import SOLVING, linked
 from mpiopt.problems.penalties import L2
-from mpiopt.solve import rounds
+from mpiopt.sampling.clients import Clients
 from mpiopt.transforms import rules
 from tests.problem_sets import Data
 

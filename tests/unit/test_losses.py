@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mpiopt.errors import DataError, UsageError
-from mpiopt.io.labels import Labels
+from mpiopt.io.dataset.labels import Labels
 from mpiopt.losses.family import Family
 from mpiopt.losses.labels import COUNTS, REAL, SIGNS
 from mpiopt.losses.registry import catalogue, find, register
@@ -26,8 +26,8 @@ from mpiopt.methods import find as method
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import L2
 from mpiopt.problems.problem import Team
-from mpiopt.solve import solve
-from mpiopt.stop import Stop
+from mpiopt.engine.drive import solve
+from mpiopt.engine.stop import Stop
 
 
 @register("Charbonnier and others, Deterministic edge-preserving regularization, 1997")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mpiopt.errors import DataError
-from mpiopt.io.expected import expected
-from mpiopt.io.record import RunFile, read_run, read_solution
+from mpiopt.io.runs.expected_forms import expected
+from mpiopt.io.runs.run_file import RunFile, read_run, read_solution
 from tests.forged import Change, entry, forged, put
 from tests.unit.test_checkpoint import kept, loaded
 

@@ -11,6 +11,7 @@ from scipy.special import log_softmax
 from mpiopt.errors import DataError, UsageError
 from mpiopt.kernels.csr import CSR
 from mpiopt.losses.least_squares import LeastSquares
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.curved import Curved
 from mpiopt.problems.examples import Dense, Sparse
 from mpiopt.problems.factorisation import Completion, Entries, planted
@@ -20,9 +21,8 @@ from mpiopt.problems.model import CHUNK, split
 from mpiopt.problems.perceptron import Perceptron, Tanh
 from mpiopt.problems.problem import Point
 from mpiopt.problems.softmax import Softmax
-from mpiopt.problems.torch_model import TorchModel
-from mpiopt.problems.torch_presets import small_cnn
-from mpiopt.streams import Streams
+from mpiopt.training.torch.model import TorchModel
+from mpiopt.training.torch.networks import small_cnn
 from tests.problem_sets import Data
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from mpiopt.errors import DataError, UsageError
-from mpiopt.io import held
-from mpiopt.io.layout import read_index, write_index
-from mpiopt.io.output import MARK, Output
-from mpiopt.io.shards import Dataset
-from mpiopt.io.synthetic import from_spec
-from mpiopt.io.write import write_shards
+from mpiopt.io.dataset.index import read_index, write_index
+from mpiopt.io.dataset.output_files import MARK, Output
+from mpiopt.io.dataset.reading import Dataset
+from mpiopt.io.dataset.synthetic import from_spec
+from mpiopt.io.dataset.writing import write_shards
+from mpiopt.io.disk import held_name
 from tests.unit.test_checkpoint import WORLD
 
 STEPS = ("rename", "replace", "unlink", "rmdir", "mkdir", "utime", "open")
@@ -131,7 +131,7 @@ def test_a_copy_of_the_shards_is_nothing_that_a_conversion_left(sets, tmp_path):
 
 
 def test_two_conversions_do_not_share_a_name(sets, tmp_path, monkeypatch):
-    monkeypatch.setattr(held, "PATIENCE", 0.0)
+    monkeypatch.setattr(held_name, "PATIENCE", 0.0)
     output = Output(tmp_path / "d.h5")
     output.prepare(overwrite=False)
     with pytest.raises(DataError, match=r"d.h5 is being written by another job"):

@@ -5,15 +5,16 @@ from functools import cache
 import pytest
 
 from mpiopt.errors import CapabilityError, UsageError
+from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.cli.method_options import THROUGH, strangers
+from mpiopt.jobs.cli.train_options import Train
 from mpiopt.jobs.commands import parse
-from mpiopt.jobs.console import Console
-from mpiopt.jobs.learners import opened, team_of
-from mpiopt.jobs.rates import rate_of
-from mpiopt.jobs.reach import THROUGH, strangers
-from mpiopt.jobs.train import Train, complete, run
-from mpiopt.jobs.training import method_of, start
+from mpiopt.jobs.running.local_rule import rate_of
+from mpiopt.jobs.running.model_team import opened, team_of
+from mpiopt.jobs.running.training import method_of, start
+from mpiopt.jobs.train import complete, run
 from mpiopt.methods import training
-from mpiopt.train import Goal, train
+from mpiopt.training.drive import Goal, train
 from mpiopt.transforms.rules import RULES
 
 WORKERS, PER_EPOCH = 4, 4.0

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mpiopt.errors import DataError
-from mpiopt.io import held
-from mpiopt.io.folder import probe
-from mpiopt.io.record import RunFile, claim, read_run, read_solution
+from mpiopt.io.disk import held_name
+from mpiopt.io.disk.folder import probe
+from mpiopt.io.runs.run_file import RunFile, claim, read_run, read_solution
 
 FILES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 NUMBER = st.floats(width=64, allow_nan=False)
@@ -45,7 +45,7 @@ def elsewhere(program: str) -> str:
 def test_a_run_under_way_can_be_read_and_says_that_it_runs(tmp_path):
     with RunFile(tmp_path / "r.h5", {"method": "spcg", "l2": 1e-5, "positive": None}) as file:
         file.add({"round": 0, "objective": 1.0})
-        reading = f"from mpiopt.io.record import read_run; run = read_run({str(tmp_path / 'r.h5')!r})"
+        reading = f"from mpiopt.io.runs.run_file import read_run; run = read_run({str(tmp_path / 'r.h5')!r})"
         assert elsewhere(f"{reading}; print(run.attributes['reason'], run.history['objective'])") == "RUNNING [1.]\n"
     attributes = read_run(tmp_path / "r.h5").attributes
     assert attributes["l2"] == 1e-5 and "positive" not in attributes
@@ -71,7 +71,7 @@ def test_columns_stand_on_the_scale_round(tmp_path):
 
 def test_a_killed_run_leaves_a_file_that_opens(tmp_path):
     program = f"""
-from mpiopt.io.record import RunFile
+from mpiopt.io.runs.run_file import RunFile
 file = RunFile({str(tmp_path / "r.h5")!r}, {{"method": "spcg"}})
 for k in range(10**9):
     file.add({{"round": k, "objective": 1.0 / (k + 1), "bytes_sent": 8 * k}})
@@ -103,7 +103,7 @@ def test_an_existing_file_is_kept_unless_it_may_be_replaced(tmp_path):
 
 
 def test_a_run_file_that_is_being_written_is_nobody_elses(tmp_path, monkeypatch):
-    monkeypatch.setattr(held, "PATIENCE", 0.0)
+    monkeypatch.setattr(held_name, "PATIENCE", 0.0)
     with RunFile(tmp_path / "r.h5", {"method": "one"}) as file:
         with pytest.raises(DataError, match=r"r.h5 is being written by another job"):
             RunFile(tmp_path / "r.h5", {}, overwrite=True)

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpiopt.errors import DataError, MpioptError, UsageError
-from mpiopt.io.record import RunData, RunFile
-from mpiopt.jobs import lessons, tabulate
-from mpiopt.jobs.compare import compare, labels
-from mpiopt.jobs.console import WIDTH, Console, plain, size, table
+from mpiopt.io.runs.run_file import RunData, RunFile
+from mpiopt.jobs.cli.console import WIDTH, Console, plain, size, table
 from mpiopt.jobs.report import Report, run
+from mpiopt.jobs.reports import solves, trainings
+from mpiopt.jobs.reports.comparison import compare, labels
 
 PROBLEM = {"dataset": "d.h5", "rows": 10, "features": 3, "nonzeros": 20, "loss": "logistic", "l2": 1e-5, "l1": 0.0}
 
@@ -35,7 +35,7 @@ def written(path: Path, run: RunData) -> Path:
 
 
 def shown(runs) -> list[str]:
-    return tabulate.sheet(compare(runs)).text().splitlines()
+    return solves.sheet(compare(runs)).text().splitlines()
 
 
 HALVING = made([2.0 + 2.0**-k for k in range(40)] + [2.0], gap=1e-12)
@@ -165,27 +165,27 @@ def test_a_file_of_somebody_else_is_kept(tmp_path, name):
 
 
 def test_many_long_runs_can_be_drawn(tmp_path):
-    from mpiopt.jobs.plots import POINTS, save, thinned
+    from mpiopt.jobs.reports.plots import POINTS, save, thinned
 
     runs = [made(1 + np.geomspace(1, 1e-9, 10 ** (1 + k % 4)), name=f"m{k}") for k in range(24)]
-    save(tabulate.sheet(compare(runs)), tmp_path / "many.png")
+    save(solves.sheet(compare(runs)), tmp_path / "many.png")
     assert (tmp_path / "many.png").stat().st_size > 10_000
     kept = thinned(100_000)
     assert len(kept) <= POINTS and kept[0] == 0 and kept[-1] == 99_999
 
 
 def test_runs_that_stand_still_can_be_drawn(tmp_path):
-    from mpiopt.jobs.plots import save
+    from mpiopt.jobs.reports.plots import save
 
     still = made([0.0], bytes_sent=0)
-    save(tabulate.sheet(compare([still])), tmp_path / "still.png")
-    save(tabulate.sheet(compare([made([3.0, 3.0]), still])), tmp_path / "two.png")
+    save(solves.sheet(compare([still])), tmp_path / "still.png")
+    save(solves.sheet(compare([made([3.0, 3.0]), still])), tmp_path / "two.png")
 
 
 def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
     import sys
 
-    monkeypatch.setitem(sys.modules, "mpiopt.jobs.plots", None)
+    monkeypatch.setitem(sys.modules, "mpiopt.jobs.reports.plots", None)
     with pytest.raises(MpioptError, match=r"pip install 'mpiopt\[report\]'"):
         run(Report(runs=(written(tmp_path / "a.h5", HALVING),), png=tmp_path / "p.png"), None, Console())
 
@@ -217,7 +217,7 @@ LATE = taught([0.3, 0.4, 0.5, 0.6, 0.75], name="easgd")
 
 
 def test_trainings_are_told_by_what_they_learnt():
-    lines = lessons.sheet([EARLY, LATE]).text().splitlines()
+    lines = trainings.sheet([EARLY, LATE]).text().splitlines()
     assert lines[0] == "blobs: 1,280 rows, 3 classes; mlp:8, 99 parameters; momentum; batch 32; 2 ranks;"
     tables = [line.split() for line in lines]
     assert ["local_sgd", "4", "160", "4", "2", "kB", "1", "epochs"] in tables
@@ -228,25 +228,25 @@ def test_trainings_are_told_by_what_they_learnt():
 
 
 def test_what_no_training_has_is_not_a_column():
-    lines = lessons.sheet([taught([np.nan] * 4), taught([np.nan] * 4, name="sgd")]).text()
+    lines = trainings.sheet([taught([np.nan] * 4), taught([np.nan] * 4, name="sgd")]).text()
     assert "accuracy" not in lines.lower() and "test loss" not in lines and "train loss" in lines
     assert "To a loss of 0.3333, where all runs came:" in lines
 
 
 def test_what_trainings_do_not_share_is_told_of_each():
     other = taught([0.3, 0.5], model="softmax", parameters=9, dataset="other.h5", path="u.h5")
-    shown = lessons.sheet([EARLY, other]).text()
+    shown = trainings.sheet([EARLY, other]).text()
     assert "local_sgd, softmax  other.h5: 1,280 rows, 3 classes; softmax, 9 parameters" in shown
     assert "not all of the same rows" in shown and "where all runs came" not in shown
     fewer = taught([0.3, 0.5], compress="topk:0.01", link="ef")
-    assert lessons.sheet([EARLY, fewer]).labels == ("local_sgd", "local_sgd, topk:0.01 (ef)")
-    assert lessons.sheet([EARLY, taught([0.3], seed=2)]).labels == ("local_sgd", "local_sgd, seed 2")
+    assert trainings.sheet([EARLY, fewer]).labels == ("local_sgd", "local_sgd, topk:0.01 (ef)")
+    assert trainings.sheet([EARLY, taught([0.3], seed=2)]).labels == ("local_sgd", "local_sgd, seed 2")
 
 
 @given(st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=9), min_size=2, max_size=4))
 def test_all_runs_came_to_the_level_and_no_further_one(accuracies):
     runs = [taught(column, path=f"{k}.h5") for k, column in enumerate(accuracies)]
-    level = lessons.common(runs, [lessons.row(run) for run in runs])
+    level = trainings.common(runs, [trainings.row(run) for run in runs])
     assert level["of"] == "accuracy" and level["level"] == min(map(max, accuracies))
     for column, reached in zip(accuracies, level["runs"], strict=True):
         assert column[reached["round"]] >= level["level"] and max(column[: reached["round"]], default=-1) < level["level"]
@@ -256,7 +256,7 @@ def test_runs_of_a_study_are_told_by_their_objective():
     history = {name: column for name, column in made([3.0, 2.0, 1.0]).history.items()} | {"gradient_norm": np.ones(3)}
     about = {"method": "m", "study": "wells", "dataset": "wells", "rows": 2, "features": 2, "workers": 2, "world_size": 1}
     runs = [RunData(Path(f"{name}.h5"), about | {"reason": "ROUNDS"}, history) for name in ("one", "two")]
-    sheet = lessons.sheet(runs)
+    sheet = trainings.sheet(runs)
     assert sheet.labels == ("one", "two") and sheet.title == "wells; m; 2 rows; 1 rank; 2 workers"
     assert "objective  |gradient|" in sheet.text() and "train loss" not in sheet.text()
     assert [strip.label for strip in sheet.picture] == ["objective", "|gradient|"]
@@ -272,13 +272,13 @@ def test_trainings_are_drawn_and_written(tmp_path, capsys):
 
 
 def test_errors_of_0_are_drawn_below_all_others(tmp_path):
-    from mpiopt.jobs.plots import save
+    from mpiopt.jobs.reports.plots import save
 
-    sheet = lessons.sheet([taught([0.5, 0.9, 1.0])])
+    sheet = trainings.sheet([taught([0.5, 0.9, 1.0])])
     assert sheet.picture[0].scale == "log" and sheet.picture[0].floor == pytest.approx(5)
     save(sheet, tmp_path / "p.png")
     with pytest.raises(UsageError, match="no loss or accuracy yet"):
-        save(lessons.sheet([taught([np.nan])]), tmp_path / "q.png")
+        save(trainings.sheet([taught([np.nan])]), tmp_path / "q.png")
 
 
 def test_solves_and_trainings_are_not_mixed(tmp_path):
@@ -289,7 +289,7 @@ def test_solves_and_trainings_are_not_mixed(tmp_path):
     with pytest.raises(UsageError, match=r"--reference .* leave it out"):
         run(Report(runs=(train,), reference=solve), None, Console())
     with pytest.raises(UsageError, match="holds no round"):
-        lessons.sheet([taught([])])
+        trainings.sheet([taught([])])
 
 
 def test_sizes_and_tables_are_for_people():
@@ -301,7 +301,7 @@ def test_the_numbers_of_neighbouring_panels_stay_apart():
     """Also where the last of one axis and the first of the next stand at the very ends."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    from mpiopt.jobs.canvas import sheet
+    from mpiopt.jobs.studies.apparatus.canvas import sheet
 
     with sheet(3) as (figure, panels):
         for panel in panels[0]:

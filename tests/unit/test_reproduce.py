@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mpiopt.errors import MpioptError, UsageError
-from mpiopt.io.record import read_run, read_solution
-from mpiopt.jobs.checks import Above, Below, Check, Equal, Near, short, shown, write_csv
-from mpiopt.jobs.compare import compare
-from mpiopt.jobs.console import WIDTH, Console, plain
-from mpiopt.jobs.lab import Lab
-from mpiopt.jobs.quadratics import bowl, normal, optimum, rotation
+from mpiopt.io.runs.run_file import read_run, read_solution
+from mpiopt.jobs.cli.console import WIDTH, Console, plain
+from mpiopt.jobs.reports.comparison import compare
 from mpiopt.jobs.reproduce import Reproduce, catalogue, run
 from mpiopt.jobs.studies import Findings, find, listing
+from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, Equal, Near, short, shown, write_csv
+from mpiopt.jobs.studies.apparatus.lab import Lab
+from mpiopt.jobs.studies.apparatus.quadratics import bowl, normal, optimum, rotation
 from mpiopt.jobs.studies.leader_escapes import Turn, alike
 from mpiopt.methods.averaging import local_sgd
 from mpiopt.methods.elastic import easgd
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.landscapes import Quadratic
-from mpiopt.streams import Streams
 from mpiopt.transforms.rules import sgd
 
 STUDIES = ("fedavg-heterogeneous", "leader-escapes", "local-sgd-speedup", "one-shot-fails", "optimizer-animation", "ri-sgd")
@@ -219,7 +219,7 @@ def test_what_cannot_be_is_said_before_anything_runs(tiny, world, tmp_path):
 def test_without_matplotlib_all_but_the_picture_is_written(world, tmp_path, monkeypatch, capsys):
     study = find("optimizer-animation")
     monkeypatch.setattr(study, "TASKS", {"saddle": study.TASKS["saddle"]})
-    monkeypatch.setitem(sys.modules, "mpiopt.jobs.canvas", None)
+    monkeypatch.setitem(sys.modules, "mpiopt.jobs.studies.apparatus.canvas", None)
     found = run(Reproduce("optimizer-animation", out=tmp_path / "a", quick=True), world, Console())
     assert "pip install 'mpiopt[report]'" in capsys.readouterr().err and len(found["files"]) == 9
     with pytest.raises(MpioptError, match=r"pip install 'mpiopt\[report\]'"):

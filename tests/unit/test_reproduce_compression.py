@@ -11,22 +11,22 @@ import pytest
 
 from mpiopt.comm.world import World
 from mpiopt.errors import CapabilityError, MpioptError
-from mpiopt.jobs import namespaces
-from mpiopt.jobs.console import WIDTH, Console
-from mpiopt.jobs.lab import Lab, Trail
-from mpiopt.jobs.noisy import Noisy, drawn
-from mpiopt.jobs.quadratics import regression
+from mpiopt.jobs.cli.console import WIDTH, Console
+from mpiopt.jobs.cli.train_options import Train
+from mpiopt.jobs.machine import network
 from mpiopt.jobs.reproduce import Reproduce, run
 from mpiopt.jobs.studies import find, listing
 from mpiopt.jobs.studies import slow_network as slow
+from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
+from mpiopt.jobs.studies.apparatus.noisy import Noisy, drawn
+from mpiopt.jobs.studies.apparatus.quadratics import regression
+from mpiopt.jobs.studies.apparatus.trained import bytes_of, examined, trained
 from mpiopt.jobs.studies.ef_counterexamples import Slopes, Valley
 from mpiopt.jobs.studies.ef_rate import Task
 from mpiopt.jobs.studies.kashin import Loss, gaussian, measured
 from mpiopt.jobs.studies.shifted_compression import Ridge, level, rate
-from mpiopt.jobs.train import Train
-from mpiopt.jobs.trained import bytes_of, examined, trained
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.problem import Point
-from mpiopt.streams import Streams
 
 STUDIES = ("ef-counterexamples", "ef-rate", "kashin", "powersgd", "pruning-feedback", "shifted-compression")
 
@@ -147,12 +147,12 @@ def test_what_cannot_be_run_here_has_not_passed(world, tmp_path, monkeypatch):
 
 def test_what_is_missing_is_named(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(namespaces.shutil, "which", lambda name: None)
-    with pytest.raises(CapabilityError, match="no program ip"), namespaces.hosts(2, "100mbit"):
+    monkeypatch.setattr(network.shutil, "which", lambda name: None)
+    with pytest.raises(CapabilityError, match="no program ip"), network.hosts(2, "100mbit"):
         pass
-    monkeypatch.setattr(namespaces.shutil, "which", lambda name: "/bin/true")
-    monkeypatch.setattr(namespaces.sys, "executable", "/nowhere/python")
-    with pytest.raises(CapabilityError, match="MPICH"), namespaces.hosts(2, "100mbit"):
+    monkeypatch.setattr(network.shutil, "which", lambda name: "/bin/true")
+    monkeypatch.setattr(network.sys, "executable", "/nowhere/python")
+    with pytest.raises(CapabilityError, match="MPICH"), network.hosts(2, "100mbit"):
         pass
 
 
@@ -166,7 +166,7 @@ def test_the_options_of_a_slow_training_are_those_of_the_job(world):
 def slowed() -> str:
     """Why no namespaces can be had here; "" where they can."""
     try:
-        with namespaces.hosts(1, "1gbit"):
+        with network.hosts(1, "1gbit"):
             return ""
     except CapabilityError as error:
         return str(error)
@@ -194,7 +194,7 @@ def test_ranks_in_namespaces_send_what_they_say_at_the_rate_they_have(tmp_path):
         pytest.skip(reason)
     program = tmp_path / "program.py"
     program.write_text(PROGRAM, encoding="ascii")
-    with namespaces.hosts(2, "100mbit") as net:
+    with network.hosts(2, "100mbit") as net:
         size, seconds, sent = json.loads(net.run([str(program)], 60))
         assert size == 2 and sent == 11 * 8 * 10**5
         assert 1 < net.crossed / (2 * sent) < 1.3

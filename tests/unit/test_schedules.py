@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpiopt.errors import UsageError
-from mpiopt.schedules import Constant, Cosine, Inverse, Later, Piecewise, WarmUp, scheduled
+from mpiopt.numerics.schedules import Constant, Cosine, Inverse, Later, Piecewise, WarmUp, scheduled
 
 rates = st.floats(0, 10, allow_subnormal=False)
 lengths = st.integers(1, 40)

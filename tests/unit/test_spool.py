@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mpiopt.errors import DataError
-from mpiopt.io.convert import Options, convert
-from mpiopt.io.spool import is_stream
+from mpiopt.io.text.convert import Options, convert
+from mpiopt.io.text.spool import is_stream
 from tests.unit.test_checkpoint import WORLD
 
 TEXT = "1 1:1 3:0.5\n-1 2:2\n" * 300

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mpiopt.stop import PATIENCE, Reason, Record, Stop
+from mpiopt.engine.stop import PATIENCE, Reason, Record, Stop
 
 
 def history(objectives, gradient=1.0, gap=np.inf):

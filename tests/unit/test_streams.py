@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpiopt.streams import Streams
+from mpiopt.numerics.streams import Streams
 
 NAMES = st.tuples(
     st.integers(0, 2**63 - 1), st.sampled_from(["batch", "coin", "sketch"]), st.integers(0, 2**40), st.integers(-1, 2**31)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from mpiopt.errors import DataError, UsageError
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.buffers import put
 from mpiopt.problems.examples import Dense
 from mpiopt.problems.model import split
 from mpiopt.problems.perceptron import Perceptron, Relu, Tanh
 from mpiopt.problems.problem import Point
-from mpiopt.problems.torch_model import Items, TorchModel, use_threads
-from mpiopt.problems.torch_presets import resnet20, small_cnn
-from mpiopt.streams import Streams
+from mpiopt.training.torch.model import Items, TorchModel, use_threads
+from mpiopt.training.torch.networks import resnet20, small_cnn
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mpiopt[torch]'")
 nn = torch.nn

@@ -3,8 +3,9 @@
 import pytest
 
 from mpiopt.errors import NumericalError, UsageError
-from mpiopt.jobs.console import Console
-from mpiopt.jobs.train import Train, complete, run
+from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.cli.train_options import Train
+from mpiopt.jobs.train import complete, run
 
 BLOBS = "blobs:rows=60,features=4"
 WRONG = {

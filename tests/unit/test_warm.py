@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mpiopt.jobs.warm import warm
+from mpiopt.jobs.running.warm_up import warm
 from mpiopt.kernels.csr import CSR
 from mpiopt.losses.logistic import Logistic
 from mpiopt.problems.linear import Linear

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from mpiopt.errors import DataError, UsageError
-from mpiopt.io.record import RunFile
+from mpiopt.io.runs.run_file import RunFile
 from mpiopt.jobs import watch
-from mpiopt.jobs.console import Console
+from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.watch import Watch, pace
 from tests import launcher
 

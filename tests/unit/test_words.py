@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpiopt.errors import UsageError
-from mpiopt.jobs import config
-from mpiopt.jobs.config import _load, parsed
-from mpiopt.jobs.console import Console
+from mpiopt.jobs.cli import configuration
+from mpiopt.jobs.cli.configuration import _load, parsed
+from mpiopt.jobs.cli.console import Console
 from mpiopt.words import counted, harmless, storable
 
 ANY = st.text(st.characters(), max_size=20)  # halves of pairs too
@@ -52,7 +52,7 @@ def test_a_job_file_has_bounds(tmp_path):
     (tmp_path / "deep.toml").write_text(deep)
     with pytest.raises(UsageError, match=r"deep\.toml is no job file: its values are nested too deep"):
         _load(str(tmp_path / "deep.toml"))
-    (tmp_path / "long.toml").write_text("#" * (config.LONGEST + 1))
+    (tmp_path / "long.toml").write_text("#" * (configuration.LONGEST + 1))
     with pytest.raises(UsageError, match="more than 1,048,576 characters"):
         _load(str(tmp_path / "long.toml"))
     with pytest.raises(UsageError, match="cannot be read"):

@@ -1,0 +1,1 @@
+"""Data sets: the index, the shards, writing and reading them; labels; generators."""

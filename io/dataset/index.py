@@ -1,0 +1,226 @@
+"""The index of a data set, DATA.h5, and the names inside it: what writing and reading share.
+
+DATA.h5 says what DATA.shards/0000.h5, 0001.h5 ... hold; names are relative, so the two move together. Each shard has a
+group ``X`` in the CSR layout of AnnData (``data``, ``indices``, ``indptr``) and beside it ``y`` and perhaps ``weight``. The
+rows of a dense set lie in ``X/data`` alone, (rows, *shape of one item), whose attributes say what to divide by.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+
+from mpiopt.errors import DataError
+from mpiopt.io.dataset.dense_row import Item
+from mpiopt.io.dataset.labels import FEW, Labels
+from mpiopt.io.disk.file_kind import DATA
+from mpiopt.io.disk.foreign_hdf5 import FLOAT, INTEGER, NUMBER, TEXTS, attribute, column
+from mpiopt.io.disk.hdf5_check import parsing, tail, wrong
+from mpiopt.io.disk.sealed_file import is_sealed, seal_path
+from mpiopt.words import storable
+
+VERSION = 1
+CHUNK = 1 << 18  # elements
+WIDEST = 2**31 - 1  # columns: their numbers have 32 bits
+SHARDS = 1 << 16  # at most so many
+STRIDES = 1 << 17  # at most so many entries in the table of nonzeros: 1 MiB
+TEXT, NUMBERS = h5py.string_dtype(), ("rows", "nnz", "nbytes", "digest")
+
+
+class Shard(NamedTuple):
+    """One shard file: its name, what it holds, its size in bytes and a checksum of its chunks' checksums."""
+
+    name: str
+    rows: int
+    nnz: int
+    nbytes: int
+    digest: int
+
+
+class Numbering(NamedTuple):
+    """How the columns of a set came from text.
+
+    base : the number of the first feature there. by : how that is known: "given"; "like", from the training set; "seen", since
+    an index 0 occurs; "guessed", since none does. like : the training set. dropped : entries left out, of features beyond
+    those of the training set.
+    """
+
+    base: int
+    by: str
+    like: str = ""
+    dropped: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """What DATA.h5 says of the whole data set.
+
+    lengths : least, median and greatest number of nonzeros in a row. prefix[k] : nonzeros before row k * stride, the
+    last entry those of all rows. shuffle : the seed of the rows' order, None for the order of the sources. item : one row
+    of a dense set, of which every value counts as a nonzero; None for a sparse one. numbering : of a set from text; None
+    for others, and for those of before that was recorded.
+    """
+
+    rows: int
+    cols: int
+    nnz: int
+    labels: Labels
+    lengths: tuple[int, float, int]
+    shuffle: int | None
+    normalize: str
+    sources: tuple[str, ...]
+    shards: tuple[Shard, ...]
+    prefix: np.ndarray
+    stride: int
+    created: str
+    version: str
+    features: tuple[str, ...] | None = None
+    item: Item | None = None
+    numbering: Numbering | None = None
+
+
+def stride_for(rows: int) -> int:
+    """Rows between two entries of the table of nonzeros: a power of two, 1 up to STRIDES rows."""
+    return 1 << max(0, (max(rows, 1) - 1).bit_length() - STRIDES.bit_length() + 1)
+
+
+def strides(rows: int) -> int:
+    """How many spans of `stride_for` rows there are."""
+    return -(-rows // stride_for(rows))
+
+
+def folder(index: Path) -> Path:
+    """DATA.shards for DATA.h5."""
+    return index.with_name(index.name.removesuffix(".h5") + ".shards")
+
+
+def names(index: Path) -> tuple[Path, ...]:
+    """What a data set is made of: the index, and the folder of its shards."""
+    return index, folder(index)
+
+
+def shard_name(number: int) -> str:
+    """0000.h5, 0001.h5, ... 10000.h5."""
+    return f"{number:04d}.h5"
+
+
+def write_index(path: Path, index: Index) -> None:
+    """Write the index file and seal it. Not collective. Raises OSError."""
+    _write_content(path, index)
+    seal_path(path)
+
+
+def _write_content(path: Path, index: Index) -> None:
+    labels = index.labels
+    with h5py.File(path, "w", locking=False) as file:  # the name is held by whoever writes
+        file.attrs.update(
+            schema=DATA, schema_version=VERSION, rows=index.rows, cols=index.cols, nnz=index.nnz,
+            shuffle="none" if index.shuffle is None else index.shuffle, normalize=index.normalize,
+            created=index.created, version=index.version, row_lengths=np.array(index.lengths, np.float64),
+            label_least=labels.least, label_greatest=labels.greatest, label_mean=labels.mean,
+        )  # fmt: skip
+        if labels.plus is not None:
+            file.attrs["label_positive"] = labels.plus
+        if index.numbering is not None:
+            file.attrs.update({f"number_{name}": value for name, value in index.numbering._asdict().items()})
+        file.attrs.create("sources", list(map(storable, index.sources)), dtype=TEXT)
+        if labels.distinct is not None:
+            file["labels/values"], file["labels/rows"] = np.array(labels.distinct), np.array(labels.counts or ())
+        file["nonzeros"] = index.prefix
+        file["nonzeros"].attrs["stride"] = index.stride
+        _write_shards(file.create_group("shards"), index.shards)
+        if index.features is not None:
+            file.create_dataset("features", data=list(index.features), dtype=TEXT)
+        if index.item is not None:
+            _write_item(file.create_group("item"), index.item)
+
+
+def _write_item(group: h5py.Group, item: Item) -> None:
+    group.attrs.update(shape=np.array(item.shape, np.int64), stored=item.stored, scale=item.scale)
+    if item.mean is not None:
+        group["mean"], group["std"] = np.array(item.mean), np.array(item.std)
+
+
+def _read_item(file: h5py.File) -> Item:
+    group = file["item"]
+    mean, std = (tuple(column(file, f"item/{name}", FLOAT, (None,))[()].tolist()) if name in group else None
+                 for name in ("mean", "std"))  # fmt: skip
+    stored, scale = attribute(group, "stored", str), attribute(group, "scale", float, int)
+    return Item(shape=attribute(group, "shape", tuple), stored=stored, scale=float(scale), mean=mean, std=std)
+
+
+def _write_shards(group: h5py.Group, shards: tuple[Shard, ...]) -> None:
+    group.create_dataset("name", data=[shard.name for shard in shards], dtype=TEXT)
+    for name in NUMBERS:
+        group[name] = np.array([getattr(shard, name) for shard in shards], np.int64)
+
+
+def read_index(path: Path) -> Index:
+    """The index in ``path``. Not collective. Raises DataError."""
+    if path.is_dir():
+        raise DataError(f"{path} is a folder: name the index beside it, the DATA.h5 that mpiopt convert wrote")
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is not a regular file: a data set is read in many places, so name the DATA.h5 itself")
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; convert text or images with: mpiopt convert SOURCE {path}")
+    if not h5py.is_hdf5(path):
+        raise DataError(f"{path} is not HDF5; convert text or images first: mpiopt convert {path} DATA.h5")
+    with parsing(path, "convert again"):
+        if (found := wrong(path)) or (not is_sealed(path) and tail(path)):
+            raise DataError(f"{path} cannot be read as a data set ({found or 'its seal is damaged'}): convert again")
+        with h5py.File(path, "r", locking=False) as file:
+            if file.attrs.get("schema") != DATA:
+                raise DataError(f"{path} is HDF5, but not the index of a data set as `mpiopt convert` writes it")
+            if attribute(file, "schema_version", int) > VERSION:
+                raise DataError(f"{path} was written by a newer mpiopt ({file.attrs['version']}): update this one")
+            return _index(file)
+
+
+def _index(file: h5py.File) -> Index:
+    shuffle, prefix = attribute(file, "shuffle", int, str), column(file, "nonzeros", INTEGER, (None,))
+    least, median, greatest = attribute(file, "row_lengths", tuple)
+    return Index(
+        rows=attribute(file, "rows", int), cols=attribute(file, "cols", int), nnz=attribute(file, "nnz", int),
+        labels=_labels(file), lengths=(int(least), float(median), int(greatest)), prefix=prefix[()],
+        normalize=attribute(file, "normalize", str), created=attribute(file, "created", str),
+        shuffle=None if isinstance(shuffle, str) else shuffle, version=attribute(file, "version", str),
+        sources=tuple(map(str, attribute(file, "sources", tuple))), shards=_read_shards(file),
+        stride=attribute(prefix, "stride", int), features=_read_features(file) if "features" in file else None,
+        item=_read_item(file) if "item" in file else None,
+        numbering=_read_numbering(file) if "number_base" in file.attrs else None,
+    )  # fmt: skip
+
+
+def _read_features(file: h5py.File) -> tuple[str, ...]:
+    return tuple(column(file, "features", TEXTS, (attribute(file, "cols", int),)).asstr()[()].tolist())
+
+
+def _read_numbering(file: h5py.File) -> Numbering:
+    return Numbering(attribute(file, "number_base", int), attribute(file, "number_by", str),
+                     attribute(file, "number_like", str), attribute(file, "number_dropped", int))  # fmt: skip
+
+
+def _labels(file: h5py.File) -> Labels:
+    ends = (float(attribute(file, f"label_{end}", float, int)) for end in ("least", "greatest", "mean"))
+    positive = float(attribute(file, "label_positive", float, int)) if "label_positive" in file.attrs else None
+    if "labels" not in file:
+        return Labels(None, None, *ends, positive)
+    values = column(file, "labels/values", NUMBER, (None,))[()].tolist()
+    counts = column(file, "labels/rows", NUMBER, (None,))[()].astype(int).tolist()
+    if len(values) > FEW:
+        raise ValueError(f"it lists {len(values):,} labels, more than {FEW}")
+    return Labels(tuple(values), tuple(counts) or None, *ends, positive)
+
+
+def _read_shards(file: h5py.File) -> tuple[Shard, ...]:
+    """The shards, whose names follow from their numbers, so that none leads elsewhere."""
+    names = column(file, "shards/name", TEXTS, (None,))
+    numbers = [column(file, f"shards/{name}", INTEGER, names.shape)[()].tolist() for name in NUMBERS]
+    if not 0 < len(names) <= SHARDS:
+        raise ValueError(f"it lists {len(names):,} shards, where 1 to {SHARDS:,} are possible")
+    for number, name in enumerate(names.asstr()):
+        if name != shard_name(number):
+            raise ValueError(f"its shard {number} is called {name[:40]!r} in place of {shard_name(number)}")
+    return tuple(Shard(shard_name(number), *entry) for number, entry in enumerate(zip(*numbers, strict=True)))

@@ -1,0 +1,70 @@
+"""A source of rows: a data set on disk or a generator, of which every rank reads only its own part."""
+
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from mpiopt.comm.world import World
+from mpiopt.io.dataset.labels import Labels
+from mpiopt.kernels.csr import CSR
+
+
+class Source(Protocol):
+    """Sparse rows with labels. Nothing but opening one is collective."""
+
+    name: str
+    content: str  # the same for the same rows, and for no others
+    rows: int
+    cols: int
+    nnz: int
+    labels: Labels
+    values: Literal["float32", "float64"]  # as what they are stored
+
+    def blocks(self, workers: int) -> np.ndarray:
+        """Row bounds (workers + 1,) int64 of contiguous blocks with about equally many nonzeros; blocks may be empty."""
+        ...
+
+    def read(self, lo: int, hi: int, dtype: type | None = None) -> tuple[CSR, np.ndarray, np.ndarray | None]:
+        """Rows lo <= i < hi with values of ``dtype``, their raw labels (hi - lo,) float64 and weights, if there are any.
+
+        dtype : float32 or float64; None for the values as they are stored. Holds nothing beyond what it
+        returns and a few chunks. Raises DataError.
+        """
+        ...
+
+
+class Share(NamedTuple):
+    """One worker's rows: lo <= i < hi of the whole, raw labels and weights (hi - lo,) float64."""
+
+    lo: int
+    hi: int
+    matrix: CSR
+    labels: np.ndarray
+    weight: np.ndarray | None
+
+
+def shares(source: Source, world: World, dtype: type | None = None) -> list[Share]:
+    """The rows of every worker that this rank hosts, in worker order; a block may be empty.
+
+    Collective: a share that one rank cannot read raises the same DataError on every rank.
+    """
+    bounds = source.blocks(world.workers)
+    with world.together(f"reading {source.name}"):
+        return [_share(source, int(bounds[w]), int(bounds[w + 1]), dtype) for w in world.hosted]
+
+
+def _share(source: Source, lo: int, hi: int, dtype: type | None) -> Share:
+    return Share(lo, hi, *source.read(lo, hi, dtype))
+
+
+def open_source(name: str, world: World) -> Source:
+    """The source called ``name``: DATA.h5, or a generator such as "default" or "rcv1:rows=60000,seed=3".
+
+    Collective. Raises UsageError for an unknown name, DataError for a file that cannot be used, on every rank.
+    """
+    from mpiopt.io.dataset.reading import Dataset
+    from mpiopt.io.dataset.synthetic import PRESETS, from_spec
+
+    if name.partition(":")[0] in PRESETS:
+        return from_spec(name)
+    return Dataset.open(name, world)

@@ -1,0 +1,1 @@
+"""svmlight text: parsed by all ranks, sorted into shards, written back."""

@@ -1,0 +1,244 @@
+"""svmlight text to a data set, by all ranks: the same shards from any number of them.
+
+Every rank parses its parts of the text into runs. Then row i of the text goes to place p(i), p the seeded permutation (or
+the identity): the places are divided into shards and these into pieces of some PIECE nonzeros; piece by piece all ranks
+send their rows to the shard's owner, which puts them in order and appends them. A rank's memory: ``Options.memory`` for
+parsed rows and some 160 MB for what passes through; the rows beyond that limit go through a scratch file beside the
+output, 8 bytes a nonzero and 24 a row, so that text of any size can be converted.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+from typing import Literal
+
+import numpy as np
+
+from mpiopt.comm.world import World
+from mpiopt.errors import DataError, UsageError
+from mpiopt.io.dataset.index import WIDEST, Index, Numbering, shard_name
+from mpiopt.io.dataset.labels import Labels
+from mpiopt.io.dataset.like_training import training_set
+from mpiopt.io.dataset.measured import Measured
+from mpiopt.io.dataset.output_files import Output
+from mpiopt.io.dataset.rows_to_shards import Pieces, demand_two, move
+from mpiopt.io.dataset.shard_writing import Form, Rows, ShardWriter
+from mpiopt.io.dataset.shuffle import Shuffle
+from mpiopt.io.dataset.writing import described, finish, shard_count, together_labels, told_plainly, writing
+from mpiopt.io.text.parsed_rows import Picked, Store, packed, unpacked
+from mpiopt.io.text.parts import parts
+from mpiopt.io.text.spool import spooled, told_of
+from mpiopt.io.text.svmlight import Parser
+from mpiopt.kernels.host import sound
+from mpiopt.kernels.host.rows import place
+
+PIECE, PIECES, LARGEST = 1 << 19, 1 << 11, 1 << 23  # nonzeros of a piece, pieces in all, nonzeros if those are too many
+_EVERY = 2.0  # seconds between two lines of progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to convert.
+
+    normalize : "l2" divides each row by its Euclidean norm. shuffle : seed of the rows' order, None to keep it. shards :
+    their number, None for one per 2^22 nonzeros up to 256. base : the first index; "auto" is 1 unless an index 0 occurs.
+    features : at least so many columns. like : the training set (DATA.h5) of this test set, from which base, columns,
+    normalisation and positive label are taken; entries of features that it does not have are left out (before rows are
+    normalised) and counted. gzip : level, None for none. one_label : accept rows that all have the same label (data to be
+    scored), as with ``like``. memory : bytes of parsed rows a rank keeps.
+    """
+
+    normalize: Literal["none", "l2"] = "none"
+    shuffle: int | None = 0
+    shards: int | None = None
+    base: Literal["auto", "0", "1"] = "auto"
+    values: Literal["float32", "float64"] = "float32"
+    features: int | None = None
+    like: str | Path | None = None
+    gzip: int | None = None
+    one_label: bool = False
+    overwrite: bool = False
+    memory: int = 1 << 30
+
+
+def convert(world: World, sources: Sequence[str | Path], target: str | Path, options: Options = Options(),
+            progress: Callable[[str], None] = lambda text: None) -> Index:  # fmt: skip
+    """Convert svmlight text (plain, gzip, bzip2 or xz) to the data set ``target`` (DATA.h5) and return its index.
+
+    Sources that are pipes on rank 0 are copied beside the output first, and read there.
+
+    Collective. Raises UsageError or DataError on every rank, one sentence that names file and line; then nothing is left
+    behind, and nothing that was there is lost.
+    """
+    like = None
+    if options.like is not None:
+        like = training_set(options.like, world, options.base, options.features, options.normalize)
+        options = replace(options, base=str(like.numbering.base), features=like.cols, normalize=like.normalize, one_label=True)
+    with writing(world, target, options.overwrite) as output:
+        with told_plainly(output.target):
+            files = spooled(world, [Path(source) for source in sources], output.folder)
+        return _Conversion(world, [str(source) for source in sources], files, output, options, like, progress).run()
+
+
+class _Conversion:
+    """One conversion: parse, plan, move. Every method but those of one rank's rows is collective."""
+
+    def __init__(self, world: World, sources: list[str], files: list[Path], output: Output, options: Options,
+                 like: Index | None, progress: Callable[[str], None]) -> None:  # fmt: skip
+        self.world, self.sources, self.output, self.options, self.progress = world, sources, output, options, progress
+        self.files, self.like = files, like
+        limit = None if like is None else like.cols + like.numbering.base
+        self.store = Store(options.memory, output.folder / f"scratch-{world.rank}.bin")
+        self.parser = Parser(self.store, np.dtype(options.values), 1 if options.base == "1" else 0, limit)
+
+    def run(self) -> Index:
+        """All of it."""
+        firsts = self._parse()
+        labels = self._plan()
+        self._bin(firsts)
+        mine = move(self.world, self.output, self.pieces, self._exchange, self._writer, self._append, self.progress)
+        labels = together_labels(self.world, labels, self.sums, self.measured.rows)
+        labels = labels if self.like is None else replace(labels, positive=self.like.labels.plus)
+        self.measured.merge(self.world)
+        self.store.scratch.unlink(missing_ok=True)
+        for copy in set(self.files) - set(map(Path, self.sources)):
+            copy.unlink(missing_ok=True)
+        self.world.barrier()  # the folder is renamed only when it holds nothing but shards
+        index = described(self.measured, self.form.cols, labels, shuffle=self.options.shuffle,
+                          normalize=self.options.normalize, sources=tuple(self.sources), numbering=self.numbering,
+                          features=None if self.like is None else self.like.features)  # fmt: skip
+        return finish(self.world, self.output, mine, index)
+
+    def _parse(self) -> list[int]:
+        """Read this rank's parts into runs; the first row of each run in the whole. A failing rank's mark stops the others."""
+        counted, mark = [], self.output.folder / "failed"
+        told = _Told(self.progress)
+        with self.world.together(f"reading {self._named}"), told_plainly(self.output.target), self._told:
+            try:
+                for part in parts(self.files, self.world.rank, self.world.size):
+                    counted.append((part.number, self.parser.read(part, lambda size: told(size) and not mark.exists())))
+            except BaseException:
+                with suppress(OSError):
+                    mark.touch()
+                raise
+        return _firsts(self.world, counted)
+
+    def _plan(self) -> Labels:
+        """Agree on shape, base, shards and pieces."""
+        options, parser = self.options, self.parser
+        told = self.world.tell_all((parser.least, parser.greatest, parser.nnz, parser.singles, parser.rows, parser.dropped))
+        least, greatest, nnz, singles, rows, dropped = zip(*told, strict=True)
+        self._refuse_nothing(sum(rows), sum(nnz))
+        self.numbering = self._numbering(min(least) == 0, sum(dropped))
+        self.base = self.numbering.base
+        cols = max(greatest) + 1 - self.base if self.like is None else self.like.cols
+        if max(cols, options.features or 0) > WIDEST:
+            raise UsageError(f"{self._named} with {max(cols, options.features or 0)} features: at most {WIDEST} are possible")
+        if options.features is not None and options.features < cols:
+            raise UsageError(f"--features {options.features} is less than the {cols} features in {self._named}")
+        labels = together_labels(self.world, parser.labels, [], sum(rows))
+        demand_two(labels, options.one_label, self._named)
+        self.form = Form(max(cols, options.features or 0), np.dtype(options.values),
+                         np.dtype(np.float32 if all(singles) else np.float64), False, options.gzip)  # fmt: skip
+        shards = shard_count(options.shards, sum(rows), sum(nnz))
+        piece = min(max(PIECE, sum(nnz) // PIECES), LARGEST)
+        self.pieces = Pieces.of(sum(rows), shards, max(1, round(sum(nnz) / shards / piece)))
+        self.measured, self.sums = Measured(sum(rows)), []
+        return parser.labels
+
+    def _numbering(self, zero: bool, dropped: int) -> Numbering:
+        """By which number the first feature goes, and how that is known; ``zero`` : whether an index 0 occurs."""
+        if self.like is not None:
+            return Numbering(self.like.numbering.base, "like", str(self.options.like), dropped)
+        if self.options.base != "auto":
+            return Numbering(int(self.options.base), "given")
+        return Numbering(0, "seen") if zero else Numbering(1, "guessed")
+
+    @property
+    def _told(self) -> AbstractContextManager:
+        return told_of(self.files, list(map(Path, self.sources)))
+
+    @property
+    def _named(self) -> str:
+        return ", ".join(self.sources)
+
+    def _refuse_nothing(self, rows: int, nnz: int) -> None:
+        if not rows:
+            raise DataError(f"{self._named}: there are no rows")
+        if not nnz:
+            known = "" if self.like is None else f" of {self.options.like}"
+            raise DataError(
+                f"{self._named}: no row of {rows} has a feature{known}; each is to be LABEL INDEX:VALUE INDEX:VALUE ..."
+            )
+
+    def _bin(self, firsts: list[int]) -> None:
+        """Sort every run by the pieces that its rows go to, and count what each piece will hold."""
+        self.progress("sorting rows into shards")
+        shuffle, counts = Shuffle(self.measured.rows, self.options.shuffle), np.zeros(len(self.pieces), np.int64)
+        with self.world.together("sorting rows"), told_plainly(self.output.target):
+            for run, first in zip(self.store.runs, firsts, strict=True):
+                run.bin(first, shuffle, self.pieces.bounds)
+                counts += run.nonzeros()
+        self.nonzeros = self.world.total([counts])
+
+    def _writer(self, shard: int) -> ShardWriter:
+        each = self.pieces.each
+        nonzeros = int(self.nonzeros[shard * each : (shard + 1) * each].sum())
+        return ShardWriter(self.output.folder / shard_name(shard), self.pieces.rows(shard), nonzeros, self.form)
+
+    def _exchange(self, pieces: list[int]) -> list[Picked]:
+        """Send each rank d the rows of ``pieces[d]`` and receive this rank's; one's own are handed over as they lie."""
+        own = pieces[self.world.rank]
+        kept = [run.take(own) for run in self.store.runs] if own < len(self.nonzeros) else []
+        if self.world.size == 1:
+            return kept
+        outgoing = [packed([], self.form) if d == self.world.rank or piece >= len(self.nonzeros) else
+                    packed([run.take(piece) for run in self.store.runs], self.form)
+                    for d, piece in enumerate(pieces)]  # fmt: skip
+        arrived = [self.world.alltoall(field) for field in zip(*outgoing, strict=True)]
+        return kept + [unpacked(*fields) for fields in zip(*arrived, strict=True)]
+
+    def _append(self, writer: ShardWriter, shard: int, piece: int, picked: list[Picked]) -> None:
+        """The rows of one piece in their order, to the file."""
+        lo, hi = self.pieces.bounds[piece : piece + 2].tolist()
+        lengths, y = np.zeros(hi - lo, np.int64), np.empty(hi - lo)
+        for rows in picked:
+            lengths[rows.places - lo], y[rows.places - lo] = rows.lengths, rows.y
+        indptr = np.concatenate(([0], np.cumsum(lengths)))
+        indices, data = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], self.form.values)
+        unit = self.options.normalize == "l2"
+        for rows in picked:
+            place(rows.places - lo, rows.starts, rows.lengths, rows.indices, rows.data, indptr, indices, data,
+                  np.int32(self.base), unit)  # fmt: skip
+        if len(data) and float(np.abs(data).max()) > sound.LARGEST:
+            raise DataError(
+                f"{self._named} has the value {data[np.abs(data).argmax()]:g}, and no value may be above {sound.LARGEST:g} in "
+                "size, so that it can be squared: scale the features, or give --normalize l2"
+            )
+        self.measured.add(lo, lengths)
+        self.sums.append(float(y.sum()))
+        writer.append(Rows(lengths, indices, data, y, None))
+
+
+def _firsts(world: World, counted: list[tuple[int, list[int]]]) -> list[int]:
+    """The first row of each of this rank's runs, from the rows of the runs of each part, by the parts' order. Collective."""
+    totals = sorted((number, sum(rows)) for part in world.tell_all(counted) for number, rows in part)
+    starts = dict(zip((number for number, _ in totals), np.cumsum([0, *(rows for _, rows in totals)]).tolist(), strict=False))
+    return [starts[number] + sum(rows[:k]) for number, rows in counted for k in range(len(rows))]
+
+
+class _Told:
+    """Says now and then how much text has been read."""
+
+    def __init__(self, progress: Callable[[str], None]) -> None:
+        self._progress, self._bytes, self._due = progress, 0, monotonic() + _EVERY
+
+    def __call__(self, size: int) -> bool:
+        """``size`` more bytes are done; always True."""
+        self._bytes += size
+        if monotonic() >= self._due:
+            self._due = monotonic() + _EVERY
+            self._progress(f"read {self._bytes / 1e6:.0f} MB of text on the first rank")
+        return True

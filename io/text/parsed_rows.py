@@ -1,0 +1,194 @@
+"""Parsed rows on their way into shards: runs in memory, and beyond a limit in a scratch file.
+
+A run is filled in the order of the text. Once it is known where every row goes, `bin` sorts a run's rows by the piece of
+the output that they belong to (only by an index in memory, in fact in the scratch file), and `take` hands them out.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mpiopt.io.dataset.shard_writing import Form
+from mpiopt.io.dataset.shuffle import Shuffle
+from mpiopt.kernels.host.rows import bin_rows, pack
+
+ROOM = 1 << 23  # nonzeros in a run: 64 MiB
+ROW_ROOM = 1 << 20
+ROW_BYTES = 28  # label, pointer, place and order
+
+
+class Picked(NamedTuple):
+    """Rows for one piece: their places, where each starts in indices and data, how long it is, and its label."""
+
+    places: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+    y: np.ndarray
+    indices: np.ndarray
+    data: np.ndarray
+
+
+@dataclass
+class Run:
+    """Rows in memory. y : (rows,) float64; indptr : (rows + 1,) int64; indices, data : (nonzeros,), or more until `trim`."""
+
+    y: np.ndarray
+    indptr: np.ndarray
+    indices: np.ndarray
+    data: np.ndarray
+
+    @classmethod
+    def empty(cls, values: np.dtype, rows: int = ROW_ROOM, nonzeros: int = ROOM) -> "Run":
+        """A run with room for so many rows and nonzeros."""
+        return cls(np.empty(rows), np.zeros(rows + 1, np.int64), np.empty(nonzeros, np.int32), np.empty(nonzeros, values))
+
+    def trim(self, rows: int) -> None:
+        """Keep the first ``rows`` rows: views, since memory that was never touched costs nothing."""
+        self.y, self.indptr = self.y[:rows], self.indptr[: rows + 1]
+        self.indices, self.data = self.indices[: self.indptr[-1]], self.data[: self.indptr[-1]]
+
+    def keep_below(self, limit: int) -> int:
+        """Leave out the entries with an index of ``limit`` or more; returns how many there were."""
+        kept = self.indices < limit
+        self.indptr = np.concatenate(([0], np.cumsum(kept)))[self.indptr]
+        self.indices, self.data = self.indices[kept], self.data[kept]
+        return int(kept.size - self.indptr[-1])
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.y)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory in use, in bytes."""
+        return ROW_BYTES * self.rows + self.indices.nbytes + self.data.nbytes
+
+    def bin(self, first: int, shuffle: Shuffle, bounds: np.ndarray) -> None:
+        """Sort by piece; ``first`` : the run's first row in the whole; bounds : (pieces + 1,) places."""
+        self.places = shuffle(first, self.rows)
+        self.order, self.cuts = np.empty(self.rows, np.int32), np.empty(len(bounds), np.int64)
+        bin_rows(self.places, bounds, self.order, self.cuts)
+
+    def take(self, piece: int) -> Picked:
+        """The rows of ``piece``, in place."""
+        which = self.order[self.cuts[piece] : self.cuts[piece + 1]]
+        starts = self.indptr[which]
+        return Picked(self.places[which], starts, self.indptr[which + 1] - starts, self.y[which], self.indices, self.data)
+
+    def nonzeros(self) -> np.ndarray:
+        """Stored entries in each piece : (pieces,) int64."""
+        ends = np.concatenate(([0], np.cumsum(np.diff(self.indptr)[self.order])))
+        return np.diff(ends[self.cuts])
+
+
+class _Stretch(NamedTuple):
+    """An array in a file, read by slices."""
+
+    path: Path
+    offset: int
+    dtype: np.dtype
+    size: int
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        lo, hi, _ = part.indices(self.size)
+        return np.fromfile(self.path, self.dtype, hi - lo, offset=self.offset + lo * self.dtype.itemsize)
+
+    def write(self, values: np.ndarray) -> None:
+        with open(self.path, "r+b") as file:
+            file.seek(self.offset)
+            file.write(values.data)
+
+
+@dataclass
+class FileRun:
+    """A run in the scratch file; the same interface as `Run`."""
+
+    y: _Stretch
+    indptr: _Stretch
+    indices: _Stretch
+    data: _Stretch
+    places: _Stretch
+
+    @classmethod
+    def of(cls, run: Run, path: Path) -> "FileRun":
+        """Append a run to the file at ``path``. Raises OSError."""
+        with open(path, "ab") as file:
+            stretches = []
+            for values in (run.y, run.indptr, run.indices, run.data, np.zeros(run.rows, np.int64)):
+                stretches.append(_Stretch(path, file.tell(), values.dtype, len(values)))
+                file.write(np.ascontiguousarray(values).data)  # unlike tofile, says why it cannot
+        return cls(*stretches)
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return self.y.size
+
+    def load(self) -> Run:
+        """The run in memory."""
+        return Run(self.y[:], self.indptr[:], self.indices[:], self.data[:])
+
+    def bin(self, first: int, shuffle: Shuffle, bounds: np.ndarray) -> None:
+        """As `Run.bin`; sorts the rows in the file."""
+        run = self.load()
+        run.bin(first, shuffle, bounds)
+        lengths = np.diff(run.indptr)[run.order]
+        indices, data = np.empty_like(run.indices), np.empty_like(run.data)
+        pack(run.indptr[run.order], lengths, run.indices, run.data, indices, data)
+        self.cuts, self.counts = run.cuts, run.nonzeros()
+        self.indptr.write(np.concatenate(([0], np.cumsum(lengths))))
+        for stretch, values in ((self.y, run.y[run.order]), (self.places, run.places[run.order]),
+                                (self.indices, indices), (self.data, data)):  # fmt: skip
+            stretch.write(values)
+
+    def take(self, piece: int) -> Picked:
+        """The rows of ``piece``, read from the file."""
+        lo, hi = int(self.cuts[piece]), int(self.cuts[piece + 1])
+        indptr = self.indptr[lo : hi + 1]
+        start, stop = int(indptr[0]), int(indptr[-1])
+        return Picked(self.places[lo:hi], indptr[:-1] - start, np.diff(indptr), self.y[lo:hi],
+                      self.indices[start:stop], self.data[start:stop])  # fmt: skip
+
+    def nonzeros(self) -> np.ndarray:
+        """Stored entries in each piece : (pieces,) int64."""
+        return self.counts
+
+
+@dataclass
+class Store:
+    """A rank's runs, in order, of which at most ``memory`` bytes stay in memory; the others go to the file ``scratch``."""
+
+    memory: int
+    scratch: Path
+    runs: list[Run | FileRun] = field(default_factory=list)
+
+    def add(self, run: Run) -> None:
+        """Keep a finished run. Raises OSError."""
+        self.runs.append(run)
+        if sum(kept.nbytes for kept in self.runs if isinstance(kept, Run)) > self.memory:
+            self.runs = [FileRun.of(kept, self.scratch) if isinstance(kept, Run) else kept for kept in self.runs]
+
+
+def packed(picked: list[Picked], form: Form) -> tuple[np.ndarray, ...]:
+    """Rows one after the other, ready to be sent: places, lengths, labels, indices, data."""
+    lengths = _joined([rows.lengths for rows in picked], np.int64)
+    indices, data = np.empty(lengths.sum(), np.int32), np.empty(lengths.sum(), form.values)
+    at = 0
+    for rows in picked:
+        size = int(rows.lengths.sum())
+        pack(rows.starts, rows.lengths, rows.indices, rows.data, indices[at : at + size], data[at : at + size])
+        at += size
+    return (_joined([rows.places for rows in picked], np.int64), lengths,
+            _joined([rows.y for rows in picked], np.float64), indices, data)  # fmt: skip
+
+
+def _joined(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
+    return np.concatenate(arrays) if arrays else np.empty(0, dtype)
+
+
+def unpacked(places: np.ndarray, lengths: np.ndarray, y: np.ndarray, indices: np.ndarray, data: np.ndarray) -> Picked:
+    """What `packed` made, after its journey."""
+    return Picked(places, np.cumsum(lengths) - lengths, lengths, y, indices, data)

@@ -1,0 +1,179 @@
+"""svmlight text: ``LABEL [qid:N] INDEX:VALUE ... [# comment]`` to rows in memory, and rows to text."""
+
+import re
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from mpiopt.errors import DataError
+from mpiopt.io.dataset.index import WIDEST
+from mpiopt.io.dataset.labels import Tallied
+from mpiopt.io.dataset.source import Source
+from mpiopt.io.text.parsed_rows import Run, Store
+from mpiopt.io.text.parts import Part, blocks, where
+from mpiopt.kernels.host import text as kernel
+
+LONGEST = 4096  # characters of a number that the kernel leaves aside
+_ODDS = 1 << 14
+_PLAIN_NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NO_NUMBER = re.compile(rb"[+-]?(nan|inf|infinity)", re.IGNORECASE)
+
+
+class Parser:
+    """Reads parts into a store of runs and keeps count.
+
+    base : the least index that is no error. limit : the least index of which entries are left out, None for none; they are
+    counted in ``dropped``. least, greatest : of the indices so far (least is huge before the first). labels : counted;
+    singles : whether float32 holds every label exactly. Not collective.
+    """
+
+    def __init__(self, store: Store, values: np.dtype, base: int, limit: int | None = None) -> None:
+        self.store, self.values, self.base, self.limit = store, values, base, limit
+        self.dropped = 0
+        self.labels, self.singles = Tallied(), True
+        self.rows, self.nnz = 0, 0
+        self._counters = np.array([0, 0, np.iinfo(np.int64).max, 0, 0])
+        self._odd = np.empty((_ODDS, 2), np.int64)
+        self._run = self._fresh()
+
+    @property
+    def least(self) -> int:
+        """The least index so far."""
+        return int(self._counters[kernel.LEAST])
+
+    @property
+    def greatest(self) -> int:
+        """The greatest index so far."""
+        return int(self._counters[kernel.GREATEST])
+
+    def _fresh(self, scale: int = 1) -> Run:
+        run = Run.empty(self.values)
+        return run if scale == 1 else Run.empty(self.values, nonzeros=scale * len(run.data))
+
+    def read(self, part: Part, each: Callable[[int], bool]) -> list[int]:
+        """Read one part; ``each(bytes)`` is told of every block and ends the reading by False.
+
+        Returns the rows of each run that this made. Raises DataError naming file and line.
+        """
+        before = len(self.store.runs)
+        for text, end, at in blocks(part):
+            self._block(text, end, part.path, at)
+            if not each(end):
+                break
+        self._close()
+        return [run.rows for run in self.store.runs[before:]]
+
+    def _block(self, text: np.ndarray, end: int, path: Path, at: int) -> None:
+        begin = 0
+        while begin < end:
+            run = self._run
+            status, stopped = kernel.parse(text, begin, end, run.y, run.indptr, run.indices, run.data, self._odd,
+                                         self._counters, self.base)  # fmt: skip
+            self._settle(text, path, at)
+            if status == kernel.DONE:
+                return
+            if status > kernel.ODD_FULL:
+                raise DataError(_complaint(status, _token(text, stopped), path, at + stopped))
+            self._make_room(status, stuck=stopped == begin)
+            begin = stopped
+
+    def _make_room(self, status: int, stuck: bool) -> None:
+        if status == kernel.ODD_FULL:
+            self._odd = np.empty((len(self._odd) * (2 if stuck else 1), 2), np.int64)
+            return
+        empty, room = not self._counters[kernel.ROWS], len(self._run.data)
+        self._close()
+        self._run = self._fresh(2 * room // len(self._run.data) if empty and status == kernel.FULL else 1)
+
+    def _close(self) -> None:
+        """Hand the rows of the current run to the store and begin another."""
+        rows = int(self._counters[kernel.ROWS])
+        if rows:
+            self._run.trim(rows)
+            if self.limit is not None and self.greatest >= self.limit:
+                self.dropped += self._run.keep_below(self.limit)
+            self.labels.add(self._run.y)
+            with np.errstate(over="ignore"):
+                self.singles &= bool((self._run.y.astype(np.float32) == self._run.y).all())
+            self.nnz += len(self._run.data)
+            self.rows += rows
+            self.store.add(self._run)
+        self._counters[[kernel.ROWS, kernel.NONZEROS]] = 0
+        self._run = self._fresh()
+
+    def _settle(self, text: np.ndarray, path: Path, at: int) -> None:
+        """Read the numbers that the kernel left aside."""
+        for position, place in self._odd[: self._counters[kernel.ODDS]].tolist():
+            token = _token(text, position)
+            try:
+                if place < 0:
+                    self._run.y[-1 - place] = _double(token)
+                else:
+                    self._run.data[place] = _single(token) if self.values == np.float32 else _double(token)
+            except ValueError as error:
+                what = f"the label {_quoted(token)}" if place < 0 else f"the value {_quoted(token)}"
+                raise DataError(f"{where(path, at + position)}: {what} {error}") from None
+        self._counters[kernel.ODDS] = 0
+
+
+def _token(text: np.ndarray, position: int) -> bytes:
+    return re.match(rb"[^ \t\r\n#]*", text[position : position + LONGEST + 1].tobytes())[0]
+
+
+def _double(token: bytes) -> float:
+    if len(token) > LONGEST:
+        raise ValueError(f"has more than {LONGEST} characters")
+    if _NO_NUMBER.fullmatch(token):
+        raise ValueError("is not finite")
+    if not _PLAIN_NUMBER.fullmatch(token):
+        raise ValueError("is not a number")
+    value = float(token)
+    if not np.isfinite(value):
+        raise ValueError("is too large")
+    return value
+
+
+def _single(token: bytes) -> np.float32:
+    """The nearest float32, the even one of two equally near: by way of a double it may be the wrong one."""
+    value = _double(token)
+    if abs(value) > 3.4028235677973366e38:
+        raise ValueError("is too large for single precision (--values float64 stores double)")
+    if value == 0:
+        return np.float32(value)
+    exact, guess = Fraction(token.decode()), np.float32(min(max(value, -3.4028235e38), 3.4028235e38))
+    with np.errstate(over="ignore"):
+        near = [guess, *(n for n in (np.nextafter(guess, s * np.float32(np.inf)) for s in (-1, 1)) if np.isfinite(n))]
+    return min(near, key=lambda n: (abs(Fraction(float(n)) - exact), int(n.view(np.uint32)) & 1))
+
+
+def _complaint(status: int, token: bytes, path: Path, position: int) -> str:
+    if re.match(rb"\d{19,}:", token):
+        status = kernel.WIDE
+    what = {
+        kernel.BAD_PAIR: f"{_quoted(token)} is not INDEX:VALUE with a whole, non-negative index",
+        kernel.WIDE: f"the index of {_quoted(token)} is above {WIDEST}, the greatest that a matrix here can have: number the "
+                     "features from 1 on without gaps, or hash them",
+        kernel.ZERO_INDEX: f"{_quoted(token)} has index 0, but with --base 1 (given, or of the set in --like) the first "
+                           "feature is number 1; give --base 0 or auto, or number them alike",
+        kernel.BAD_ORDER: f"the index of {_quoted(token)} is not above the one before it; indices must ascend within a "
+                          "row, each at most once",
+    }  # fmt: skip
+    return f"{where(path, position)}: {what[status]}"
+
+
+def _quoted(token: bytes) -> str:
+    shown = token.decode("utf-8", "backslashreplace")
+    return repr(shown if len(shown) <= 40 else shown[:37] + "...")
+
+
+def write_svmlight(source: Source, path: str | Path, base: int = 1) -> None:
+    """Write any source as text, nine digits a value, which give the same float32 back. Not collective. Raises OSError."""
+    step = max(1, (1 << 18) * source.rows // max(source.nnz, 1))
+    with open(path, "w", encoding="ascii") as file:
+        for lo in range(0, source.rows, step):
+            matrix, y, _ = source.read(lo, min(lo + step, source.rows))
+            columns, values, ends = (matrix.indices + base).tolist(), matrix.data.tolist(), matrix.indptr.tolist()
+            pairs = [f"{column}:{value:.9g}" for column, value in zip(columns, values, strict=True)]
+            file.writelines(" ".join([f"{y[i]:.17g}", *pairs[ends[i] : ends[i + 1]]]) + "\n" for i in range(len(y)))

@@ -1,0 +1,106 @@
+"""``mpiopt bench solve``: seconds to a relative suboptimality, data in memory, against LIBLINEAR's dual solver.
+
+Ours runs on all ranks of the job; LIBLINEAR (-s 7, dual coordinate descent for logistic regression) on rank 0 while
+the others sleep, with the loosest tolerance -e that reaches the target. Both fit the same float32 rows.
+"""
+
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mpiopt.io.dataset.source import open_source
+from mpiopt.jobs.benches.race import seconds
+from mpiopt.jobs.cli.console import Console, table
+from mpiopt.jobs.running.linear_team import team_of
+from mpiopt.words import counted
+
+if TYPE_CHECKING:
+    from mpiopt.comm.world import World
+
+TOLERANCES = tuple(10.0**-k / step for k in range(7) for step in (1, 2, 5))  # LIBLINEAR's -e, from loose to tight
+
+
+def solving(data: str, l2: float, target: float, runs: int, world: "World", console: Console) -> dict[str, Any]:
+    """Race to (F - F*) / (F(0) - F*) <= target. Collective."""
+    from mpiopt.engine.drive import solve
+    from mpiopt.engine.stop import Stop
+    from mpiopt.methods import find
+    from mpiopt.problems.penalties import L2
+
+    console(f"reading {data}")
+    source = open_source(data, world)
+    team = team_of(source, world, L2(l2))
+    x0 = np.zeros(team.dim)
+    console("finding the optimum")
+    best = solve(find("spcg").make(), team, x0, Stop(rounds=300, gradient=1e-12))
+    least, start = best.certificate.objective, best.history[0].objective
+    good = least + target * (start - least)
+
+    def ours() -> tuple[float, int]:
+        history = solve(find("spcg").make(), team, x0, Stop(rounds=300, gradient=1e-9), ()).history
+        first = next(record for record in history if record.objective <= good)
+        return first.seconds, first.round
+
+    console("timing")
+    peer = Liblinear(source, l2) if world.rank == 0 else None
+    epsilon = _alone(world, lambda: peer.tolerance(lambda x: _objective(peer, x, l2) <= good))
+    pairs = [(ours(), _alone(world, lambda: seconds(lambda: peer.fit(epsilon)))) for _ in range(runs)]
+    found = {
+        "data": data, "l2": l2, "ranks": world.size, "workers": world.workers, "target": target,
+        "seconds": median(mine for (mine, _), _ in pairs), "rounds": int(median(k for (_, k), _ in pairs)),
+        "liblinear_seconds": median(theirs for _, theirs in pairs), "liblinear_epsilon": epsilon,
+        "ratio": median(mine / theirs for (mine, _), theirs in pairs),
+    }  # fmt: skip
+    _show(found, source, console)
+    return found
+
+
+def _show(found: dict[str, Any], source: Any, console: Console) -> None:
+    ours = f"{counted(found['ranks'], 'rank')}, {found['rounds']} rounds"
+    peers = f"1 core, -e {found['liblinear_epsilon']:g}"
+    rows = [["spcg", ours, f"{found['seconds']:.3f}", f"{found['ratio']:.2f}"],
+            ["LIBLINEAR -s 7", peers, f"{found['liblinear_seconds']:.3f}", ""]]  # fmt: skip
+    console.show(f"{found['data']}: {source.rows:,} x {source.cols:,}, {source.nnz:,} nonzeros, lambda {found['l2']:g}, "
+                 f"to {found['target']:g}\n")  # fmt: skip
+    console.show(table(["method", "with", "seconds", "ratio"], rows, "llrr"))
+
+
+class Liblinear:
+    """LIBLINEAR's dual coordinate descent on all rows of a source, prebuilt so that only training is timed."""
+
+    def __init__(self, source: Any, l2: float) -> None:
+        from liblinear.liblinearutil import problem
+        from scipy.sparse import csr_matrix
+
+        from mpiopt.io.dataset.labels import binary_labels
+
+        matrix, raw, _ = source.read(0, source.rows)
+        self.a = csr_matrix((matrix.data.astype(np.float64), matrix.indices, matrix.indptr), shape=matrix.shape)
+        self.y = binary_labels(raw, source.labels).astype(np.float64)
+        self._problem, self._cost = problem(self.y, self.a), 1 / (l2 * source.rows)
+
+    def fit(self, epsilon: float) -> np.ndarray:
+        """The coefficients at tolerance ``epsilon``, (d,)."""
+        from liblinear.liblinearutil import parameter, train
+
+        model = train(self._problem, parameter(f"-s 7 -c {self._cost!r} -e {epsilon!r} -B -1 -q"))
+        sign = 1.0 if model.label[0] == 1 else -1.0
+        found = np.zeros(self.a.shape[1])
+        found[: model.nr_feature] = sign * np.ctypeslib.as_array(model.w, (model.nr_feature,))
+        return found
+
+    def tolerance(self, reached: Any) -> float:
+        """The loosest tolerance whose answer is good enough."""
+        return next((e for e in sorted(TOLERANCES, reverse=True) if reached(self.fit(e))), min(TOLERANCES))
+
+
+def _objective(peer: Liblinear, x: np.ndarray, l2: float) -> float:
+    return float(np.logaddexp(0, -peer.y * (peer.a @ x)).mean()) + l2 / 2 * float(x @ x)
+
+
+def _alone(world: "World", act: Any) -> Any:
+    """What ``act`` returns on rank 0, told to all; the other ranks sleep, so that they take no time from it. Collective."""
+    value = act() if world.rank == 0 else None
+    world.rest()
+    return world.tell(value)

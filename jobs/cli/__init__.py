@@ -1,0 +1,1 @@
+"""The command line: options and job files, and what a job says."""

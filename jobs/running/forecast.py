@@ -1,0 +1,220 @@
+"""What a solve will need, before any row is read: bytes a rank and a node, the largest message, messages a round.
+
+The index says how many rows and nonzeros every rank will hold. How many vectors a method keeps beside them, and how often
+it speaks, is found by a rehearsal: it runs on small made-up rows, on the very ranks, while its allocations are counted.
+"""
+
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import replace
+from textwrap import fill
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from mpiopt.engine.drive import solve
+from mpiopt.engine.method import Method
+from mpiopt.engine.stop import Stop
+from mpiopt.io.dataset.index import CHUNK
+from mpiopt.io.dataset.labels import Labels
+from mpiopt.io.dataset.source import Source
+from mpiopt.io.dataset.synthetic import Synthetic
+from mpiopt.jobs.cli.console import WIDTH, Console, size, table
+from mpiopt.jobs.machine.node import compiled, memory_room, resident
+from mpiopt.jobs.running.linear_team import opened, team_of
+from mpiopt.jobs.running.traffic import Tape, Traffic, features_for, fits, traffic
+from mpiopt.jobs.running.warm_up import warm
+from mpiopt.kernels.csr import CSR
+from mpiopt.losses.registry import find
+from mpiopt.problems.penalties import ElasticNet
+from mpiopt.problems.problem import Team
+from mpiopt.words import counted
+
+if TYPE_CHECKING:
+    from mpiopt.comm.world import World
+    from mpiopt.jobs.cli.solve_options import Solve
+
+Make = Callable[["Solve"], Method]  # the method that a job asks for
+
+ROUNDS = 12  # of a rehearsal: enough to fill the memory of L-BFGS
+NARROW, WIDE, TALL = 1 << 6, 1 << 16, 1 << 14  # features of the rehearsals, rows of a rank in the narrow one
+FULL = 1  # the exit code where a node has not room enough
+
+
+class Effort(NamedTuple):
+    """Bytes of the program itself, vectors of doubles that a method holds on this rank, what this rank sends a round."""
+
+    program: int
+    dvectors: float
+    row_vectors: float
+    traffic: Traffic
+
+
+class Share(NamedTuple):
+    """What this rank will hold of the data."""
+
+    rows: int
+    nonzeros: int
+
+
+def forecast(job: "Solve", make: Make, world: "World", console: Console) -> dict[str, Any]:
+    """Tell what the job would need, rank by rank and node by node. Collective. Raises MpioptError on every rank."""
+    job, source = opened(job, world)
+    if not compiled():
+        console.note("compiling kernels: once on this machine, about half a minute")
+    console(f"rehearsing {job.method} on {counted(world.size, 'rank')}")
+    dim = source.cols + job.intercept
+    effort = rehearse(job, make, world, dim)
+    sent = effort.traffic
+    mine = {"host": world.host, "room": memory_room(), **needed(job, share(source, world), source, effort),
+            "bytes_a_round": sent.nbytes}  # fmt: skip
+    ranks = [{"rank": rank, **found} for rank, found in enumerate(world.tell_all(mine))]
+    found = {
+        "dry_run": True, "dataset": source.name, "rows": source.rows, "features": source.cols,
+        "nonzeros": sum(rank["nonzeros_held"] for rank in ranks),
+        "method": job.method, "world_size": world.size, "workers": world.workers, "per_rank": ranks, "hosts": _hosts(ranks),
+        "largest_message": 8 * dim, "messages_a_round": sent.messages,
+        "vector_rounds_a_round": sent.vector_rounds, "long_messages_a_round": sent.long, "payload": sent.payload,
+        "bytes_a_round": sum(rank["bytes_a_round"] for rank in ranks),
+    }  # fmt: skip
+    found["fits"] = all(host["needed"] <= host["room"] for host in found["hosts"].values())
+    console.show(_page(found))
+    return {**found, "exit_code": 0 if found["fits"] else FULL}
+
+
+def share(source: Source, world: "World") -> Share:
+    """Rows and nonzeros of this rank's workers, from the index alone. Not collective."""
+    bounds = source.blocks(world.workers)
+    lo, hi = int(bounds[world.hosted.start]), int(bounds[world.hosted.stop])
+    index = getattr(source, "index", None)
+    if index is None:
+        return Share(hi - lo, round(source.per_row * (hi - lo)))
+    rows = np.minimum(np.arange(len(index.prefix)) * index.stride, source.rows)
+    first, last = np.interp([lo, hi], rows, index.prefix)
+    return Share(hi - lo, round(last - first))
+
+
+def needed(job: "Solve", mine: Share, source: Source, effort: Effort) -> dict[str, int]:
+    """Bytes of one rank by what they are for; ``total`` is the most that it holds at a time. Not collective."""
+    entry = 4 + np.dtype(job.values).itemsize
+    matrix = entry * mine.nonzeros + 8 * mine.rows
+    labels = (4 if find(job.loss).labels.classes else 8) * mine.rows
+    vectors = 8 * (source.cols + job.intercept)
+    rows = labels + round(8 * effort.row_vectors * mine.rows)
+    dvectors = round((effort.dvectors + 1) * vectors)  # MPI adds up into one of its own, or malloc cannot give one back
+    reading = matrix + labels + 8 * mine.rows + CHUNK * entry
+    return {
+        "rows_held": mine.rows, "nonzeros_held": mine.nonzeros, "program": effort.program, "matrix": matrix, "rows": rows,
+        "vectors": dvectors, "dvectors": round(effort.dvectors, 1), "reading": effort.program + reading,
+        "total": effort.program + max(reading, matrix + rows + dvectors),
+    }  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------ the rehearsal
+def rehearse(job: "Solve", make: Make, world: "World", dim: int) -> Effort:
+    """Run the job's method on made-up rows and count. Collective, some seconds. Raises MpioptError on every rank.
+
+    dim : the job's own, which its messages are to be of.
+    """
+    method = made(job, make)
+    with world.together("looking at the compressor"):
+        few, many = (features_for(method, world.workers, least) for least in (NARROW, WIDE))
+        fits(method, world.workers, dim)
+    _solved(method, _team(job, world, few, 8 * world.workers))  # what is compiled or loaded once must not count
+    program = resident()
+    team = _team(job, world, many, 8 * world.workers)
+    wide, tape = _counted(method, team)
+    easy, _ = _counted(method, _team(job, world, many, 64 * world.workers, 1.0))  # some choose their local solver by this
+    tall, _ = _counted(method, _team(job, world, few, TALL * world.size))
+    if few > NARROW:  # a compressor has asked for more features, which are no row vectors
+        tall -= _counted(method, _team(job, world, few, 8 * world.workers))[0]
+    return Effort(program, max(wide, easy) / (8 * many), max(tall, 0) / (8 * TALL), traffic(method, team, tape, dim))
+
+
+def made(job: "Solve", make: Make) -> Method:
+    """The method, with all rows of a worker as server sample: made-up rows are few."""
+    return make(replace(job, server_rows=None))
+
+
+class MadeUp(Synthetic):
+    """Rows whose labels are 0 and 1, which every loss takes."""
+
+    @property
+    def labels(self) -> Labels:
+        """0 and 1, not counted."""
+        return Labels((0.0, 1.0), None, 0.0, 1.0, float("nan"))
+
+    def read(self, lo: int, hi: int, dtype: type = np.float32) -> tuple[CSR, np.ndarray, None]:
+        """See `Synthetic.read`."""
+        matrix, y, weight = super().read(lo, hi, dtype)
+        return matrix, np.maximum(y, 0.0), weight
+
+
+def _team(job: "Solve", world: "World", features: int, rows: int, l2: float = 1e-3) -> Team:
+    source = MadeUp(rows=max(rows, world.workers), cols=features, per_row=4.0)
+    penalty = ElasticNet(job.l1, max(job.l2, l2) if job.l2 else 0.0, free=int(job.intercept))
+    team = team_of(source, world, penalty, loss=job.loss, values=job.values)
+    warm(team)
+    return team
+
+
+def _solved(method: Method, team: Team) -> Tape:
+    """What some rounds sent."""
+    tape = Tape(team.world.tally)
+    with np.errstate(all="ignore"):
+        solve(method, team, np.zeros(team.dim), Stop(rounds=ROUNDS), [tape])
+    return tape
+
+
+def _counted(method: Method, team: Team) -> tuple[int, Tape]:
+    """The most bytes that a solve has allocated at a time, and its tape."""
+    tracemalloc.start()
+    try:
+        tape = _solved(method, team)
+        return tracemalloc.get_traced_memory()[1], tape
+    finally:
+        tracemalloc.stop()
+
+
+# ------------------------------------------------------------------------------------------ what is told
+def _hosts(ranks: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """Per host its ranks, the bytes that they need together and the room that there is, their own present size with it."""
+    found = {}
+    for name in dict.fromkeys(rank["host"] for rank in ranks):
+        here = [rank for rank in ranks if rank["host"] == name]
+        room = min(rank["room"] for rank in here) + sum(rank["program"] for rank in here)
+        found[name] = {"ranks": len(here), "needed": sum(rank["total"] for rank in here), "room": room}
+    return found
+
+
+def _page(found: dict[str, Any]) -> str:
+    ranks = found["per_rank"]
+    names = ("program", "matrix", "rows", "vectors", "reading", "total")
+    widest = sorted(range(len(ranks)), key=lambda k: -ranks[k]["total"])
+    shown = sorted(widest[:8])
+    rows = [[str(k), f"{ranks[k]['nonzeros_held']:,}", *(size(ranks[k][name]) for name in names)] for k in shown]
+    head = ["rank", "nonzeros", *names[:-2], "to read", "at most"]
+    lines = [
+        f"{found['dataset']}: {counted(found['rows'], 'row')}, {counted(found['features'], 'feature')}, "
+        f"{counted(found['nonzeros'], 'nonzero')}",
+        f"{found['method']}: {max(rank['dvectors'] for rank in ranks):g} vectors of the features' length a rank",
+        "", table(head, rows, "rrrrrrrr"),
+        *([f"and {counted(len(ranks) - len(shown), 'rank')} more, all below these"] if len(ranks) > len(shown) else []), "",
+        f"message    {size(found['largest_message'])} at most; {found['messages_a_round']:.3g} a round, "
+        f"{found['long_messages_a_round']:.3g} of them that long",
+        *_payload(found["payload"], found["features"]),
+        f"sent       {size(found['bytes_a_round'])} a round, by all ranks",
+    ]  # fmt: skip
+    for name, host in found["hosts"].items():
+        verdict = "fits" if host["needed"] <= host["room"] else "DOES NOT FIT: take more nodes, or a method with fewer vectors"
+        text = f"{name}: {counted(host['ranks'], 'rank')}, {size(host['needed'])} of {size(host['room'])} free: {verdict}"
+        lines.append(fill(text, WIDTH, subsequent_indent=" " * 11))
+    return "\n".join(lines)
+
+
+def _payload(nbytes: int | None, features: int) -> list[str]:
+    """A line about what is compressed, where anything is."""
+    if nbytes is None:
+        return []
+    whole = 8 * features
+    return [f"compressed {size(nbytes)} in place of {size(whole)} ({100 * nbytes / whole:.3g} %), by each worker"]

@@ -1,0 +1,81 @@
+"""From a source of rows to the team of sites that a method runs on."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from mpiopt.errors import UsageError
+from mpiopt.io.dataset.labels import Labels, binary_labels, sides
+from mpiopt.io.dataset.source import Share, Source, open_source, shares
+from mpiopt.losses.family import Family
+from mpiopt.losses.registry import catalogue, find
+from mpiopt.problems.linear import Linear
+from mpiopt.problems.problem import Team
+
+if TYPE_CHECKING:
+    from mpiopt.comm.world import World
+    from mpiopt.jobs.cli.solve_options import Solve
+    from mpiopt.problems.penalties import Penalty
+
+
+def opened(job: "Solve", world: "World") -> tuple["Solve", Source]:
+    """The source of a job's rows, and the job with the type of its values, which is that of the source if none is given.
+
+    Collective. Raises DataError or UsageError on every rank.
+    """
+    source = open_source(job.data, world)
+    with world.together(f"opening {job.data}"):
+        return replace(job, values=job.values or source.values), source
+
+
+def team_of(
+    source: Source,
+    world: "World",
+    penalty: "Penalty",
+    *,
+    loss: str = "logistic",
+    positive: str | None = None,
+    values: Literal["float32", "float64"] | None = None,
+    seed: int = 0,
+    device: Literal["cpu", "gpu"] = "cpu",
+) -> Team:
+    """Read every worker's rows and team them up; a free coordinate of the penalty is the intercept. Collective.
+
+    loss : one of `mpiopt.losses`, such as huber:delta=2. positive : the class or rule that becomes +1, for losses of two
+    classes. values : type of the stored entries, None for that of the source.
+    device : where the rows are to be; see `mpiopt.jobs.running.gpu_solving.take`.
+    Raises DataError or UsageError on every rank.
+    """
+    family = fitting(loss, source.labels, positive)
+    found = shares(source, world, None if values is None else np.dtype(values))
+    with world.together("mapping labels"):
+        losses = [_linear(share, source, family, positive, bool(penalty.free)) for share in found]
+    if device == "gpu":
+        with world.together("copying rows to the GPU"):
+            losses = [loss.on_device() for loss in losses]
+    return Team.of(world, losses, penalty, seed)
+
+
+def classes(source: Source, loss: str, positive: str | None) -> dict[str, str]:
+    """Which labels become +1 and -1, as attributes; none for a loss that takes them as they are. Raises as `team_of`."""
+    if not fitting(loss, source.labels, positive).labels.classes:
+        return {}
+    found = sides(source.labels, positive)
+    return {"label_positive": found.positive, "label_negative": found.negative}
+
+
+def fitting(loss: str, labels: Labels, positive: str | None) -> Family:
+    """The loss of a name, where it takes the labels of the data set. Raises UsageError, DataError. Not collective."""
+    family = find(loss)
+    if positive is not None and not family.labels.classes:
+        able = " and ".join(name for name, entry in catalogue().items() if entry.build.labels.classes)
+        raise UsageError(f"--positive makes two classes, for {able}: leave it out with --loss {loss}")
+    family.labels.check(labels, family.name)
+    return family
+
+
+def _linear(share: Share, source: Source, family: Family, positive: str | None, intercept: bool) -> Linear:
+    y = binary_labels(share.labels, source.labels, positive) if family.labels.classes else share.labels
+    weights = np.empty(0) if share.weight is None else share.weight
+    return Linear(share.matrix, y, family, weights, intercept)

@@ -1,0 +1,52 @@
+"""The local rule of a training, and its step size over time, from the options of the job."""
+
+from math import ceil
+from typing import TYPE_CHECKING
+
+from mpiopt.errors import UsageError
+from mpiopt.numerics.schedules import Constant, Cosine, Inverse, Later, Piecewise, Schedule, WarmUp
+from mpiopt.transforms.bounds import ClipNorm, Decay
+from mpiopt.transforms.rules import find
+from mpiopt.transforms.transform import Transform, chain
+
+if TYPE_CHECKING:
+    from mpiopt.jobs.cli.train_options import Train
+
+
+def rate_of(job: "Train", per_epoch: float) -> Schedule:
+    """The step size of a worker's step. per_epoch : steps of each worker in an epoch. Raises UsageError."""
+    default = find(job.rule).parameters.get("lr")
+    lr = job.lr if job.lr is not None else 1.0 if default is None else default.default
+    warm, total = ceil(job.warmup * per_epoch), max(1, round(job.epochs * per_epoch))
+    if job.schedule == "cosine":
+        schedule: Schedule = Later(Cosine(lr, max(1, total - warm)), warm)
+    elif job.schedule == "step":
+        schedule = Piecewise((lr, lr / 10, lr / 100), (max(1, total // 2), max(2, total * 3 // 4)))
+    elif job.schedule == "inverse":
+        schedule = Inverse(lr * per_epoch, per_epoch)
+    else:
+        schedule = Constant(lr)
+    return WarmUp(schedule, warm) if warm else schedule
+
+
+def rule_of(job: "Train", rate: Schedule) -> Transform:
+    """The rule, with weight decay and clipping in front. Raises UsageError for an option that the rule does not take."""
+    entry = find(job.rule)
+    given: dict[str, object] = {}
+    if "lr" in entry.parameters:
+        given["lr"] = rate
+    elif job.lr is not None or job.schedule != "constant" or job.warmup:
+        raise UsageError(f"{entry.name} finds its step size itself: leave --lr, --schedule and --warmup out")
+    if job.momentum is not None:
+        name = next((name for name in ("gamma", "b1") if name in entry.parameters), None)
+        if name is None:
+            raise UsageError(f"{entry.name} has no momentum: leave --momentum out, or choose another --rule")
+        given[name] = job.momentum
+    if job.decay is not None and "decay" in entry.parameters:  # decoupled, at the end of the rule
+        return chain(*_clip(job), entry.make(**given, decay=job.decay))
+    decay = (Decay(job.decay),) if job.decay else ()
+    return chain(*_clip(job), *decay, entry.make(**given))
+
+
+def _clip(job: "Train") -> tuple[Transform, ...]:
+    return () if job.clip is None else (ClipNorm(job.clip),)

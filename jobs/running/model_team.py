@@ -1,0 +1,144 @@
+"""From dense rows to the team of models that a training runs on, and the models that are examined."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mpiopt.errors import UsageError
+from mpiopt.io.dataset.dense import DenseSource, Held, held, open_dense
+from mpiopt.jobs.machine.environment import threads
+from mpiopt.numerics.streams import Streams
+from mpiopt.problems.device_rows import on_device
+from mpiopt.problems.examples import Dense, Flat
+from mpiopt.problems.model import Model
+from mpiopt.problems.penalties import Zero
+from mpiopt.problems.perceptron import Perceptron
+from mpiopt.problems.problem import Sample, Team
+from mpiopt.problems.slowed import Slowed
+from mpiopt.sampling.batches import Batches
+from mpiopt.training.drive import Exam
+
+if TYPE_CHECKING:
+    from mpiopt.comm.world import World
+    from mpiopt.jobs.cli.train_options import Train
+
+Maker = Callable[[Flat], Model]
+
+
+def opened(job: "Train", world: "World") -> tuple[DenseSource, DenseSource | None]:
+    """The rows to train on, and those to be examined on. Collective. Raises DataError, UsageError on every rank."""
+    source = open_dense(job.data, world)
+    test = job.test
+    if test is None and job.data.startswith("blobs"):
+        test = f"{source.name}{',' if ':' in source.name else ':'}first={source.rows},rows={max(1000, source.rows // 10)}"
+    exam = None if test is None else open_dense(test, world)
+    if exam is not None and (exam.shape != source.shape or exam.classes > source.classes):
+        raise UsageError(
+            f"{source.name} has rows of shape {source.shape} in {source.classes} classes, but {exam.name} has shape "
+            f"{exam.shape} in {exam.classes}: examine on rows of the same kind"
+        )
+    return source, exam
+
+
+def team_of(job: "Train", source: DenseSource, world: "World", sharing: int = 1) -> Team:
+    """Every hosted worker's model of its rows, with its samples. Collective. Raises DataError, UsageError on every rank.
+
+    sharing : ranks that use the GPU of this one, if the job wants one.
+    """
+    if job.redundancy > world.workers:
+        raise UsageError(f"--redundancy {job.redundancy}: there are {world.workers} workers, each with a share: give at most "
+                         f"{world.workers}, or start more workers")  # fmt: skip
+    shares = _redundant(job, source, world) if job.redundancy > 1 else held(source, world, _kept(job), None)
+    make = maker(job, source)
+    with world.together("making the model"):
+        models = [make(data) for data in _placed(job, source, shares, sharing)]
+        models = [_slowed(job, model, worker, world.workers) for model, worker in zip(models, world.hosted, strict=True)]
+        streams = Streams(job.seed)
+        samples = [_sample(job, model, streams, worker, world, source.rows)
+                   for model, worker in zip(models, world.hosted, strict=True)]  # fmt: skip
+    return Team.of(world, models, Zero(), job.seed, samples)
+
+
+def exam_of(
+    job: "Train", source: DenseSource, test: DenseSource | None, world: "World", due: Callable[[int], bool],
+    sharing: int = 1,
+) -> Exam | None:  # fmt: skip
+    """The models that are examined, each hosted worker's on its share of the test rows. Collective. As `team_of`."""
+    if test is None:
+        return None
+    make = maker(job, source)
+    shares = held(test, world, "sharded", None)
+    with world.together("making the model to be examined"):
+        models = tuple(make(data) for data in _placed(job, source, shares, sharing))
+    return Exam(models, due, job.own, job.leader)
+
+
+def _placed(job: "Train", source: DenseSource, shares: Sequence[Held], sharing: int) -> Sequence[Flat]:
+    """The rows of the shares, in the memory in which the job computes."""
+    sets = [Dense(share.x, share.y, source.item.scaled) for share in shares]
+    return on_device(sets, sharing) if job.device == "gpu" else sets
+
+
+def maker(job: "Train", source: DenseSource) -> Maker:
+    """What makes a model of some rows. Raises UsageError for a model that is not known, or that cannot take such rows."""
+    kind, _, widths = job.model.partition(":")
+    if kind in ("cnn", "resnet20") and not widths:
+        from mpiopt.training.torch import networks
+        from mpiopt.training.torch.model import TorchModel, use_threads
+
+        use_threads(threads())
+        if len(source.shape) < 2:
+            raise UsageError(f"--model {kind} is for images, and the rows of {source.name} have shape {source.shape}: "
+                             "take --model mlp:128")  # fmt: skip
+        network = {"cnn": networks.small_cnn, "resnet20": networks.resnet20}[kind]
+        return partial(TorchModel, partial(network, source.shape, source.classes))
+    numbers = widths.split(",") if widths else []
+    if (kind == "mlp") is not bool(numbers) or kind not in ("mlp", "softmax") or not all(n.isdigit() for n in numbers):
+        raise UsageError(f"--model {job.model}: choose softmax, mlp:128 or mlp:256,128, cnn, or resnet20")
+    hidden = [int(n) for n in numbers]
+    return lambda data: Perceptron(data, (data.features, *hidden, source.classes))
+
+
+def _kept(job: "Train") -> str:
+    return "sharded" if job.ownership == "sharded" else "shared"
+
+
+def _redundant(job: "Train", source: DenseSource, world: "World") -> list[Held]:
+    """Each hosted worker's own share and the next ones, one after the other."""
+    bounds = source.blocks(world.workers)
+    with world.together(f"reading {source.name}"):
+        return [_chunks(source, [(w + i) % world.workers for i in range(job.redundancy)], bounds) for w in world.hosted]
+
+
+def _chunks(source: DenseSource, chunks: Sequence[int], bounds: np.ndarray) -> Held:
+    parts = [source.read(int(bounds[c]), int(bounds[c + 1]), None) for c in chunks]
+    x, y = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Held(0, len(x), x, y)
+
+
+def _sample(job: "Train", model: Model, streams: Streams, worker: int, world: "World", rows: int) -> Sample:
+    if job.redundancy > 1:
+        from mpiopt.sampling.batches import redundant
+
+        return redundant(rows, world.workers, job.redundancy, worker, job.batch, streams)
+    if job.ownership == "turns":
+        return Batches(model.rows, job.batch, streams, part=(worker, world.workers))
+    return Batches(model.rows, job.batch, streams, worker)
+
+
+def _slowed(job: "Train", model: Model, worker: int, workers: int) -> Model:
+    for text in job.delay:
+        who, colon, factor = text.partition(":")
+        try:
+            number, times = int(who), float(factor)
+        except ValueError:
+            number, times = -1, 0.0
+        if not colon or number < 0 or not times >= 1:
+            raise UsageError(f"--delay {text}: give WORKER:FACTOR with a factor of at least 1, as in 3:5")
+        if number >= workers:
+            raise UsageError(f"--delay {text}: there are workers 0 to {workers - 1}")
+        if number == worker and times > 1:
+            return Slowed(model, times)
+    return model

@@ -1,0 +1,1 @@
+"""What studies are made with: teams to experiment on, checks, pictures."""

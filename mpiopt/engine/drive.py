@@ -1,0 +1,194 @@
+"""The one driver loop: rounds, the record, the stopping rules, and the answer with its certificate."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import compress
+from time import perf_counter
+from typing import NamedTuple
+
+from mpiopt.arrays import Array
+from mpiopt.engine.fingerprint import fingerprint
+from mpiopt.engine.method import Method, Run
+from mpiopt.engine.stop import Limits, Reason, Record, Stop, Watcher, ended
+from mpiopt.engine.verdict import Best, Examiner, judged
+from mpiopt.errors import NumericalError
+from mpiopt.problems.certificate import Certificate, certify
+from mpiopt.problems.lifted import lifted
+from mpiopt.problems.problem import Team
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a solve found. ``x`` is (dim,), the intercept, if any, last; equal on every rank.
+
+    It is the best point of the run, which methods with momentum and runs that fail may have left again.
+    """
+
+    x: Array
+    reason: Reason
+    reason_text: str
+    history: tuple[Record, ...]
+    certificate: Certificate
+    run: Run = field(repr=False)
+
+    @property
+    def final(self) -> Record:
+        """The last line of the history."""
+        return self.history[-1]
+
+
+class Standing(NamedTuple):
+    """Where a solve stands after a round: all that another one needs to go on as if it had never stopped."""
+
+    run: Run | None = None
+    history: tuple[Record, ...] = ()
+    fresh: tuple[bool, ...] = ()  # per record whether the answer may have changed since the one before
+    best: Best | None = None  # of the points so far, where the run keeps it
+
+    def after(self, run: Run, record: Record, fresh: bool) -> "Standing":
+        """Where it stands one round later."""
+        return self._replace(run=run, history=(*self.history, record), fresh=(*self.fresh, fresh))
+
+    @property
+    def judged(self) -> list[Record]:
+        """What stopping rules look at: the records of rounds that may have changed the answer, and the last."""
+        return [*compress(self.history[:-1], self.fresh), *self.history[-1:]]
+
+
+Keeper = Callable[[Standing, Reason | None], None]  # with the reason for which the solve ends here, if it does
+
+
+def rounds(method: Method, team: Team, run: Array | Run) -> Iterator[Run]:
+    """The run at the start x (dim,) and after every round, or after every further round of a run; without end.
+
+    Collective at every step.
+    """
+    run = method.step(run, team) if isinstance(run, Run) else method.init(run, team)
+    while True:
+        yield run
+        run = method.step(run, team)
+
+
+def undisturbed() -> str:
+    """Nothing asks the solve to end early."""
+    return ""
+
+
+def always(round: int) -> bool:  # noqa: A002 - the field's word
+    """Every round."""
+    return True
+
+
+def solve(
+    method: Method,
+    team: Team,
+    x: Array | Standing,
+    stop: Stop,
+    watch: Sequence[Watcher] = (),
+    keep: Sequence[Keeper] = (),
+    interruption: Callable[[], str] = undisturbed,
+) -> Solution:
+    """Run ``method`` from ``x`` until a stopping rule holds. Collective.
+
+    x : (dim,), the same on every rank; or where an earlier solve of the same problem stood, to go on from there: neither
+    a start nor a round is repeated, and the history, seconds, bytes and messages continue.
+    watch, keep : called on every rank after every round, keepers with all that a checkpoint needs; what they do is not
+    collective, or collective on all ranks. interruption : asked on every rank after every round for what ends the solve
+    early, in a few words, or for ""; one rank's word is enough.
+
+    A loss without margins is `Lifted`. Seconds, bytes and messages leave recording, keeping and the final certificate out.
+    The reason is what the certificate, computed afresh, bears out. Where the objective ceases to be finite the answer is
+    the best point before; raises NumericalError on every rank where there is none, and UnlikeError where ranks hold unlike
+    numbers (`fingerprint`).
+    """
+    team = lifted(team)
+    begun = x if isinstance(x, Standing) else Standing()
+    examiner = Examiner.of(method, team, stop, begun.history, begun.best)
+    start, latest = [x], [begun._replace(run=None)]
+    del x, begun  # what a run of old has held is given up as it is replaced
+
+    def kept(at: Standing, reason: Reason | None) -> None:
+        latest[:] = [at._replace(best=examiner.best)]
+        for keeper in keep:
+            keeper(latest[0], reason)
+
+    try:
+        at, reason, text = drive(method, team, start.pop(), examiner, examiner, watch, [kept], interruption)
+    except NumericalError as error:
+        if not latest[0].history:
+            raise
+        at, reason, text = latest[0], *ended(Reason.BROKEN, str(error))
+    with team.world.tally.paused():
+        if at.run is not None:
+            team.world.demand_alike(fingerprint(at.run), f"after round {at.run.round}")
+        return _answered(method, team, at, reason, text, examiner)
+
+
+def _answered(method: Method, team: Team, at: Standing, reason: Reason, text: str, examiner: Examiner) -> Solution:
+    """The best point with its certificate; the last one where only that reaches the tolerance. Collective."""
+    effort = 0 if reason is Reason.INTERRUPTED else max(10, at.history[-1].vector_rounds)
+    candidates = [] if examiner.best is None else [examiner.best.x]
+    if reason.converged or not candidates:
+        candidates.append(method.answer(at.run, team).x)
+    for x in candidates:
+        proved = certify(team, x, effort)
+        found, said = judged(reason, text, proved, examiner.stop, team.rows)
+        if found.converged or not reason.converged:
+            break
+    return Solution(x, found, said, at.history, proved, at.run)
+
+
+Recorder = Callable[[Run, float, str], tuple[Record, bool, str]]  # run, clock, word -> record, whether fresh, agreed word
+
+
+class Driven(NamedTuple):
+    """Where a run ended, and why."""
+
+    at: Standing
+    reason: Reason
+    text: str
+
+
+def drive(
+    method: Method,
+    team: Team,
+    x: Array | Standing,
+    recorder: Recorder,
+    stop: Limits,
+    watch: Sequence[Watcher] = (),
+    keep: Sequence[Keeper] = (),
+    interruption: Callable[[], str] = undisturbed,
+    due: Callable[[int], bool] = always,
+) -> Driven:
+    """The loop of `solve`, with anybody's records. Collective.
+
+    recorder : makes the record of a round, collectively. due : the rounds, alike on all ranks, that are recorded besides the
+    last one that ``stop`` allows; what lies between is not looked at.
+    """
+    at = x if isinstance(x, Standing) else Standing()
+    steps, tally = rounds(method, team, x if at.run is None else at.run), team.world.tally
+    del x  # what a run of old has held is given up as it is replaced
+    clock, found = (_taken_up(at, team, stop)) if at.history else (0.0, None)
+    while found is None:
+        start = perf_counter()
+        run = next(steps)
+        clock += perf_counter() - start
+        if not due(run.round) and run.round != stop.rounds:
+            continue
+        with tally.paused():
+            record, fresh, word = recorder(run, clock, interruption())
+            at = at.after(run, record, fresh)
+            for watcher in watch:
+                watcher(record)
+            found = stop.reached(at.judged) or (ended(Reason.INTERRUPTED, word) if word else None)
+            for keeper in keep:
+                keeper(at, found and found[0])
+    return Driven(at, *found)
+
+
+def _taken_up(at: Standing, team: Team, stop: Limits) -> tuple[float, tuple[Reason, str] | None]:
+    """The clock of a solve that goes on, and whether it has nothing left to do; its tally is put back. Not collective."""
+    last, tally = at.history[-1], team.world.tally
+    tally.bytes = last.bytes_sent if team.world.rank == 0 else 0  # known as the sum over the ranks
+    tally.messages, tally.vector_rounds = last.messages, last.vector_rounds
+    return last.seconds, stop.reached(at.judged)

@@ -1,0 +1,134 @@
+"""Methods: a short list of Phases closed by one Outer step, or a class with the same three verbs.
+
+The ``opening`` phase is walked once at the start and then at the *end* of every step, so that a step ends knowing the
+objective and the gradient at the point it has made: nothing is evaluated only to be recorded, and the first phase of
+the next step finds that gradient as its ``agreed``. Training has no opening: its first phase finds what the round before
+agreed on. Methods whose mathematics does not fit (SPAG, truncated Newton) implement `Method` themselves.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from mpiopt.arrays import Array
+from mpiopt.engine.phase import Exchange, Joint, Local, Outer, PerWorker, Phase, Tree, Work
+from mpiopt.problems.certificate import gradient_bound
+from mpiopt.problems.problem import Message, Point, Team, measures
+from mpiopt.problems.protocols import demand
+
+
+class Measured(NamedTuple):
+    """What a method knows of the point it would answer with, for the record and the stopping rules."""
+
+    objective: float
+    gradient_norm: float  # of F; of the shortest subgradient where F has a kink
+    gap: float  # certified upper bound on F - F*, infinity where none is known
+    fresh: bool = True  # whether the answer may have changed since the last round
+
+
+class Run(NamedTuple):
+    """A method under way."""
+
+    points: PerWorker  # a Point per hosted worker; x is one shared array where they agree
+    agreed: Message | None
+    states: Tree
+    round: int = 0
+
+
+class Method(Protocol):
+    """Everything the driver loop needs."""
+
+    def init(self, x: Array, team: Team) -> Run:
+        """The run before the first round. Collective."""
+
+    def step(self, run: Run, team: Team) -> Run:
+        """One round; spends ``run``. Collective."""
+
+    def measure(self, run: Run, team: Team) -> Measured:
+        """Objective, gradient norm and certified gap of the answer. Collective."""
+
+    def answer(self, run: Run, team: Team) -> Point:
+        """The point to record, stop on and save."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a method is called where it refuses a problem."""
+
+    name: str = field(default="this method", kw_only=True, compare=False)
+
+    def check(self, team: Team, *blocks: Work | Exchange | Outer) -> None:
+        """Hold the losses against what the blocks need, once. Collective. Raises CapabilityError on every rank."""
+        with team.world.together("setting up the method"):
+            demand(self.name, [site.loss for site in team.sites], blocks)
+
+
+@dataclass(frozen=True)
+class Composed(Named):
+    """The Method made of phases and an outer step.
+
+    dvectors : d-vectors that a rank with one worker holds at most in a solve, the certificate at its end included.
+    """
+
+    opening: Phase | None
+    phases: tuple[Phase, ...]
+    outer: Outer
+    dvectors: int = field(default=16, compare=False)
+
+    @property
+    def walked(self) -> tuple[Phase, ...]:
+        """All phases; the opening, if there is one, first."""
+        return self.phases if self.opening is None else (self.opening, *self.phases)
+
+    @property
+    def blocks(self) -> tuple[Work | Exchange | Outer, ...]:
+        """All works, exchanges and the outer step."""
+        return (*(block for phase in self.walked for block in phase), self.outer)
+
+    def init(self, x: Array, team: Team) -> Run:
+        """Evaluate at x, the same array on every rank. Collective."""
+        states = self._states(x, team)
+        return self._opened(Run(PerWorker(site.loss.point(x) for site in team.sites), None, states), team)
+
+    def _states(self, x: Array, team: Team) -> Tree:
+        self.check(team, *self.blocks)
+        with team.world.together("setting up the method"):
+            works = tuple(PerWorker(phase.work.init(x, site) for site in team.sites) for phase in self.walked)
+        return works, tuple(phase.exchange.init(x, team) for phase in self.walked), self.outer.init(x, team)
+
+    def step(self, run: Run, team: Team) -> Run:
+        """The phases, the outer step, then the opening at the new point. Collective."""
+        run = self._walk(run, range(len(self.walked) - len(self.phases), len(self.walked)), team)
+        works, exchanges, outer = run.states
+        points, outer = self.outer(run.agreed, run.points, outer, Joint(team, run.round))
+        return self._opened(Run(points, run.agreed, (works, exchanges, outer), run.round + 1), team)
+
+    def _opened(self, run: Run, team: Team) -> Run:
+        return run if self.opening is None else self._walk(run, (0,), team)
+
+    def _walk(self, run: Run, which: Iterable[int], team: Team) -> Run:
+        points, agreed, (works, exchanges, outer), k = run
+        works, exchanges = list(works), list(exchanges)
+        for i in which:
+            work, exchange = self.walked[i]
+            done = [
+                work(at, agreed, state, Local(site, k)) for at, state, site in zip(points, works[i], team.sites, strict=True)
+            ]
+            points, messages, states = (PerWorker(column) for column in zip(*done, strict=True))
+            works[i] = PerWorker(states)
+            agreed, _, exchanges[i] = exchange(messages, exchanges[i], Joint(team, k))
+        return Run(points, agreed, (tuple(works), tuple(exchanges), outer), k)
+
+    def measure(self, run: Run, team: Team) -> Measured:
+        """From the opening's agreement. Collective: one small sum."""
+        return measured(team, run.points[0].x, run.agreed)
+
+    def answer(self, run: Run, team: Team) -> Point:
+        """The common point."""
+        return run.points[0]
+
+
+def measured(team: Team, x: Array, agreed: Message) -> Measured:
+    """Objective, gradient norm and gradient bound at x (dim,), from the gradient agreed there. Collective: one small sum."""
+    size, value = measures(team, x, agreed.vector)
+    return Measured(float(agreed.scalars[0]) + value, size, gradient_bound(team, size))

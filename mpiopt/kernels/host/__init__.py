@@ -1,0 +1,62 @@
+"""The CPU kernels under one roof: compiled by numba on first use, cached on disk, one core each, float64 sums.
+
+Every function takes arrays and numbers only and communicates nothing. A GPU counterpart bears the same names.
+"""
+
+from mpiopt.kernels.host.bits import CHUNK, TRITS, pack, unpack
+from mpiopt.kernels.host.dual import dual_start
+from mpiopt.kernels.host.hadamard import clip_into, hadamard, pick, place
+from mpiopt.kernels.host.margins import bregman, curvature, logistic, plane
+from mpiopt.kernels.host.products import dot, hvp, row_squares, squares, tdot
+from mpiopt.kernels.host.quantise import (
+    EUCLIDEAN,
+    MEAN,
+    choose,
+    dither,
+    grid,
+    look_up,
+    measure,
+    powers,
+    signs,
+    two_means,
+)
+from mpiopt.kernels.host.select import largest, peaks, scatter
+from mpiopt.kernels.host.shuffle import estimate, random_signs, sketch, subset
+
+__all__ = [
+    "CHUNK",
+    "EUCLIDEAN",
+    "MEAN",
+    "TRITS",
+    "bregman",
+    "choose",
+    "clip_into",
+    "curvature",
+    "dither",
+    "dot",
+    "dual_start",
+    "estimate",
+    "grid",
+    "hadamard",
+    "hvp",
+    "largest",
+    "logistic",
+    "look_up",
+    "measure",
+    "pack",
+    "peaks",
+    "pick",
+    "place",
+    "plane",
+    "powers",
+    "random_signs",
+    "row_squares",
+    "scatter",
+    "signs",
+    "sketch",
+    "squares",
+    "subset",
+    "tdot",
+    "two_means",
+    "unpack",
+]

@@ -1,0 +1,318 @@
+"""Dual coordinate descent for a regularised linear model with a shifted linear term, on this process's rows.
+
+    min_z  (1/total) sum_i w_i loss(a_i.z, y_i)  +  1/2 sum_j D_j z_j^2  -  q.z,      D_j = ridge, or bias (intercept)
+
+Shalev-Shwartz and Zhang, Stochastic dual coordinate ascent methods for regularized loss minimization, JMLR 2013, in
+the exact form of Yu, Huang and Lin, Dual coordinate descent methods for logistic regression and maximum entropy
+models, Machine Learning 2011, with the map
+
+    z(alpha) = D^-1 (q + (1/total) sum_i w_i s_i alpha_i a_i),      s_i = y_i for losses of two classes, else 1
+
+kept true at every step; the solution has s_i alpha_i = -d loss / d m, for logistic regression alpha_i = 1 / (1 +
+exp(y_i a_i.z)). alpha is the caller's from call to call: another q needs only `dual_start`. How a row's alpha_i changes
+is the loss's ``dual_step``.
+
+The order of visits decides the speed. Rows that share popular features pull one common direction of z back and forth,
+and forget its value within `reach` visits; rows that are visited together within that time epoch after epoch (any
+fixed order, large blocks) converge slower by orders of magnitude, whereas a fresh order of every row makes each row a
+cache miss. So blocks of about reach / 4 neighbouring rows are visited in an order that is new in every epoch, block b
+after block b - stride (mod the number of blocks), which needs no memory and is known ahead, so that the rows to come
+are asked for early.
+"""
+
+import numpy as np
+from numba import njit
+
+from mpiopt.kernels.host.hashing import draw
+from mpiopt.kernels.host.margins import exp_negative
+from mpiopt.kernels.host.prefetch import prefetch
+from mpiopt.kernels.host.products import row_add
+
+_LINE = np.uint64(16)
+_1, _2, _3, _4, _8 = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4), np.uint64(8)
+_STAYS = 2e-16  # relative: half the last digit
+_RELAX = 1.1  # over-relaxation: saves about one epoch in ten on text, costs nothing
+
+_kernel = njit(cache=True, nogil=True, error_model="numpy")
+_elementary = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+
+
+@_kernel
+def dual_start(indptr, indices, data, y, w, alpha, q, total, ridge, bias, z):
+    """z = D^-1 (q + (1/total) A^T (w y alpha)), overwritten: the exact map, and the guard against drift.
+
+    y, w : (rows,) or (0,) for all ones (y : the signs s); alpha : (rows,); q, z : (cols,), or (cols +
+    1,) with an intercept, whose own D is bias (0.0: no intercept); total : the sum of weights that divides the loss;
+    ridge > 0.
+    """
+    start, index = indptr.view(np.uint64), indices.view(np.uint32)
+    z[:] = q
+    intercept = 0.0
+    for i in range(alpha.size):
+        f = alpha[i] / total
+        if y.size:
+            f *= y[i]
+        if w.size:
+            f *= w[i]
+        intercept += f
+        row_add(start[i], start[i + 1], index, data, f, z)
+    last = z.size - 1
+    for j in range(last if bias > 0.0 else z.size):
+        z[j] /= ridge
+    if bias > 0.0:
+        z[last] = (z[last] + intercept) / bias
+
+
+@_elementary
+def _sigmoid(m):
+    """1 / (1 + e^m)."""
+    e = exp_negative(-abs(m))
+    return (e if m > 0.0 else 1.0) / (1.0 + e)
+
+
+@_elementary
+def _far(m, alpha, c, s):
+    """The new alpha_i, from t = m + c (sigma(-t) - alpha), alpha_i = sigma(-t): where curvature changes on the way.
+
+    g(t) = t - m - c (sigma(-t) - alpha) increases with slope >= 1 and has its root between m and m + c (s - alpha), s
+    = sigma(-m): Newton's method, bisection where it leaves the bracket or gains too little. Stopping at |g| <= 0.1 c
+    |change| lowers the dual objective for certain: it is c-strongly convex in alpha, and g is its slope there.
+    """
+    step = c * (s - alpha)
+    low, high = min(m, m + step), max(m, m + step)
+    t = m + step / (1.0 + c * max(s * (1.0 - s), alpha * (1.0 - alpha)))
+    a, previous = alpha, np.inf
+    for _ in range(60):
+        a = _sigmoid(t)
+        g = t - m - c * (a - alpha)
+        if abs(g) <= 0.1 * c * abs(a - alpha):
+            break
+        if g > 0.0:
+            high = t
+        else:
+            low = t
+        t -= g / (1.0 + c * a * (1.0 - a))
+        if not low < t < high or abs(g) > 0.5 * previous:
+            t = 0.5 * (low + high)
+        previous = abs(g)
+    return a
+
+
+@_elementary
+def logistic_step(m, alpha, c):
+    """The new alpha_i at the signed margin m, and the row's part of the gap, KL(alpha | sigma(-m)) to second order.
+
+    Near the solution one Newton step from alpha towards s = sigma(-m), with the larger curvature of the two ends, and
+    at most to s.
+    """
+    s = _sigmoid(m)
+    d = s - alpha
+    v = max(s * (1.0 - s), alpha * (1.0 - alpha), 1e-300)
+    gap = 0.5 * d * d / v
+    if abs(d) <= 0.5 * v:
+        return alpha + d * min(1.0, _RELAX / (1.0 + c * v)), gap
+    return _far(m, alpha, c, s), gap
+
+
+def logistic_dual_step(m, y, alpha, c):
+    """`logistic_step` for a label."""
+    return logistic_step(y * m, alpha, c)
+
+
+@_kernel
+def _overlap(start, index, data, i, j):
+    """a_i . a_j, columns ascending."""
+    k, h, total = start[i], start[j], 0.0
+    while k < start[i + 1] and h < start[j + 1]:
+        if index[k] == index[h]:
+            total += np.float64(data[k]) * data[h]
+        if index[k] <= index[h]:
+            k += _1
+        else:
+            h += _1
+    return total
+
+
+@_kernel
+def _draw(seed, counter, n):
+    """A random number below n."""
+    return np.int64(draw(np.uint64(seed), np.uint64(counter)) % np.uint64(n))
+
+
+@_kernel
+def _block_shift(start, index, data, norms, total, ridge, bias):
+    """log2 of the rows per block: a quarter of `reach`, estimated from 256 pairs of rows."""
+    n = norms.size
+    shared, own = 0.0, 0.0
+    for pair in range(256):
+        i, j = _draw(1, 2 * pair, n), _draw(1, 2 * pair + 1, n)
+        if i != j:
+            shared += abs(_overlap(start, index, data, i, j)) / 256
+        own += norms[i] / 256
+    common = 1.0 / bias if bias > 0.0 else 0.0
+    reach = (4.0 * total + own / ridge + common) / (shared / ridge + common + 1e-300)
+    shift = 0
+    while shift < 6 and (8 << shift) <= reach and (512 << shift) <= n:
+        shift += 1
+    return shift
+
+
+@_kernel
+def _after(i, n, shift, stride):
+    """The row visited after row i."""
+    j = i + 1
+    if j < n and (j & ((1 << shift) - 1)):
+        return j
+    blocks = (n + (1 << shift) - 1) >> shift
+    b = (i >> shift) + stride
+    return (b - blocks if b >= blocks else b) << shift
+
+
+@_kernel
+def _stride(n, shift, seed, epoch):
+    """A random step that visits every block once."""
+    blocks = (n + (1 << shift) - 1) >> shift
+    counter = epoch << 20
+    while True:
+        counter += 1
+        stride = _draw(seed, counter, blocks) + 1
+        a, b = stride, blocks
+        while b:
+            a, b = b, a % b
+        if a == 1:
+            return stride if stride < blocks else 0
+
+
+@_elementary
+def _row_dot(k, end, index, data, z):
+    """a_i . z without looking ahead, since the rows visited next are not the neighbours."""
+    a = 0.0
+    b = 0.0
+    c = 0.0
+    d = 0.0
+    while k + _4 <= end:
+        a += np.float64(data[k]) * z[index[k]]
+        b += np.float64(data[k + _1]) * z[index[k + _1]]
+        c += np.float64(data[k + _2]) * z[index[k + _2]]
+        d += np.float64(data[k + _3]) * z[index[k + _3]]
+        k += _4
+    while k < end:
+        a += np.float64(data[k]) * z[index[k]]
+        k += _1
+    return (a + b) + (c + d)
+
+
+@_elementary
+def _ask(start, index, data, y, alpha, norms, far):
+    """Prefetch what a visit of row far will read, z excepted."""
+    row = np.uint64(far)
+    prefetch(alpha, row)
+    prefetch(y, row)
+    prefetch(norms, row)
+    k, end = start[far], start[far + 1]
+    while k < end:
+        prefetch(index, k)
+        prefetch(data, k)
+        if data.itemsize == 8:
+            prefetch(data, k + _8)
+        k += _LINE
+
+
+@_elementary
+def _row_square(k, end, data):
+    """|a_i|^2."""
+    total = 0.0
+    while k < end:
+        total += np.float64(data[k]) * data[k]
+        k += _1
+    return total
+
+
+dual_step = None  # what the template leaves open
+
+
+def epoch(start, index, data, y, w, norms, alpha, total, ridge, bias, z, shift, stride, first, signed, theta, steps):
+    """One visit to every row, first the row `first`; the sum of the rows' parts of the gap as they were found.
+
+    A template, whose ``dual_step(m, y, alpha, c)`` gives the row's new dual variable and its part of the gap at the margin m.
+    steps : how many a visit makes at most, until the dual variable stays; the norm of the row is then taken in double.
+    """
+    n, last = alpha.size, z.size - 1
+    wide = z.size > 100_000
+    ahead = min(n, 2 + 256 * n // max(np.int64(start[n] - start[0]), 1), 24)
+    i = far = first
+    for _ in range(ahead):
+        far = _after(far, n, shift, stride)
+    farther = far
+    for _ in range(ahead):
+        farther = _after(farther, n, shift, stride)
+    gap = 0.0
+    for _ in range(n):
+        following = _after(i, n, shift, stride)
+        farther = _after(farther, n, shift, stride)
+        far = _after(far, n, shift, stride)
+        prefetch(start, np.uint64(farther))
+        _ask(start, index, data, y, alpha, norms, far)
+        if wide:
+            for k in range(start[following], start[following + 1]):
+                prefetch(z, index[k])
+        weight = np.float64(w[i]) if w.size else 1.0
+        if weight > 0.0:
+            begin, end = start[i], start[i + 1]
+            m = _row_dot(begin, end, index, data, z)
+            c = (np.float64(norms[i]) if steps == 1 else _row_square(begin, end, data)) / ridge
+            if bias > 0.0:
+                m += z[last]
+                c += 1.0 / bias
+            c *= weight / total
+            new, part = dual_step(m, y[i], alpha[i], c, *theta)
+            change = new - alpha[i]
+            if signed:
+                change *= y[i]
+            for _ in range(1, steps):
+                before = new
+                new, _ = dual_step(m + c * change, y[i], before, c, *theta)
+                change = new - alpha[i]
+                if signed:
+                    change *= y[i]
+                if abs(new - before) <= _STAYS * abs(new):
+                    break
+            gap += weight * part
+            alpha[i] = new
+            f = change * (weight / total)
+            if bias > 0.0:
+                z[last] += f / bias
+            f /= ridge
+            while begin < end:
+                z[index[begin]] += f * data[begin]
+                begin += _1
+        i = following
+    return gap / total
+
+
+def epochs(visit, indptr, indices, data, y, w, norms, alpha, total, ridge, bias, z, seed, progress, ratio, signed, theta,
+           steps=1):  # fmt: skip
+    """Up to progress.size epochs, in place on (z, alpha), a pair of `dual_start`; epochs done.
+
+    visit : `epoch` compiled for the loss; steps : of a visit, as there. y : (rows,) labels, and factors of alpha in the map
+    where ``signed``; w : (rows,), or (0,) for all ones; norms : (rows,) |a_i|^2; alpha : (rows,); z : (cols,), or (cols + 1,)
+    where bias > 0. progress : (epochs,) float64, overwritten: the duality gap that each epoch's visits met, for logistic
+    regression to second order; it ends after the first epoch that met at most ratio times what the first one met. seed : what
+    the order of visits is drawn from; give another in every call. The dual objective never worsens, and alpha stays where the
+    conjugate is finite.
+    Columns should ascend within a row (else the blocks are chosen less well).
+    """
+    start, index = indptr.view(np.uint64), indices.view(np.uint32)
+    n = alpha.size
+    if n == 0:
+        progress[:] = 0.0
+        return 0
+    shift = _block_shift(start, index, data, norms, total, ridge, bias)
+    for number in range(progress.size):
+        stride = _stride(n, shift, seed, number)
+        first = _draw(seed, (number << 20), (n + (1 << shift) - 1) >> shift) << shift
+        progress[number] = visit(start, index, data, y, w, norms, alpha, total, ridge, bias, z, shift, stride, first, signed,
+                                 theta, steps)  # fmt: skip
+        if progress[number] <= ratio * progress[0]:
+            return number + 1
+    return progress.size

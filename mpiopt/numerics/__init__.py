@@ -1,0 +1,1 @@
+"""Numerics without communication: Krylov spaces, small Newton problems, random streams, schedules, theory."""

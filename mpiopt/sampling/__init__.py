@@ -1,0 +1,1 @@
+"""Who looks at which rows, and when: minibatches, clients, local steps between agreements."""

@@ -1,0 +1,1 @@
+"""What training adds to the engine: the workers' own points, examinations, models of torch."""
