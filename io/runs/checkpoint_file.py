@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import FileIO
 from pathlib import Path
@@ -16,6 +16,11 @@ from mpiopt.io.disk import sealed_file
 from mpiopt.io.disk.memory_pages import Pages
 
 Form = tuple[tuple[int, ...], str]  # shape and type of an array
+
+
+def stored(shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape that an array's dataset has: HDF5 gives a scalar no place in the file."""
+    return tuple(shape) or (1,)
 
 
 class Draft:
@@ -38,8 +43,10 @@ class Draft:
             plan["index"] = json.dumps(index)
             for name, column in columns.items():
                 plan[f"history/{name}"] = column
-            places = [plan.create_dataset(name, shape or (1,), kind, dcpl=reserved()).id.get_offset()  # HDF5 places no scalar
-                      for name, (shape, kind) in forms.items()]  # fmt: skip
+            places = [
+                plan.create_dataset(name, stored(shape), kind, dcpl=reserved()).id.get_offset()
+                for name, (shape, kind) in forms.items()
+            ]
         self._places = dict(zip(forms, places, strict=True))
         for at, content in pages.written():  # from its beginning on, by which it is known as ours
             sealed_file.write(self._file, content, at)

@@ -14,7 +14,7 @@ from mpiopt.io.disk.file_kind import CHECKPOINT
 from mpiopt.io.disk.foreign_hdf5 import NUMBER, TEXTS, attribute, column, columns
 from mpiopt.io.disk.hdf5_check import parsing
 from mpiopt.io.disk.sealed_file import damage
-from mpiopt.io.runs.checkpoint_file import Form
+from mpiopt.io.runs.checkpoint_file import Form, stored
 from mpiopt.io.runs.expected_forms import expected
 from mpiopt.training.drive import Lesson
 
@@ -91,7 +91,7 @@ def _demand_arrays(file: h5py.File, index: dict[str, Any]) -> None:
     if strange := set(index["shared"]) - set(index["arrays"]):
         raise ValueError(f"its index has no array {min(strange)[:40]!r}")
     for name, (shape, kind) in forms(index).items():
-        found = column(file, name, (np.dtype(kind).str[1:],), tuple(shape))
+        found = column(file, name, (np.dtype(kind).str[1:],), stored(shape))
         if found.size and found.id.get_offset() is None:
             raise ValueError(f"{name} is not stored in one piece")
 

@@ -466,15 +466,16 @@ def test_steps_of_theory_lead_to_the_optimum(worlds, data, name):
 @pytest.mark.parametrize("name", ["dcgd", "gdci"])
 def test_without_shifts_a_floor_remains_that_the_theory_bounds(worlds, data, name):
     team, text, best = data.team(worlds(workers=WORKERS)), "randk:0.4", data.optimum()
-    k, omega = constants(team, np.zeros(5)), 1.5
+    k = constants(team, np.zeros(5))
+    noise = theory.independent(1.5, WORKERS)  # two of five coordinates, drawn by every worker for itself
     squares = lambda v: np.mean([(each**2).sum() for each in v])  # noqa: E731
     h = WORKERS * data.shares[:, None] * gradients(data, best)  # of n share_i f_i, whose plain mean f is
     if name == "dcgd":
-        method, bound = dcgd(text), 2 * theory.dcgd(k, omega) / k.mu * omega / WORKERS * squares(h)
+        method, bound = dcgd(text), 2 * theory.dcgd(k, noise) / k.mu * noise.mean * squares(h)
     else:
-        gamma, eta = theory.gdci(k, omega)
+        gamma, eta = theory.gdci(k, noise)
         image = WORKERS * data.shares[:, None] * (best - gamma * gradients(data, best))
-        method, bound = gdci(text), 2 * eta * omega / WORKERS * squares(image)
+        method, bound = gdci(text), 2 * eta * noise.mean * squares(image)
     found = path(method, team, data.start, 500)[200:]
     floor = ((found - best) ** 2).sum(axis=1).mean()
     assert 1e-6 < floor < bound
@@ -484,7 +485,7 @@ def test_without_shifts_a_floor_remains_that_the_theory_bounds(worlds, data, nam
 def test_shifts_at_the_optimum_leave_no_floor(worlds, data):
     team, best = data.team(worlds(workers=WORKERS)), data.optimum()
     exchange = Shifted(Compressed(find("randk:0.4")), 0.0, lambda site, x: data.gradient(site.worker, best))
-    gamma = theory.dcgd_star(constants(team, np.zeros(5)), 1.5)
+    gamma = theory.dcgd_star(constants(team, np.zeros(5)), theory.independent(1.5, WORKERS))
     method = replace(dcgd("randk:0.4", gamma), phases=(Phase(Minibatch(), exchange),))
     assert abs(path(method, team, data.start, 500)[-1] - best).max() < 1e-8
 

@@ -80,7 +80,8 @@ def standing(k: int) -> Standing:
     x, agreed = np.full(500, k + 0.5), np.arange(500.0) * k
     points = PerWorker(Point(x, np.full(rows, float(k)), gradient=agreed) for rows in (3, 0))
     dual = PerRow(np.full((2, rows), k + 0.25) for rows in (3, 0))
-    states = (CG(x, agreed, np.zeros(500), np.float64(k), 0.1, k), dual, None, (True, "text", float("inf")), np.float32(0.1))
+    states = (CG(x, agreed, np.zeros(500), np.float64(k), 0.1, k, 2), dual, None, (True, "text", float("inf")), np.float32(0.1),
+              np.array(k), np.zeros((0, 2)))  # fmt: skip
     run = Run(points, Message(agreed, np.array([1.0])), states, k)
     history = tuple(Record(i, 0.1 * i, 1 / 3, 0.0, float("inf"), 10**12 * i, i, i) for i in range(k + 1))
     return Standing(run, history, tuple(i % 2 == 0 for i in range(k + 1)))
