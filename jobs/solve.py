@@ -73,7 +73,7 @@ def method_of(job: Solve) -> "Method":
 
     if job.compress is None and (job.error_feedback or job.force):
         raise UsageError("--error-feedback and --force are about compressed messages: give --compress too")
-    entry = find(job.method)
+    entry = find(job.method, catalogue())
     if job.l1 > 0 and entry.smooth_only:
         able = ", ".join(name for name, other in catalogue().items() if not other.smooth_only)
         raise CapabilityError(f"{entry.name} needs a smooth penalty, and --l1 {job.l1:g} is not: use --method {able}")

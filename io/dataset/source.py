@@ -1,5 +1,6 @@
 """A source of rows: a data set on disk or a generator, of which every rank reads only its own part."""
 
+from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -57,7 +58,7 @@ def _share(source: Source, lo: int, hi: int, dtype: type | None) -> Share:
     return Share(lo, hi, *source.read(lo, hi, dtype))
 
 
-def open_source(name: str, world: World) -> Source:
+def open_source(name: str | Path, world: World) -> Source:
     """The source called ``name``: DATA.h5, or a generator such as "default" or "rcv1:rows=60000,seed=3".
 
     Collective. Raises UsageError for an unknown name, DataError for a file that cannot be used, on every rank.
@@ -65,6 +66,6 @@ def open_source(name: str, world: World) -> Source:
     from mpiopt.io.dataset.reading import Dataset
     from mpiopt.io.dataset.synthetic import PRESETS, from_spec
 
-    if name.partition(":")[0] in PRESETS:
-        return from_spec(name)
+    if str(name).partition(":")[0] in PRESETS:
+        return from_spec(str(name))
     return Dataset.open(name, world)

@@ -11,11 +11,11 @@ import numpy as np
 
 from mpiopt.engine.drive import Standing, solve
 from mpiopt.engine.stop import Reason, Stop
+from mpiopt.io.dataset.linear_team import team_of
 from mpiopt.io.dataset.source import open_source
 from mpiopt.io.runs.checkpoint import Store
 from mpiopt.jobs.benches.race import race
 from mpiopt.jobs.cli.console import Console, size, table
-from mpiopt.jobs.running.linear_team import team_of
 from mpiopt.methods.first_order import lbfgs
 from mpiopt.problems.penalties import L2
 from mpiopt.problems.problem import Team

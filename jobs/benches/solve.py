@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mpiopt.io.dataset.linear_team import team_of
 from mpiopt.io.dataset.source import open_source
 from mpiopt.jobs.benches.race import seconds
 from mpiopt.jobs.cli.console import Console, table
-from mpiopt.jobs.running.linear_team import team_of
 from mpiopt.words import counted
 
 if TYPE_CHECKING:

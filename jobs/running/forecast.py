@@ -17,11 +17,12 @@ from mpiopt.engine.method import Method
 from mpiopt.engine.stop import Stop
 from mpiopt.io.dataset.index import CHUNK
 from mpiopt.io.dataset.labels import Labels
+from mpiopt.io.dataset.linear_team import team_of
 from mpiopt.io.dataset.source import Source
 from mpiopt.io.dataset.synthetic import Synthetic
 from mpiopt.jobs.cli.console import WIDTH, Console, size, table
 from mpiopt.jobs.machine.node import compiled, memory_room, resident
-from mpiopt.jobs.running.linear_team import opened, team_of
+from mpiopt.jobs.running.linear_data import opened
 from mpiopt.jobs.running.traffic import Tape, Traffic, features_for, fits, traffic
 from mpiopt.jobs.running.warm_up import warm
 from mpiopt.kernels.csr import CSR

@@ -14,6 +14,7 @@ from mpiopt.engine.drive import Solution, solve
 from mpiopt.engine.method import Method
 from mpiopt.engine.stop import Stop
 from mpiopt.errors import UsageError
+from mpiopt.io.dataset.linear_team import classes, team_of
 from mpiopt.io.dataset.source import Source
 from mpiopt.io.runs.run_file import read_solution
 from mpiopt.jobs.cli.configuration import to_toml
@@ -22,7 +23,7 @@ from mpiopt.jobs.machine.node import compiled
 from mpiopt.jobs.reports.comparison import compressing
 from mpiopt.jobs.running import gpu_solving
 from mpiopt.jobs.running.checkpoints import Checkpoints
-from mpiopt.jobs.running.linear_team import classes, opened, team_of
+from mpiopt.jobs.running.linear_data import opened
 from mpiopt.jobs.running.recording import columns, recorded, reserve
 from mpiopt.jobs.running.signals import Signals, end_of_job
 from mpiopt.jobs.running.warm_up import warm

@@ -32,8 +32,8 @@ def training() -> dict[str, Entry]:
 
 
 def find(name: str, known: Mapping[str, Entry] | None = None) -> Entry:
-    """The entry of a name, among those of `catalogue` unless others are given. Raises UsageError with the known names."""
-    known = catalogue() if known is None else known
+    """The entry of a name, among all methods unless others are given. Raises UsageError with the known names."""
+    known = catalogue() | training() if known is None else known
     if name not in known:
         other = "mpiopt solve has it; " * (name in catalogue()) + "mpiopt train has it; " * (name in training())
         raise UsageError(f"there is no method {name!r}: {other}choose one of {', '.join(known)}")

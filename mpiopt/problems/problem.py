@@ -65,6 +65,10 @@ class Team:
         """The length of x."""
         return self.sites[0].loss.dim
 
+    def zeros(self) -> Array:
+        """The point 0 (dim,): a start from which every convex problem can be solved."""
+        return np.zeros(self.dim)
+
     @staticmethod
     def of(
         world: World,

@@ -20,10 +20,10 @@ from mpiopt.comm.world import World
 from mpiopt.engine.drive import solve
 from mpiopt.engine.stop import Stop
 from mpiopt.errors import DataError, UsageError
+from mpiopt.io.dataset.linear_team import team_of
 from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.dataset.synthetic import from_spec
 from mpiopt.io.dataset.writing import write_shards
-from mpiopt.jobs.running.linear_team import team_of
 from mpiopt.methods import find
 from mpiopt.problems.penalties import L2
 from tests.forged import forged, forged_shard

@@ -10,12 +10,12 @@ import pytest
 from mpiopt.engine.drive import solve
 from mpiopt.engine.stop import Stop
 from mpiopt.errors import UsageError
+from mpiopt.io.dataset.linear_team import team_of
 from mpiopt.io.dataset.synthetic import Synthetic
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.solve_options import Solve
 from mpiopt.jobs.machine.node import memory_limit, memory_room
 from mpiopt.jobs.running import forecast
-from mpiopt.jobs.running.linear_team import team_of
 from mpiopt.jobs.solve import method_of
 from mpiopt.methods import catalogue
 from mpiopt.problems.penalties import ElasticNet

@@ -29,9 +29,9 @@ engine
 exchange work outer
 training inference
 methods
-mpiopt
 io
 estimators
+mpiopt
 jobs
 """
 LEVEL = {unit: level for level, line in enumerate(LAYERS.split("\n")) for unit in line.split()}

@@ -1,13 +1,12 @@
 """From a source of rows to the team of sites that a method runs on."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mpiopt.errors import UsageError
 from mpiopt.io.dataset.labels import Labels, binary_labels, sides
-from mpiopt.io.dataset.source import Share, Source, open_source, shares
+from mpiopt.io.dataset.source import Share, Source, shares
 from mpiopt.losses.family import Family
 from mpiopt.losses.registry import catalogue, find
 from mpiopt.problems.linear import Linear
@@ -15,18 +14,7 @@ from mpiopt.problems.problem import Team
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
-    from mpiopt.jobs.cli.solve_options import Solve
     from mpiopt.problems.penalties import Penalty
-
-
-def opened(job: "Solve", world: "World") -> tuple["Solve", Source]:
-    """The source of a job's rows, and the job with the type of its values, which is that of the source if none is given.
-
-    Collective. Raises DataError or UsageError on every rank.
-    """
-    source = open_source(job.data, world)
-    with world.together(f"opening {job.data}"):
-        return replace(job, values=job.values or source.values), source
 
 
 def team_of(
@@ -44,7 +32,7 @@ def team_of(
 
     loss : one of `mpiopt.losses`, such as huber:delta=2. positive : the class or rule that becomes +1, for losses of two
     classes. values : type of the stored entries, None for that of the source.
-    device : where the rows are to be; see `mpiopt.jobs.running.gpu_solving.take`.
+    device : where the rows are to be; a rank computes on the GPU that is current in its process.
     Raises DataError or UsageError on every rank.
     """
     family = fitting(loss, source.labels, positive)
@@ -70,7 +58,7 @@ def fitting(loss: str, labels: Labels, positive: str | None) -> Family:
     family = find(loss)
     if positive is not None and not family.labels.classes:
         able = " and ".join(name for name, entry in catalogue().items() if entry.build.labels.classes)
-        raise UsageError(f"--positive makes two classes, for {able}: leave it out with --loss {loss}")
+        raise UsageError(f"positive makes two classes, for {able}: leave it out with the {loss} loss")
     family.labels.check(labels, family.name)
     return family
 

@@ -1,0 +1,48 @@
+"""One door to the driver loop for any method: `solve` for those that solve convex problems, `train` for those that train."""
+
+from collections.abc import Sequence
+from typing import overload
+
+from mpiopt.arrays import Array
+from mpiopt.engine.drive import Keeper, Solution, Standing, solve
+from mpiopt.engine.method import Method
+from mpiopt.engine.stop import Stop, Watcher
+from mpiopt.errors import UsageError
+from mpiopt.problems.problem import Team
+from mpiopt.training.drive import Exam, Goal, Trained, train
+from mpiopt.training.method import Training
+
+
+@overload
+def run(
+    method: Training, team: Team, x: Array | Standing, until: Goal, watch: Sequence[Watcher] = (), keep: Sequence[Keeper] = (),
+    *, exam: Exam | None = None,
+) -> Trained: ...  # fmt: skip
+@overload
+def run(
+    method: Method, team: Team, x: Array | Standing, until: Stop, watch: Sequence[Watcher] = (), keep: Sequence[Keeper] = ()
+) -> Solution: ...
+def run(
+    method: Method,
+    team: Team,
+    x: Array | Standing,
+    until: Stop | Goal,
+    watch: Sequence[Watcher] = (),
+    keep: Sequence[Keeper] = (),
+    *,
+    exam: Exam | None = None,
+) -> Solution | Trained:
+    """Run any method on any team from x (dim,), the same on every rank, or from where a run stood. Collective.
+
+    until : a Stop for methods that solve, a Goal for those that train; exam : the held-out rows of a training. watch, keep :
+    as in `mpiopt.engine.drive.solve`. Raises UsageError for an end or an examination that the method has no use for.
+    """
+    if isinstance(method, Training):
+        if not isinstance(until, Goal):
+            raise UsageError(f"the method trains, and {type(until).__name__} is about solving: say by a Goal when it ends")
+        return train(method, team, x, until, exam, watch, keep)
+    if not isinstance(until, Stop):
+        raise UsageError(f"the method solves, and {type(until).__name__} is about training: say by a Stop when it ends")
+    if exam is not None:
+        raise UsageError("the method solves, and held-out rows are examined in a training: leave exam out")
+    return solve(method, team, x, until, watch, keep)
