@@ -17,6 +17,7 @@ from mpiopt.problems.protocols import Columns, offers
 
 PULLING = 1e-6  # |l'| of a row that is not far on its right side (at a margin of 14)
 RIGHT, WRONG = 1e-6, 1e-10  # a_i.d over |a_i| |d| that counts as a move, and what rounding may make of none
+SURE = 1e-12  # beyond rounding of the product alone: proof where all rows move, so that none hides a move to the wrong side
 PROJECTIONS, PRODUCTS = 3, 300  # one after the other, each of what the one before has left
 
 
@@ -43,12 +44,13 @@ def _right(team: Team, d: Array) -> int:
     size, counts = norm(d), []
     for loss in (site.loss for site in team.sites):
         move = loss.y * loss.margins(d)
-        if loss.weights.size:
-            move = move * (loss.weights > 0)
         unit = size * namespace(move).sqrt(loss.row_squares + loss.intercept)
-        counts.append(np.array([float((move > RIGHT * unit).sum()), float((move < -WRONG * unit).sum())]))
-    right, wrong = team.world.total(counts)
-    return 0 if wrong else int(right)
+        if loss.weights.size:
+            move, unit = move * (loss.weights > 0), unit * (loss.weights > 0)
+        told = move > RIGHT * unit, move > SURE * unit, (move <= SURE * unit) & (unit > 0), move < -WRONG * unit
+        counts.append(np.array([float(each.sum()) for each in told]))
+    right, sure, staying, wrong = team.world.total(counts)
+    return 0 if wrong else int(right if staying else sure)
 
 
 def _pulls(loss: Linear, x: Array) -> Array:

@@ -43,6 +43,15 @@ def test_separable_data_have_no_optimum(worlds, name, method):
     assert "right side and none to the wrong one" in found.reason_text
 
 
+@pytest.mark.parametrize("method", ["spcg", "lbfgs"])
+def test_data_that_only_the_rounding_of_their_values_separates_have_no_optimum(worlds, method):
+    rng = np.random.default_rng(5)  # 30 rows of rank 8, stored in single precision: a direction of 1e9 times their size
+    a = (rng.standard_normal((30, 8)) @ rng.standard_normal((8, 50))).astype(np.float32).astype(float)
+    case = Case("by rounding", a, np.where(rng.random(30) < 0.5, 1.0, -1.0), w=np.append(np.ones(29), 0.0))
+    found = solved(worlds(), case, method, rounds=1000)
+    assert found.reason is Reason.SEPARABLE and "29 of 30 rows" in found.reason_text, found.reason_text
+
+
 def test_a_penalty_or_a_row_on_the_wrong_side_leaves_an_optimum(worlds):
     world, case = worlds(), CASES["separable"]
     assert solved(world, case, l2=1e-4).reason is Reason.GAP
