@@ -1,0 +1,95 @@
+"""The guides in the rooms: every link and every file that they name is there, and none has fallen behind the commands."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mpiopt.jobs.commands import COMMANDS
+from mpiopt.losses import registry
+from tests.unit.test_capabilities import REFUSED
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("mpiopt", "io", "jobs", "slurm", "tests")
+GUIDES = [ROOT / "README.md", *(ROOT / room / "README.md" for room in ROOMS), *sorted((ROOT / ".github").glob("*.md"))]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+PATH = re.compile(r"[\w.*-]+(/[\w.*-]+)*(/|\.(py|md|cu|toml|sbatch|sh|png|h|xz))")
+PLACEHOLDER = re.compile(r"[A-Z]{4,}|VERSION")  # NAME, FAMILY, DATA: any file of that kind
+MADE = {"program.py", "gap.png", "picture.png", "main.png", "fit.sbatch", "path.sbatch"}  # by who follows the guide
+
+
+def prose(guide: Path) -> str:
+    """The text outside of fenced blocks."""
+    return FENCED.sub("", guide.read_text(encoding="utf-8"))
+
+
+def places(guide: Path, name: str) -> list[Path]:
+    """Where a file of this name is, seen from the guide's folder or from the root."""
+    return [path for base in (guide.parent, ROOT) for path in base.glob(name)]
+
+
+def anchors(guide: Path) -> set[str]:
+    """The headings of a guide, as links spell them."""
+    titles = re.findall(r"^#+ (.*)$", prose(guide), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def broken(guide: Path) -> list[str]:
+    """Relative links and names of files in a guide that lead nowhere."""
+    out = []
+    for link in LINK.findall(prose(guide)):
+        path, _, anchor = link.partition("#")
+        target = guide.parent / path if path else guide
+        if "://" not in link and (not target.exists() or (anchor and anchor not in anchors(target))):
+            out.append(link)
+    named = [span for span in SPAN.findall(prose(guide)) if PATH.fullmatch(span) and not PLACEHOLDER.search(span)]
+    return out + [span for span in named if span not in MADE and not places(guide, span.rstrip("/"))]
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.relative_to(ROOT).as_posix())
+def test_every_link_and_file_of_a_guide_is_there(guide):
+    assert broken(guide) == []
+
+
+def test_a_dead_link_is_seen(tmp_path):
+    guide = tmp_path / "GUIDE.md"
+    text = "# A b\n[x](#a-b) [y](#c) [z](gone.md) `mpiopt/arrays.py` `mpiopt/gone.py` `losses/NAME.py`\n```\n[w](no)\n```\n"
+    guide.write_text(text)
+    assert broken(guide) == ["#c", "gone.md", "mpiopt/gone.py"]
+
+
+def test_every_room_has_a_guide():
+    rooms = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    assert {room for room in rooms if (ROOT / room / "README.md").exists()} == set(ROOMS)
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
+
+
+def test_every_command_has_a_section_with_an_example():
+    text = (ROOT / "jobs" / "README.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", text, re.DOTALL | re.MULTILINE))
+    assert set(sections) == set(COMMANDS)
+    for name, section in sections.items():
+        assert re.search(rf"^\$ .*mpiopt {name}\b", section, re.MULTILINE), name
+
+
+def test_every_refused_cell_is_explained():
+    text = (ROOT / "mpiopt" / "README.md").read_text(encoding="utf-8")
+    words = {"quadratic": "a quadratic", "own": "one of your own"}
+    for method, loss in REFUSED:
+        assert re.search(rf"^\| {method} \|.*{words.get(loss, loss)}", text, re.MULTILINE), (method, loss)
+
+
+def test_the_guides_loss_is_one(monkeypatch):
+    monkeypatch.setattr(registry, "_KNOWN", dict(registry._KNOWN))
+    text = (ROOT / "mpiopt" / "README.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    exec(compile(program, "guide", "exec"), {"__name__": "guide"})
+    own, squares = registry.find("squares"), registry.find("least_squares")
+    assert "squares" in registry.names()
+    for name in ("value", "slope", "bend", "conjugate"):
+        assert [getattr(own, name)(m, 0.5) for m in (-1.0, 0.25)] == [getattr(squares, name)(m, 0.5) for m in (-1.0, 0.25)]
