@@ -138,7 +138,7 @@ def test_every_so_many_rounds(every, total):
 
 @given(st.integers(max_value=0))
 def test_not_every_zero_rounds(rounds):
-    with pytest.raises(UsageError, match=f"every {rounds} rounds is not possible"):
+    with pytest.raises(UsageError, match=f"every {rounds:,} rounds is not possible"):
         Every(rounds, Alone())
 
 
