@@ -11,6 +11,7 @@ Folders that may go have a file MARK, so that only what a conversion has made is
 import os
 import re
 import stat
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,9 +19,10 @@ import h5py
 
 from mpiopt.errors import DataError, UsageError
 from mpiopt.io.dataset.index import Index, folder, read_index
-from mpiopt.io.disk.file_kind import DATA, SIGNATURE, is_of, replaceable
+from mpiopt.io.disk.file_kind import DATA, SIGNATURE, is_of, replaceable, schema_of
 from mpiopt.io.disk.hdf5_check import BROKEN
 from mpiopt.io.disk.held_name import Held, partial
+from mpiopt.io.disk.sealed_file import is_sealed
 
 MARK = "of-mpiopt-convert"
 SHARD = re.compile(r"\d{4,}\.h5")
@@ -67,6 +69,7 @@ class Output:
             raise UsageError(f"the data set is to be called {self.target}, but the name must end in .h5")
         self.target.parent.mkdir(parents=True, exist_ok=True)
         self._held.draft()
+        self._held.demand()  # the index that a killed conversion had left, if it stands there now
         self._put_back()
         self._check(overwrite)
         for left in (self.folder, self._old):
@@ -81,7 +84,10 @@ class Output:
                 how = ", now that a conversion that was killed is brought to its end" if self._mended else ""
                 raise UsageError(f"{path} exists{how}: give another name, or --overwrite to replace it")
         replaceable(self.target, DATA, "a data set of mpiopt")
-        _no_others(folder(self.target))
+        listed: list[str] = []
+        with suppress(DataError):
+            listed = [shard.name for shard in read_index(self.target).shards]
+        _no_others(folder(self.target), listed)
 
     def _settled(self, leftover: Path) -> bool:
         """Whether the index that a killed conversion has left may go; if renaming had begun, it is brought to its end."""
@@ -159,24 +165,33 @@ def _is(path: Path, nbytes: int, digest: int) -> bool:
         return file.attrs.get("digest") == digest
 
 
-def _no_others(place: Path) -> None:
-    """Raise DataError where what should be a folder is none, or has what no conversion makes."""
+def _no_others(place: Path, listed: Collection[str] = ()) -> None:
+    """Raise DataError where what should be a folder is none, or has what no conversion makes.
+
+    listed : shards that an index speaks of, known even if they are damaged.
+    """
     if not os.path.lexists(place):
         return
     if place.is_symlink() or not place.is_dir():
         raise DataError(_strange(place))
+    marked = (place / MARK).is_file()
     for path in place.iterdir():
-        if not _usual(path):
+        if not _usual(path, marked or path.name in listed):
             raise DataError(_strange(path))
 
 
-def _usual(path: Path) -> bool:
+def _usual(path: Path, ours: bool) -> bool:
+    """Whether a file is what conversions make; in a folder of ``ours`` a shard may be one just begun."""
     if not stat.S_ISREG(path.lstat().st_mode):
         return False
     if SHARD.fullmatch(path.name):
-        with path.open("rb") as file:
-            return file.read(len(SIGNATURE)) in (SIGNATURE, bytes(len(SIGNATURE)), b"")  # the latter two when just begun
+        return _begun(path) if ours else is_sealed(path) and schema_of(path) is None
     return path.name == MARK or bool(SCRATCH.fullmatch(path.name))
+
+
+def _begun(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(SIGNATURE)) in (SIGNATURE, bytes(len(SIGNATURE)), b"")
 
 
 def _strange(path: Path) -> str:

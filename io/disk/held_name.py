@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from time import monotonic, sleep
 
-from mpiopt.errors import DataError
+from mpiopt.errors import DataError, UsageError
 
 PATIENCE = 3.0  # seconds in which a job that was killed may still be on its way out
 
@@ -34,9 +34,15 @@ class Held:
         self._file: FileIO | None = None
         self._draft: FileIO | None = None
 
+    @property
+    def taken(self) -> bool:
+        """Whether this process has the name."""
+        return self._file is not None or self._draft is not None
+
     def take(self) -> None:
         """Hold the name from now on. Raises DataError where another job has it, or something else is in the way."""
-        self._file = self._file or _locked(self.path)
+        if self._draft is None:  # else the name is held already, and what stands there since then is somebody else's
+            self._file = self._file or _locked(self.path)
         if self._file is None and self._draft is None:
             self._draft = _made(self.partial, self.path, self._ours)
             self._file = _locked(self.path)  # of a job that has ended in between
@@ -48,11 +54,29 @@ class Held:
         return self._draft
 
     def publish(self) -> None:
-        """Rename the temporary file to the name; it stays open, and holds it."""
+        """Rename the temporary file to the name; it stays open, and holds it.
+
+        Raises DataError where a file has come to stand under the name that is not the one held.
+        """
+        if os.path.lexists(self.path) and not self.here():
+            raise DataError(f"{self.path} was put in the place of this job's file meanwhile, and is not replaced: move it away")
         os.replace(self.partial, self.path)
-        before, self._file, self._draft = self._file, self._draft, None
-        if before is not None:
-            before.close()
+        self._release()
+        self._file, self._draft = self._draft, None
+
+    def retire(self, older: "Held") -> None:
+        """Give the file that stands under this name, and its lock, to ``older``; this name stays held. Raises as `publish`."""
+        if self.here():
+            older.demand()
+            os.replace(self.path, older.path)
+            older._release()
+            older._file, self._file = self._file, None
+
+    def demand(self) -> None:
+        """Hold the file that stands under the name, if one does. Raises DataError where another job has it."""
+        if not self.here():
+            self._release()
+            self._file = _locked(self.path)
 
     def discard(self) -> None:
         """Give up what the temporary file has; the name stays held."""
@@ -68,6 +92,9 @@ class Held:
     def close(self) -> None:
         """Let go of the name, without anything temporary; doing so twice is harmless."""
         self._drop()
+        self._release()
+
+    def _release(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -82,8 +109,15 @@ class Held:
 
 
 def partial(path: Path) -> Path:
-    """Where a file is being written before it gets its name."""
-    return path.with_name(path.name + ".partial")
+    """Where a file is being written before it gets its name. Raises UsageError where the path has none."""
+    return beside(path, ".partial")
+
+
+def beside(path: Path, ending: str) -> Path:
+    """The path whose name is longer by ``ending``. Raises UsageError where the path has no name."""
+    if not path.name:
+        raise UsageError(f"{path} is a folder, and the name of a file is needed")
+    return path.with_name(path.name + ending)
 
 
 def lockable(folder: Path) -> bool:

@@ -17,6 +17,7 @@ import os
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from io import FileIO
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from mpiopt.engine.drive import Standing
 from mpiopt.engine.method import Run
 from mpiopt.errors import DataError, MpioptError
 from mpiopt.io.disk.file_kind import CHECKPOINT, is_of, replaceable
-from mpiopt.io.disk.held_name import Held, partial
+from mpiopt.io.disk.held_name import Held, beside, partial
 from mpiopt.io.runs import worker_bytes
 from mpiopt.io.runs.checkpoint_file import Content, Draft
 from mpiopt.io.runs.fitting import demand_fit
@@ -42,7 +43,7 @@ Identity = Mapping[str, str | int | float | bool | None]  # what makes a run thi
 
 def names(path: Path) -> tuple[Path, ...]:
     """The files of a checkpoint: the newest generation, the one before, and one under way."""
-    return path, path.with_name(path.name + ".1"), partial(path)
+    return path, beside(path, ".1"), partial(path)
 
 
 class Store:
@@ -54,7 +55,7 @@ class Store:
 
     def __init__(self, path: str | Path, world: World, run_id: str) -> None:
         self.path, self.world, self.run_id = Path(path), world, run_id
-        self._held = Held(self.path, lambda leftover: is_of(leftover, CHECKPOINT))
+        self._held, self._older = (Held(place, lambda leftover: is_of(leftover, CHECKPOINT)) for place in names(self.path)[:2])
         self._sound = False  # whether the newest file is fit to be the one before
         self._ours = False  # whether the one before is of this run
 
@@ -76,7 +77,7 @@ class Store:
                     if self.path.is_dir():
                         raise IsADirectoryError(21, "it is a folder")
                     self._spare_others()
-                    self._held.draft()
+                    self._begun()
                     self._held.discard()
                 except OSError as error:
                     raise DataError(f"the checkpoint {self.path} cannot be written: {why(error)}") from error
@@ -87,9 +88,18 @@ class Store:
         if not self.before.exists():  # which tells that the newer one is a checkpoint, even if it is damaged
             replaceable(self.path, CHECKPOINT, "a checkpoint of mpiopt")
 
+    def _begun(self) -> FileIO:
+        """The temporary file, empty, once both generations are this job's."""
+        first = not self._held.taken
+        file = self._held.draft()
+        if first:
+            self._older.demand()
+        return file
+
     def close(self) -> None:
         """Let other jobs have the names. Not collective."""
         self._held.close()
+        self._older.close()
 
     # ------------------------------------------------------------------------------------------ going on
     def find(self) -> Saved | None:
@@ -140,7 +150,7 @@ class Store:
                          "created": datetime.now(UTC).isoformat(timespec="seconds"), "round": at.run.round,
                          "run_id": self.run_id, "identity": json.dumps(dict(identity))}  # fmt: skip
                 columns = dict(zip(at.history[-1]._fields, map(list, zip(*at.history, strict=True)), strict=True))
-                draft = Draft(self._held.draft(), about, index, {**columns, "fresh": list(at.fresh)}, forms(index))
+                draft = Draft(self._begun(), about, index, {**columns, "fresh": list(at.fresh)}, forms(index))
                 for name, array in flat.arrays.items():
                     draft.put(f"all/{name}", worker_bytes.content(array))
                 for name in index["shared"]:
@@ -167,11 +177,12 @@ class Store:
                     draft.close()
 
     def _rename(self) -> None:
-        if self._sound and self.path.exists():
-            os.replace(self.path, self.before)
+        self._spare_others()
+        if self._sound:
+            self._held.retire(self._older)
         self._held.publish()
-        if not self._ours:
-            self.before.unlink(missing_ok=True)
+        if not self._ours and self._older.here():
+            self.before.unlink()
         self._sound = self._ours = True
         folder = os.open(self.path.parent, os.O_RDONLY)
         with suppress(OSError):  # some file systems cannot

@@ -398,6 +398,42 @@ def test_no_other_job_has_a_checkpoint_that_a_job_keeps(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.h5", "c.h5.1"]
 
 
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_the_generation_before_is_no_other_job_s_either(tmp_path, monkeypatch, rounds):
+    """Two jobs whose names differ by the ending of the older generation: the second one is kept out, or left alone."""
+    monkeypatch.setattr(held_name, "PATIENCE", 0.0)
+    first, second = tmp_path / "c.h5", tmp_path / "c.h5.1"
+    with job(first) as mine:
+        for k in range(rounds):
+            mine.keepers(TEAM)[0](standing(k), Reason.GAP)
+        if rounds > 1:
+            with pytest.raises(DataError, match=r"c.h5.1 is being written by another job"), job(second, resume="never"):
+                pass
+            return
+        with job(second, resume="never") as other:
+            other.keepers(TEAM)[0](standing(10), Reason.GAP)
+            mine.keepers(TEAM)[0](standing(rounds), Reason.GAP)
+            assert "another job" in mine._failure
+        assert loaded(second).run.round == 10 and loaded(first).run.round == 0
+
+
+@pytest.mark.parametrize("generation", ["c.h5", "c.h5.1"])
+@pytest.mark.parametrize("rounds", [0, 1, 3])
+def test_a_file_put_there_meanwhile_is_not_replaced(tmp_path, generation, rounds):
+    path = tmp_path / generation
+    with job(tmp_path / "c.h5") as mine:
+        for k in range(rounds + 1):
+            if k == rounds:
+                path.unlink(missing_ok=True)
+                path.write_text("a letter")
+            mine.keepers(TEAM)[0](standing(k), Reason.GAP)
+        assert "move it away" in mine._failure
+        assert path.read_text() == "a letter"
+        path.unlink()
+        mine.keepers(TEAM)[0](standing(8), Reason.GAP)
+    assert loaded(tmp_path / "c.h5").run.round == 8
+
+
 @pytest.mark.parametrize("options, written", [
     ({"every_rounds": 3}, [3, 6, 9]), ({"every_seconds": 0.35}, [4, 8]), ({"every_rounds": 5, "every_seconds": 0.35}, [4, 8]),
     ({}, []),

@@ -48,6 +48,13 @@ def test_a_file_with_two_uses_is_refused(place, kind, out, checkpoint, data, sta
         finish(job)
 
 
+@pytest.mark.parametrize("option", ["out", "checkpoint"])
+@pytest.mark.parametrize("path", ["", ".", "/"])
+def test_a_path_without_a_name_is_refused(option, path):
+    with pytest.raises(UsageError, match="is a folder, and the name of a file is needed"):
+        complete(Solve(data="blobs", **{option: Path(path)}))
+
+
 def test_files_of_their_own_are_fine_and_two_may_read_one(place):
     complete(Solve(data="d.h5", out=Path("r.h5"), checkpoint=Path("c.h5"), from_=Path("b.h5"), overwrite=True))
     complete(Solve(data="d.h5", from_=Path("d.h5")))

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from shutil import copy, copytree
 
+import h5py
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.dataset.synthetic import from_spec
 from mpiopt.io.dataset.writing import write_shards
 from mpiopt.io.disk import held_name
+from mpiopt.io.runs.run_file import RunFile
 from tests.unit.test_checkpoint import WORLD
 
 STEPS = ("rename", "replace", "unlink", "rmdir", "mkdir", "utime", "open")
@@ -118,6 +120,37 @@ def test_what_no_conversion_made_is_never_touched(sets, tmp_path, name, marked):
     with pytest.raises(DataError, match=r"move it away, or give another name"):
         converting(new, tmp_path / "at" / "d.h5")
     assert {path: path.read_bytes() for path in (tmp_path / "at").rglob("*") if path.is_file()} == before
+
+
+def _foreign(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["mine"] = [1.0]
+
+
+def _run(path: Path) -> None:
+    with RunFile(path, {}) as file:
+        file.add({"round": 0})
+
+
+@pytest.mark.parametrize("make", [_foreign, _run])
+def test_hdf5_of_another_kind_is_no_shard_whatever_its_name(sets, tmp_path, make):
+    old, new = sets
+    copytree(old, tmp_path / "at")
+    path = tmp_path / "at" / "d.shards" / "0007.h5"
+    make(path)
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=r"0007.h5 was not made by mpiopt convert"):
+        converting(new, tmp_path / "at" / "d.h5")
+    assert path.read_bytes() == before
+    np.testing.assert_array_equal(rows(tmp_path / "at"), rows(old))
+
+
+def test_a_set_whose_shards_are_damaged_can_be_replaced(sets, tmp_path):
+    old, new = sets
+    copytree(old, tmp_path / "at")
+    os.truncate(tmp_path / "at" / "d.shards" / "0001.h5", 3000)
+    converting(new, tmp_path / "at" / "d.h5")
+    np.testing.assert_array_equal(rows(tmp_path / "at"), rows(new))
 
 
 def test_a_copy_of_the_shards_is_nothing_that_a_conversion_left(sets, tmp_path):
