@@ -1,4 +1,4 @@
-"""The guides in the rooms: every link and every file that they name is there, and none has fallen behind the commands."""
+"""The guides in the rooms: every link and every file that they name is there, and none has fallen behind the code."""
 
 import re
 from pathlib import Path
@@ -75,6 +75,23 @@ def test_every_command_has_a_section_with_an_example():
     assert set(sections) == set(COMMANDS)
     for name, section in sections.items():
         assert re.search(rf"^\$ .*mpiopt {name}\b", section, re.MULTILINE), name
+
+
+def sentences() -> str:
+    """The code, with strings that go on in the next line made one."""
+    files = [path for room in ("mpiopt", "io", "jobs") for path in (ROOT / room).rglob("*.py")]
+    return re.sub(r'"\s*\n\s*f?"', "", "\n".join(path.read_text(encoding="utf-8") for path in files))
+
+
+def test_the_errors_that_are_explained_are_those_of_the_code():
+    text = (ROOT / "jobs" / "README.md").read_text(encoding="utf-8").split("## Troubleshooting")[1].split("\n## ")[0]
+    told, known = re.findall(r"^\| `(.*?)` \|", text, re.MULTILINE), sentences()
+    assert len(told) > 20
+    for sentence in told:
+        parts = [
+            part.strip(" :;,") for part in re.split(r"\b[A-Z]{3,}(?:\.h5)?\b|\b[ABN]\b|\d+|\.\.\.|\bthe others\b", sentence)
+        ]
+        assert max(map(len, parts)) >= 10 and [part for part in parts if part not in known] == [], sentence
 
 
 def test_every_refused_cell_is_explained():
