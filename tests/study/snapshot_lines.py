@@ -28,6 +28,10 @@ BIASED = [
 RULES = ["sgd", "momentum", "nag", "torch_momentum", "torch_nag", "adagrad", "adadelta", "rmsprop", "adam", "adamw"]
 
 
+NOISE = ("mpiopt", "what")  # words of the headings
+PERIODLESS = ("sgd", "one_shot", "async_sgd", "scaffnew", "dpf", "incremental_pruning", "one_shot_pruning")  # take no period
+
+
 class Line(NamedTuple):
     """Commands that run one after the other in one folder. loose : their numbers are those of the machine or the moment."""
 
@@ -71,8 +75,9 @@ def prepare(folder: Path, mpiopt: Callable[..., object]) -> None:
 
 def methods(told: str) -> tuple[list[str], list[str]]:
     """Those that solve and those that train, from what ``mpiopt methods`` prints."""
-    solving, training = (re.findall(r"^([a-z]\w*) ", part, re.M) for part in told.split("mpiopt train", 1))
-    return [name for name in solving if name != "mpiopt"], training
+    parts = told.split("mpiopt train", 1)
+    solving, training = ([name for name in re.findall(r"^([a-z]\w*) ", part, re.M) if name not in NOISE] for part in parts)
+    return solving, training
 
 
 def lines(told: str) -> list[Line]:
@@ -133,14 +138,14 @@ def _options() -> Iterator[Line]:
 
 def _trains(names: list[str]) -> Iterator[Line]:
     for k, name in enumerate(names):
-        short = ["--set", "period=2"] if name not in ("sgd", "one_shot", "async_sgd") else []
+        short = ["--set", "period=2"] if name not in PERIODLESS else []
         yield Line(f"train {name}", [[*TRAIN, "--method", name]])
         if not name.startswith(("async", "downpour")) and k % 3 == 0:
             yield Line(f"train {name} on {2 + k % 2} ranks", [[*TRAIN, "--method", name, *short]], ranks=2 + k % 2)
     for rule in RULES:
         yield Line(f"train by {rule}", [[*TRAIN, "--rule", rule, "--set", "period=2"]])
     options = {
-        "softmax": "--model softmax", "deep": "--model mlp:4,3", "cosine": "--schedule cosine", "step": "--schedule step",
+        "cosine": "--schedule cosine", "step": "--schedule step",
         "inverse": "--schedule inverse", "warmup": "--warmup 0.5", "decay": "--decay 0.1", "clip": "--clip 0.5",
         "shared": "--ownership shared", "turns": "--ownership turns", "redundancy": "--redundancy 2",
         "clients": "--method fedavg --clients 2", "dead": "--dead 1", "accuracy": "--accuracy 0.2", "rounds": "--rounds 2",
@@ -151,6 +156,8 @@ def _trains(names: list[str]) -> Iterator[Line]:
     }  # fmt: skip
     for name, words in options.items():
         yield Line(f"train with {name}", [[*TRAIN, *words.split()]])
+    for model in ("softmax", "mlp:4,3"):
+        yield Line(f"train {model}", [[model if word == "mlp:3" else word for word in TRAIN]])
     yield Line("train pictures", [["train", "--data", "pictures.h5", "--test", "pictures.h5", *TRAIN[3:]]], ranks=2)
     for name in ("local_sgd", "easgd", "scaffold"):
         argv = [*TRAIN, "--method", name, "--set", "period=2", "--checkpoint", "c.h5", "--overwrite"]
