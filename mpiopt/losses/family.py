@@ -48,7 +48,7 @@ class Family:
 
     curvature_bound : the largest second derivative, infinity where there is none. concordance : M with
     |value'''| <= M value'' (Bach, Self-concordant analysis for logistic regression, 2010), None where there is none.
-    recedes : whether a row's loss falls for ever as its margin grows on the label's side: there may be no minimum.
+    recedes : whether a row's loss may fall for ever as its margin goes one way (`receding`): there may be no minimum.
     rise, dual_step, dual_gap : see `host.rowwise`; a loss without a ``dual_step`` has no dual coordinate descent.
     dual_start : every dual variable before a first local solve. dual_range : where dual variables are kept.
     """
@@ -90,6 +90,11 @@ class Family:
     def answer(m: Array) -> Array:
         """The label that the model expects at margins m, (rows,); of two classes only its sign counts."""
         return m
+
+    @staticmethod
+    def receding(y: Array) -> Array:
+        """+1 or -1 for the way in which a row's loss falls for ever, 0 where it grows both ways, (rows,); if it ``recedes``."""
+        raise NotImplementedError
 
     # ------------------------------------------------------------------------------------ what follows from it
     @property

@@ -4,6 +4,7 @@ from functools import cached_property
 from math import exp, inf, log, log1p
 from typing import TYPE_CHECKING
 
+from mpiopt.arrays import Array
 from mpiopt.losses.family import Cuda, Family
 from mpiopt.losses.labels import SIGNS
 from mpiopt.losses.registry import register
@@ -67,6 +68,11 @@ class Logistic(Family):
         t = y * m
         e = exp(-abs(t))
         return -y * (e if t > 0.0 else 1.0) / (1.0 + e)
+
+    @staticmethod
+    def receding(y: Array) -> Array:
+        """The label's side."""
+        return y
 
     @staticmethod
     def bend(m: float, y: float) -> float:

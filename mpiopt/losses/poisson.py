@@ -13,6 +13,7 @@ class Poisson(Family):
     """Regression of counts: e^m - y m, whose curvature has no bound."""
 
     name, labels, concordance = "poisson", COUNTS, 1.0
+    recedes = True
     cuda = Cuda(
         value="exp(m) - y * m",
         slope="exp(m) - y",
@@ -40,6 +41,11 @@ class Poisson(Family):
         """v log v - v, v = u + y >= 0."""
         v = u + y
         return v * (log(v) - 1.0) if v > 0.0 else 0.0 if v == 0.0 else inf
+
+    @staticmethod
+    def receding(y: Array) -> Array:
+        """Down where nothing was counted."""
+        return -1.0 * (y == 0)
 
     @staticmethod
     def answer(m: Array) -> Array:

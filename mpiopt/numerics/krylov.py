@@ -72,8 +72,11 @@ def advance(cg: CG, hp: Array, precondition: Map, dots: Dots = alone) -> CG:
     return CG(x, r, p, rz, rr, cg.bx + alpha * cg.rz, cg.products + 1, rz + ratio * ratio * cg.pp, steepest)
 
 
-def solve(product: Map, b: Array, precondition: Map, ratio: float, limit: int, dots: Dots = alone) -> CG:
+def solve(product: Map, b: Array, precondition: Map, ratio: float, limit: int, dots: Dots = alone, floor: float = 0.0) -> CG:
     """CG until both residual and energy are settled to ``ratio``, or ``limit`` products. Collective where its arguments are.
+
+    floor : of (r.M^-1 r)^(1/2), where b is known no better: what is left of the residual then is noise, and where H is
+    singular the part of it that H cannot see would be followed for 1/FLAT times its length.
 
     The residual alone says little where H is ill-conditioned: |r| <= ratio |b| may leave most of the decrease undone. The
     energy counts as settled once a step as useful as the last, repeated k times, would add less than ``ratio`` of the
@@ -81,7 +84,7 @@ def solve(product: Map, b: Array, precondition: Map, ratio: float, limit: int, d
     """
     cg = begin(b, precondition, dots)
     target, before = ratio * cg.residual, 0.0
-    while cg.products < limit and cg.rz > 0:
+    while cg.products < limit and cg.rz > floor * floor:
         cg = advance(cg, product(cg.p), precondition, dots)
         settled = cg.products * (cg.bx - before) <= ratio * cg.bx
         before = cg.bx

@@ -1,7 +1,7 @@
 """Line searches on cached margins, and the refusal of penalties with a kink that they have in common.
 
     search        the exact minimiser along a direction                               two to five small sums
-    Backtracking  the first of x + p, x + p/4, x + p/16, ... that decreases enough    one small sum
+    Backtracking  the first of x + p, x + p/4, x + p/16, ... that decreases enough    one small sum, as a rule
 
 Margins change by sums, so that a search costs one product A p however many points it tries.
 """
@@ -81,9 +81,12 @@ def along(
 
 @dataclass(frozen=True)
 class Backtracking:
-    """x + s p for the first s = 1, 1/4, ..., 4^-9 with F(x + s p) <= F(x) + 0.1 s p.grad F(x); else x.
+    """x + s p for the first s = 1, 1/4, ..., 4^-9 with F(x + s p) <= F(x) + 0.1 s p.grad F(x); the exact minimiser along p
+    where none is enough.
 
-    Wang et al., GIANT: globally improved approximate Newton method for distributed optimization, 2018, section 2.2.
+    Wang et al., GIANT: globally improved approximate Newton method for distributed optimization, 2018, section 2.2, which
+    supposes that every worker's own Hessian is positive definite. Where one is not, p points downhill still (so does every
+    iterate of CG), but is longer than any candidate allows for; that it is searched along then is ours.
     """
 
     needs: ClassVar[type] = Margins
@@ -93,15 +96,16 @@ class Backtracking:
         return ()
 
     def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
-        """All candidates in one small sum. Collective."""
+        """All candidates in one small sum; a few more where none is enough. Collective."""
         team, p, at = here.team, agreed.vector, points[0]
         rows = [site.loss.margins(p) for site in team.sites]
         trials = [[point.margins + s * row for s in CANDIDATES] for point, row in zip(points, rows, strict=True)]
         gradient = team.penalty.residual(at.x, at.gradient)
         changes, slopes = differences(team, points, gradient, [s * p for s in CANDIDATES], trials)
         enough = changes <= ENOUGH * slopes
-        s = CANDIDATES[int(np.argmax(enough))] if enough.any() else 0.0
-        return along(team, points, p, rows, s, here.round), state
+        if not enough.any():
+            return search(team, points, p, here.round), state
+        return along(team, points, p, rows, CANDIDATES[int(np.argmax(enough))], here.round), state
 
 
 def differences(

@@ -49,7 +49,8 @@ def certify(team: Team, x: Array, products: int) -> Certificate:
     terms = scale(team)
     noise, floor = relative(team, residual, terms), far_limit(team, x, terms)
     found = team.world.bcast(np.array([objective, size, gap, tight, noise, floor]))  # exponentials have gone into it
-    return Certificate(*found.tolist(), escaping(team, x))
+    noise, floor = found[-2:].tolist()
+    return Certificate(*found.tolist(), escaping(team, x, noise <= floor))
 
 
 def proved_gap(team: Team, x: Array, residual_norm: float) -> float:

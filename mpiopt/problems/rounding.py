@@ -17,8 +17,8 @@ import numpy as np
 from mpiopt.arrays import Array, beside, namespace
 from mpiopt.kernels.replicated import length
 from mpiopt.problems.linear import Linear
-from mpiopt.problems.problem import Message, Team, mean, mean_scalars
-from mpiopt.problems.protocols import Columns, offers
+from mpiopt.problems.problem import Message, Point, Team, mean, mean_scalars
+from mpiopt.problems.protocols import Columns, Loss, offers
 
 TIMES, FAR, MOST = 64, 4, 1e-8  # MOST : of rms(l') is accepted at an answer, however far it is from 0
 
@@ -68,6 +68,20 @@ def far_limit(team: Team, x: Array, of: Scale) -> float:
     parts = [np.array([_bent(site.loss, x)]) for site in team.sites]
     bent = np.sqrt(mean_scalars(team, parts, "rounding")[0]) / of.slope
     return max(of.limit, min(MOST, FAR * of.eps * length(x) * float(bent)))
+
+
+def residue(loss: Loss, at: Point) -> float:
+    """(r.M^-1 r)^(1/2) of a gradient r of rounding alone, M the diagonal of the Hessian of a worker's loss. Not collective.
+
+    About eps (dim mean(l'^2) / mean(l''))^(1/2) at a point of a linear model; 0 for other losses and for no rows.
+    """
+    if not (offers(loss, Columns) and loss.weight > 0):
+        return 0.0
+    slopes = loss.family.value_residual(loss.known(at), loss.y, beside(loss.y, 0))[1]
+    bends = loss.family.curvature(loss.known(at), loss.y, beside(loss.y, 0))
+    weights = _weights(loss)
+    steep, bent = float(weights @ slopes**2), float(weights @ bends)
+    return FAR * float(np.finfo(at.x.dtype).eps) * float(np.sqrt(loss.dim * steep / bent)) if bent > 0 else 0.0
 
 
 def _linear(team: Team) -> bool:

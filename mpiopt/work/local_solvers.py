@@ -15,6 +15,7 @@ from mpiopt.engine.phase import PerRow, Tree
 from mpiopt.numerics import krylov
 from mpiopt.numerics.newton import newton, unpack
 from mpiopt.problems.problem import Point
+from mpiopt.problems.rounding import residue
 from mpiopt.problems.surrogate import Reference
 
 
@@ -22,7 +23,8 @@ from mpiopt.problems.surrogate import Reference
 class NewtonCG:
     """Until the local gradient has fallen to ``ratio`` of its start, in at most ``steps`` Newton steps.
 
-    One step of a loose solve needs no search and no second gradient: the outer search decides how far to go.
+    One step of a loose solve needs no search and no second gradient: the outer search decides how far to go. Without a ridge
+    the Hessian may be singular, and CG ends where its residual is rounding.
     Nocedal and Wright, Numerical Optimization, 2006, algorithm 7.1.
     """
 
@@ -44,7 +46,8 @@ class NewtonCG:
             if size <= target:
                 break
             forcing = inner if self.steps == 1 else max(min(inner, np.sqrt(size)), 0.5 * target / size)
-            p = krylov.solve(phi.hessian(at), -g, phi.jacobi(at), forcing, self.products).x
+            floor = 0.0 if phi.ridge > 0 else residue(phi.loss, at)
+            p = krylov.solve(phi.hessian(at), -g, phi.jacobi(at), forcing, self.products, floor=floor).x
             if self.steps == 1:
                 return at.x + p, memory
             at = _search(phi, q, at, p)

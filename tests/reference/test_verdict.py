@@ -8,11 +8,14 @@ from mpiopt.engine.method import Composed, Run
 from mpiopt.engine.phase import PerWorker
 from mpiopt.engine.stop import Reason, Stop
 from mpiopt.errors import NumericalError
+from mpiopt.kernels.csr import CSR
+from mpiopt.losses.poisson import Poisson
 from mpiopt.methods import catalogue, find
+from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import L2, ElasticNet
-from mpiopt.problems.problem import Point
+from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.recession import escaping
-from tests.adversarial_sets import Case, cases
+from tests.adversarial_sets import Case, Extended, cases
 from tests.problem_sets import Data
 
 CASES = {case.name: case for case in cases()}
@@ -35,10 +38,23 @@ def test_collinear_data_end_at_the_optimum_and_by_rounding(worlds, method, name,
     assert abs(found.x).max() < 1e3
 
 
+@pytest.mark.parametrize("method", ["giant", "spcg"])
+@pytest.mark.parametrize("name", ["one-hot of eight rows", "constant column logistic", "more features than rows squares"])
+def test_workers_whose_own_rows_leave_directions_open_end_at_the_optimum_too(worlds, name, method):
+    case = CASES[name]
+    found = solved(worlds(workers=3), case, method)
+    truth = Extended(case, 0.0, 0.0)
+    assert found.reason in (Reason.ROUNDING, Reason.EXACT), found.reason_text
+    assert truth.value_grad(truth.scaled(found.x))[0] - truth.minimum() < 1e-15
+    assert abs(found.x).max() < 1e3
+
+
 @pytest.mark.parametrize("name", ["separable", "one pure level", "one class", "one row", "more features than rows"])
-@pytest.mark.parametrize("method", ["spcg", "tron", "lbfgs"])
-def test_separable_data_have_no_optimum(worlds, name, method):
-    found = solved(worlds(), CASES[name], method)
+@pytest.mark.parametrize(
+    ("method", "workers"), [("spcg", 1), ("tron", 1), ("lbfgs", 1), ("spcg", 3), ("gradient", 3), ("giant", 3)]
+)
+def test_separable_data_have_no_optimum(worlds, name, method, workers):
+    found = solved(worlds(workers=workers), CASES[name], method, rounds=100)
     assert found.reason is Reason.SEPARABLE and not found.reason.converged, found.reason_text
     assert "right side and none to the wrong one" in found.reason_text
 
@@ -50,6 +66,21 @@ def test_data_that_only_the_rounding_of_their_values_separates_have_no_optimum(w
     case = Case("by rounding", a, np.where(rng.random(30) < 0.5, 1.0, -1.0), w=np.append(np.ones(29), 0.0))
     found = solved(worlds(), case, method, rounds=1000)
     assert found.reason is Reason.SEPARABLE and "29 of 30 rows" in found.reason_text, found.reason_text
+
+
+@pytest.mark.parametrize("zeros", [True, False])
+def test_counts_have_no_optimum_where_a_level_has_none(worlds, zeros):
+    levels = np.arange(30) % 3
+    counts = np.where(levels == 0, 0.0, 1.0 + np.arange(30) % 4) + (0.0 if zeros else levels[::-1] == 2)
+    losses = [
+        Linear(CSR.of(np.arange(16), levels[part], np.ones(15), (15, 3)), counts[part], Poisson())
+        for part in (slice(0, 15), slice(15, 30))
+    ]
+    team = Team.of(worlds(workers=2), losses, L2(0.0))
+    found = solve(find("spcg").make(), team, np.zeros(3), Stop(rounds=200))
+    assert found.reason is (Reason.SEPARABLE if zeros else Reason.ROUNDING), found.reason_text
+    assert escaping(team, -np.eye(3)[0]) == (10 if zeros else 0)
+    assert escaping(team, np.eye(3)[0]) == 0
 
 
 def test_a_penalty_or_a_row_on_the_wrong_side_leaves_an_optimum(worlds):
