@@ -175,7 +175,9 @@ def certified(job: "Solve", found: dict[str, Any]) -> str:
     tight = f", tight bound {found['tight_gap']:.2e}" if found["tight_gap"] < found["gap"] else ""
     hidden = found["tight_gap"] < np.finfo(float).eps * abs(found["objective"])
     below = " (below the rounding of F)" if hidden else ""
-    return f"F - F* <= {found['gap']:.2e}{tight}{below}; coefficients within {found['coefficient_error']:.1e}"
+    error = found["coefficient_error"]  # infinite without an l2 penalty
+    within = f"; coefficients within {error:.1e}" if np.isfinite(error) else ""
+    return f"F - F* <= {found['gap']:.2e}{tight}{below}{within}"
 
 
 def summary(job: "Solve", about: dict[str, Any], found: dict[str, Any]) -> str:

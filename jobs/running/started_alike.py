@@ -4,6 +4,7 @@ Data need no question: the index of a set is rank 0's, and says what every shard
 """
 
 import platform
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -22,10 +23,15 @@ def started(name: str, job: Any) -> dict[str, str]:
 
     from mpiopt import __version__
 
-    options = {f"--{field.name.rstrip('_').replace('_', '-')}": str(getattr(job, field.name)) for field in fields(job)}
+    options = {f"--{field.name.rstrip('_').replace('_', '-')}": _text(getattr(job, field.name)) for field in fields(job)}
     versions = {"the version of mpiopt": __version__, "the version of Python": platform.python_version(),
                 "the version of NumPy": numpy.__version__, "the byte order": sys.byteorder}  # fmt: skip
     return {"the command": name, **versions, **options}
+
+
+def _text(value: Any) -> str:
+    """As on a command line, where there are several values."""
+    return shlex.join(map(_text, value)) if isinstance(value, tuple) else str(value)
 
 
 def demand_alike(facts: Mapping[str, Any], tell_all: TellAll, remedy: str) -> None:

@@ -93,6 +93,7 @@ def apart(folder: Path, *commands: list[str]) -> tuple[int, str]:
     [
         ([*BLOBS, "--lr", "0.1"], [*BLOBS, "--lr", "0.2"], "--lr is 0.2 on rank 1 and 0.1 on rank 0"),
         (["solve", "--workers", "2"], ["solve", "--workers", "3"], "--workers is 3 on rank 1 and 2 on rank 0"),
+        (["convert", "a.svm", "d.h5"], ["convert", "b c.svm", "d.h5"], "is 'b c.svm' d.h5 on rank 1 and a.svm d.h5 on rank 0"),
         (["solve"], BLOBS, "the command is train on rank 1 and solve on rank 0"),
     ],
 )

@@ -12,6 +12,8 @@ from mpiopt.errors import UsageError
 from mpiopt.jobs.cli import configuration
 from mpiopt.jobs.cli.configuration import _load, parsed
 from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.cli.solve_options import Solve
+from mpiopt.jobs.running.solving import certified, distance
 from mpiopt.words import counted, harmless, storable
 
 ANY = st.text(st.characters(), max_size=20)  # halves of pairs too
@@ -60,3 +62,11 @@ def test_a_job_file_has_bounds(tmp_path):
     with pytest.raises(UsageError, match="is not a TOML file"):
         parsed("a = ", "x.toml")
     assert sys.getrecursionlimit() < 100_000
+
+
+def test_what_is_proved_of_coefficients_stands_beside_the_gap():
+    found = {"gap": 2e-9, "tight_gap": 5e-10, "objective": 1.0}
+    for l2, told in ((1e-3, "; coefficients within 1.0e-03"), (0.0, "")):
+        said = certified(Solve(l2=l2), found | {"coefficient_error": distance(5e-10, l2)})
+        assert said == "F - F* <= 2.00e-09, tight bound 5.00e-10" + told
+    assert "--gradient-tol" in certified(Solve(l2=0.0), found | {"gap": float("inf")})
