@@ -18,6 +18,7 @@ from mpiopt.io.dataset.labels import FEW, Labels
 from mpiopt.io.disk.file_kind import DATA
 from mpiopt.io.disk.foreign_hdf5 import FLOAT, INTEGER, NUMBER, TEXTS, attribute, column
 from mpiopt.io.disk.hdf5_check import parsing, tail, wrong
+from mpiopt.io.disk.held_name import partial
 from mpiopt.io.disk.sealed_file import is_sealed, seal_path
 from mpiopt.words import storable
 
@@ -96,6 +97,14 @@ def folder(index: Path) -> Path:
     return index.with_name(index.name.removesuffix(".h5") + ".shards")
 
 
+def begun(index: Path) -> str:
+    """What to do where a conversion to this name has begun and not ended; "" where none has."""
+    if not partial(index).is_file():
+        return ""
+    return (f"{partial(index)} is of a conversion that is under way or was killed: wait for its end, or give its command "
+            "again, which completes what was being put in place")  # fmt: skip
+
+
 def names(index: Path) -> tuple[Path, ...]:
     """What a data set is made of: the index, and the folder of its shards."""
     return index, folder(index)
@@ -164,7 +173,7 @@ def read_index(path: Path) -> Index:
     if path.exists() and not path.is_file():
         raise DataError(f"{path} is not a regular file: a data set is read in many places, so name the DATA.h5 itself")
     if not path.is_file():
-        raise DataError(f"{path} does not exist; convert text or images with: mpiopt convert SOURCE {path}")
+        raise DataError(f"{path} does not exist; {begun(path) or f'convert text or images with: mpiopt convert SOURCE {path}'}")
     if not h5py.is_hdf5(path):
         raise DataError(f"{path} is not HDF5; convert text or images first: mpiopt convert {path} DATA.h5")
     with parsing(path, "convert again"):

@@ -16,7 +16,7 @@ import numpy as np
 from mpiopt.comm.world import World
 from mpiopt.errors import DataError
 from mpiopt.io.dataset import row_checks
-from mpiopt.io.dataset.index import CHUNK, Index, Shard, folder, read_index
+from mpiopt.io.dataset.index import CHUNK, Index, Shard, begun, folder, read_index
 from mpiopt.io.dataset.index_checks import consistent
 from mpiopt.io.dataset.labels import Labels
 from mpiopt.io.disk.hdf5_check import BROKEN, parsing, reason
@@ -45,7 +45,7 @@ class Shards(ABC):
                     consistent(index)
                 cls.accept(path, index)
                 for shard in index.shards:
-                    _complete(folder(path) / shard.name, shard)
+                    _complete(path, shard)
         return cls(path, index if world is None else world.tell(index))
 
     @classmethod
@@ -92,14 +92,14 @@ class Shards(ABC):
     @contextmanager
     def opened(self, shard: Shard) -> Iterator[h5py.File]:
         """A shard, known to be the one that the index means; what HDF5 says of it becomes a DataError."""
-        path = folder(self.path) / shard.name
-        _complete(path, shard)
+        path = _complete(self.path, shard)
         try:
             if is_sealed(path) and (found := damage(path)):
                 raise OSError(found)
             with h5py.File(path, "r", locking=False) as file:  # finished files never change: no lock, network or not
                 if file.attrs.get("digest") != shard.digest:
-                    raise DataError(f"{path} belongs to another conversion than {self.path}: convert again")
+                    todo = begun(self.path) or "convert again"
+                    raise DataError(f"{path} belongs to another conversion than {self.path}: {todo}")
                 yield file
         except BROKEN as error:
             raise DataError(
@@ -208,17 +208,19 @@ def into(dataset: h5py.Dataset, start: int, out: np.ndarray) -> None:
         dataset.read_direct(out, np.s_[start : start + len(out)])
 
 
-def _complete(path: Path, shard: Shard) -> None:
-    """Whether a shard is there in its full size. Raises DataError."""
+def _complete(index: Path, shard: Shard) -> Path:
+    """A shard, which is there in its full size. Raises DataError."""
+    path = folder(index) / shard.name
     try:
         size = path.stat().st_size
     except OSError as error:
         raise DataError(
             f"the shard {path} is missing on host {socket.gethostname()} ({error.strerror.lower()}): "
-            "the folder of shards must stand beside the index, and every host must see it"
+            f"{begun(index) or 'the folder of shards must stand beside the index, and every host must see it'}"
         ) from error
     if size != shard.nbytes:
         raise DataError(
             f"the shard {path} is truncated or replaced: it has {size} bytes instead of {shard.nbytes}; "
-            "copy it again or convert again"
+            f"{begun(index) or 'copy it again or convert again'}"
         )
+    return path

@@ -1,6 +1,9 @@
 """The watchdog of a job, where one was asked for."""
 
-from contextlib import AbstractContextManager, nullcontext
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from fcntl import LOCK_EX, LOCK_NB, flock
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -12,6 +15,10 @@ from mpiopt.jobs.cli.console import Console
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
+
+
+PREFIX, LOCK = ".mpiopt-watchdog-", "held"
+OURS = re.compile(rf"\d+|{LOCK}")  # the files in a folder of a watchdog
 
 
 class Guarded(Protocol):
@@ -32,8 +39,8 @@ def guarded(job: Guarded, world: "World", console: Console) -> AbstractContextMa
         return nullcontext()
     _assemble(job, world, console)
     beside = job.out or job.checkpoint
-    folder = (Path() if beside is None else beside.parent).resolve() / f".mpiopt-watchdog-{world.tell(uuid4().hex[:8])}"
-    return Watchdog(
+    folder = (Path() if beside is None else beside.parent).resolve() / f"{PREFIX}{world.tell(uuid4().hex[:8])}"
+    watchdog = Watchdog(
         world,
         folder,
         job.watchdog or job.watchdog_abort,
@@ -41,6 +48,32 @@ def guarded(job: Guarded, world: "World", console: Console) -> AbstractContextMa
         lambda: console.phase,
         job.watchdog_abort,
     )
+    return _held(watchdog) if world.rank == 0 else watchdog
+
+
+@contextmanager
+def _held(watchdog: Watchdog) -> Iterator[None]:
+    """The watchdog of the first rank, its folder known as a living job's by a lock; those of killed jobs are removed."""
+    with watchdog, ExitStack() as lock:
+        with suppress(OSError):  # no locks, or a full disk: folders stay for people to remove
+            file = lock.enter_context((watchdog.folder / LOCK).open("wb"))
+            flock(file, LOCK_EX | LOCK_NB)
+            _sweep(watchdog.folder.parent)
+        try:
+            yield
+        finally:
+            (watchdog.folder / LOCK).unlink(missing_ok=True)
+
+
+def _sweep(place: Path) -> None:
+    """Remove what watchdogs of killed jobs have left in a folder: those with a lock that nobody holds any more."""
+    for folder in place.glob(f"{PREFIX}*"):
+        with suppress(OSError), (folder / LOCK).open("r+b") as file:
+            flock(file, LOCK_EX | LOCK_NB)
+            if not folder.is_symlink() and all(OURS.fullmatch(path.name) for path in folder.iterdir()):
+                for path in folder.iterdir():
+                    path.unlink()
+                folder.rmdir()
 
 
 def _assemble(job: Guarded, world: "World", console: Console) -> None:

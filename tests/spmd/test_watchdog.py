@@ -1,5 +1,6 @@
 """The watchdog: it names the rank that keeps the others waiting, ends what hangs, and costs nothing when it is off."""
 
+import fcntl
 import re
 import signal
 import sys
@@ -15,6 +16,7 @@ from mpiopt.jobs import solve, train
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.solve_options import Solve
 from mpiopt.jobs.cli.train_options import Train
+from mpiopt.jobs.running.watchdog import guarded
 from tests import launcher
 
 LONG = ["solve", "rcv1:rows=300,cols=200,per_row=8", "--method", "gradient", "--gap-tol", "0", "--rounds", "10000000"]
@@ -115,6 +117,32 @@ def test_a_stopped_rank_is_named_and_the_job_goes_on_when_it_does(tmp_path):
     finally:
         launcher.end(process)
     assert not list(tmp_path.glob(".mpiopt-watchdog-*"))
+
+
+@pytest.mark.ranks(2)
+def test_what_a_killed_job_left_is_removed_by_the_next_and_nothing_else(world, shared_tmp):
+    """The lock is the operating system's: of a job on its way nothing goes, nor what no watchdog has made."""
+    places = {name: shared_tmp / f".mpiopt-watchdog-{name}" for name in ("killed", "living", "foreign", "unlocked")}
+    living = None
+    if world.rank == 0:
+        for name, place in places.items():
+            place.mkdir()
+            (place / ("notes.txt" if name == "foreign" else "0")).write_text("{}")
+            if name != "unlocked":
+                (place / "held").touch()
+        living = (places["living"] / "held").open("r+b")
+        fcntl.flock(living, fcntl.LOCK_EX)
+    world.barrier()
+    job = Solve(data="blobs", out=shared_tmp / "r.h5", watchdog=60.0)
+    with guarded(job, world, Console()):
+        world.barrier()
+        found = {path.name.removeprefix(".mpiopt-watchdog-") for path in shared_tmp.glob(".mpiopt-watchdog-*")}
+        assert found & set(places) == {"living", "foreign", "unlocked"} and len(found) == 4
+        world.barrier()
+    world.barrier()
+    assert len(list(shared_tmp.glob(".mpiopt-watchdog-*"))) == 3
+    if living is not None:
+        living.close()
 
 
 TRAIN = ["train", "--data", "blobs:rows=600", "--model", "mlp:8", "--epochs", "1e6"]
