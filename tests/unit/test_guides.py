@@ -1,11 +1,13 @@
 """The guides in the rooms: every link and every file that they name is there, and none has fallen behind the code."""
 
 import re
+from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from mpiopt.jobs.commands import COMMANDS
+from mpiopt.jobs.commands import COMMANDS, Session
 from mpiopt.losses import registry
 from tests.unit.test_capabilities import REFUSED
 
@@ -17,6 +19,7 @@ SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 PATH = re.compile(r"[\w.*-]+(/[\w.*-]+)*(/|\.(py|md|cu|toml|sbatch|sh|png|h|xz))")
 PLACEHOLDER = re.compile(r"[A-Z]{4,}|VERSION")  # NAME, FAMILY, DATA: any file of that kind
+OTHERS = {"help", "no-shuffle"}  # of the command line itself
 MADE = {"program.py", "gap.png", "picture.png", "main.png", "fit.sbatch", "path.sbatch"}  # by who follows the guide
 
 
@@ -77,6 +80,15 @@ def test_every_command_has_a_section_with_an_example():
         assert re.search(rf"^\$ .*mpiopt {name}\b", section, re.MULTILINE), name
 
 
+def test_every_option_that_a_guide_names_is_one():
+    jobs = [getattr(import_module(f"mpiopt.jobs.{name}"), name.capitalize()) for name in COMMANDS]
+    known = {field.name.rstrip("_").replace("_", "-") for job in (*jobs, Session) for field in fields(job)} | OTHERS
+    for guide in GUIDES:
+        spans = [span for span in SPAN.findall(prose(guide)) if not span.startswith(("srun", "sbatch", "mpiexec", "pytest"))]
+        named = {option for span in spans for option in re.findall(r"--([a-z][a-z0-9-]*)", span)}
+        assert named <= known, guide
+
+
 def sentences() -> str:
     """The code, with strings that go on in the next line made one."""
     files = [path for room in ("mpiopt", "io", "jobs") for path in (ROOT / room).rglob("*.py")]
@@ -89,7 +101,7 @@ def test_the_errors_that_are_explained_are_those_of_the_code():
     assert len(told) > 20
     for sentence in told:
         parts = [
-            part.strip(" :;,") for part in re.split(r"\b[A-Z]{3,}(?:\.h5)?\b|\b[ABN]\b|\d+|\.\.\.|\bthe others\b", sentence)
+            part.strip(" :;,") for part in re.split(r"\b[A-Z]{3,}(?:\.h5)?\b|\b[ABN]\b|\d+|\.\.\.|\bthe others\b|;", sentence)
         ]
         assert max(map(len, parts)) >= 10 and [part for part in parts if part not in known] == [], sentence
 
