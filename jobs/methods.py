@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from mpiopt.jobs.cli.console import WIDTH, Console, room, table
 
 if TYPE_CHECKING:
-    from mpiopt.compress.catalogue import Entry as Compressing
     from mpiopt.losses.registry import Entry as Loss
     from mpiopt.methods import Entry
+    from mpiopt.registry.entry import Spelt
 
 
 GIVEN = ("rule", "lr", "workers", "total_steps", "clients", "meeting")  # what mpiopt train fills from its other options
@@ -39,11 +39,11 @@ def run(job: Methods, world: None, console: Console) -> dict[str, Any]:
     from mpiopt.losses.registry import catalogue as losses
     from mpiopt.methods import catalogue, find, training
 
-    solving, learning = catalogue(), training()
+    solving, learning, compressors = catalogue(), training(), CATALOGUE.all()
     if job.name == "compressors":
-        return _compressors(CATALOGUE, console)
-    if job.name in CATALOGUE:
-        entry = CATALOGUE[job.name]
+        return _compressors(compressors, console)
+    if job.name in compressors:
+        entry = compressors[job.name]
         console.show(_compressor(entry))
         return {entry.name: _compressor_facts(entry)}
     if job.name == "losses":
@@ -71,7 +71,7 @@ def _list(title: str, entries: "dict[str, Entry]", width: int) -> str:
     return table([title, "", "what it does"], rows)
 
 
-def _compressors(known: "dict[str, Compressing]", console: Console) -> dict[str, Any]:
+def _compressors(known: "dict[str, Spelt]", console: Console) -> dict[str, Any]:
     """What --compress takes."""
     wide = room(max(map(len, known)) + 2)
     rows = [[name, textwrap.shorten(entry.summary, wide, placeholder=" ...")] for name, entry in known.items()]
@@ -114,16 +114,16 @@ def _loss(entry: "Loss") -> str:
     return f"{text}\n\nmpiopt solve --loss {entry.name}" + (f":{given}" if given else "")
 
 
-def _compressor_facts(entry: "Compressing") -> dict[str, Any]:
+def _compressor_facts(entry: "Spelt") -> dict[str, Any]:
     return {"summary": entry.summary, "paper": entry.paper,
             "parameters": {name: str(field.default) for name, field in entry.parameters.items()}}  # fmt: skip
 
 
-def _compressor(entry: "Compressing") -> str:
+def _compressor(entry: "Spelt") -> str:
     """All that there is to know of one."""
     text = "\n".join(textwrap.fill(part, WIDTH, subsequent_indent="    ")
                      for part in (f"{entry.name}: {entry.summary}.", f"Paper: {entry.paper}"))  # fmt: skip
-    rows = [[name, str(field.default), inspect.formatannotation(field.type)] for name, field in entry.parameters.items()]
+    rows = [[name, str(field.default), inspect.formatannotation(field.annotation)] for name, field in entry.parameters.items()]
     use = f"mpiopt train --compress {entry.name}"
     if not rows:
         return f"{text}\n\nIt has no parameters.\n\n{use}"

@@ -68,12 +68,12 @@ def kept(job: Any) -> Any:
 
 def method_of(job: Solve) -> "Method":
     """The method with its parameters. Raises UsageError, or CapabilityError naming methods for an L1 penalty."""
-    from mpiopt.methods import catalogue, find
+    from mpiopt.methods import SOLVERS, catalogue, find
     from mpiopt.methods.linked import SOLVING, linked
 
     if job.compress is None and (job.error_feedback or job.force):
         raise UsageError("--error-feedback and --force are about compressed messages: give --compress too")
-    entry = find(job.method, catalogue())
+    entry = find(job.method, SOLVERS)
     if job.l1 > 0 and entry.smooth_only:
         able = ", ".join(name for name, other in catalogue().items() if not other.smooth_only)
         raise CapabilityError(f"{entry.name} needs a smooth penalty, and --l1 {job.l1:g} is not: use --method {able}")

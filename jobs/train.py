@@ -34,7 +34,7 @@ def complete(job: Train) -> Train:
     """The job with the defaults that depend on other options. Raises UsageError for values that cannot be."""
     from mpiopt.jobs.cli.method_options import demand_reach, rule_for
     from mpiopt.jobs.running import gpu_training
-    from mpiopt.methods import find, training
+    from mpiopt.methods import TRAINERS, find
 
     for name in ("lr", "momentum", "warmup", "decay", "clip", "bytes", "seconds", "every_seconds", "margin"):
         value = getattr(job, name)
@@ -67,7 +67,7 @@ def complete(job: Train) -> Train:
         if getattr(job, name) and job.test is None and not job.data.startswith("blobs"):
             raise UsageError(f"--{name} examines more points on the test rows: give --test TEST.h5 too")
     gpu_training.check(job)
-    entry = find(job.method, training())
+    entry = find(job.method, TRAINERS)
     demand_reach(job, entry)
     ownership = job.ownership or ("shared" if entry.shared else "sharded")
     link = "ef" if job.error_feedback else job.link

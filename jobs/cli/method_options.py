@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mpiopt.compress.catalogue import find
 from mpiopt.errors import NumericalError, UsageError
-from mpiopt.methods import Entry, training
+from mpiopt.methods import TRAINERS, Entry
 from mpiopt.methods.linked import contracts
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ RULE = "momentum"  # of methods that take any
 
 def strangers(method: str) -> list[str]:
     """The options that do not reach a method; none where it is not known, or solves convex problems."""
-    entry = training().get(method)
+    entry = TRAINERS.get(method)
     return [] if entry is None else [option for option, name in THROUGH.items() if name not in entry.parameters]
 
 
@@ -31,7 +31,7 @@ def demand_reach(job: "Train", entry: Entry) -> None:
     for option in strangers(entry.name):
         value, name = getattr(job, option), THROUGH[option]
         if value and not (option == "rule" and value == entry.rule):
-            able = ", ".join(other.name for other in training().values() if name in other.parameters)
+            able = ", ".join(other.name for other in TRAINERS.values() if name in other.parameters)
             raise UsageError(f"{entry.name} {WHY[name].format(rule=entry.rule)}, and --{option} does not reach it: leave that "
                              f"out, or use one of {able}")  # fmt: skip
     if entry.steady and (job.schedule != "constant" or job.warmup):
@@ -51,7 +51,7 @@ def advised(job: "Train") -> Iterator[None]:
 
 
 def _able(job: "Train", option: str) -> bool:
-    entry = training()[job.method]
+    entry = TRAINERS[job.method]
     return option not in strangers(job.method) and not (option == "warmup" and entry.steady)
 
 

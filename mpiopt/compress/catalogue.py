@@ -5,10 +5,7 @@ topk:0.01+natural         the numbers that top-k keeps, by natural compression; 
 shrunk:qsgd:bits=4        divided by 1 + omega, which makes an unbiased compressor a contraction
 """
 
-import inspect
-from collections.abc import Mapping
-from dataclasses import Field, dataclass, fields
-from typing import get_args
+from collections.abc import Callable
 
 from mpiopt.compress.compressor import Compressor
 from mpiopt.compress.halves import Bf16, Fp16
@@ -22,78 +19,56 @@ from mpiopt.compress.sketch import CountSketch
 from mpiopt.compress.sparse import Identity, TopK
 from mpiopt.compress.then import Shrunk, Then
 from mpiopt.errors import UsageError
+from mpiopt.registry.entry import Spelt
+from mpiopt.registry.registry import Registry
 
 _QSGD = "Alistarh, Grubic, Li, Tomioka, Vojnovic, QSGD, 2017"
 _NATURAL = "Horvath, Ho, Horvath, Sahu, Canini, Richtarik, Natural compression for distributed deep learning, 2022"
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One named compressor. build : its class; paper : authors, title, year; first : the parameter that needs no name."""
-
-    name: str
-    build: type
-    paper: str
-    first: str = ""
-
-    @property
-    def summary(self) -> str:
-        """The first sentence of its docstring."""
-        return " ".join((inspect.getdoc(self.build) or "").split("\n\n")[0].split()).rstrip(".").replace("``", "")
-
-    @property
-    def parameters(self) -> Mapping[str, Field]:
-        """Names, types and defaults."""
-        return {field.name: field for field in fields(self.build)}
-
-    def make(self, text: str = "") -> Compressor | PowerSgd:
-        """Build it from "0.01,shared=yes". Raises UsageError."""
-        given: dict[str, object] = {}
-        for item in filter(None, text.split(",")):
-            name, _, value = item.rpartition("=")
-            name = name.strip() or self._unnamed(value)
-            if name not in self.parameters or name in given:
-                takes = ", ".join(self.parameters) or "no parameters"
-                raise UsageError(f"{self.name} takes {takes}; got {item!r}: leave that out")
-            given[name] = self._value(name, value.strip())
-        return self.build(**given)
-
-    def _unnamed(self, value: str) -> str:
-        """The parameter that a bare value is for: of a fraction and a count, the count if it is a whole number."""
-        return "k" if self.first == "fraction" and "k" in self.parameters and value.strip().isdigit() else self.first
-
-    def _value(self, name: str, text: str) -> object:
-        kinds = get_args(self.parameters[name].type) or (self.parameters[name].type,)
-        kind = kinds[0]
-        try:
-            return {"yes": True, "true": True, "no": False, "false": False}[text] if kind is bool else kind(text)
-        except (ValueError, KeyError) as error:
-            wanted = {int: "a whole number", float: "a number", bool: "yes or no"}[kind]
-            raise UsageError(f"{name} of {self.name} is {text!r}: give {wanted}") from error
+CATALOGUE: Registry[Spelt] = Registry(
+    "compressor",
+    (
+        Spelt(Identity, "-", name="identity"),
+        Spelt(Fp16, "IEEE 754-2008", name="fp16"),
+        Spelt(Bf16, "Kalamkar and others, A study of BFLOAT16 for deep learning training, 2019", name="bf16"),
+        Spelt(TopK, "Aji, Heafield, Sparse communication for distributed gradient descent, 2017", "fraction", name="topk"),
+        Spelt(RandK, "Stich, Cordonnier, Jaggi, Sparsified SGD with memory, 2018", "fraction", name="randk"),
+        Spelt(RandomBlock, "Vogels, Karimireddy, Jaggi, PowerSGD, 2019", "fraction", name="block"),
+        Spelt(PermK, "Szlendak, Tyurin, Richtarik, Permutation compressors, 2022", "workers", name="permk"),
+        Spelt(Sign, "Bernstein, Wang, Azizzadenesheli, Anandkumar, signSGD, 2018", name="sign"),
+        Spelt(
+            ScaledSign, "Karimireddy, Rebjock, Stich, Jaggi, Error feedback fixes SignSGD, 2019", "bucket", name="scaled_sign"
+        ),
+        Spelt(TwoMeans, "Seide, Fu, Droppo, Li, Yu, 1-bit stochastic gradient descent, 2014", "bucket", name="two_means"),
+        Spelt(Qsgd, _QSGD, "bits", name="qsgd"),
+        Spelt(TernGrad, "Wen, Xu, Yan, Wu, Wang, Chen, Li, TernGrad, 2017", "bucket", name="terngrad"),
+        Spelt(Natural, _NATURAL, name="natural"),
+        Spelt(NaturalDithering, _NATURAL, "levels", name="natural_dithering"),
+        Spelt(
+            CountSketch,
+            "Charikar, Chen, Farach-Colton, Finding frequent items in data streams, 2002",
+            "fraction",
+            name="sketch",
+        ),
+        Spelt(Kashin, "Safaryan, Shulgin, Richtarik, Uncertainty principle for compression, 2021", "bits", name="kashin"),
+        Spelt(PowerSgd, "Vogels, Karimireddy, Jaggi, PowerSGD, 2019", "rank", name="powersgd"),
+    ),
+    "mpiopt.compressors",
+)
 
 
-CATALOGUE = {
-    entry.name: entry
-    for entry in (
-        Entry("identity", Identity, "-"),
-        Entry("fp16", Fp16, "IEEE 754-2008"),
-        Entry("bf16", Bf16, "Kalamkar and others, A study of BFLOAT16 for deep learning training, 2019"),
-        Entry("topk", TopK, "Aji, Heafield, Sparse communication for distributed gradient descent, 2017", "fraction"),
-        Entry("randk", RandK, "Stich, Cordonnier, Jaggi, Sparsified SGD with memory, 2018", "fraction"),
-        Entry("block", RandomBlock, "Vogels, Karimireddy, Jaggi, PowerSGD, 2019", "fraction"),
-        Entry("permk", PermK, "Szlendak, Tyurin, Richtarik, Permutation compressors, 2022", "workers"),
-        Entry("sign", Sign, "Bernstein, Wang, Azizzadenesheli, Anandkumar, signSGD, 2018"),
-        Entry("scaled_sign", ScaledSign, "Karimireddy, Rebjock, Stich, Jaggi, Error feedback fixes SignSGD, 2019", "bucket"),
-        Entry("two_means", TwoMeans, "Seide, Fu, Droppo, Li, Yu, 1-bit stochastic gradient descent, 2014", "bucket"),
-        Entry("qsgd", Qsgd, _QSGD, "bits"),
-        Entry("terngrad", TernGrad, "Wen, Xu, Yan, Wu, Wang, Chen, Li, TernGrad, 2017", "bucket"),
-        Entry("natural", Natural, _NATURAL),
-        Entry("natural_dithering", NaturalDithering, _NATURAL, "levels"),
-        Entry("sketch", CountSketch, "Charikar, Chen, Farach-Colton, Finding frequent items in data streams, 2002", "fraction"),
-        Entry("kashin", Kashin, "Safaryan, Shulgin, Richtarik, Uncertainty principle for compression, 2021", "bits"),
-        Entry("powersgd", PowerSgd, "Vogels, Karimireddy, Jaggi, PowerSGD, 2019", "rank"),
-    )
-}
+def register(paper: str, name: str = "", first: str = "") -> Callable[[type], type]:
+    """The decorator that makes a dataclass of the kind of `Compressor` known by a name, that of the class unless given.
+
+    first : the parameter that needs no name. Raises UsageError for a name that is taken.
+    """
+
+    def known(kind: type) -> type:
+        CATALOGUE.add(Spelt(kind, paper, first, name=name))
+        return kind
+
+    return known
 
 
 def find(text: str) -> Compressor | PowerSgd:
@@ -105,10 +80,7 @@ def find(text: str) -> Compressor | PowerSgd:
         return Shrunk(_plain(find(rest), text))
     if "+" in text:
         return _chain(text, text)
-    if head not in CATALOGUE:
-        raise UsageError(f"there is no compressor {head!r}: choose one of {', '.join(CATALOGUE)}; vote; shrunk:ONE; "
-                         "ONE+ANOTHER")  # fmt: skip
-    return CATALOGUE[head].make(rest)
+    return CATALOGUE.find(head, more="; vote; shrunk:ONE; ONE+ANOTHER").spelt(rest)
 
 
 def _chain(text: str, whole: str) -> Then:

@@ -1,6 +1,7 @@
 """Named methods, each a composition of a few lines, in files by family."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from mpiopt.errors import UsageError
 from mpiopt.methods.averaging import ENTRIES as AVERAGING
@@ -17,24 +18,51 @@ from mpiopt.methods.newton import ENTRIES as NEWTON
 from mpiopt.methods.one_sided import ENTRIES as ONE_SIDED
 from mpiopt.methods.pruning import ENTRIES as PRUNING
 from mpiopt.methods.spag import ENTRIES as SPAG
+from mpiopt.registry.registry import Registry
 
-__all__ = ["Entry", "catalogue", "find", "training"]
+Build = TypeVar("Build", bound=Callable[..., Any])
+
+__all__ = ["SOLVERS", "TRAINERS", "Entry", "catalogue", "find", "register", "training"]
+
+GROUP = "mpiopt.methods"  # entry points of packages that bring methods of either kind
+SOLVERS = Registry("method", (*DANE, *CATALYST, *SPAG, *NEWTON, *COCOA, *FIRST_ORDER, *COMPRESSION), GROUP)
+TRAINERS = Registry("method", (*AVERAGING, *LEADER, *ELASTIC, *ONE_SIDED, *FEDERATED, *PRUNING), GROUP)
 
 
-def catalogue() -> dict[str, Entry]:
+def catalogue() -> Registry[Entry]:
     """Every method that solves convex problems, the default first, then by family."""
-    return {entry.name: entry for entry in (*DANE, *CATALYST, *SPAG, *NEWTON, *COCOA, *FIRST_ORDER, *COMPRESSION)}
+    return SOLVERS.all()
 
 
-def training() -> dict[str, Entry]:
+def training() -> Registry[Entry]:
     """Every method that trains, the default first, then by family."""
-    return {entry.name: entry for entry in (*AVERAGING, *LEADER, *ELASTIC, *ONE_SIDED, *FEDERATED, *PRUNING)}
+    return TRAINERS.all()
+
+
+def register(paper: str, *, trains: bool = False, **facts: Any) -> Callable[[Build], Build]:
+    """The decorator that makes a function of a method's parameters known by its name, to ``solve`` or else to ``train``.
+
+    facts : what else `Entry` says of it. Raises UsageError for a name that is taken.
+    """
+
+    def known(build: Build) -> Build:
+        entry = Entry(build, paper, **facts)
+        other = SOLVERS if trains else TRAINERS
+        if entry.name in other:
+            other.add(entry)  # which says by what the name is taken
+        (TRAINERS if trains else SOLVERS).add(entry)
+        return build
+
+    return known
 
 
 def find(name: str, known: Mapping[str, Entry] | None = None) -> Entry:
     """The entry of a name, among all methods unless others are given. Raises UsageError with the known names."""
-    known = catalogue() | training() if known is None else known
+    if name in (SOLVERS | TRAINERS if known is None else known):
+        return (SOLVERS | TRAINERS if known is None else known)[name]
+    solving, learning = catalogue(), training()  # with what installed packages bring
+    known = solving | learning if known is None else known
     if name not in known:
-        other = "mpiopt solve has it; " * (name in catalogue()) + "mpiopt train has it; " * (name in training())
+        other = "mpiopt solve has it; " * (name in solving) + "mpiopt train has it; " * (name in learning)
         raise UsageError(f"there is no method {name!r}: {other}choose one of {', '.join(known)}")
     return known[name]

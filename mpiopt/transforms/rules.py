@@ -10,12 +10,9 @@
 Weight decay and clipping go in front: ``chain(ClipNorm(1.0), Decay(1e-4), momentum(0.1))``.
 """
 
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
-from mpiopt.errors import UsageError
 from mpiopt.numerics.schedules import Constant, Schedule, scheduled
+from mpiopt.registry.entry import Entry
+from mpiopt.registry.registry import Registry
 from mpiopt.transforms.adaptive import Adadelta, Adagrad, Adam, RmsProp
 from mpiopt.transforms.bounds import Decay
 from mpiopt.transforms.fused import AdamStep, MomentumStep
@@ -78,39 +75,9 @@ def adamw(lr: float | Schedule = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: 
     return Blocked(chain(Adam(b1, b2, eps), Decay(decay), Scale(scheduled(lr))))
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One named rule. build : parameters -> Transform; paper : authors, title, year."""
-
-    build: Callable[..., Transform]
-    paper: str
-
-    @property
-    def name(self) -> str:
-        """The name on the command line."""
-        return self.build.__name__
-
-    @property
-    def summary(self) -> str:
-        """The builder's docstring, without its full stop."""
-        return (inspect.getdoc(self.build) or "").rstrip(".")
-
-    @property
-    def parameters(self) -> Mapping[str, inspect.Parameter]:
-        """Names, types and defaults."""
-        return inspect.signature(self.build).parameters
-
-    def make(self, **given: object) -> Transform:
-        """Build the rule. Raises UsageError naming the parameters that it takes."""
-        unknown = sorted(set(given) - set(self.parameters))
-        if unknown:
-            raise UsageError(f"{self.name} takes {', '.join(self.parameters)}; got {', '.join(unknown)}: leave that out")
-        return self.build(**given)
-
-
-RULES = {
-    entry.name: entry
-    for entry in (
+RULES: Registry[Entry] = Registry(
+    "rule",
+    (
         Entry(sgd, "Robbins, Monro, A stochastic approximation method, 1951"),
         Entry(momentum, "Polyak, Some methods of speeding up the convergence of iteration methods, 1964"),
         Entry(nag, "Nesterov, A method for solving the convex programming problem with convergence rate O(1/k^2), 1983"),
@@ -121,12 +88,10 @@ RULES = {
         Entry(rmsprop, "Tieleman, Hinton, Lecture 6.5: RMSProp, 2012"),
         Entry(adam, "Kingma, Ba, Adam: a method for stochastic optimization, 2015"),
         Entry(adamw, "Loshchilov, Hutter, Decoupled weight decay regularization, 2019"),
-    )
-}
+    ),
+)
 
 
 def find(name: str) -> Entry:
     """The entry of a name. Raises UsageError with the known names."""
-    if name not in RULES:
-        raise UsageError(f"there is no rule {name!r}: choose one of {', '.join(RULES)}")
-    return RULES[name]
+    return RULES.find(name)

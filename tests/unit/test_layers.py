@@ -20,6 +20,7 @@ FOLDERS = {"mpiopt": ROOT / "mpiopt", "mpiopt.io": ROOT / "io", "mpiopt.jobs": R
 # an import may only go up this list; modules of one folder may import each other, the units of one line may not
 LAYERS = """
 arrays errors words
+registry
 kernels comm numerics
 metrics
 losses
