@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from mpiopt.errors import UsageError
 from mpiopt.jobs.cli.console import Console, size
-from mpiopt.jobs.cli.options import MaybeWhole, Whole
+from mpiopt.jobs.cli.options import MaybeWhole, Plugins, Whole
 from mpiopt.jobs.describe import contents, facts, labels_text
 from mpiopt.jobs.running.job_files import apart, of_conversion, tell_unlocked
 from mpiopt.words import counted
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mpiopt.comm.world import World
     from mpiopt.io.dataset.index import Index
     from mpiopt.io.images.sources import Pack
+    from mpiopt.io.text.readers import Reader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,9 @@ class Convert:
     """Accept rows that all have the same label, such as data to be scored."""
     memory: Whole = 1024
     """Megabytes of rows that a rank keeps; what is beyond goes through a scratch file beside DATA.h5."""
+    reader: str | None = None
+    """What reads the sources: svmlight or one of a plugin. [default: by suffix and content]"""
+    plugin: Plugins = ()
     overwrite: Annotated[bool, Parameter(negative=())] = False
     """Replace an existing data set; nothing else is."""
 
@@ -70,9 +74,9 @@ def run(job: Convert, world: "World", console: Console) -> dict[str, Any]:
     tell_unlocked(apart(of_conversion(sources, job.like, target)), world, console)
     common, start = _common(job), perf_counter()
     console(f"converting {', '.join(map(str, sources))} on {world.size} rank{'s' * (world.size > 1)}")
-    packs = _packs(sources, world)
+    reader, packs = _found(job.reader, sources, world)
     if packs is None:
-        index = _text(job, common, world, console)
+        index = _text(job, common | {"reader": reader}, world, console)
     else:
         index = _dense(job, packs, common, world, console)
     seconds = perf_counter() - start
@@ -99,19 +103,23 @@ def _common(job: Convert) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _packs(sources: list[Path], world: "World") -> "list[Pack] | None":
-    """What rank 0 finds in the sources: packs of dense rows, or None for text. Collective."""
+def _found(name: str | None, sources: list[Path], world: "World") -> "tuple[Reader, list[Pack] | None]":
+    """What rank 0 finds in the sources: their reader, or packs of dense rows. Collective."""
     from mpiopt.io.images.recognise import scan
+    from mpiopt.io.text.readers import READERS, SVMLIGHT, reader_of
     from mpiopt.io.text.spool import is_stream
 
-    packs = None
+    reader, packs = None, None
     with world.together(f"looking at {', '.join(map(str, sources))}"):
         if world.rank == 0:
+            reader = reader_of(name, sources)
             streams = [source for source in sources if is_stream(source)]
-            packs = scan(files) if (files := [source for source in sources if source not in streams]) else None
+            if reader is None and (files := [source for source in sources if source not in streams]):
+                packs = scan(files)
             if packs is not None and streams:
                 raise UsageError(f"{streams[0]} is a pipe, and images are read from files alone: give the file")
-    return world.tell(packs)
+    chosen, packs = world.tell((None if reader is None else reader.name, packs))
+    return SVMLIGHT if chosen is None else READERS.find(chosen), packs
 
 
 def _text(job: Convert, common: dict[str, Any], world: "World", console: Console) -> "Index":

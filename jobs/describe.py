@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpiopt.errors import DataError
 from mpiopt.jobs.cli.console import Console, size
+from mpiopt.jobs.cli.options import Plugins
 from mpiopt.losses.registry import catalogue
 from mpiopt.words import counted
 
@@ -30,6 +31,7 @@ class Describe:
     """DATA.h5, written by mpiopt convert."""
     check: bool = True
     """Read every shard and verify its checksums."""
+    plugin: Plugins = ()
 
 
 def run(job: Describe, world: None, console: Console) -> dict[str, Any]:

@@ -7,13 +7,16 @@ if __name__ == "__main__":
 
 import inspect
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isinf
 from typing import TYPE_CHECKING, Any
 
 from mpiopt.jobs.cli.console import WIDTH, Console, room, table
+from mpiopt.jobs.cli.options import Plugins
 
 if TYPE_CHECKING:
+    from mpiopt.io.text.readers import Reader
     from mpiopt.losses.registry import Entry as Loss
     from mpiopt.methods import Entry
     from mpiopt.registry.entry import Spelt
@@ -26,16 +29,19 @@ GIVEN = ("rule", "lr", "workers", "total_steps", "clients", "meeting")  # what m
 class Methods:
     """List the methods, or show one: its parameters, what it needs, its paper.
 
-    The name compressors lists what --compress takes, losses what --loss takes; each of these can be shown too.
+    The name compressors lists what --compress takes, losses what --loss takes, readers what convert reads; each of these can
+    be shown too.
     """
 
     name: str | None = field(default=None, kw_only=False)
     """Show this method, compressor or loss only."""
+    plugin: Plugins = ()
 
 
 def run(job: Methods, world: None, console: Console) -> dict[str, Any]:
     """Print the catalogue or one entry of it. Raises UsageError for an unknown name."""
     from mpiopt.compress.catalogue import CATALOGUE
+    from mpiopt.io.text.readers import READERS
     from mpiopt.losses.registry import catalogue as losses
     from mpiopt.methods import catalogue, find, training
 
@@ -52,6 +58,10 @@ def run(job: Methods, world: None, console: Console) -> dict[str, Any]:
         loss = losses()[job.name]
         console.show(_loss(loss))
         return {loss.name: _loss_facts(loss)}
+    if job.name == "readers":
+        return _readers(READERS.all(), console)
+    if job.name in READERS.all():
+        return _readers({job.name: READERS[job.name]}, console)
     if job.name is not None:
         entry = find(job.name, solving | learning)
         console.show(_page(entry, "train" if job.name in learning else "solve"))
@@ -81,6 +91,16 @@ def _compressors(known: "dict[str, Spelt]", console: Console) -> dict[str, Any]:
                 "shrunk:qsgd:bits=2", "powersgd:rank=2", "vote")  # fmt: skip
     console.show("\n" + textwrap.fill(f"for example {', '.join(examples)}; parameters and paper: mpiopt methods NAME", WIDTH))
     return {name: _compressor_facts(entry) for name, entry in known.items()}
+
+
+def _readers(known: "Mapping[str, Reader]", console: Console) -> dict[str, Any]:
+    """What --reader takes."""
+    wide = WIDTH - max(map(len, known)) - max(len(" ".join(entry.suffixes)) for entry in known.values()) - 4
+    rows = [[name, textwrap.shorten(entry.summary, max(wide, 20), placeholder=" ..."), " ".join(entry.suffixes)]
+            for name, entry in known.items()]  # fmt: skip
+    console.show(table(["--reader", "what it reads", "files"], rows))
+    return {name: {"summary": entry.summary, "paper": entry.paper, "suffixes": list(entry.suffixes)}
+            for name, entry in known.items()}  # fmt: skip
 
 
 def _losses(known: "dict[str, Loss]", console: Console) -> dict[str, Any]:

@@ -29,8 +29,8 @@ from mpiopt.io.dataset.shuffle import Shuffle
 from mpiopt.io.dataset.writing import described, finish, shard_count, together_labels, told_plainly, writing
 from mpiopt.io.text.parsed_rows import Picked, Store, packed, unpacked
 from mpiopt.io.text.parts import parts
+from mpiopt.io.text.readers import SVMLIGHT, Reader
 from mpiopt.io.text.spool import spooled, told_of
-from mpiopt.io.text.svmlight import Parser
 from mpiopt.kernels.host import sound
 from mpiopt.kernels.host.rows import place
 
@@ -47,7 +47,7 @@ class Options:
     features : at least so many columns. like : the training set (DATA.h5) of this test set, from which base, columns,
     normalisation and positive label are taken; entries of features that it does not have are left out (before rows are
     normalised) and counted. gzip : level, None for none. one_label : accept rows that all have the same label (data to be
-    scored), as with ``like``. memory : bytes of parsed rows a rank keeps.
+    scored), as with ``like``. memory : bytes of parsed rows a rank keeps. reader : of the sources, the same on all ranks.
     """
 
     normalize: Literal["none", "l2"] = "none"
@@ -61,13 +61,14 @@ class Options:
     one_label: bool = False
     overwrite: bool = False
     memory: int = 1 << 30
+    reader: Reader = SVMLIGHT
 
 
 def convert(world: World, sources: Sequence[str | Path], target: str | Path, options: Options = Options(),
             progress: Callable[[str], None] = lambda text: None) -> Index:  # fmt: skip
     """Convert svmlight text (plain, gzip, bzip2 or xz) to the data set ``target`` (DATA.h5) and return its index.
 
-    Sources that are pipes on rank 0 are copied beside the output first, and read there.
+    Or what ``options.reader`` reads. Sources that are pipes on rank 0 are copied beside the output first, and read there.
 
     Collective. Raises UsageError or DataError on every rank, one sentence that names file and line; then nothing is left
     behind, and nothing that was there is lost.
@@ -91,7 +92,7 @@ class _Conversion:
         self.files, self.like = files, like
         limit = None if like is None else like.cols + like.numbering.base
         self.store = Store(options.memory, output.folder / f"scratch-{world.rank}.bin")
-        self.parser = Parser(self.store, np.dtype(options.values), 1 if options.base == "1" else 0, limit)
+        self.parser = options.reader.parser(self.store, np.dtype(options.values), 1 if options.base == "1" else 0, limit)
 
     def run(self) -> Index:
         """All of it."""
@@ -117,7 +118,7 @@ class _Conversion:
         told = _Told(self.progress)
         with self.world.together(f"reading {self._named}"), told_plainly(self.output.target), self._told:
             try:
-                for part in parts(self.files, self.world.rank, self.world.size):
+                for part in parts(self.files, self.world.rank, self.world.size, self.options.reader.lines):
                     counted.append((part.number, self.parser.read(part, lambda size: told(size) and not mark.exists())))
             except BaseException:
                 with suppress(OSError):

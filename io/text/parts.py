@@ -35,12 +35,15 @@ class Part(NamedTuple):
     stop: int | None
 
 
-def parts(sources: Sequence[str | Path], rank: int, ranks: int) -> list[Part]:
-    """What one of ``ranks`` ranks reads. Parts are numbered in the order of the text. Raises DataError."""
+def parts(sources: Sequence[str | Path], rank: int, ranks: int, lines: bool = True) -> list[Part]:
+    """What one of ``ranks`` ranks reads; lines : whether files can be divided. Parts are numbered in the order of the text.
+
+    Raises DataError.
+    """
     mine, load = [], [0] * ranks
     for number, path in enumerate(map(Path, sources)):
         size, opener = _probe(path)
-        if opener is None:
+        if opener is None and lines:
             bounds = even(size, ranks)
             mine.append(Part(number * ranks + rank, path, int(bounds[rank]), int(bounds[rank + 1])))
         else:

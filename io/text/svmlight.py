@@ -9,8 +9,8 @@ import numpy as np
 
 from mpiopt.errors import DataError
 from mpiopt.io.dataset.index import WIDEST
-from mpiopt.io.dataset.labels import Tallied
 from mpiopt.io.dataset.source import Source
+from mpiopt.io.text.intake import Intake
 from mpiopt.io.text.parsed_rows import Run, Store
 from mpiopt.io.text.parts import Part, blocks, where
 from mpiopt.kernels.host import text as kernel
@@ -21,19 +21,14 @@ _PLAIN_NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _NO_NUMBER = re.compile(rb"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 
 
-class Parser:
-    """Reads parts into a store of runs and keeps count.
+class Parser(Intake):
+    """svmlight text: LABEL INDEX:VALUE INDEX:VALUE ..., with comments and query numbers, which are left out.
 
-    base : the least index that is no error. limit : the least index of which entries are left out, None for none; they are
-    counted in ``dropped``. least, greatest : of the indices so far (least is huge before the first). labels : counted;
-    singles : whether float32 holds every label exactly. Not collective.
+    base : the least index that is no error. Not collective.
     """
 
     def __init__(self, store: Store, values: np.dtype, base: int, limit: int | None = None) -> None:
-        self.store, self.values, self.base, self.limit = store, values, base, limit
-        self.dropped = 0
-        self.labels, self.singles = Tallied(), True
-        self.rows, self.nnz = 0, 0
+        super().__init__(store, values, base, limit)
         self._counters = np.array([0, 0, np.iinfo(np.int64).max, 0, 0])
         self._odd = np.empty((_ODDS, 2), np.int64)
         self._run = self._fresh()
@@ -92,14 +87,7 @@ class Parser:
         rows = int(self._counters[kernel.ROWS])
         if rows:
             self._run.trim(rows)
-            if self.limit is not None and self.greatest >= self.limit:
-                self.dropped += self._run.keep_below(self.limit)
-            self.labels.add(self._run.y)
-            with np.errstate(over="ignore"):
-                self.singles &= bool((self._run.y.astype(np.float32) == self._run.y).all())
-            self.nnz += len(self._run.data)
-            self.rows += rows
-            self.store.add(self._run)
+            self.keep(self._run)
         self._counters[[kernel.ROWS, kernel.NONZEROS]] = 0
         self._run = self._fresh()
 

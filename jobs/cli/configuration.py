@@ -9,9 +9,11 @@ from typing import Any, get_args
 from cyclopts import Token
 
 from mpiopt.errors import UsageError
+from mpiopt.registry.plugins import load_file
 
 LONGEST = 1 << 20  # characters of a job file
-OWN = ("out", "overwrite", "checkpoint", "every_rounds", "every_seconds", "resume")  # never taken from a run file
+# never taken from a run file: where to write, and code to run
+OWN = ("out", "overwrite", "checkpoint", "every_rounds", "every_seconds", "resume", "plugin")
 
 
 def to_toml(job: Any) -> str:
@@ -39,14 +41,23 @@ def _plain(value: Any) -> Any:
 def from_file(_app: Any, _commands: Any, arguments: Any) -> None:
     """Give the options that the command line left out the values of the file named by --config, then those of the preset.
 
-    A configuration source of cyclopts. Tables (``[set]``) are merged with the command line's pairs.
+    A configuration source of cyclopts. Tables (``[set]``) are merged with the command line's pairs. Plugins are loaded here,
+    before anything is looked up by a name that they may bring.
     Raises UsageError.
     """
     named = {argument.name: argument for argument in arguments}
+    _plug_in(named)
     if "--config" in named and named["--config"].tokens:
         _take(named, named["--config"].tokens[0].value)
     if "--preset" in named and named["--preset"].tokens:
         _take(named, _preset(named["--preset"].tokens[0].value))
+    _plug_in(named)
+
+
+def _plug_in(named: dict[str, Any]) -> None:
+    """Load the files that --plugin names so far. Raises UsageError."""
+    for token in named["--plugin"].tokens if "--plugin" in named else ():
+        load_file(token.value)
 
 
 def _preset(name: str) -> str:
@@ -77,7 +88,7 @@ def _take(named: dict[str, Any], path: str) -> None:
 
 
 def _load(path: str) -> dict[str, Any]:
-    """The table of a job file, or the one that a run file keeps, less what says where to write: anybody may have made it."""
+    """The table of a job file, or the one that a run file keeps, less what is one's own to say: anybody may have made it."""
     try:
         if Path(path).exists() and not Path(path).is_file():  # a pipe, which one rank of many would empty
             raise UsageError(f"the job file {path} cannot be read: it is not a regular file")

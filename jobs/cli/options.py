@@ -1,8 +1,9 @@
-"""Types of options that cyclopts lacks: whole numbers that are not rounded, KEY=VALUE pairs, losses."""
+"""Types of options that cyclopts lacks: whole numbers that are not rounded, KEY=VALUE pairs, losses, plugins."""
 
 import re
 import tomllib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter, Token
@@ -65,3 +66,6 @@ Settings = Annotated[
 ]
 _LOSSES = f"Loss of a row: {', '.join(registry.names())}; mpiopt methods losses shows them."
 Loss = Annotated[str, Parameter(converter=loss, help=_LOSSES)]
+_PLUGIN = ("File of Python to run first, which brings losses, methods, compressors or readers; may be repeated. In a job file: "
+           "a list; never taken from a run file.")  # fmt: skip
+Plugins = Annotated[tuple[Path, ...], Parameter(metavar="FILE.py", help=_PLUGIN, show_default=False)]

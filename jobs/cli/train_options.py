@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from mpiopt.jobs.cli.options import MaybeWhole, Settings, Whole
+from mpiopt.jobs.cli.options import MaybeWhole, Plugins, Settings, Whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +121,7 @@ class Train:
     """Replace an existing run file; nothing else is."""
     from_: Annotated[Path | None, Parameter(name="--from")] = None
     """Start from the solution of this run file."""
+    plugin: Plugins = ()
     config: Path | None = None
     """Job file (TOML with the names of these options), or a run file to repeat; the command line comes first. What says
     where to write (out, checkpoint, overwrite, resume) is never taken from a run file."""

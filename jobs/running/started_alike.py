@@ -1,4 +1,4 @@
-"""Whether all ranks were started alike: the same command and options, the same versions.
+"""Whether all ranks were started alike: the same command and options, the same versions and plugins.
 
 Data need no question: the index of a set is rank 0's, and says what every shard must hold.
 """
@@ -13,12 +13,13 @@ from typing import Any
 
 from mpiopt.comm.world import unlike
 from mpiopt.errors import UnlikeError
+from mpiopt.registry.plugins import loaded
 
 TellAll = Callable[[Any], list[Any]]  # what a rank says -> what all ranks say, on every rank; collective
 
 
 def started(name: str, job: Any) -> dict[str, str]:
-    """What must be the same on all ranks of a job, as text by what it is called: options and versions."""
+    """What must be the same on all ranks of a job, as text by what it is called: options, versions, plugins."""
     import numpy
 
     from mpiopt import __version__
@@ -26,7 +27,7 @@ def started(name: str, job: Any) -> dict[str, str]:
     options = {f"--{field.name.rstrip('_').replace('_', '-')}": _text(getattr(job, field.name)) for field in fields(job)}
     versions = {"the version of mpiopt": __version__, "the version of Python": platform.python_version(),
                 "the version of NumPy": numpy.__version__, "the byte order": sys.byteorder}  # fmt: skip
-    return {"the command": name, **versions, **options}
+    return {"the command": name, **versions, **loaded(), **options}
 
 
 def _text(value: Any) -> str:
