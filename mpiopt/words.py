@@ -5,9 +5,10 @@ import unicodedata
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}  # control and format characters, halves of pairs, private ones, line ends
 
 
-def counted(count: int, noun: str, plural: str = "") -> str:
-    """1 rank, 2 ranks."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+def counted(count: float, noun: str, plural: str = "", form: str = ",") -> str:
+    """1 rank, 2 ranks; form : of the number."""
+    shown = f"{count:{form}}"
+    return f"{shown} {noun if shown == '1' else plural or noun + 's'}"
 
 
 def harmless(text: str) -> str:

@@ -57,8 +57,9 @@ def _training(
     method, given = method_of(job, world.workers, per_epoch)
     keeping.check(identity(job, given, source, world))
     if method.steps_in(0) > 1.5 * job.epochs * per_epoch:
-        console.note(f"warning: a round of {job.method} is {method.steps_in(0):,.0f} steps of each worker, and {job.epochs:g} "
-                     f"epochs are {job.epochs * per_epoch:,.0f}: it will look at more rows than that; give a smaller --set "
+        steps = counted(method.steps_in(0), "step", form=",.0f")
+        console.note(f"warning: a round of {job.method} is {steps} of each worker, and --epochs {job.epochs:g} makes "
+                     f"{job.epochs * per_epoch:,.0f}: it will look at more rows than that; give a smaller --set "
                      "period, or more epochs")  # fmt: skip
     team = team_of(job, source, world, sharing)
     calendar = [Calendar(method.steps_in, epochs * per_epoch, job.epochs * per_epoch) for epochs in (job.record, job.examine)]

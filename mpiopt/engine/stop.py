@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from mpiopt.words import counted
+
 PATIENCE = 20  # rounds without any improvement before a method counts as stalled or diverged
 
 
@@ -72,7 +74,7 @@ class Limits:
     def _holding(self, history: Sequence[Record]) -> Iterator[tuple[Reason, str]]:
         now = history[-1]
         if self.rounds is not None and now.round >= self.rounds:
-            yield Reason.ROUNDS, f"{now.round} rounds"
+            yield Reason.ROUNDS, counted(now.round, "round", form="d")
         if self.bytes is not None and now.bytes_sent >= self.bytes:
             yield Reason.BYTES, f"{now.bytes_sent:,} of {self.bytes:,.0f} bytes"
         if self.seconds is not None and now.seconds >= self.seconds:

@@ -11,6 +11,7 @@ import numpy as np
 
 from mpiopt.errors import UsageError
 from mpiopt.numerics.streams import Streams
+from mpiopt.words import counted
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,11 @@ class Batches:
 
     def __post_init__(self) -> None:
         if self.size < 1:
-            raise UsageError(f"a batch of {self.size} rows cannot be drawn: it needs at least one")
+            raise UsageError(f"a batch of {counted(self.size, 'row')} cannot be drawn: it needs at least one")
         if self.whole > self.rows:
             each, most = f" for each of {self.part[1]} workers" if self.part[1] > 1 else "", self.rows // self.part[1]
             raise UsageError(
-                f"a batch of {self.size} rows{each} is larger than the {self.rows} rows to draw from: "
+                f"a batch of {counted(self.size, 'row')}{each} is larger than the {counted(self.rows, 'row')} to draw from: "
                 + (f"take at most {most}" if most else "start fewer workers, or give at least a row for each")
             )
 

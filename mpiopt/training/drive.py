@@ -19,6 +19,7 @@ from mpiopt.problems.likeness import demand_alike
 from mpiopt.problems.model import Model
 from mpiopt.problems.problem import Team
 from mpiopt.training.method import Training, spread
+from mpiopt.words import counted
 
 
 class Answer(NamedTuple):
@@ -76,7 +77,7 @@ class Goal(Limits):
         if self.accuracy is not None and now.accuracy >= self.accuracy:
             yield Reason.TARGET, f"accuracy {now.accuracy:.4f} >= {self.accuracy:g}"
         if self.epochs is not None and now.epoch >= self.epochs * (1 - 1e-9):
-            yield Reason.EPOCHS, f"{now.epoch:.4g} epochs"
+            yield Reason.EPOCHS, counted(now.epoch, "epoch", form=".4g")
         yield from super()._holding(history)
 
 

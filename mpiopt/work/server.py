@@ -9,6 +9,7 @@ from mpiopt.arrays import Array, namespace
 from mpiopt.engine.phase import Local, Tree, Work
 from mpiopt.errors import UsageError
 from mpiopt.problems.problem import Message, Point, Site, Team
+from mpiopt.words import counted
 
 
 def sample(site: Site, rows: int | None) -> Any:
@@ -20,8 +21,8 @@ def sample(site: Site, rows: int | None) -> Any:
         return site.loss
     if not 1 <= rows <= site.loss.rows:
         raise UsageError(
-            f"a server sample of {rows} rows was asked for, but worker {site.worker} holds {site.loss.rows}: the sample "
-            f"is the first rows of worker 0; give --server-rows between 1 and {site.loss.rows}, or use fewer workers"
+            f"a server sample of {counted(rows, 'row')} was asked for, but worker {site.worker} holds {site.loss.rows}: "
+            f"the sample is the first rows of worker 0; give --server-rows between 1 and {site.loss.rows}, or use fewer workers"
         )
     head = site.loss.head(rows)
     if not head.weight > 0:

@@ -69,4 +69,4 @@ def test_a_divergence_advises_what_is_not_in_use(world, given, unused):
 
 def test_a_round_longer_than_the_epochs_is_told(world, capsys):
     run(Train(data=BLOBS, batch=5, epochs=1, method="local_sgd", set=(("period", 50),)), world, Console())
-    assert "a round of local_sgd is 50 steps of each worker, and 1 epochs are 12" in capsys.readouterr().err
+    assert "a round of local_sgd is 50 steps of each worker, and --epochs 1 makes 12" in capsys.readouterr().err

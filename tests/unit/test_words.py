@@ -8,12 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mpiopt.engine.stop import Record, Stop
 from mpiopt.errors import UsageError
 from mpiopt.jobs.cli import configuration
 from mpiopt.jobs.cli.configuration import _load, parsed
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.solve_options import Solve
 from mpiopt.jobs.running.solving import certified, distance
+from mpiopt.numerics.streams import Streams
+from mpiopt.sampling.batches import Batches
 from mpiopt.words import counted, harmless, storable
 
 ANY = st.text(st.characters(), max_size=20)  # halves of pairs too
@@ -47,6 +50,14 @@ def test_the_console_says_it_harmlessly(capfd, text):
 def test_counts():
     assert [counted(n, "row") for n in (0, 1, 2, 1000)] == ["0 rows", "1 row", "2 rows", "1,000 rows"]
     assert [counted(n, "class", "classes") for n in (1, 2)] == ["1 class", "2 classes"]
+    assert [counted(n, "epoch", form=".4g") for n in (1.0, 1.02)] == ["1 epoch", "1.02 epochs"]
+
+
+def test_sentences_count_too():
+    record = Record(1, 0.0, 1.0, 1.0, 1.0, 0, 0, 0)
+    assert Stop(rounds=1).reached([record])[1] == "The limit of rounds was reached (1 round)."
+    with pytest.raises(UsageError, match="a batch of 1 row is larger than the 0 rows to draw from"):
+        Batches(rows=0, size=1, streams=Streams(0))
 
 
 def test_a_job_file_has_bounds(tmp_path):
