@@ -38,7 +38,7 @@ jobs
 LEVEL = {unit: level for level, line in enumerate(LAYERS.split("\n")) for unit in line.split()}
 HOMES = {
     "mpi4py": ["comm"], "cupy": ["arrays", "kernels.device"], "h5py": ["io"], "hdf5plugin": ["io"],
-    "torch": ["training.torch", "jobs.benches"],
+    "torch": ["training.torch", "jobs.benches", "jobs.examples"],
     "argparse": ["jobs"], "cyclopts": ["jobs"], "rich": ["jobs"], "matplotlib": ["jobs"],
     "sklearn": ["jobs.benches"], "liblinear": ["jobs.benches"], "PIL": ["io.images.pictures"],
 }  # fmt: skip
