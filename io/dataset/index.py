@@ -61,7 +61,8 @@ class Index:
     lengths : least, median and greatest number of nonzeros in a row. prefix[k] : nonzeros before row k * stride, the
     last entry those of all rows. shuffle : the seed of the rows' order, None for the order of the sources. item : one row
     of a dense set, of which every value counts as a nonzero; None for a sparse one. numbering : of a set from text; None
-    for others, and for those of before that was recorded.
+    for others, and for those of before that was recorded. values : as what those of sparse rows are stored, float32 or
+    float64; None for dense rows, and for sets of before that was recorded.
     """
 
     rows: int
@@ -80,6 +81,7 @@ class Index:
     features: tuple[str, ...] | None = None
     item: Item | None = None
     numbering: Numbering | None = None
+    values: str | None = None
 
 
 def stride_for(rows: int) -> int:
@@ -132,6 +134,8 @@ def _write_content(path: Path, index: Index) -> None:
         )  # fmt: skip
         if labels.plus is not None:
             file.attrs["label_positive"] = labels.plus
+        if index.values is not None:
+            file.attrs["values"] = index.values
         if index.numbering is not None:
             file.attrs.update({f"number_{name}": value for name, value in index.numbering._asdict().items()})
         file.attrs.create("sources", list(map(storable, index.sources)), dtype=TEXT)
@@ -199,6 +203,7 @@ def _index(file: h5py.File) -> Index:
         stride=attribute(prefix, "stride", int), features=_read_features(file) if "features" in file else None,
         item=_read_item(file) if "item" in file else None,
         numbering=_read_numbering(file) if "number_base" in file.attrs else None,
+        values=attribute(file, "values", str) if "values" in file.attrs else None,
     )  # fmt: skip
 
 

@@ -37,6 +37,7 @@ def _whole(index: Index) -> list[tuple[bool, str]]:
         (prefix[0] == 0 and prefix[-1] == index.nnz and bool((np.diff(prefix) >= 0).all()), "its table of nonzeros is no sum"),
         (0 <= index.lengths[0] <= index.lengths[2] <= index.cols, "its rows are of impossible lengths"),
         (index.normalize in NORMALISED, f"its rows are normalised by {index.normalize!r}"),
+        (index.values in (None, "float32", "float64"), f"its values are stored as {index.values!r}"),
         (index.features is None or len(index.features) == index.cols, "it does not name every column"),
     ]  # fmt: skip
 

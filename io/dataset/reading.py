@@ -143,8 +143,11 @@ class Dataset(Shards):
 
     @cached_property
     def values(self) -> str:
-        """Type of the stored values, float32 or float64, as the first shard has it. Raises DataError."""
-        return self._type(self.parts(0, self.rows)).name
+        """Type of the stored values, float32 or float64; of a set of before indexes said so that in its first shard.
+
+        Raises DataError.
+        """
+        return self.index.values or self._type(self.parts(0, self.rows)).name
 
     def blocks(self, workers: int) -> np.ndarray:
         """Row bounds (workers + 1,) int64 of contiguous blocks with about equally many nonzeros; blocks may be empty.

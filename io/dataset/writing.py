@@ -111,7 +111,7 @@ def write_shards(world: World, source: Source, target: str | Path, *, shards: in
         measured.merge(world)
         labels = together_labels(world, tallied, sums, source.rows)
         return finish(world, output, mine, described(measured, source.cols, labels, shuffle=None, normalize="none",
-                                                     sources=(source.name,)))  # fmt: skip
+                                                     sources=(source.name,), values=np.dtype(values).name))  # fmt: skip
 
 
 def together_labels(world: World, tallied: Tallied, sums: list[float], rows: int) -> Labels:

@@ -109,7 +109,7 @@ class _Conversion:
         self.world.barrier()  # the folder is renamed only when it holds nothing but shards
         index = described(self.measured, self.form.cols, labels, shuffle=self.options.shuffle,
                           normalize=self.options.normalize, sources=tuple(self.sources), numbering=self.numbering,
-                          features=None if self.like is None else self.like.features)  # fmt: skip
+                          values=self.options.values, features=None if self.like is None else self.like.features)  # fmt: skip
         return finish(self.world, self.output, mine, index)
 
     def _parse(self) -> list[int]:

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 import shutil
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -66,6 +67,7 @@ def test_text_comes_back_as_scikit_learn_reads_it(world, shared_tmp, values, sha
     index = convert(world, [text], shared_tmp / "a.h5", Options(shuffle=None, values=values, shards=shards))
     dataset = Dataset.open(shared_tmp / "a.h5", world)
     assert_same_rows(rows_of(dataset, values), peer(text, values))
+    assert dataset.index.values == values == replace(dataset, index=replace(index, values=None)).values  # of old: as rows are
     assert (index.rows, index.nnz, len(index.shards)) == (300, len(peer(text)[3]), shards)
     assert dataset.labels.distinct == (-1.0, 1.0) and sum(dataset.labels.counts) == 300
     assert dataset.labels.mean == pytest.approx(peer(text)[0].mean(), abs=1e-15)

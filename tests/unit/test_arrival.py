@@ -172,6 +172,7 @@ INDEX = {
     "stride": (lambda file: file["nonzeros"].attrs.__setitem__("stride", 0), "its table of nonzeros does not fit its rows"),
     "lengths": (attribute("row_lengths", np.array([5.0, 3, -1])), "its rows are of impossible lengths"),
     "normalise": (attribute("normalize", "\x1b[2J"), r"its rows are normalised by '\\x1b"),
+    "type": (attribute("values", "int8"), "its values are stored as 'int8'"),
     "labels": (entry("labels/values", 1, np.nan), "its labels are not ascending numbers"),
     "labels count": (entry("labels/rows", 1, 1000), "not counted as often as there are rows"),
     "labels end": (attribute("label_greatest", 3.0), "its labels contradict each other"),
