@@ -47,7 +47,7 @@ class Session:
 
 
 class Call(NamedTuple):
-    """A parsed command line: the job's module, name, options and session."""
+    """A parsed command line: the job's module, name, options (a dataclass) and session."""
 
     run: Callable[..., dict[str, Any] | None]
     name: str

@@ -13,6 +13,7 @@ JOBS = ["-m", "mpiopt.jobs"]
 
 FAILING = """
 import sys
+from dataclasses import make_dataclass
 from mpiopt.errors import DataError, UsageError
 from mpiopt.jobs import launch
 from mpiopt.jobs.commands import Call, Session
@@ -23,7 +24,7 @@ def run(job, world, console):
     world.barrier()
     return {{"exit_code": 3}}
 
-launch.parse = lambda argv: Call(run, "solve", None, Session())
+launch.parse = lambda argv: Call(run, "solve", make_dataclass("Job", [])(), Session())
 sys.exit(launch.main(["solve"]))
 """
 
