@@ -17,11 +17,28 @@ from mpiopt.methods import catalogue, find
 from tests.adversarial_sets import Case, Extended, cases
 
 SURE = ("spcg", "lbfgs", "tron", "giant", "dane")  # right on every problem that has an optimum
-LOCAL = ("giant", "dane")  # but for these where several workers share few rows, which no penalty makes a model of the whole
+SLOW = {  # but for these on several workers without a penalty: linear convergence, at rates that 1000 rounds are too few for
+    # the mean of H_w^-1 is a million times too long across the one row that only one worker holds
+    "giant": ["one row a million times longer"],
+    # a round takes off lambda / (lambda + mu) along an eigenvalue lambda of H, and mu is far above the smallest
+    "dane": [
+        "sum of columns logistic",
+        "sum of columns least_squares",
+        "nearly collinear logistic",
+        "nearly collinear least_squares",
+        "hilbert logistic",
+        "hilbert least_squares",
+    ],
+}
 TOLERANCE = 1e-8
-EXACT = {Reason.GAP, Reason.EXACT, Reason.ROUNDING, Reason.HIDDEN, Reason.STALLED}  # HIDDEN, STALLED : as far as rounding lets
-SHORT = {Reason.ROUNDS, Reason.STALLED, Reason.DIVERGED, Reason.BROKEN, Reason.REFUTED, Reason.HIDDEN}
-ENDS = {name: EXACT for name in SURE} | {name: EXACT | SHORT for name in catalogue() if name not in SURE}
+ENOUGH = 40  # problems, at least, on which a first-order method is right or uses up its rounds
+EXACT = {Reason.GAP, Reason.EXACT, Reason.ROUNDING}
+LAST = EXACT | {Reason.HIDDEN, Reason.STALLED}  # as far as rounding lets
+ENDS = {  # kind of problem (`kind`) -> how SURE methods may end, and how the others
+    "none": ({Reason.SEPARABLE}, {Reason.SEPARABLE, Reason.ROUNDS}),
+    "near": (LAST, EXACT | {Reason.ROUNDS}),
+    "far": (LAST, LAST | {Reason.ROUNDS, Reason.DIVERGED, Reason.BROKEN, Reason.REFUTED}),
+}
 
 
 @cache
@@ -54,23 +71,36 @@ def right(case: Case, l1: float, l2: float, found: Solution) -> bool:
     return bool(above <= max(allowed, 1e-9 * (start - best), 1e-13 * abs(start)))
 
 
-def verdict(world: World, name: str, case: Case, l1: float, l2: float) -> str:
-    """What is wrong with the end of a method on a problem, "" for nothing."""
+def kind(case: Case, l1: float, l2: float) -> str:
+    """Without an optimum; else whether all numbers are near 1, or some so far from it that squares or sums lose digits."""
+    if not exists(case, l1, l2):
+        return "none"
+    sizes = np.append(abs(case.a).max(0), abs(case.y).max())
+    sizes = sizes[sizes > 0]
+    return "near" if 1e-3 < sizes.min() and sizes.max() < 1e3 and (not l2 or 1e-7 <= l2 <= 1e3) else "far"
+
+
+def ended(world: World, name: str, case: Case, l1: float, l2: float) -> Solution | None:
+    """The end of a method on a problem; None where it is refused."""
     rounds = 1000 if name in SURE else 100
     team, zero = case.team(world, l1, l2), np.zeros(case.a.shape[1] + case.intercept)
     try:
-        found = solve(find(name).make(), team, zero, Stop(rounds=rounds, gap=TOLERANCE))
+        return solve(find(name).make(), team, zero, Stop(rounds=rounds, gap=TOLERANCE))
     except (CapabilityError, UsageError):
-        return "" if name not in SURE else "refused"
+        return None
+
+
+def verdict(world: World, name: str, case: Case, l1: float, l2: float, found: Solution | None) -> str:
+    """What is wrong with the end of a method on a problem, "" for nothing."""
+    if found is None:
+        return f"{name} on {case.name}: refused" if name in SURE else ""
     told = f"{name} on {case.name}, l1 {l1:g}, l2 {l2:g}: {found.reason_text} F = {found.certificate.objective!r}"
-    if not exists(case, l1, l2):
-        certain = name in SURE and world.workers == 1
-        return told * (found.reason.converged or (certain and found.reason is not Reason.SEPARABLE))
-    if name in LOCAL and world.workers > 1 and l2 == 0 and not found.reason.converged:
-        return ""
-    if found.reason not in ENDS[name] and not (world.workers > 1 and right(case, l1, l2, found)):  # rounds spent on rounding
+    what = kind(case, l1, l2)
+    slow = world.workers > 1 and l2 == 0 and found.reason is Reason.ROUNDS and case.name in SLOW.get(name, ())
+    if not slow and found.reason not in ENDS[what][name not in SURE]:
         return told
-    return told * ((name in SURE or found.reason.converged) and not right(case, l1, l2, found))
+    owed = what != "none" and not slow and (name in SURE or found.reason.converged)
+    return told if owed and not right(case, l1, l2, found) else ""
 
 
 def chosen(share: int) -> list[tuple[str, str]]:
@@ -79,12 +109,19 @@ def chosen(share: int) -> list[tuple[str, str]]:
     return [pair for pair in pairs if blake2b("/".join(pair).encode()).digest()[0] % share == 0]
 
 
-def check(world: World, pairs: list[tuple[str, str]]) -> list[str]:
-    """All that is wrong."""
+def check(world: World, pairs: list[tuple[str, str]]) -> tuple[list[str], int]:
+    """All that is wrong, and on how many problems the methods are right or use up their rounds."""
+    wrong, good = [], set()
     with np.errstate(all="ignore"):
-        found = [verdict(world, method, PROBLEMS[name], l1, l2) for method, name in pairs
-                 for l1, l2 in penalties(PROBLEMS[name], find(method).smooth_only)]  # fmt: skip
-    return [told for told in found if told]
+        for method, name in pairs:
+            case = PROBLEMS[name]
+            for l1, l2 in penalties(case, find(method).smooth_only):
+                found = ended(world, method, case, l1, l2)
+                told = verdict(world, method, case, l1, l2, found)
+                wrong += [told] if told else []
+                if found and not told and (found.reason.converged or found.reason is Reason.ROUNDS):
+                    good.add(name)
+    return wrong, len(good)
 
 
 def test_there_are_sixty():
@@ -93,11 +130,12 @@ def test_there_are_sixty():
 
 @pytest.mark.ranks(1, limit=300)
 def test_some_methods_on_some_problems(world):
-    assert not check(world, chosen(40))
+    assert not check(world, chosen(40))[0]
 
 
 @pytest.mark.study
 @pytest.mark.ranks(1, 3, limit=1200)
 @pytest.mark.parametrize("method", list(catalogue()))
 def test_a_method_on_all_problems(world, method):
-    assert not check(world, [(method, name) for name in PROBLEMS])
+    wrong, good = check(world, [(method, name) for name in PROBLEMS])
+    assert not wrong and good >= ENOUGH

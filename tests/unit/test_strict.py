@@ -1,0 +1,51 @@
+"""The exit code of ``mpiopt solve --strict``, by the reason that a solve ends with: 0 for a tolerance reached, 3 for none."""
+
+from dataclasses import replace
+
+import pytest
+
+from mpiopt.engine.stop import Reason
+from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.commands import parse
+from mpiopt.jobs.running import solving
+
+ONE_HOT = "1 1:1\n1 1:1\n-1 1:1\n-1 2:1\n-1 2:1\n1 2:1\n1 3:1\n-1 3:1\n"
+PURE = "1 1:1\n1 1:1\n-1 2:1\n1 2:1\n-1 3:1\n1 3:1\n"
+HUGE = "1 1:1e30 2:2e30\n-1 1:2e30 2:1e30\n1 1:-1e30 2:1e30\n-1 1:1e30 2:3e30\n"
+
+
+@pytest.fixture
+def ended(worlds, tmp_path, monkeypatch):
+    """Solve rows with options, on three workers: (reason, exit code)."""
+
+    def run(rows: str, *options: str) -> tuple[str, int]:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "rows.svm").write_text(rows)
+        for argv in (["convert", "rows.svm", "rows.h5"], ["solve", "rows.h5", *options]):
+            call = parse(argv)
+            found = call.run(call.job, worlds(workers=3), Console(json=True))
+        return found["reason"], found["exit_code"]
+
+    return run
+
+
+@pytest.mark.parametrize(("rows", "options", "reason", "code"), [
+    (ONE_HOT, ["--l2", "0", "--intercept"], "ROUNDING", 0),
+    (ONE_HOT, ["--l2", "0.01"], "GAP", 0),
+    (ONE_HOT, ["--l2", "0", "--intercept", "--rounds", "1"], "ROUNDS", 3),
+    (PURE, ["--l2", "0", "--intercept"], "SEPARABLE", 3),
+    (PURE, ["--l2", "0", "--intercept", "--method", "giant"], "SEPARABLE", 3),
+    (HUGE, ["--l2", "1e-5", "--no-intercept"], "HIDDEN", 3),
+])  # fmt: skip
+def test_strict_is_about_the_reason(ended, rows, options, reason, code):
+    assert ended(rows, *options, "--strict") == (reason, code)
+
+
+def test_without_it_a_run_that_has_not_converged_is_no_failure(ended):
+    assert ended(PURE, "--l2", "0", "--intercept") == ("SEPARABLE", 0)
+
+
+def test_what_the_certificate_does_not_bear_out_is_not_reached(ended, monkeypatch):
+    honest = solving.solve
+    monkeypatch.setattr(solving, "solve", lambda *given: replace(honest(*given), reason=Reason.REFUTED, reason_text="No."))
+    assert ended(ONE_HOT, "--l2", "0.01", "--strict") == ("REFUTED", 3)
