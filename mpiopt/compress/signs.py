@@ -140,6 +140,7 @@ def measured(x: Array, bucket: int, kind: int) -> np.ndarray:
     if odd.any():
         tops = peaks(x, bucket).astype(np.float64)
         for i in np.flatnonzero(odd & (tops > 0)):
-            piece = x[i * bucket : (i + 1) * bucket].astype(np.float64, copy=False) / tops[i]
-            out[i] = kernels(x).measure(piece, piece.size, kind)[0] * tops[i]
+            unit = np.ldexp(1.0, np.frexp(tops[i])[1] - 1)  # a power of 2, by which nothing is rounded
+            piece = x[i * bucket : (i + 1) * bucket].astype(np.float64, copy=False) / unit
+            out[i] = kernels(x).measure(piece, piece.size, kind)[0] * unit
     return out

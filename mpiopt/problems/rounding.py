@@ -58,7 +58,7 @@ def relative(team: Team, residual: Array, of: Scale) -> float:
     parts = [Message(site.loss.squares(_weights(site.loss)), np.empty(0)) for site in team.sites]
     terms = mean(team, parts, name="rounding").vector
     xp = namespace(terms)
-    return float((abs(residual) / xp.sqrt(xp.where(terms > 0, terms, np.inf))).max(initial=0.0)) / of.slope
+    return float((abs(residual) / xp.sqrt(xp.where(terms > 0, terms, np.inf))).max()) / of.slope
 
 
 def far_limit(team: Team, x: Array, of: Scale) -> float:
