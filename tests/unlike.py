@@ -1,9 +1,10 @@
-"""A program: every method of the catalogue on small problems, on ranks that are made to differ; one line a method.
+"""A program: every method of the catalogue on small problems, on ranks that are made to differ; one line a run.
 
-unlike.py METHODS FAULT      METHODS: solve or train, or names;  FAULT: none, or flip for one bit in rank 1's x
+unlike.py METHODS      solve or train, or names. Each is run twice: with no fault, and with a flipped bit in rank 1's x.
 """
 
 import sys
+from itertools import product
 
 import numpy as np
 
@@ -80,12 +81,12 @@ def trained(name: str, world: World, flip: bool) -> str:
     return f"{found.reason.name} {found.final.objective!r} {hash(found.x.tobytes())}"
 
 
-def main(what: str, fault: str) -> None:
-    """Print a line for every method: what all ranks found, or what they raised."""
+def main(what: str) -> None:
+    """Print two lines for every method: what all ranks found, or what they raised."""
     world = World()
     works = [f"sgd {link}" for link in LINKS]
     names = {"solve": list(catalogue()), "train": [*sorted(training()), *works]}.get(what) or what.split(",")
-    for name in names:
+    for name, fault in product(names, ("none", "flip")):
         run = solved if name in catalogue() else trained
         try:
             said = run(name, world, fault == "flip")
@@ -93,7 +94,8 @@ def main(what: str, fault: str) -> None:
             said = f"{type(error).__name__}: {error}"
         told = world.tell_all(said)
         if world.rank == 0:
-            print(name.replace(" ", "-"), "alike" if len(set(told)) == 1 else f"UNLIKE {told}", said, flush=True)
+            alike = "alike" if len(set(told)) == 1 else f"UNLIKE {told}"
+            print(fault, name.replace(" ", "-"), alike, said, flush=True)
     world.free()
 
 
