@@ -112,6 +112,11 @@ def deep(index: dict) -> dict:
     return index | {"tree": tree}
 
 
+def run_of(index: dict) -> dict:
+    """The run, beside which the best point lies."""
+    return index["tree"][0]
+
+
 CHECKPOINT = {
     "a list": (reindexed(lambda index: [1]), r"its index is '\[1\]' in place of an object"),
     "nothing": (reindexed(lambda index: {"tree": 1}), "its index has no parts"),
@@ -124,8 +129,8 @@ CHECKPOINT = {
     "workers": (reindexed(lambda index: index["rows"].append(1)), "its index is not of one number of workers"),
     "shared": (reindexed(lambda index: index["shared"].append("moon")), "its index has no array 'moon'"),
     "no array": (reindexed(lambda index: index | {"tree": {"array": "moon"}}), "the array 'moon', which is not known"),
-    "no class": (reindexed(lambda index: index["tree"].update(type="os.system")), "the part 'os.system', which is not known"),
-    "fewer parts": (reindexed(lambda index: index["tree"].update(items=index["tree"]["items"][1:])), "Run has 4 parts, and 3"),
+    "no class": (reindexed(lambda index: run_of(index).update(type="os.system")), "the part 'os.system', which is not known"),
+    "fewer parts": (reindexed(lambda index: run_of(index).update(items=run_of(index)["items"][1:])), "Run has 4 parts, and 3"),
     "no run": (reindexed(lambda index: index | {"tree": [1, 2]}), "it has no point for every worker"),
     "no tag": (reindexed(lambda index: index | {"tree": {"each": 0}}), "the tag 'None', which is not known"),
     "deep": (reindexed(deep), "recursion"),
