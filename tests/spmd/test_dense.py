@@ -190,7 +190,7 @@ def test_a_bad_row_of_any_rank_is_one_sentence_and_leaves_nothing(world, shared_
 @SIZES
 def test_useless_sources_and_existing_targets(world, shared_tmp):
     x, y = pixels(8, (2, 2))
-    for rows, sentence in ((x[:0], "there are no rows"), (x[:3], "all 3 rows of .* have the label 0")):
+    for rows, sentence in ((x[:0], "there are no rows"), (x[:3], "every row of .* has the label 0")):
         with pytest.raises(DataError, match=sentence):
             converted(world, shared_tmp, rows, y[: len(rows)] * 0)
     assert converted(world, shared_tmp, x[:3], y[:3] * 0, one_label=True).classes == 1
