@@ -19,7 +19,8 @@ LOOPS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"co
 def specialised(template: Callable, given: Mapping[str, Callable], title: str) -> Callable:
     """``template``, compiled with its free names bound to the functions ``given``, all from one file; called ``title``."""
     parts = [function.__code__ for function in given.values()]
-    digest = hashlib.sha256(repr(LOOPS).encode() + b"".join(map(_text, (template.__code__, *parts)))).hexdigest()[:16]
+    how = f"{LOOPS} {template.__module__}".encode()  # machine code names the module that it is from: it may have moved
+    digest = hashlib.sha256(how + b"".join(map(_text, (template.__code__, *parts)))).hexdigest()[:16]
     name = f"{title}.{template.__name__}.{digest}"
     code = template.__code__.replace(co_filename=parts[0].co_filename, co_name=name, co_qualname=name)
     bound = FunctionType(code, {**template.__globals__, **{key: njit(**LOOPS)(scalar) for key, scalar in given.items()}}, name)
