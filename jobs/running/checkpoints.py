@@ -12,6 +12,7 @@ from mpiopt.io.runs.checkpoint import Saved, Store
 from mpiopt.io.runs.run_file import run_of
 from mpiopt.jobs.cli.console import Console
 from mpiopt.problems.problem import Team
+from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
@@ -65,8 +66,8 @@ class Checkpoints:
             return
         then, now = {**dict.fromkeys(identity), **self._found.identity}, {**dict.fromkeys(self._found.identity), **identity}
         if then["workers"] != now["workers"]:
-            raise UsageError(f"{self._found.path} was written by {then['workers']} workers, and this run has {now['workers']}: "
-                             f"give --workers {then['workers']}, on at most as many ranks")  # fmt: skip
+            raise UsageError(f"{self._found.path} was written by {counted(then['workers'], 'worker')}, and this run has "
+                             f"{now['workers']}: give --workers {then['workers']}, on at most as many ranks")  # fmt: skip
         if then.get("content") is None:  # of a version that kept no checksum of its rows: it is taken at its word
             now.pop("content", None)
         names = [name for name in now if then[name] != now[name]]

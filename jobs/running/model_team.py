@@ -19,6 +19,7 @@ from mpiopt.problems.problem import Sample, Team
 from mpiopt.problems.slowed import Slowed
 from mpiopt.sampling.batches import Batches
 from mpiopt.training.drive import Exam
+from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
@@ -48,8 +49,8 @@ def team_of(job: "Train", source: DenseSource, world: "World", sharing: int = 1)
     sharing : ranks that use the GPU of this one, if the job wants one.
     """
     if job.redundancy > world.workers:
-        raise UsageError(f"--redundancy {job.redundancy}: there are {world.workers} workers, each with a share: give at most "
-                         f"{world.workers}, or start more workers")  # fmt: skip
+        raise UsageError(f"--redundancy {job.redundancy}: only {counted(world.workers, 'worker')} can have a share: give at "
+                         f"most {world.workers}, or start more workers")  # fmt: skip
     shares = _redundant(job, source, world) if job.redundancy > 1 else held(source, world, _kept(job), None)
     make = maker(job, source)
     with world.together("making the model"):

@@ -32,6 +32,7 @@ from mpiopt.comm.tally import Tally
 from mpiopt.comm.window import Window
 from mpiopt.comm.wire import Wire, contiguous
 from mpiopt.errors import LaunchError, MpioptError, UnlikeError, UsageError
+from mpiopt.words import counted
 
 Pair = tuple[Array, Array]
 BATCH = 1 << 26  # bytes that are held at a time of what many ranks send
@@ -68,7 +69,7 @@ class World:
         self.workers = self.size if workers is None else workers
         if self.workers < self.size:
             raise UsageError(
-                f"{self.workers} workers were asked for on {self.size} ranks: every rank hosts at least one worker; "
+                f"{self.size} ranks cannot share {counted(self.workers, 'worker')}: every rank hosts at least one; "
                 f"give at least {self.size} workers or start fewer ranks"
             )
         self._bounds = even(self.workers, self.size)
@@ -273,7 +274,9 @@ class World:
         and is kept until this World is freed. Collective when it is first asked for. Raises UsageError on every rank."""
         if groups not in self._groups:
             if groups is not None and not 1 <= groups <= self.size:
-                raise UsageError(f"{groups} groups were asked for on {self.size} ranks: give a number from 1 to {self.size}")
+                raise UsageError(
+                    f"{groups} groups of {counted(self.size, 'rank')} cannot be made: give a number from 1 to {self.size}"
+                )
             bounds = even(self.size, groups or 1)
             part = self.by_node() if groups is None else self.split(int(np.searchsorted(bounds, self.rank, "right")))
             part._call = self._call.beside(GROUP)

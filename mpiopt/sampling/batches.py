@@ -96,7 +96,7 @@ def redundant(rows: int, workers: int, redundancy: int, worker: int, size: int, 
     """
     if not 1 <= redundancy <= workers:
         raise UsageError(
-            f"a redundancy of {redundancy} is not possible with {workers} workers: give 1 to {workers} chunks each"
+            f"a redundancy of {redundancy} is not possible with {counted(workers, 'worker')}: give 1 to {workers} chunks each"
         )
     parts, first = [], 0
     for k in range(redundancy):

@@ -64,7 +64,7 @@ def test_a_job_decides_its_exit_code(launch):
     (["solve", "--rouns", "3"], 2, "--rouns"),
     (["solve", SMALL, "--l2", "-1"], 2, "--l2 -1"),
     (["solve", SMALL, "--method", "nope"], 2, "there is no method 'nope'"),
-    (["solve", SMALL, "--workers", "2"], 2, "2 workers were asked for on 3 ranks"),
+    (["solve", SMALL, "--workers", "2"], 2, "3 ranks cannot share 2 workers"),
     (["solve", "nowhere.h5"], 1, "nowhere.h5"),
     (["solve", SMALL, "--out", "/proc/nowhere/r.h5"], 1, "the run file /proc/nowhere/r.h5 cannot be written"),
     (["solve", SMALL, "--from", "nowhere.h5"], 1, "the run file nowhere.h5 cannot be read"),

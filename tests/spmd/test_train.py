@@ -309,7 +309,7 @@ def test_impossible_parameters_are_refused_in_a_sentence(make, sentence):
 def test_more_groups_than_ranks_are_refused_on_every_rank(worlds, ranks):
     data, world = Shared(), worlds(workers=4)
     for method in (hierarchical_sgd(RULE, groups=ranks + 1), multi_leader_lsgd(RULE, groups=ranks + 1)):
-        with pytest.raises(UsageError, match=f"{ranks + 1} groups were asked for on {ranks} ranks"):
+        with pytest.raises(UsageError, match=f"{ranks + 1} groups of {ranks} ranks? cannot be made"):
             train(method, data.team(world), data.start, Goal(rounds=2))
 
 

@@ -175,7 +175,7 @@ def test_what_a_group_sends_counts_for_the_whole(world):
 @SIZES
 @pytest.mark.parametrize("wrong", [0, -1, 4])
 def test_impossible_numbers_of_groups_are_refused(world, ranks, wrong):
-    with pytest.raises(UsageError, match=f"{wrong} groups were asked for on {ranks} ranks: give a number from 1 to {ranks}"):
+    with pytest.raises(UsageError, match=f"{wrong} groups of {ranks} ranks? cannot be made: give a number from 1 to {ranks}"):
         world.group(wrong)
 
 
