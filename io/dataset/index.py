@@ -16,7 +16,7 @@ from mpiopt.errors import DataError
 from mpiopt.io.dataset.dense_row import Item
 from mpiopt.io.dataset.labels import FEW, Labels
 from mpiopt.io.disk.file_kind import DATA
-from mpiopt.io.disk.foreign_hdf5 import FLOAT, INTEGER, NUMBER, TEXTS, attribute, column
+from mpiopt.io.disk.foreign_hdf5 import FLOAT, INTEGER, NUMBER, TEXTS, attribute, column, group
 from mpiopt.io.disk.hdf5_check import parsing, tail, wrong
 from mpiopt.io.disk.held_name import partial
 from mpiopt.io.disk.sealed_file import is_sealed, seal_path
@@ -157,11 +157,11 @@ def _write_item(group: h5py.Group, item: Item) -> None:
 
 
 def _read_item(file: h5py.File) -> Item:
-    group = file["item"]
-    mean, std = (tuple(column(file, f"item/{name}", FLOAT, (None,))[()].tolist()) if name in group else None
+    item = group(file, "item")
+    mean, std = (tuple(column(file, f"item/{name}", FLOAT, (None,))[()].tolist()) if name in set(item) else None
                  for name in ("mean", "std"))  # fmt: skip
-    stored, scale = attribute(group, "stored", str), attribute(group, "scale", float, int)
-    return Item(shape=attribute(group, "shape", tuple), stored=stored, scale=float(scale), mean=mean, std=std)
+    stored, scale = attribute(item, "stored", str), attribute(item, "scale", float, int)
+    return Item(shape=attribute(item, "shape", tuple), stored=stored, scale=float(scale), mean=mean, std=std)
 
 
 def _write_shards(group: h5py.Group, shards: tuple[Shard, ...]) -> None:
@@ -200,8 +200,8 @@ def _index(file: h5py.File) -> Index:
         normalize=attribute(file, "normalize", str), created=attribute(file, "created", str),
         shuffle=None if isinstance(shuffle, str) else shuffle, version=attribute(file, "version", str),
         sources=tuple(map(str, attribute(file, "sources", tuple))), shards=_read_shards(file),
-        stride=attribute(prefix, "stride", int), features=_read_features(file) if "features" in file else None,
-        item=_read_item(file) if "item" in file else None,
+        stride=attribute(prefix, "stride", int), features=_read_features(file) if "features" in set(file) else None,
+        item=_read_item(file) if "item" in set(file) else None,
         numbering=_read_numbering(file) if "number_base" in file.attrs else None,
         values=attribute(file, "values", str) if "values" in file.attrs else None,
     )  # fmt: skip
@@ -219,7 +219,7 @@ def _read_numbering(file: h5py.File) -> Numbering:
 def _labels(file: h5py.File) -> Labels:
     ends = (float(attribute(file, f"label_{end}", float, int)) for end in ("least", "greatest", "mean"))
     positive = float(attribute(file, "label_positive", float, int)) if "label_positive" in file.attrs else None
-    if "labels" not in file:
+    if "labels" not in set(file):
         return Labels(None, None, *ends, positive)
     values = column(file, "labels/values", NUMBER, (None,))[()].tolist()
     counts = column(file, "labels/rows", NUMBER, (None,))[()].astype(int).tolist()

@@ -32,7 +32,7 @@ class Columns(NamedTuple):
         return cls(
             column(file, "X/data", FLOAT, nnz, packed=True), column(file, "X/indices", INTEGER, nnz, packed=True),
             column(file, "X/indptr", ("i8",), (shard.rows + 1,), packed=True), column(file, "y", FLOAT, rows, packed=True),
-            column(file, "weight", FLOAT, rows, packed=True) if "weight" in file else None,
+            column(file, "weight", FLOAT, rows, packed=True) if "weight" in set(file) else None,
         )  # fmt: skip
 
     def span(self, first: int, last: int) -> tuple[int, int]:

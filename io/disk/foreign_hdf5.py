@@ -33,14 +33,20 @@ def column(file: h5py.File, name: str, kinds: tuple[str, ...], shape: tuple[int 
     return found
 
 
-def columns(file: h5py.File, group: str, kinds: tuple[str, ...]) -> dict[str, np.ndarray]:
+def columns(file: h5py.File, place: str, kinds: tuple[str, ...]) -> dict[str, np.ndarray]:
     """All datasets of a group of equally typed columns, read; together they are no more than the file can hold."""
-    if not isinstance(_linked(file, group), h5py.Group):
-        raise ValueError(f"{group} is not a group")
-    found = {name: column(file, f"{group}/{name}", kinds, (None,)) for name in file[group]}
+    found = {name: column(file, f"{place}/{name}", kinds, (None,)) for name in group(file, place)}
     if sum(dataset.nbytes for dataset in found.values()) > os.stat(file.filename).st_size:
-        raise ValueError(f"the columns of {group} claim more bytes than the file can hold")
+        raise ValueError(f"the columns of {place} claim more bytes than the file can hold")
     return {name: dataset[()] for name, dataset in found.items()}
+
+
+def group(file: h5py.File, name: str) -> h5py.Group:
+    """The group ``name``. Ask its set of names what it holds: ``in`` opens what a link leads to, another file or a pipe."""
+    found = _linked(file, name)
+    if not isinstance(found, h5py.Group):
+        raise ValueError(f"{name} is not a group")
+    return found
 
 
 def attribute(node: h5py.HLObject, name: str, *kinds: type) -> Any:

@@ -230,7 +230,7 @@ def read_solution(path: str | Path) -> tuple[np.ndarray, float]:
     Raises DataError also where the run did not get as far as a solution.
     """
     with _open(path) as file:
-        if "x" not in file["solution"]:
+        if "x" not in set(foreign_hdf5.group(file, "solution")):
             raise DataError(f"{path} holds no solution: that run was stopped before it ended; name a finished one")
         x = foreign_hdf5.column(file, "solution/x", foreign_hdf5.FLOAT, (None,))[()]
         intercept = float(foreign_hdf5.column(file, "solution/intercept", foreign_hdf5.FLOAT, ())[()])
@@ -242,7 +242,8 @@ def read_solution(path: str | Path) -> tuple[np.ndarray, float]:
 def read_buffers(path: str | Path) -> dict[str, np.ndarray]:
     """What the model of a training keeps beside x, by name; nothing for most. Not collective. Raises DataError."""
     with _open(path) as file:
-        names = file["solution"].get(BUFFERS, {})
+        beside = BUFFERS in set(foreign_hdf5.group(file, "solution"))
+        names = foreign_hdf5.group(file, f"solution/{BUFFERS}") if beside else ()
         return {name: foreign_hdf5.column(file, f"solution/{BUFFERS}/{name}", foreign_hdf5.NUMBER, None)[()] for name in names}
 
 

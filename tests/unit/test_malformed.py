@@ -1,17 +1,23 @@
 """Run files and checkpoints under sound seals that say what cannot be: one sentence that tells what, and no memory spent."""
 
 import json
+import os
 import resource
+import subprocess
+import sys
+from shutil import copy
 
 import h5py
 import numpy as np
 import pytest
 
 from mpiopt.errors import DataError
+from mpiopt.io.dataset.synthetic import from_spec
+from mpiopt.io.dataset.writing import write_shards
 from mpiopt.io.runs.expected_forms import expected
 from mpiopt.io.runs.run_file import RunFile, read_run, read_solution
 from tests.forged import Change, entry, forged, put
-from tests.unit.test_checkpoint import kept, loaded
+from tests.unit.test_checkpoint import WORLD, kept, loaded
 
 
 def columns_of_nothing(file: h5py.File) -> None:
@@ -88,6 +94,41 @@ def test_a_solution_that_cannot_be_is_refused(run, change, sentence):
     forged(run, change)
     with pytest.raises(DataError, match=sentence):
         read_solution(run)
+
+
+FOLLOWING = """
+import sys
+from pathlib import Path
+from mpiopt.errors import DataError
+from mpiopt.io.dataset.index import read_index
+from mpiopt.io.runs.run_file import read_buffers, read_solution
+for name in sys.argv[1:]:
+    for read in (read_index,) if Path(name).name.startswith("d") else (read_solution, read_buffers):
+        try:
+            read(Path(name))
+        except DataError as error:
+            print(error)
+"""
+
+
+def test_no_link_to_a_pipe_keeps_a_reader_waiting(run, tmp_path):
+    """A pipe that nobody writes to: whoever opens it hangs, and not even a signal ends that."""
+    os.mkfifo(tmp_path / "pipe")
+    write_shards(WORLD, from_spec("rcv1:rows=40,cols=30,per_row=4"), tmp_path / "d.h5")
+    places = ["solution", "solution/x", "solution/buffers"], ["features", "item", "labels"]
+    for source, links in zip((run, tmp_path / "d.h5"), places, strict=True):
+        for name in links:
+            path = copy(source, tmp_path / f"{source.stem}-{name.replace('/', '-')}.h5")
+
+            def lead_away(file: h5py.File, name=name) -> None:
+                if name in file:
+                    del file[name]
+                file[name] = h5py.ExternalLink("pipe", "/")
+
+            forged(path, lead_away)
+    files = sorted(str(path) for path in tmp_path.glob("[dr]-*.h5"))
+    done = subprocess.run([sys.executable, "-c", FOLLOWING, *files], capture_output=True, text=True, timeout=60, check=True)
+    assert len(files) == 6 and done.stdout.count("is missing or leads elsewhere") == 3 + 4, done.stdout
 
 
 def reindexed(change) -> Change:
