@@ -73,7 +73,7 @@ def _opened(path: Path) -> Saved:
         if attribute(file, "schema_version", int) > SCHEMA_VERSION:
             raise DataError(f"{path} was written by mpiopt {version}, which is newer than this one: use that one")
         found = {name: column.tolist() for name, column in columns(file, "history", NUMBER).items()}
-        identity = expected(json.loads(attribute(file, "identity", str)), {"workers": int}, "its identity")
+        identity = expected(json.loads(attribute(file, "identity", str)), {str: object}, "its identity")
         index = expected(json.loads(column(file, "index", TEXTS, ())[()]), INDEX, "its index")
         _demand_arrays(file, index)
     kind = Record if "gradient_norm" in found else Lesson

@@ -65,6 +65,9 @@ class Checkpoints:
         if self._found is None:
             return
         then, now = {**dict.fromkeys(identity), **self._found.identity}, {**dict.fromkeys(self._found.identity), **identity}
+        if not isinstance(then["workers"], int):
+            raise DataError(f"{self._found.path} is damaged (it does not say of how many workers it is): start anew with "
+                            "--resume never")  # fmt: skip
         if then["workers"] != now["workers"]:
             raise UsageError(f"{self._found.path} was written by {counted(then['workers'], 'worker')}, and this run has "
                              f"{now['workers']}: give --workers {then['workers']}, on at most as many ranks")  # fmt: skip

@@ -39,6 +39,7 @@ from mpiopt.jobs.running.signals import Signals, end_of_job
 from mpiopt.jobs.solve import complete
 from mpiopt.numerics.krylov import CG
 from mpiopt.problems.problem import Message, Point
+from tests.forged import forged
 
 FILES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 
@@ -278,6 +279,14 @@ def test_a_full_disk_loses_nothing(tmp_path, room):
 # ------------------------------------------------------------------------------------------ the job's side
 def job(path, **options):
     return Checkpoints.of(complete(Solve(checkpoint=path, **options)), WORLD, Console(first=False))
+
+
+@pytest.mark.parametrize("identity", ["{}", '{"workers": null}', '{"workers": "2"}'])
+def test_a_checkpoint_that_does_not_say_how_many_workers_it_had_is_refused(tmp_path, identity):
+    kept(tmp_path / "c.h5", 1).close()
+    forged(tmp_path / "c.h5", lambda file: file.attrs.__setitem__("identity", identity))
+    with pytest.raises(DataError, match="it does not say of how many workers it is"), job(tmp_path / "c.h5") as found:
+        found.check({"l2": 1e-5, "workers": 2})
 
 
 @pytest.mark.parametrize("now, said", [

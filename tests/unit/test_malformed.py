@@ -178,7 +178,6 @@ CHECKPOINT = {
     "history": (put("history/objective", np.zeros(9)), "argument"),
     "no history": (lambda file: file.__delitem__("history/round"), "its history has no round"),
     "identity": (attribute("identity", "[1]"), r"its identity is '\[1\]' in place of an object"),
-    "no number of workers": (attribute("identity", "{}"), "its identity has no workers"),
     "not JSON": (attribute("identity", "{"), "Expecting"),
     "no run id": (lambda file: file.attrs.__delitem__("run_id"), "it does not say its run_id"),
 }  # fmt: skip
