@@ -27,6 +27,7 @@ class Running(Protocol):
 
     data: str | None
     from_: Path | None
+    plugin: tuple[Path, ...]
     out: Path | None
     checkpoint: Path | None
 
@@ -43,6 +44,8 @@ def of_run(job: Running) -> Iterator[Claim]:
         yield Claim(f"--checkpoint {job.checkpoint}", checkpoint.names(job.checkpoint), True)
     if job.from_ is not None:
         yield Claim(f"--from {job.from_}", (job.from_,), False)
+    for file in job.plugin:
+        yield Claim(f"--plugin {file}", (file,), False)
     for name in (job.data, getattr(job, "test", None)):
         if name is not None and Path(name).exists():  # else it is a generator
             yield Claim(f"the data set {name}", layout.names(Path(name)), False)

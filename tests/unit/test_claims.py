@@ -72,9 +72,10 @@ def test_a_conversion_does_not_read_what_it_writes(place, source):
 
 
 def test_every_pair_of_claims_is_looked_at(place):
-    job = SimpleNamespace(out=Path("r.h5"), checkpoint=Path("c.h5"), from_=Path("f.h5"), data="d.h5", test="b.h5")
+    files = {name: Path(f"{name}.h5") for name in ("out", "checkpoint", "from_")}
+    job = SimpleNamespace(**files, plugin=(Path("own.py"),), data="d.h5", test="b.h5")
     claims = list(of_run(job))
-    assert len(claims) == 5
+    assert len(claims) == 6
     for one, other in permutations(claims, 2):
         with pytest.raises(UsageError):
             apart([one._replace(written=True), other._replace(paths=(*other.paths, one.paths[-1]))])
@@ -88,7 +89,9 @@ def test_nothing_that_says_where_to_write_is_taken_from_a_run_file(tmp_path):
         "every_rounds": 1,
         "every_seconds": 1.0,
         "resume": "never",
+        "plugin": [str(tmp_path / "own.py")],
     }
+    (tmp_path / "own.py").touch()
     written = "".join(f"{name} = {value!r}\n".replace("True", "true") for name, value in own.items())
     with RunFile(tmp_path / "r.h5", {"config": f"l2 = 0.5\n{written}every-rounds = 3\n"}):
         pass
@@ -101,7 +104,7 @@ def test_nothing_that_says_where_to_write_is_taken_from_a_run_file(tmp_path):
 @pytest.mark.parametrize("kind", [Solve, Train])
 def test_every_path_among_the_options_is_claimed_or_only_read(kind):
     paths = {field.name for field in fields(kind) if "Path" in str(field.type)}
-    assert paths == {"out", "checkpoint", "from_", "config"}
+    assert paths == {"out", "checkpoint", "from_", "config", "plugin"}
     assert {"out", "checkpoint"} <= set(OWN)
 
 
