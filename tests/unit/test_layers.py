@@ -149,7 +149,7 @@ assert "mpi4py.MPI" not in sys.modules, "MPI was started"
 assert threading.active_count() == 1, "a thread was started"
 """
     env = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
