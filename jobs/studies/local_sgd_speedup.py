@@ -83,8 +83,8 @@ def run(lab: Lab) -> Findings:
     checks = [Check.over(f"8 workers, H {h}: F - F*", Near(EIGHT, FACTOR), errors[8, h]) for h in periods]
     checks += [
         Check.over("1 worker: F - F*", Near(ONE, FACTOR), errors[1, 64]),
-        Check("1 worker over 8 workers, H 64: of the means", Above(2, 3), means[1, 64] / means[8, 64]),
-        Check("8 workers, largest over smallest of all H: of the means", Below(1.5, 1), max(eight) / min(eight)),
+        Check("H 64, of the means: 1 worker / 8 workers", Above(2, 3), means[1, 64] / means[8, 64]),
+        Check("8 workers, of the means: largest / smallest", Below(1.5, 1), max(eight) / min(eight)),
     ]
     limits = {s: delay_limit(lab, s) for s in lab.pick(DELAYS, DELAYS[:2])}
     checks += [Check(f"delay {s}: largest stable eta h", Near(2 * sin(pi / (2 * (2 * s + 1))), 1.01), limit)
