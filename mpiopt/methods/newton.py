@@ -166,7 +166,7 @@ def giant(accuracy: float = 0.01, mu: float = 0.0) -> Method:
     hold few rows. Two vector rounds a step.
     """
     direction = Phase(Corrected(NewtonCG(accuracy), mu), Mean())
-    return Composed(Phase(Gradient(), Mean()), (direction,), Backtracking(), dvectors=18)
+    return Composed(Phase(Gradient(), Mean()), (direction,), Backtracking(), dvectors=13)
 
 
 ENTRIES = (

@@ -100,9 +100,10 @@ class Backtracking:
         team, p, at = here.team, agreed.vector, points[0]
         rows = [site.loss.margins(p) for site in team.sites]
         trials = [[point.margins + s * row for s in CANDIDATES] for point, row in zip(points, rows, strict=True)]
-        gradient = team.penalty.residual(at.x, at.gradient)
-        changes, slopes = differences(team, points, gradient, [s * p for s in CANDIDATES], trials)
-        enough = changes <= ENOUGH * slopes
+        pairs = [(team.penalty.residual(at.x, at.gradient), p), (team.penalty.grad(p), p)]
+        *changes, slope, bend = mean_scalars(team, bregmans(team, points, trials), "search", pairs)
+        s = np.array(CANDIDATES)
+        enough = changes + s * slope + 0.5 * s**2 * bend <= ENOUGH * s * slope
         if not enough.any():
             return search(team, points, p, here.round), state
         return along(team, points, p, rows, CANDIDATES[int(np.argmax(enough))], here.round), state
@@ -116,10 +117,17 @@ def differences(
     gradient : (dim,) of F at x; steps : k arrays (dim,) that cross no kink of the penalty; margins : per hosted worker
     the margins (rows,) at each x + step.
     """
-    parts = [
+    pairs = [(gradient, step) for step in steps] + [(team.penalty.grad(step), step) for step in steps]
+    changes, slopes, bends = mean_scalars(team, bregmans(team, points, margins), "search", pairs).reshape(3, -1)
+    return changes + slopes + 0.5 * bends, slopes
+
+
+def bregmans(team: Team, points: Sequence[Point], margins: Sequence[Sequence[Array]]) -> list[np.ndarray]:
+    """How far each worker's loss lies above its tangent at each of k trials, (k,) per hosted worker. Not collective.
+
+    margins : per hosted worker those at each trial, (rows,).
+    """
+    return [
         np.array([site.loss.bregman(at, trial) for trial in trials])
         for site, at, trials in zip(team.sites, points, margins, strict=True)
     ]
-    pairs = [(gradient, step) for step in steps] + [(team.penalty.grad(step), step) for step in steps]
-    changes, slopes, bends = mean_scalars(team, parts, "search", pairs).reshape(3, -1)
-    return changes + slopes + 0.5 * bends, slopes
