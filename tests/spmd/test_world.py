@@ -8,6 +8,7 @@ from numpy.testing import assert_array_equal
 
 from mpiopt.comm import wire
 from mpiopt.errors import CapabilityError, DataError, LaunchError, MpioptError, NumericalError, UsageError
+from mpiopt.words import counted
 
 SIZES = pytest.mark.ranks(1, 2, 3)
 FEW = settings(max_examples=25)
@@ -51,7 +52,8 @@ def test_one_worker_per_rank_unless_told(world):
 
 @pytest.mark.ranks(2, 3)
 def test_fewer_workers_than_ranks_are_refused(worlds, ranks):
-    with pytest.raises(UsageError, match=f"{ranks - 1} workers .* {ranks} ranks"):
+    share = rf"^{ranks} ranks cannot share {counted(ranks - 1, 'worker')}: .* give at least {ranks} workers "
+    with pytest.raises(UsageError, match=share):
         worlds(workers=ranks - 1)
 
 
