@@ -10,6 +10,7 @@ import pytest
 
 from mpiopt.arrays import on_host
 from mpiopt.comm.blocks import even
+from mpiopt.comm.window import Window
 from mpiopt.comm.world import World
 from mpiopt.engine.drive import rounds
 from mpiopt.errors import CapabilityError, UsageError
@@ -261,16 +262,36 @@ def test_one_sided_methods_go_the_same_way(worlds, xp, name):
 
 
 @pytest.mark.ranks(2)
-@pytest.mark.parametrize("name", ["async_easgd", "downpour", "async_lsgd"])
-def test_asynchronous_methods_train_over_ranks(worlds, xp, name):
-    world = worlds(workers=WORKERS)
+@pytest.mark.parametrize("name", ["async_easgd", "downpour", "async_sgd"])
+def test_a_centre_on_the_gpu_is_the_sum_of_what_ranks_added(worlds, xp, monkeypatch, name):
+    """Whoever comes when."""
+    world, added, add = worlds(workers=WORKERS), [], Window.add
+    monkeypatch.setattr(Window, "add", lambda self, x: added.append(on_host(x).astype(np.float64)) or add(self, x))
     *_, (team, place) = teams(world, xp)
     x = place(team.sites[0].loss.initial(Streams(0)("start")))
-    trained = train(made(name, rules.sgd(0.2), meeting=20, period=5), team, x, Goal(rounds=8))
+    trained = train(made(name, rules.sgd(0.2), meeting=20, period=5), team, x, Goal(rounds=3))
     assert isinstance(trained.x, xp.ndarray) and trained.x.dtype == np.float32
-    value = [world.total([site.share * np.array([site.loss.value_grad(Point(at))[0]]) for site in team.sites])[0]
-             for at in (x, trained.x)]  # fmt: skip
-    assert value[1] < 0.97 * value[0]  # answers at random: little can be learnt
+    total = np.sum(world.tell_all(np.sum(added, axis=0) if added else np.zeros(x.size)), axis=0)
+    np.testing.assert_allclose(on_host(trained.x), on_host(x) + total, rtol=0, atol=1e-5)
+    assert trained.final.steps >= 3 * 20 * WORKERS and abs(total).max() > 0.01
+
+
+@pytest.mark.ranks(2)
+def test_workers_that_draw_their_steps_go_the_cpus_way(worlds, xp):
+    """However many steps a worker has drawn, its point is where so many lead on the CPU."""
+    world, lr = worlds(workers=WORKERS), 0.1
+    (cpu, _), (gpu, place) = teams(world, xp)
+    x = cpu.sites[0].loss.initial(Streams(0)("start")).astype(np.float64)
+    method = made("async_lsgd", rules.sgd(lr), period=5, pull=0.0)
+    run = method.step(method.init(place(x), gpu), gpu)
+    steps = [log.steps for log in method.logs(run)]
+    assert sum(world.tell_all(steps[0])) == 5 * world.size and len(set(steps)) == 1  # a rank draws for all its workers
+    for site, at, many in zip(cpu.sites, run.points, steps, strict=True):
+        alone = x.copy()
+        for step in range(many):
+            alone -= lr * (site.loss.value_grad(Point(alone), site.sample(step))[1] + 0.01 * alone)
+        assert isinstance(at.x, xp.ndarray)
+        np.testing.assert_allclose(on_host(at.x), alone, atol=1e-12)
 
 
 @pytest.mark.ranks(1, 2, 3)
