@@ -22,7 +22,7 @@ LAYERS = """
 arrays errors words
 registry
 kernels comm numerics
-metrics
+metrics graphs
 losses
 problems compress transforms
 sampling

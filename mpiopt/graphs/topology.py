@@ -1,0 +1,109 @@
+"""Topology: who hears whom in every exchange, and how much; how a line of text says it.
+
+ring  path  star  complete  torus:rows=3  hypercube  exponential  one_peer  geometric:radius=0.3,seed=1  erdos_renyi:0.4
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache, reduce
+from operator import or_
+
+from mpiopt.errors import CapabilityError, UsageError
+from mpiopt.graphs.families import (
+    Complete,
+    ErdosRenyi,
+    Exponential,
+    Family,
+    Geometric,
+    Hypercube,
+    OnePeer,
+    Path,
+    Ring,
+    Star,
+    Torus,
+)
+from mpiopt.graphs.mixing import Mixing, Spectrum, law
+from mpiopt.registry.entry import Spelt
+from mpiopt.registry.registry import Registry
+
+LOOKED_AT = 32  # graphs of a sequence whose spectra are looked at
+
+_YING = "Ying, Yuan, Chen, Hu, Pan, Yin, Exponential graph is provably efficient for decentralized deep training, 2021"
+FAMILIES: Registry[Spelt] = Registry(
+    "graph",
+    (
+        Spelt(Ring, "-", "seed", name="ring"),
+        Spelt(Path, "-", "seed", name="path"),
+        Spelt(Torus, "-", "rows", name="torus"),
+        Spelt(Hypercube, "-", "seed", name="hypercube"),
+        Spelt(Exponential, _YING, "seed", name="exponential"),
+        Spelt(OnePeer, _YING, "seed", name="one_peer"),
+        Spelt(Star, "-", "seed", name="star"),
+        Spelt(Complete, "-", "seed", name="complete"),
+        Spelt(Geometric, "Gilbert, Random plane networks, 1961", "radius", name="geometric"),
+        Spelt(ErdosRenyi, "Erdos, Renyi, On random graphs I, 1959", "probability", name="erdos_renyi"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The graph and mixing matrix of every exchange, counted from 0.
+
+    family : of the graphs. every : exchanges after which comes the next graph of the family, drawn anew, or the same with
+    its nodes renamed; 0 for one graph throughout. weights : the name of the mixing weights (`graphs.mixing`).
+    """
+
+    family: Family
+    every: int = 0
+    weights: str = "metropolis"
+
+    def __post_init__(self) -> None:
+        if self.every < 0:
+            raise UsageError(f"a new graph every {self.every} exchanges is not possible: give a number from 0, for never, on")
+        law(self.weights)
+
+    @staticmethod
+    def of(text: str, every: int = 0, weights: str = "metropolis") -> "Topology":
+        """What a text says, as at the head of this file. Raises UsageError in a sentence that says what is possible."""
+        name, _, rest = text.strip().partition(":")
+        return Topology(FAMILIES.find(name).spelt(rest), every, weights)
+
+    def turn(self, time: int) -> int:
+        """Which graph of the family the ``time``-th exchange has."""
+        return time // self.every if self.every else 0
+
+    def at(self, nodes: int, time: int) -> Mixing:
+        """The matrix of the ``time``-th exchange among so many nodes."""
+        return _mixing(self.family, self.weights, nodes, self.turn(time))
+
+    def spectrum(self, nodes: int) -> Spectrum:
+        """What holds of all graphs, as far as the first `LOOKED_AT` of the sequence tell."""
+        count = LOOKED_AT if self.every else 1
+        found, *others = [_mixing(self.family, self.weights, nodes, turn).spectrum for turn in range(count)]
+        for other in others:
+            found = found.worse(other)
+        return found
+
+    def check(self, nodes: int, name: str, each: bool = False, fixed: bool = False) -> None:
+        """Raise in one sentence where the graphs are not what the method ``name`` needs. Not collective.
+
+        They must lead everywhere: UsageError. each : every single one must. fixed : there must be only one: CapabilityError.
+        """
+        if fixed and self.every:
+            raise CapabilityError(f"{name} needs one graph throughout, since it remembers what the same neighbours sent: let "
+                                  "the graph not change")  # fmt: skip
+        turns = self.family.together(nodes)
+        if turns > 1 and each:
+            raise CapabilityError(f"{name} needs a graph that is connected in every exchange, and those of {self.family} are "
+                                  "only together: take exponential or hypercube")  # fmt: skip
+        if turns > 1 and not self.every:
+            raise UsageError(f"the graphs of {self.family} lead everywhere only one after the other: let the graph change "
+                             "after every exchange")  # fmt: skip
+        joint = reduce(or_, (self.family(nodes, turn) for turn in range(turns)))
+        joint.demand_connected(str(self.family), "add edges, or take another graph")
+
+
+@lru_cache(16)
+def _mixing(family: Family, weights: str, nodes: int, turn: int) -> Mixing:
+    graph = family(nodes, turn)
+    return Mixing(graph, law(weights)(graph))
