@@ -20,6 +20,8 @@ import psutil
 ROOT = Path(__file__).resolve().parents[1]
 OPEN_MPI = ["--allow-run-as-root", "--oversubscribe", "--bind-to", "none"]
 SINGLE_THREAD = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS"]
+QUIET = {"UCX_LOG_LEVEL": "error", "TERM": "dumb"}  # Open MPI gives ranks a terminal that nobody reads
+RESTING = {"MPIR_CVAR_ENABLE_HEAVY_YIELD": "1"}  # MPICH's ranks that wait sleep now and then, for they may outnumber cores
 PR_SET_PDEATHSIG = 1
 BEGAN = time()
 
@@ -41,8 +43,8 @@ def command(size: int, program: list[str]) -> list[str]:
 
 
 def environment(extra: dict[str, str] | None = None) -> dict[str, str]:
-    """One thread per rank, this checkout on the path, no chatter; Open MPI gives ranks a terminal that nobody reads."""
-    env = dict(os.environ) | dict.fromkeys(SINGLE_THREAD, "1") | {"UCX_LOG_LEVEL": "error", "TERM": "dumb"}
+    """One thread per rank, which rests while it waits, this checkout on the path, no chatter."""
+    env = dict(os.environ) | dict.fromkeys(SINGLE_THREAD, "1") | QUIET | RESTING
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
     return env | (extra or {})
 
