@@ -11,6 +11,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.comm.world import World
 from mpiopt.engine.drive import solve
+from mpiopt.engine.phase import PerRow, PerWorker
 from mpiopt.engine.stop import Stop
 from mpiopt.errors import MpioptError
 from mpiopt.methods import catalogue, find, training
@@ -40,7 +41,7 @@ def flipped(run, world: World, training: bool) -> None:
 
 
 def _arrays(tree):
-    for child in tree if type(tree) is tuple else ():
+    for child in tree if isinstance(tree, tuple) and not isinstance(tree, PerWorker | PerRow) else ():
         if isinstance(child, np.ndarray) and child.size > 1:
             yield child
         yield from _arrays(child)
@@ -75,7 +76,7 @@ def trained(name: str, world: World, flip: bool) -> str:
 
     def keep(at, reason):
         if flip and at.run.round == AT:
-            flipped(at.run._replace(states=at.run.states[0]), world, True)
+            flipped(at.run._replace(states=at.run.states.states), world, True)
 
     found = train(method, data.team(world), data.start, Goal(rounds=ROUNDS), keep=[keep])
     return f"{found.reason.name} {found.final.objective!r} {hash(found.x.tobytes())}"

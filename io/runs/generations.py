@@ -18,7 +18,8 @@ from mpiopt.io.runs.checkpoint_file import Form, stored
 from mpiopt.io.runs.expected_forms import expected
 from mpiopt.training.drive import Lesson
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+OLDEST = 3  # before, states had no names
 
 
 FORM = [[int], str]  # the shape of an array, and its type as NumPy writes it
@@ -70,8 +71,12 @@ def _opened(path: Path) -> Saved:
         if file.attrs.get("schema") != CHECKPOINT:
             raise DataError(f"{path} is not a checkpoint of mpiopt: name another file with --checkpoint")
         version, run_id = attribute(file, "version", str), attribute(file, "run_id", str)
-        if attribute(file, "schema_version", int) > SCHEMA_VERSION:
+        form = attribute(file, "schema_version", int)
+        if form > SCHEMA_VERSION:
             raise DataError(f"{path} was written by mpiopt {version}, which is newer than this one: use that one")
+        if form < OLDEST:
+            raise DataError(f"{path} was written by an earlier mpiopt, which kept states in another form: go on with that one, "
+                            "or start anew with --resume never")  # fmt: skip
         found = {name: column.tolist() for name, column in columns(file, "history", NUMBER).items()}
         identity = expected(json.loads(attribute(file, "identity", str)), {str: object}, "its identity")
         index = expected(json.loads(column(file, "index", TEXTS, ())[()]), INDEX, "its index")

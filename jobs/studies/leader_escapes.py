@@ -4,13 +4,15 @@ After Teng, Gao, Chalus, Choromanska, Goldfarb, Weller, Leader stochastic gradie
 Choromanska, LeCun, Deep learning with elastic averaging SGD, NIPS 2015. Exact gradients, agreement in every step.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mpiopt.engine.phase import Phase
+from mpiopt.engine.phase import Exchange, Joint, Phase, Tree
+from mpiopt.exchange.around import Around
 from mpiopt.exchange.mean import Mean
 from mpiopt.jobs.studies import Findings
 from mpiopt.jobs.studies.apparatus.checks import Above, Check, Equal
@@ -22,7 +24,7 @@ from mpiopt.outer.descend import Stay
 from mpiopt.problems.factorisation import Completion, planted
 from mpiopt.problems.landscapes import DoubleWell, Quadratic
 from mpiopt.problems.penalties import Zero
-from mpiopt.problems.problem import Point, Team
+from mpiopt.problems.problem import Message, Point, Team
 from mpiopt.problems.protocols import Loss
 from mpiopt.training.method import Centred
 from mpiopt.transforms.rules import sgd
@@ -130,12 +132,22 @@ def _completions(lab: Lab) -> tuple[list[Trail], int]:
 class Turn:
     """The workers one after the other, one a round; in place of `mpiopt.sampling.clients.Clients`."""
 
-    ahead: int = 0
     all = False
 
     def __call__(self, workers: int, streams: Streams, round: int) -> np.ndarray:  # noqa: A002 - the field's word
-        """The worker of this round, or of one ``ahead`` of it."""
-        return np.arange(workers) == (round + self.ahead) % workers
+        """The worker of this round."""
+        return np.arange(workers) == round % workers
+
+
+@dataclass(frozen=True)
+class Ahead(Around):
+    """``inner`` among the workers of the next round."""
+
+    inner: Exchange
+
+    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list, Tree]:
+        """Collective."""
+        return self.inner(messages, state, here._replace(round=here.round + 1))
 
 
 def in_turn(alpha: float) -> Centred:
@@ -143,8 +155,8 @@ def in_turn(alpha: float) -> Centred:
 
     A round ends with the point of the worker whose turn comes next: it is this that the centre moves towards.
     """
-    steps = Steps(sgd(1.0), drift=Elastic(alpha, alpha), own=True, clients=Turn())
-    return Centred(None, (Phase(steps, Mean(Turn(ahead=1))),), Stay())
+    steps = Steps(sgd(1.0), drift=Elastic(alpha, alpha))
+    return Centred(None, (Phase(steps, Ahead(Mean())),), Stay(), clients=Turn())
 
 
 def unstable(lab: Lab, workers: int) -> int:

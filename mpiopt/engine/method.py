@@ -12,9 +12,11 @@ from typing import NamedTuple, Protocol
 
 from mpiopt.arrays import Array
 from mpiopt.engine.phase import Exchange, Joint, Local, Outer, PerWorker, Phase, Tree, Work
+from mpiopt.errors import CapabilityError
 from mpiopt.problems.certificate import gradient_bound
 from mpiopt.problems.problem import Message, Point, Team, measures
 from mpiopt.problems.protocols import demand
+from mpiopt.sampling.clients import EVERYONE, Clients
 
 
 class Measured(NamedTuple):
@@ -33,6 +35,14 @@ class Run(NamedTuple):
     agreed: Message | None
     states: Tree
     round: int = 0
+
+
+class States(NamedTuple):
+    """What the blocks of a method keep: works and exchanges by phase, the opening first, works by worker; the outer step."""
+
+    works: tuple[PerWorker, ...]
+    exchanges: tuple[Tree, ...]
+    outer: Tree
 
 
 class Method(Protocol):
@@ -65,15 +75,22 @@ class Named:
 
 @dataclass(frozen=True)
 class Composed(Named):
-    """The Method made of phases and an outer step.
+    """The Method made of phases and an outer step, which says whether workers share a point or have their own.
 
-    dvectors : d-vectors that a rank with one worker holds at most in a solve, the certificate at its end included.
+    dvectors : d-vectors that a rank with one worker holds at most in a solve, the certificate at its end included. clients :
+    who takes part in which rounds. All blocks find both in ``here``.
     """
 
     opening: Phase | None
     phases: tuple[Phase, ...]
     outer: Outer
     dvectors: int = field(default=16, compare=False)
+    clients: Clients = field(default=EVERYONE, kw_only=True)
+
+    @property
+    def own(self) -> bool:
+        """Whether every worker has a point of its own; else all share one."""
+        return self.outer.own
 
     @property
     def walked(self) -> tuple[Phase, ...]:
@@ -90,34 +107,44 @@ class Composed(Named):
         states = self._states(x, team)
         return self._opened(Run(PerWorker(site.loss.point(x) for site in team.sites), None, states), team)
 
-    def _states(self, x: Array, team: Team) -> Tree:
+    def _states(self, x: Array, team: Team) -> States:
         self.check(team, *self.blocks)
         with team.world.together("setting up the method"):
+            self._demand_all()
             works = tuple(PerWorker(phase.work.init(x, site) for site in team.sites) for phase in self.walked)
-        return works, tuple(phase.exchange.init(x, team) for phase in self.walked), self.outer.init(x, team)
+        return States(works, tuple(phase.exchange.init(x, team) for phase in self.walked), self.outer.init(x, team))
+
+    def _demand_all(self) -> None:
+        """Raises CapabilityError where only some take part and an exchange needs all."""
+        for phase in () if self.clients.all else self.walked:
+            if phase.exchange.needs_all:
+                kind = type(phase.exchange).__name__
+                raise CapabilityError(
+                    f"{self.name} needs all workers in every round, for its {kind}: leave clients and dead out"
+                )
 
     def step(self, run: Run, team: Team) -> Run:
         """The phases, the outer step, then the opening at the new point. Collective."""
         run = self._walk(run, range(len(self.walked) - len(self.phases), len(self.walked)), team)
-        works, exchanges, outer = run.states
-        points, outer = self.outer(run.agreed, run.points, outer, Joint(team, run.round))
-        return self._opened(Run(points, run.agreed, (works, exchanges, outer), run.round + 1), team)
+        points, outer = self.outer(run.agreed, run.points, run.states.outer, Joint(team, run.round, self.clients))
+        return self._opened(Run(points, run.agreed, run.states._replace(outer=outer), run.round + 1), team)
 
     def _opened(self, run: Run, team: Team) -> Run:
         return run if self.opening is None else self._walk(run, (0,), team)
 
     def _walk(self, run: Run, which: Iterable[int], team: Team) -> Run:
-        points, agreed, (works, exchanges, outer), k = run
-        works, exchanges = list(works), list(exchanges)
+        points, agreed, states, k = run
+        works, exchanges = list(states.works), list(states.exchanges)
+        own, clients = self.own, self.clients
         for i in which:
             work, exchange = self.walked[i]
             done = [
-                work(at, agreed, state, Local(site, k)) for at, state, site in zip(points, works[i], team.sites, strict=True)
+                work(at, agreed, state, Local(site, k, own, clients))
+                for at, state, site in zip(points, works[i], team.sites, strict=True)
             ]
-            points, messages, states = (PerWorker(column) for column in zip(*done, strict=True))
-            works[i] = PerWorker(states)
-            agreed, _, exchanges[i] = exchange(messages, exchanges[i], Joint(team, k))
-        return Run(points, agreed, (tuple(works), tuple(exchanges), outer), k)
+            points, messages, works[i] = (PerWorker(column) for column in zip(*done, strict=True))
+            agreed, _, exchanges[i] = exchange(messages, exchanges[i], Joint(team, k, clients))
+        return Run(points, agreed, States(tuple(works), tuple(exchanges), states.outer), k)
 
     def measure(self, run: Run, team: Team) -> Measured:
         """From the opening's agreement. Collective: one small sum."""

@@ -4,8 +4,11 @@
     Exchange   the ranks agree:                               messages -> agreed
     Outer      the agreed message moves the points:           (agreed, points) -> points
 
-State is plain data: tuples of arrays and numbers. What differs from worker to worker is wrapped in PerWorker or, with
-one entry per row of the worker, in PerRow; everything else is replicated; margins and slopes of a Point can be derived.
+State is plain data: NamedTuples of arrays and numbers, and sequences of such. What differs from worker to worker is wrapped
+in PerWorker or, with one entry per row of the worker, in PerRow; everything else is replicated; margins and slopes of a Point
+can be derived. What holds for all blocks of a method is said once, by the method, and found in ``here``.
+
+The blocks of this package are subclasses of these protocols, and say only what is not as here.
 """
 
 from collections.abc import Sequence
@@ -13,8 +16,10 @@ from typing import Any, NamedTuple, Protocol
 
 from mpiopt.arrays import Array
 from mpiopt.problems.problem import Message, Point, Site, Team
+from mpiopt.problems.protocols import Loss
+from mpiopt.sampling.clients import EVERYONE, Clients
 
-Tree = Any  # tuples of arrays, numbers and further trees
+Tree = Any  # NamedTuples and sequences of arrays, numbers and further trees
 
 
 class PerWorker(tuple):
@@ -26,59 +31,113 @@ class PerRow(tuple):
 
 
 class Local(NamedTuple):
-    """Where a Work runs."""
+    """Where a Work runs.
+
+    own : whether every worker has a point of its own; else all share one, and work on copies. clients : who takes part.
+    """
 
     site: Site
     round: int
+    own: bool = False
+    clients: Clients = EVERYONE
+
+    @property
+    def present(self) -> bool:
+        """Whether this worker takes part in the round."""
+        site = self.site
+        return self.clients.all or bool(self.clients(site.world.workers, site.streams, self.round)[site.worker])
 
 
 class Joint(NamedTuple):
-    """Where an Exchange or an Outer runs."""
+    """Where an Exchange or an Outer runs. clients : who takes part."""
 
     team: Team
     round: int
+    clients: Clients = EVERYONE
+
+    @property
+    def present(self) -> Array:
+        """Which of all workers take part in the round, (workers,) bool, the same on every rank."""
+        return self.clients(self.team.world.workers, self.team.sites[0].streams, self.round)
 
 
 class Work(Protocol):
-    """One worker's computation between two agreements. Not collective."""
+    """One worker's computation between two agreements. Not collective. It keeps nothing unless it says otherwise."""
 
     @property
     def needs(self) -> type:
         """What it asks of a loss, one of `problems.protocols`; a class attribute."""
+        return Loss
 
     def init(self, x: Array, site: Site) -> Tree:
-        """The state of one worker before the first round."""
+        """The state of one worker before the first round; nothing unless said otherwise."""
+        return ()
 
     def __call__(self, at: Point, agreed: Message | None, state: Tree, here: Local) -> tuple[Point, Message, Tree]:
         """Compute at a point, given what was agreed last."""
 
+    def steps_in(self, round: int) -> float:  # noqa: A002 - the field's word
+        """How many steps over samples it is expected to make in a round, where it makes any."""
+        return 1.0
+
 
 class Exchange(Protocol):
-    """How the ranks agree. Collective."""
+    """How the ranks agree. Collective. It keeps nothing unless it says otherwise."""
 
     @property
     def needs(self) -> type:
         """See `Work.needs`."""
+        return Loss
+
+    @property
+    def needs_all(self) -> bool:
+        """Whether all workers have to take part in every round."""
+        return True
 
     def init(self, x: Array, team: Team) -> Tree:
-        """The state of this rank before the first round."""
+        """The state of this rank before the first round; nothing unless said otherwise."""
+        return ()
 
-    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[Array | float], Tree]:
-        """The agreed message, and what was not sent of each worker's vector (the number 0 where all was)."""
+    def __call__(
+        self, messages: Sequence[Message], state: Tree, here: Joint
+    ) -> tuple[Message | None, list[Array | float], Tree]:
+        """The agreed message, and what was not sent of each worker's vector (the number 0 where all was).
+
+        Where only some take part (``here.clients``) their share of all weights is one more scalar at the end.
+        """
+
+    def omega(self, dim: int, workers: int) -> float | None:
+        """The variance constant of what it does to vectors (dim,); None where there is none."""
+        return None
 
 
 class Outer(Protocol):
-    """What the agreed message does to the points. May be collective."""
+    """What the agreed message does to the points. May be collective. It keeps nothing unless it says otherwise."""
 
     @property
     def needs(self) -> type:
         """See `Work.needs`."""
+        return Loss
+
+    @property
+    def own(self) -> bool:
+        """Whether it is for points of the workers' own; else for one that all share."""
+        return False
 
     def init(self, x: Array, team: Team) -> Tree:
-        """The state of this rank before the first round."""
+        """The state of this rank before the first round; nothing unless said otherwise."""
+        return ()
 
     def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
         """The next point of every hosted worker: the point itself, since replicas that add differences drift apart."""
+
+    def answer(self, points: PerWorker, state: Tree) -> Point:
+        """The point to answer with, where all share one."""
+        return points[0]
+
+    def step_size(self, round: int) -> float:  # noqa: A002 - the field's word
+        """What it multiplies an agreement by, whatever that is: the part of a step that schedules change."""
+        return 1.0
 
 
 class Phase(NamedTuple):

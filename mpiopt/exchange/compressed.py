@@ -16,11 +16,9 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.compress.compressor import Compressor, Payload, Stream
-from mpiopt.engine.phase import Joint, Tree
+from mpiopt.engine.phase import Exchange, Joint, Tree
 from mpiopt.errors import DataError, NumericalError
 from mpiopt.problems.problem import Message, Team
-from mpiopt.problems.protocols import Loss
-from mpiopt.sampling.clients import EVERYONE, Clients
 
 
 class Agreeing(NamedTuple):
@@ -39,19 +37,17 @@ class Agreeing(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Compressed:
+class Compressed(Exchange):
     """The mean of what the workers' compressed messages decode to, weighted by their shares.
 
     What was not sent of a worker's message is the rest of its own. Payloads that cannot be added up are gathered and
-    decoded one after the other into one vector, in worker order, so that all ranks agree to the last bit.
-
-    clients : the others of a round send nothing, and as in `Mean` the share of those that do is one more scalar.
+    decoded one after the other into one vector, in worker order, so that all ranks agree to the last bit. Workers that do not
+    take part in a round send nothing.
     """
 
-    needs: ClassVar[type] = Loss
+    needs_all: ClassVar[bool] = False
     compressor: Compressor
     purpose: str = "compress"
-    clients: Clients = EVERYONE
 
     def init(self, x: Array, team: Team) -> Tree:
         """The shares of all workers, (workers,). Collective.
@@ -82,18 +78,22 @@ class Compressed:
                  for message, share in zip(messages, shares[now.own], strict=True)]  # fmt: skip
         payloads, finite = _encoded(now, heard)
         vector, scalars = (_added if now.compressor.linear else _gathered)(now, heard, payloads, finite)
-        scalars = scalars if self.clients.all else np.append(scalars, total)
+        scalars = scalars if here.clients.all else np.append(scalars, total)
         return Message(vector, scalars), _left(now, messages, payloads), state
 
     def _shares(self, shares: Array, here: Joint) -> tuple[Array, float]:
         """The shares of this round, (workers,), and what part of all they are. Raises DataError as `Mean`. Not collective."""
-        if self.clients.all:
+        if here.clients.all:
             return shares, 1.0
-        shares = shares * self.clients(len(shares), here.team.sites[0].streams, here.round)
+        shares = shares * here.present
         total = float(shares.sum())
         if not total > 0:
             raise DataError(f"none of the workers that take part in round {here.round} holds any rows: take more of them")
         return shares / total, total
+
+    def omega(self, dim: int, workers: int) -> float | None:
+        """The compressor's."""
+        return self.compressor.among(workers).omega(dim)
 
 
 def _encoded(now: Agreeing, heard: Sequence[Message]) -> tuple[list[Payload], bool]:
@@ -166,18 +166,12 @@ def demand_finite(flags: Array) -> None:
 
 
 @dataclass(frozen=True)
-class Vote:
+class Vote(Exchange):
     """Majority vote: +1, 0 or -1 in every coordinate; every worker has one vote.
 
     Bernstein, Wang, Azizzadenesheli, Anandkumar, signSGD: compressed optimisation for non-convex problems, ICML 2018,
     algorithm 1. Nothing of a message is kept for later.
     """
-
-    needs: ClassVar[type] = Loss
-
-    def init(self, x: Array, team: Team) -> Tree:
-        """Nothing to remember."""
-        return ()
 
     def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[float], Tree]:
         """One allreduce of one byte a coordinate, two from 128 workers on, and one of the scalars. Collective."""

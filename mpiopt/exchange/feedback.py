@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from mpiopt.arrays import Array
 from mpiopt.compress.compressor import Compressor, Stream
 from mpiopt.engine.phase import Exchange, Joint, PerWorker, Tree
+from mpiopt.exchange.around import Around
 from mpiopt.numerics.schedules import Constant, Schedule
 from mpiopt.problems.problem import Message, Team
 
@@ -19,7 +20,7 @@ ONE = Constant(1.0)
 
 
 @dataclass(frozen=True)
-class ErrorFeedback:
+class ErrorFeedback(Around):
     """e_w <- message_w + e_w - what was sent of it.
 
     rate : messages are scaled by it, and agreements scaled back, so that the memory is in units of steps where the step
@@ -30,11 +31,6 @@ class ErrorFeedback:
 
     inner: Exchange
     rate: Schedule = ONE
-
-    @property
-    def needs(self) -> type:
-        """What ``inner`` does."""
-        return self.inner.needs
 
     def init(self, x: Array, team: Team) -> Tree:
         """(e_w = 0 of every worker, the state of ``inner``). Collective where that is."""
@@ -52,7 +48,7 @@ class ErrorFeedback:
 
 
 @dataclass(frozen=True)
-class TwoWay:
+class TwoWay(Around):
     """The agreement compressed once more, with error feedback: as a server would send it back.
 
     All ranks hold the same memory and compress alike, so that nobody has to be the server. rate : as of `ErrorFeedback`.
@@ -63,11 +59,6 @@ class TwoWay:
     inner: Exchange
     compressor: Compressor
     rate: Schedule = ONE
-
-    @property
-    def needs(self) -> type:
-        """What ``inner`` does."""
-        return self.inner.needs
 
     def init(self, x: Array, team: Team) -> Tree:
         """(the memory, 0, and the state of ``inner``). Collective where that is."""

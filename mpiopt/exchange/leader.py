@@ -2,29 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
-from mpiopt.arrays import Array, namespace
-from mpiopt.engine.phase import Joint, Tree
-from mpiopt.problems.problem import Message, Team
-from mpiopt.problems.protocols import Loss
+from mpiopt.arrays import namespace
+from mpiopt.engine.phase import Exchange, Joint, Tree
+from mpiopt.problems.problem import Message
 
 
 @dataclass(frozen=True)
-class Leader:
+class Leader(Exchange):
     """The point of the best worker, and who it is: scalars are its running loss and its number.
 
     The first scalar of a message is the running loss; NaN never leads, ties go to the lowest worker. Teng, Gao, Chalus,
     Choromanska, Goldfarb, Weller, Leader stochastic gradient descent, NeurIPS 2019.
     """
-
-    needs: ClassVar[type] = Loss
-
-    def init(self, x: Array, team: Team) -> Tree:
-        """Nothing to remember."""
-        return ()
 
     def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[float], Tree]:
         """Collective."""

@@ -9,7 +9,7 @@ import numpy as np
 from mpiopt.arrays import Array, namespace
 from mpiopt.comm.staging import returned
 from mpiopt.compress.lowrank import Plan, PowerSgd
-from mpiopt.engine.phase import Joint, Tree
+from mpiopt.engine.phase import Exchange, Joint, Tree
 from mpiopt.errors import NumericalError
 from mpiopt.exchange.compressed import demand_finite
 from mpiopt.problems.problem import Message, Team, mean
@@ -17,7 +17,7 @@ from mpiopt.problems.protocols import Blocks
 
 
 @dataclass(frozen=True)
-class LowRank:
+class LowRank(Exchange):
     """The mean by low-rank factors of every matrix of the model, warm-started. What was not sent is the message less that.
 
     Vogels, Karimireddy, Jaggi, PowerSGD, NeurIPS 2019, algorithms 1 and 2. Needs a model with ``blocks``.

@@ -11,34 +11,27 @@ from typing import ClassVar
 
 import numpy as np
 
-from mpiopt.arrays import Array, namespace, on_host
-from mpiopt.engine.phase import Joint, Tree
+from mpiopt.arrays import namespace, on_host
+from mpiopt.engine.phase import Exchange, Joint, Tree
 from mpiopt.errors import DataError
-from mpiopt.problems.problem import Message, Team, mean
-from mpiopt.problems.protocols import Loss
-from mpiopt.sampling.clients import EVERYONE, Clients
+from mpiopt.problems.problem import Message, mean
 
 
 @dataclass(frozen=True)
-class Mean:
+class Mean(Exchange):
     """The mean of the messages of the workers that take part, weighted by their sample weights.
 
     Where not always all do, their share of all sample weights is one more scalar at the end of what is agreed.
     """
 
-    needs: ClassVar[type] = Loss
-    clients: Clients = EVERYONE
-
-    def init(self, x: Array, team: Team) -> Tree:
-        """Nothing to remember."""
-        return ()
+    needs_all: ClassVar[bool] = False
 
     def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[float], Tree]:
         """One allreduce of dim + k numbers, one more where not all take part. Collective.
 
         Raises DataError on every rank where those that take part hold no rows.
         """
-        if self.clients.all:
+        if here.clients.all:
             return mean(here.team, messages), [0.0] * len(messages), state
         shares, total = self._shares(here)
         heard = [message if share else message._replace(scalars=np.zeros_like(message.scalars))
@@ -48,24 +41,19 @@ class Mean:
 
     def _shares(self, here: Joint) -> tuple[list[float], float]:
         """The shares of the workers of this rank that take part, 0 for the others, and the sum of all. Collective."""
-        world, sites = here.team.world, here.team.sites
-        present = self.clients(world.workers, sites[0].streams, here.round)
-        shares = [site.share if present[site.worker] else 0.0 for site in sites]
-        total = float(world.total([np.array([share]) for share in shares], "shares")[0])
+        present = here.present
+        shares = [site.share if present[site.worker] else 0.0 for site in here.team.sites]
+        total = float(here.team.world.total([np.array([share]) for share in shares], "shares")[0])
         if not total > 0:
             raise DataError(f"none of the workers that take part in round {here.round} holds any rows: take more of them")
         return shares, total
 
 
 @dataclass(frozen=True)
-class Alone:
+class Alone(Exchange):
     """Every worker goes on by itself."""
 
-    needs: ClassVar[type] = Loss
-
-    def init(self, x: Array, team: Team) -> Tree:
-        """Nothing to remember."""
-        return ()
+    needs_all: ClassVar[bool] = False
 
     def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[None, list[float], Tree]:
         """Not collective."""
@@ -73,15 +61,10 @@ class Alone:
 
 
 @dataclass(frozen=True)
-class From:
+class From(Exchange):
     """The message of one worker."""
 
-    needs: ClassVar[type] = Loss
     worker: int = 0
-
-    def init(self, x: Array, team: Team) -> Tree:
-        """Nothing to remember."""
-        return ()
 
     def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[float], Tree]:
         """One broadcast of dim + k numbers. Collective."""

@@ -14,14 +14,14 @@ from mpiopt.arrays import Array
 from mpiopt.comm.staging import returned
 from mpiopt.engine.phase import Exchange, Joint, PerWorker, Tree
 from mpiopt.errors import UsageError
+from mpiopt.exchange.around import Around
 from mpiopt.problems.problem import Message, Site, Team, mean
-from mpiopt.problems.protocols import Loss
 
 Shift = Callable[[Site, Array], Array]  # a worker's site and x -> its first shift (dim,)
 
 
 @dataclass(frozen=True)
-class Shifted:
+class Shifted(Around):
     """Learnt or fixed shifts.
 
     alpha : 0 for fixed shifts (DCGD-SHIFT, DCGD-STAR with first = the gradient at the optimum), 1 for EF21, None for DIANA's
@@ -30,7 +30,7 @@ class Shifted:
     Shulgin, Richtarik, Shifted compression framework, UAI 2022, algorithm 1; Richtarik, Sokolov, Fatkhullin, EF21, 2021.
     """
 
-    needs: ClassVar[type] = Loss
+    needs_all: ClassVar[bool] = True
     inner: Exchange
     alpha: float | None = None
     first: Shift | Literal["message"] | None = None
@@ -65,7 +65,7 @@ class Shifted:
 
 
 @dataclass(frozen=True)
-class Refreshed:
+class Refreshed(Around):
     """Shifts that are renewed as a whole when a coin that all workers share says so.
 
     probability : None for 1 / (1 + omega) of the compressor within.
@@ -74,7 +74,7 @@ class Refreshed:
     Li, Richtarik, MARINA, ICML 2021, algorithm 1.
     """
 
-    needs: ClassVar[type] = Loss
+    needs_all: ClassVar[bool] = True
     inner: Exchange
     probability: float | None = None
     previous: bool = False
@@ -112,9 +112,8 @@ class Refreshed:
 
 
 def refreshing(inner: Exchange, x: Array, workers: int) -> float:
-    """1 / (1 + omega) of the compressor of an exchange, for vectors like x. Raises UsageError where there is no omega."""
-    compressor = getattr(inner, "compressor", None)
-    omega = None if compressor is None else compressor.among(workers).omega(x.size)
+    """1 / (1 + omega) of an exchange, for vectors like x. Raises UsageError where there is no omega."""
+    omega = inner.omega(x.size, workers)
     if omega is None:
         raise UsageError(f"{inner} has no variance constant to learn shifts by: give alpha or the probability yourself")
     return 1 / (1 + omega)

@@ -6,35 +6,28 @@ Grouped(n, inner)       inner within each of n groups of neighbouring workers, o
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.engine.phase import Exchange, Joint, PerWorker, Tree
 from mpiopt.errors import UsageError
+from mpiopt.exchange.around import Around
 from mpiopt.problems.problem import Message, Team
 from mpiopt.words import counted
 
 
 @dataclass(frozen=True)
-class Every:
+class Every(Around):
     """``inner`` after every ``rounds`` rounds. Raises UsageError unless rounds >= 1."""
 
     rounds: int
     inner: Exchange
 
-    @property
-    def needs(self) -> type:
-        """What ``inner`` does."""
-        return self.inner.needs
-
     def __post_init__(self) -> None:
         if self.rounds < 1:
             raise UsageError(f"an agreement every {counted(self.rounds, 'round')} is not possible: give at least 1")
-
-    def init(self, x: Array, team: Team) -> Tree:
-        """The state of ``inner``. Collective where that is."""
-        return self.inner.init(x, team)
 
     def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message | None, list, Tree]:
         """Collective in the rounds in which ``inner`` is called."""
@@ -44,19 +37,15 @@ class Every:
 
 
 @dataclass(frozen=True)
-class Grouped:
+class Grouped(Around):
     """``inner`` within each group: ``groups`` of them, of neighbouring ranks, or the ranks of each node where None.
 
     What is agreed differs from group to group. Raises UsageError where there are more groups than ranks.
     """
 
+    needs_all: ClassVar[bool] = True
     inner: Exchange
     groups: int | None = None
-
-    @property
-    def needs(self) -> type:
-        """What ``inner`` does."""
-        return self.inner.needs
 
     def init(self, x: Array, team: Team) -> Tree:
         """(every worker's share of its group, the state of ``inner``). Collective."""
@@ -68,7 +57,7 @@ class Grouped:
     def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list, Tree]:
         """Collective within the group."""
         shares, inner = state
-        agreed, residual, inner = self.inner(messages, inner, Joint(self._team(here.team, shares), here.round))
+        agreed, residual, inner = self.inner(messages, inner, here._replace(team=self._team(here.team, shares)))
         return agreed, residual, (shares, inner)
 
     def _team(self, team: Team, shares: PerWorker) -> Team:

@@ -30,7 +30,7 @@ def sgd(rule: Transform) -> Training:
 
 def local_sgd(rule: Transform, period: int = 16, clients: Clients = EVERYONE) -> Training:
     """Local SGD: the mean of the points after every ``period`` steps."""
-    return Training(None, (Phase(Steps(rule, Period(period), clients=clients), Mean(clients)),), Descend(AS_FAR))
+    return Training(None, (Phase(Steps(rule, Period(period)), Mean()),), Descend(AS_FAR), clients=clients)
 
 
 def ri_sgd(rule: Transform, period: int = 16, clients: Clients = EVERYONE) -> Training:
@@ -50,14 +50,14 @@ def post_local_sgd(rule: Transform, total_steps: int, period: int = 16, start: i
 def one_shot(rule: Transform, total_steps: int, period: int = 16) -> Training:
     """One-shot averaging: the workers meet once, at the end; ``period`` steps make a round without a message."""
     rounds = max(1, -(-total_steps // period))
-    phase = Phase(Steps(rule, Period(period), own=True), Every(rounds, Mean()))
-    return Training(None, (phase,), Pull(), own=True)
+    phase = Phase(Steps(rule, Period(period)), Every(rounds, Mean()))
+    return Training(None, (phase,), Pull())
 
 
 def hierarchical_sgd(rule: Transform, period: int = 4, rounds: int = 4, groups: int | None = None) -> Training:
     """Hierarchical local SGD: means within each node or group, of all after every ``rounds`` of those."""
-    near = Phase(Steps(rule, Period(period), own=True), Grouped(Mean(), groups))
-    return Training(None, (near, Phase(Pulled(), Every(rounds, Mean()))), Pull(), own=True)
+    near = Phase(Steps(rule, Period(period)), Grouped(Mean(), groups))
+    return Training(None, (near, Phase(Pulled(), Every(rounds, Mean()))), Pull())
 
 
 ENTRIES = (

@@ -11,6 +11,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,9 +28,10 @@ from mpiopt.methods.curvature import constants
 from mpiopt.methods.entry import Entry
 from mpiopt.numerics import theory
 from mpiopt.numerics.theory import Constants, Noise
-from mpiopt.outer.descend import Downhill, Relax
-from mpiopt.problems.problem import Message, Point, Team, gradient
+from mpiopt.outer.descend import Downhill, Length, Relax
+from mpiopt.problems.problem import Message, Point, Site, Team, gradient
 from mpiopt.training.method import Training
+from mpiopt.work.log import Log
 from mpiopt.work.steps import Minibatch
 
 Law = Callable[[Constants, int], tuple[float, ...]]  # constants, dim -> the step, and the relaxation where there is one
@@ -39,8 +41,8 @@ Law = Callable[[Constants, int], tuple[float, ...]]  # constants, dim -> the ste
 class Compressing(Training):
     """A method whose steps follow from theory where they are not given; it is measured by exact gradients.
 
-    steps : given numbers, None for those of ``law``. They stand at the head of the outer state, and of every work's that
-    wants them (`Image`).
+    steps : given numbers, None for those of ``law``: the first for works that make a step (`Image`), the last for the outer
+    one.
     """
 
     law: Law = lambda c, d: (1 / c.L,)
@@ -55,9 +57,8 @@ class Compressing(Training):
             found = self.law(constants(team, np.zeros_like(x)), x.size)
             steps = tuple(one if given is None else given for given, one in zip(steps, found, strict=True))
             steps = tuple(team.world.bcast(np.array(steps)).tolist())  # alike, whatever the law's arithmetic was
-        works, exchanges, _ = run.states
-        begun = tuple(PerWorker((*state[:1], *steps[:1]) for state in work) for work in works)
-        return run._replace(states=(begun, exchanges, steps[-1:]))
+        works = tuple(PerWorker(_begun(state, steps[0]) for state in work) for work in run.states.works)
+        return run._replace(states=run.states._replace(works=works, outer=Length(steps[-1])))
 
     def measure(self, run: Run, team: Team) -> Measured:
         """F and its gradient at the point, by a pass over all rows. Collective."""
@@ -66,14 +67,30 @@ class Compressing(Training):
         return measured(team, x, exact)
 
 
+class Leading(NamedTuple):
+    """What a worker keeps that says where a step leads, and how far that goes."""
+
+    log: Log
+    step: float
+
+
 @dataclass(frozen=True)
 class Image(Minibatch):
-    """x - gamma grad f_w(x): the message of methods that compress where a step leads. State: (log, gamma)."""
+    """x - gamma grad f_w(x): the message of methods that compress where a step leads."""
+
+    def init(self, x: Array, site: Site) -> Tree:
+        """No gamma yet."""
+        return Leading(Log.blank(), 0.0)
 
     def __call__(self, at: Point, agreed: Message | None, state: Tree, here: Local) -> tuple[Point, Message, Tree]:
         """Not collective."""
-        at, message, (log,) = super().__call__(at, agreed, state[:1], here)
-        return at, message._replace(vector=at.x - state[1] * message.vector), (log, state[1])
+        at, message, state = super().__call__(at, agreed, state, here)
+        return at, message._replace(vector=at.x - state.step * message.vector), state
+
+
+def _begun(state: Tree, step: float) -> Tree:
+    """The state of a work that makes a step, with that step; of others, as it is."""
+    return state._replace(step=step) if isinstance(state, Leading) else state
 
 
 def dcgd(compress: str = "randk:0.1", gamma: float | None = None, force: bool = False) -> Compressing:

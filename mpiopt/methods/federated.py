@@ -26,8 +26,8 @@ from mpiopt.work.steps import Steps
 
 def fedavg(rule: Transform, period: int = 16, server_lr: float = 1.0, clients: Clients = EVERYONE) -> Training:
     """Federated averaging: ``period`` local steps of the clients of a round, whose rules begin anew each time."""
-    steps = Steps(rule, Period(period), reset=True, clients=clients)
-    return Training(None, (Phase(steps, Mean(clients)),), Descend(plain(server_lr)))
+    steps = Steps(rule, Period(period), reset=True)
+    return Training(None, (Phase(steps, Mean()),), Descend(plain(server_lr)), clients=clients)
 
 
 def fedprox(
@@ -35,14 +35,14 @@ def fedprox(
 ) -> Training:
     """Federated averaging with mu/2 |y - x|^2 added to every local loss."""
     demand(mu >= 0, "mu", mu, "a number of at least 0")
-    steps = Steps(rule, Period(period), Proximal(mu), reset=True, clients=clients)
-    return Training(None, (Phase(steps, Mean(clients)),), Descend(plain(server_lr)))
+    steps = Steps(rule, Period(period), Proximal(mu), reset=True)
+    return Training(None, (Phase(steps, Mean()),), Descend(plain(server_lr)), clients=clients)
 
 
 def scaffold(lr: Schedule, period: int = 16, server_lr: float = 1.0, clients: Clients = EVERYONE) -> Training:
     """Federated averaging with control variates: exact where the workers' data differ; two vectors a round."""
-    steps = Steps(plain(lr), Period(period), Controlled(lr, clients), clients=clients)
-    return Training(None, (Phase(steps, Mean(clients)),), Descend(plain(server_lr)))
+    steps = Steps(plain(lr), Period(period), Controlled(lr))
+    return Training(None, (Phase(steps, Mean()),), Descend(plain(server_lr)), clients=clients)
 
 
 def scaffnew(lr: Schedule, probability: float = 0.1) -> Training:
@@ -59,17 +59,17 @@ def slowmo(
 ) -> Training:  # fmt: skip
     """SlowMo: a slow momentum on the workers' mean displacement, in units of their step size; ``reset`` their own."""
     demand(0 <= beta < 1, "beta", beta, "a number of at least 0 and below 1")
-    steps = Steps(rule, Period(period), reset=reset, clients=clients)
+    steps = Steps(rule, Period(period), reset=reset)
     outer = chain(Divide(Stretched(lr, period)), Momentum(beta), Scale(Stretched(lr, period, alpha)))
-    return Training(None, (Phase(steps, Mean(clients)),), Descend(outer))
+    return Training(None, (Phase(steps, Mean()),), Descend(outer), clients=clients)
 
 
 def diloco(
     rule: Transform, period: int = 500, outer_lr: float = 0.7, outer_momentum: float = 0.9, clients: Clients = EVERYONE
 ) -> Training:
     """DiLoCo: long rounds of a local rule (--rule adamw), whose mean displacement is a gradient for Nesterov's momentum."""
-    steps = Steps(rule, Period(period), clients=clients)
-    return Training(None, (Phase(steps, Mean(clients)),), Descend(torch_nag(outer_lr, outer_momentum)))
+    steps = Steps(rule, Period(period))
+    return Training(None, (Phase(steps, Mean()),), Descend(torch_nag(outer_lr, outer_momentum)), clients=clients)
 
 
 ENTRIES = (

@@ -42,13 +42,13 @@ def multi_leader_lsgd(
     """Leader SGD with a leader in each node or group, and one of all after every ``rounds`` of those."""
     _weights(pull=pull, global_pull=global_pull)
     pace = Tickets(period) if asynchronous else Period(period)
-    near = Phase(Steps(rule, pace, own=True), Grouped(Leader(), groups))
-    return Training(None, (near, Phase(Pulled(pull), Every(rounds, Leader()))), Pull(global_pull), own=True)
+    near = Phase(Steps(rule, pace), Grouped(Leader(), groups))
+    return Training(None, (near, Phase(Pulled(pull), Every(rounds, Leader()))), Pull(global_pull))
 
 
 def _led(rule: Transform, pace: Pace, pull: float) -> Training:
     _weights(pull=pull)
-    return Training(None, (Phase(Steps(rule, pace, own=True), Leader()),), Pull(pull), own=True)
+    return Training(None, (Phase(Steps(rule, pace), Leader()),), Pull(pull))
 
 
 def _weights(**pulls: float) -> None:

@@ -11,15 +11,15 @@ from mpiopt.engine.method import Composed, Method
 from mpiopt.engine.phase import Exchange
 from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.exchange.compressed import Compressed, Vote
-from mpiopt.exchange.feedback import ONE, ErrorFeedback, TwoWay
+from mpiopt.exchange.feedback import ErrorFeedback, TwoWay
 from mpiopt.exchange.lowrank import LowRank
 from mpiopt.exchange.mean import Mean
 from mpiopt.exchange.shifted import Shifted
 from mpiopt.numerics.schedules import Relative, Schedule
-from mpiopt.sampling.clients import Clients
 
 TYPICAL = (10**6, 10**12)  # dims at which constants are looked at before the model is known
 LINKS = ("plain", "ef", "ef21", "diana")
+LEARNT = ("ef21", "diana")  # those with shifts
 
 
 class Advice(NamedTuple):
@@ -47,11 +47,17 @@ def linked(
     if last is None or not isinstance(last.exchange, Mean):
         raise CapabilityError(f"{name} does not end its rounds with a mean that could be compressed: use one that does, such "
                               f"as {advice.methods}")  # fmt: skip
-    if getattr(method, "own", False):
+    if method.own:
         raise CapabilityError(f"{name} agrees on points, which do not become small: compress sgd or local_sgd, whose messages "
                               "are steps")  # fmt: skip
     rate = _unit(method)
-    exchange = _exchange(compress, link, last.exchange.clients, force, advice, rate)
+    exchange = _exchange(compress, link, force, advice, rate)
+    if exchange.needs_all and not method.clients.all:
+        what = f"--link {link}" if link in LEARNT else compress
+        raise CapabilityError(
+            f"{what} needs all workers in every round: leave --clients and --dead out, or use a compressor of vectors plainly "
+            "or with --error-feedback"
+        )
     if back is not None:
         exchange = TwoWay(exchange, _returning(back, force), rate)
     return replace(method, phases=(*method.phases[:-1], last._replace(exchange=exchange)))
@@ -59,8 +65,7 @@ def linked(
 
 def _unit(method: Composed) -> Schedule:
     """What the step multiplies an agreement by, over what it was at first: the unit of what is remembered for later."""
-    rule = getattr(method.outer, "rule", None)  # of steps whose length a schedule says
-    return ONE if rule is None else Relative(rule.step_size)
+    return Relative(method.outer.step_size)
 
 
 def _returning(back: str, force: bool) -> Compressor:
@@ -74,26 +79,26 @@ def _returning(back: str, force: bool) -> Compressor:
     return again
 
 
-def _exchange(compress: str, link: str, clients: Clients, force: bool, advice: Advice, rate: Schedule) -> Exchange:
+def _exchange(compress: str, link: str, force: bool, advice: Advice, rate: Schedule) -> Exchange:
     if link not in LINKS:
         raise UsageError(f"there is no link {link!r}: choose one of {', '.join(LINKS)}")
     if compress == "vote":
         if link != "plain":
             memory, out = (f"a link of kind {link}", "the link") if advice.links else ("error feedback", "--error-feedback")
             raise UsageError(f"a vote keeps nothing that {memory} could remember: leave {out} out")
-        return _with_all(Vote(), compress, clients)
+        return Vote()
     compressor = find(compress)
     if isinstance(compressor, Compressor):
         _demand_fit(compressor, compress, link, force, advice)
-        inner: Exchange = Compressed(compressor, clients=clients)
+        inner: Exchange = Compressed(compressor)
     else:
-        inner = _low_rank(compressor, compress, link, clients, force, advice)
-    if link in ("ef21", "diana"):
-        return _with_all(Shifted(inner, 1.0 if link == "ef21" else None), f"--link {link}", clients)
+        inner = _low_rank(compressor, compress, link, force, advice)
+    if link in LEARNT:
+        return Shifted(inner, 1.0 if link == "ef21" else None)
     return ErrorFeedback(inner, rate) if link == "ef" else inner
 
 
-def _low_rank(power: PowerSgd, compress: str, link: str, clients: Clients, force: bool, advice: Advice) -> Exchange:
+def _low_rank(power: PowerSgd, compress: str, link: str, force: bool, advice: Advice) -> Exchange:
     if not advice.links:
         raise CapabilityError(f"{compress} compresses the matrices of a model, and a linear one has none: take topk:0.01 with "
                               f"--error-feedback, or use it in training (mpiopt train --compress {compress})")  # fmt: skip
@@ -101,7 +106,7 @@ def _low_rank(power: PowerSgd, compress: str, link: str, clients: Clients, force
         raise CapabilityError(f"{compress} goes with error feedback (--link ef), not with {link}")
     if link == "plain" and not force:
         raise CapabilityError(_astray(compress, ef21=False))
-    return _with_all(LowRank(power), compress, clients)
+    return LowRank(power)
 
 
 def _demand_fit(compressor: Compressor, compress: str, link: str, force: bool, advice: Advice) -> None:
@@ -135,11 +140,3 @@ def contracts(compressor: Compressor) -> bool:
         with suppress(UsageError):  # fewer than the coordinates that it keeps
             return compressor.delta(d) is not None
     return False
-
-
-def _with_all(exchange: Exchange, what: str, clients: Clients) -> Exchange:
-    """Raises CapabilityError where not all workers take part in every round."""
-    if not clients.all:
-        raise CapabilityError(f"{what} needs all workers in every round: leave --clients and --dead out, or use a compressor "
-                              "of vectors plainly or with --error-feedback")  # fmt: skip
-    return exchange

@@ -9,7 +9,7 @@ wait for each other, so that records, examinations and checkpoints see a centre 
 
 import time
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -24,7 +24,6 @@ from mpiopt.methods.entry import Entry
 from mpiopt.numerics.schedules import Schedule
 from mpiopt.outer.descend import Stay
 from mpiopt.problems.problem import Point, Team
-from mpiopt.problems.protocols import Loss
 from mpiopt.sampling.pace import Period
 from mpiopt.training.method import Training
 from mpiopt.transforms.rules import nag
@@ -46,7 +45,6 @@ class Trade(Protocol):
 class Stretch:
     """e = pull (x - c): the worker gives it, the centre takes it. The elastic exchange of Zhang et al., algorithm 1."""
 
-    needs: ClassVar[type] = Loss
     pull: float
 
     def __call__(self, x: Array, read: Array, centre: Window, delay: int) -> Array:
@@ -64,7 +62,6 @@ class Pour:
     Dean et al., Large scale distributed deep networks, NIPS 2012, algorithm 7.1.
     """
 
-    needs: ClassVar[type] = Loss
     damped: bool = False
 
     def __call__(self, x: Array, read: Array, centre: Window, delay: int) -> Array:
@@ -77,13 +74,28 @@ class Pour:
         return read
 
 
+class Read(NamedTuple):
+    """What a worker has read of the centre (dim,), and how many trades there had been."""
+
+    x: Array
+    trades: int
+
+
+class AtRest(NamedTuple):
+    """What is kept from meeting to meeting."""
+
+    works: tuple[PerWorker, ...]  # as of `States`
+    centre: Array  # (dim,)
+    read: PerWorker  # a Read each
+    clocks: Array  # trades of each worker, (workers,) int64
+
+
 @dataclass(frozen=True)
 class OneSided(Training):
     """Local steps and trades with the centre, until it is time to meet.
 
     meeting : steps of a worker in a round, in the mean. bound : the trades by which a worker may be ahead of the slowest one
-    when it begins its steps, None for any number. The state is (works, (centre, per worker what it has read and how many
-    trades there had been), trades of each worker).
+    when it begins its steps, None for any number.
     """
 
     trade: Trade = Stretch(0.1)
@@ -93,44 +105,43 @@ class OneSided(Training):
     def init(self, x: Array, team: Team) -> Run:
         """All workers and the centre at x. Collective."""
         run = super().init(x, team)
-        read = PerWorker((x.copy(), 0) for _ in team.sites)
+        read = PerWorker(Read(x.copy(), 0) for _ in team.sites)
         clocks = np.zeros(team.world.workers, np.int64)
-        return run._replace(states=(run.states[0], (x.copy(), read), clocks))
+        return run._replace(states=AtRest(run.states.works, x.copy(), read, clocks))
 
     def step(self, run: Run, team: Team) -> Run:
         """From one meeting to the next. Collective at both."""
-        works, (at_rest, read), clocks = run.states
-        world = team.world
-        centre = world.window("centre", at_rest.size, at_rest.dtype)
+        kept, world = run.states, team.world
+        clocks = kept.clocks
+        centre = world.window("centre", kept.centre.size, kept.centre.dtype)
         counts = world.window("clocks", world.workers + 2, np.dtype(np.int64))  # per worker, then trades and steps of all
-        centre.put(at_rest)
+        centre.put(kept.centre)
         counts.put(np.concatenate([clocks, [clocks.sum(), 0]]))
         world.barrier()
-        points, states, read = self._work(run, works[0], list(read), clocks, team, centre, counts)
+        points, states, read = self._work(run, team, centre, counts)
         world.barrier()
-        after = (PerWorker(states),), (centre.get(at_rest), PerWorker(read)), counts.get()[: world.workers]
+        after = AtRest((PerWorker(states),), centre.get(kept.centre), PerWorker(read), counts.get()[: world.workers])
         world.barrier()  # nobody prepares the next round while others still read this one
         return Run(PerWorker(points), None, after, run.round + 1)
 
-    def _work(
-        self, run: Run, states: PerWorker, read: list, clocks: np.ndarray, team: Team, centre: Window, counts: Window
-    ) -> Tree:
+    def _work(self, run: Run, team: Team, centre: Window, counts: Window) -> tuple[list[Point], list[Tree], list[Read]]:
         """This rank's workers in turn, until enough steps have been made. Not collective."""
-        points, states, work, workers = list(run.points), list(states), self.phases[0].work, team.world.workers
-        mine = [int(clocks[site.worker]) for site in team.sites]
+        points, states, read = list(run.points), list(run.states.works[0]), list(run.states.read)
+        work, workers = self.phases[0].work, team.world.workers
+        mine = [int(run.states.clocks[site.worker]) for site in team.sites]
         while True:
             i = mine.index(min(mine))  # the hindmost: nobody waits for one whose turn comes after on the same rank
-            site, (x, seen) = team.sites[i], read[i]
+            site, before = team.sites[i], read[i]
             with team.world.waiting("clocks"):
                 more = self._may_go_on(counts, site.worker, workers)
             if not more:
                 return points, states, read
-            points[i], _, states[i] = work(points[i], None, states[i], Local(site, run.round))
+            points[i], _, states[i] = work(points[i], None, states[i], Local(site, run.round, self.own))
             trades = counts.fetch_and_add(1, workers)
-            read[i] = self.trade(points[i].x, x, centre, trades - seen), trades + 1
+            read[i] = Read(self.trade(points[i].x, before.x, centre, trades - before.trades), trades + 1)
             mine[i] += 1
             counts.fetch_and_add(1, site.worker)
-            counts.fetch_and_add(work.pace.steps, workers + 1)
+            counts.fetch_and_add(int(work.steps_in(run.round)), workers + 1)
 
     def _may_go_on(self, counts: Window, worker: int, workers: int) -> bool:
         """Wait until this worker is at most ``bound`` trades ahead; False once it is time to meet. Not collective."""
@@ -149,7 +160,7 @@ class OneSided(Training):
 
     def answer(self, run: Run, team: Team) -> Point:
         """The centre at rest. Not collective."""
-        return Point(run.states[1][0])
+        return Point(run.states.centre)
 
 
 def async_easgd(
@@ -183,8 +194,8 @@ def _one_sided(rule: Transform, period: int, trade: Trade, meeting: int, bound: 
         raise UsageError(f"the bound on the delay is {bound}: give at least 0")
     if meeting < 1:
         raise UsageError(f"a meeting every {meeting} steps is not possible: give at least 1")
-    phase = Phase(Steps(rule, Period(period), own=True), Alone())
-    return OneSided(None, (phase,), Stay(), own=True, trade=trade, meeting=meeting, bound=bound)
+    phase = Phase(Steps(rule, Period(period)), Alone())
+    return OneSided(None, (phase,), Stay(), trade=trade, meeting=meeting, bound=bound)
 
 
 ENTRIES = (

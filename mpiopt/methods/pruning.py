@@ -26,7 +26,7 @@ class Pruning(Training):
     def init(self, x: Array, team: Team) -> Run:
         """All workers at x, pruned. Collective."""
         run = super().init(x, team)
-        return run._replace(points=self.outer.seen(run.states[2], team))
+        return run._replace(points=self.outer.seen(run.states.outer, team))
 
 
 def dpf(

@@ -6,85 +6,92 @@ Stay()            x_i as they are
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from mpiopt.arrays import Array, pull
-from mpiopt.engine.phase import Joint, PerWorker, Tree
+from mpiopt.engine.phase import Joint, Outer, PerWorker, Tree
 from mpiopt.problems.problem import Message, Point, Team
-from mpiopt.problems.protocols import Loss
-from mpiopt.transforms.transform import Transform
+from mpiopt.transforms.transform import State, Transform
+
+
+class Descended(NamedTuple):
+    """The common point (dim,), and what its rule keeps."""
+
+    x: Array
+    rule: State
 
 
 @dataclass(frozen=True)
-class Descend:
+class Descend(Outer):
     """The common point moved by a rule, the same on every rank; workers see the point at which the rule looks.
 
     What an agreed vector holds beyond dim numbers is not for the point.
     """
 
-    needs: ClassVar[type] = Loss
     rule: Transform
 
     def init(self, x: Array, team: Team) -> Tree:
-        """(x, the rule's state)."""
-        return x.copy(), self.rule.init(x)
+        """At x, before the first step."""
+        return Descended(x.copy(), self.rule.init(x))
 
     def __call__(self, agreed: Message | None, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
         """Not collective; spends ``agreed``."""
-        x, inner = state
+        x = state.x
         if agreed is None:
             return points, state
-        inner = self.rule.move(agreed.vector[: x.size], x, inner, here.round)
+        inner = self.rule.move(agreed.vector[: x.size], x, state.rule, here.round)
         look = Point(self.rule.look(x, inner))
-        return PerWorker(look for _ in points), (x, inner)
+        return PerWorker(look for _ in points), Descended(x, inner)
 
     def answer(self, points: PerWorker, state: Tree) -> Point:
         """The point itself, not where its rule looks."""
-        return Point(state[0])
+        return Point(state.x)
+
+    def step_size(self, round: int) -> float:  # noqa: A002 - the field's word
+        """The rule's."""
+        return self.rule.step_size(round)
+
+
+class Length(NamedTuple):
+    """How far a step goes: what a method has found, 0 before."""
+
+    step: float = 0.0
 
 
 @dataclass(frozen=True)
-class Downhill:
+class Downhill(Outer):
     """A gradient step; its method finds the length and keeps it as the state."""
-
-    needs: ClassVar[type] = Loss
 
     def init(self, x: Array, team: Team) -> Tree:
         """No step yet."""
-        return (0.0,)
+        return Length()
 
     def __call__(self, agreed: Message | None, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
         """Not collective."""
-        at = Point(points[0].x - state[0] * agreed.vector)
+        at = Point(points[0].x - state.step * agreed.vector)
         return PerWorker(at for _ in points), state
 
 
 @dataclass(frozen=True)
-class Relax:
+class Relax(Outer):
     """Part of the way to the agreed point; its method finds how far and keeps it as the state."""
-
-    needs: ClassVar[type] = Loss
 
     def init(self, x: Array, team: Team) -> Tree:
         """No relaxation yet."""
-        return (0.0,)
+        return Length()
 
     def __call__(self, agreed: Message | None, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
         """Not collective."""
-        at = Point(points[0].x + state[0] * (agreed.vector - points[0].x))
+        at = Point(points[0].x + state.step * (agreed.vector - points[0].x))
         return PerWorker(at for _ in points), state
 
 
 @dataclass(frozen=True)
-class Pull:
+class Pull(Outer):
     """Every worker's own point, part of the way to what was agreed; all of it for strength 1."""
 
-    needs: ClassVar[type] = Loss
+    own: ClassVar[bool] = True
     strength: float = 1.0
-
-    def init(self, x: Array, team: Team) -> Tree:
-        """Nothing to remember."""
-        return ()
 
     def __call__(self, agreed: Message | None, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
         """Not collective; moves the points where they are."""
@@ -94,14 +101,10 @@ class Pull:
 
 
 @dataclass(frozen=True)
-class Stay:
+class Stay(Outer):
     """Every worker where its steps have led it."""
 
-    needs: ClassVar[type] = Loss
-
-    def init(self, x: Array, team: Team) -> Tree:
-        """Nothing to remember."""
-        return ()
+    own: ClassVar[bool] = True
 
     def __call__(self, agreed: Message | None, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
         """Not collective."""

@@ -34,7 +34,7 @@ def refuse_kinks(penalty: Penalty) -> None:
 
 
 @dataclass(frozen=True)
-class SmoothOnly:
+class SmoothOnly(Outer):
     """Another outer step, for smooth penalties alone."""
 
     outer: Outer
@@ -44,6 +44,11 @@ class SmoothOnly:
         """What ``outer`` does."""
         return self.outer.needs
 
+    @property
+    def own(self) -> bool:
+        """As ``outer`` is."""
+        return self.outer.own
+
     def init(self, x: Array, team: Team) -> Tree:
         """The other's state. Raises CapabilityError on every rank."""
         refuse_kinks(team.penalty)
@@ -52,6 +57,14 @@ class SmoothOnly:
     def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
         """The other's step. Collective where that is."""
         return self.outer(agreed, points, state, here)
+
+    def answer(self, points: PerWorker, state: Tree) -> Point:
+        """The other's."""
+        return self.outer.answer(points, state)
+
+    def step_size(self, round: int) -> float:  # noqa: A002 - the field's word
+        """The other's."""
+        return self.outer.step_size(round)
 
 
 def search(team: Team, points: PerWorker, direction: Array, round: int) -> PerWorker:  # noqa: A002 - the field's word
@@ -80,7 +93,7 @@ def along(
 
 
 @dataclass(frozen=True)
-class Backtracking:
+class Backtracking(Outer):
     """x + s p for the first s = 1, 1/4, ..., 4^-9 with F(x + s p) <= F(x) + 0.1 s p.grad F(x); the exact minimiser along p
     where none is enough.
 
@@ -90,10 +103,6 @@ class Backtracking:
     """
 
     needs: ClassVar[type] = Margins
-
-    def init(self, x: Array, team: Team) -> Tree:
-        """Nothing to remember."""
-        return ()
 
     def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
         """All candidates in one small sum; a few more where none is enough. Collective."""

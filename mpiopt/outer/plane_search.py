@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt.arrays import Array, beside, norm
-from mpiopt.engine.phase import Joint, PerRow, PerWorker, Tree
+from mpiopt.engine.phase import Joint, Outer, PerRow, PerWorker, Tree
 from mpiopt.numerics.newton import model, newton, unpack
 from mpiopt.problems.penalties import along
 from mpiopt.problems.problem import Message, Point, Site, Team, mean, mean_scalars
@@ -30,7 +30,7 @@ SLIGHT = 1e-5  # of the margins: what a shorter step changes in F is near its ro
 
 
 @dataclass(frozen=True)
-class PlaneSearch:
+class PlaneSearch(Outer):
     """The exact search in the plane of the agreed direction and the last step, and of the Jacobi direction if asked.
 
     State: the last step, the Hessian's diagonal, and per worker the directions' margins (k, rows), the last step's last.

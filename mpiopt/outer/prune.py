@@ -8,18 +8,18 @@ Gradual(n, s_f, t0, s_i)               the sparsity of every step, from s_i at t
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import ClassVar
+from typing import NamedTuple
 
 import numpy as np
 
 from mpiopt.arrays import Array, namespace
 from mpiopt.compress.compressor import kernels
-from mpiopt.engine.phase import Joint, PerWorker, Tree
+from mpiopt.engine.phase import Joint, Outer, PerWorker, Tree
 from mpiopt.numerics.schedules import Schedule, demand
 from mpiopt.problems.model import Block
 from mpiopt.problems.problem import Message, Point, Team
-from mpiopt.problems.protocols import Blocks, Loss, offers
-from mpiopt.transforms.transform import Transform
+from mpiopt.problems.protocols import Blocks, offers
+from mpiopt.transforms.transform import State, Transform
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,16 @@ class Gradual:
         return self.final + (self.initial - self.final) * (left * left * left)
 
 
+class Pruned(NamedTuple):
+    """The dense point (dim,), what its rule keeps, and the mask (dim,) of bool: what is seen of it."""
+
+    x: Array
+    rule: State
+    mask: Array
+
+
 @dataclass(frozen=True)
-class Prune:
+class Prune(Outer):
     """The common point moved by a rule; workers see, and the answer is, the point with its smallest weights set to 0.
 
     Every ``every`` rounds the mask keeps the weights of largest magnitude, of equal ones the first; how many follows from
@@ -62,7 +70,6 @@ class Prune:
     algorithm 1. Without it hidden weights are 0 and stay so.
     """
 
-    needs: ClassVar[type] = Loss
     rule: Transform
     sparsity: Schedule
     every: int = 16
@@ -72,31 +79,33 @@ class Prune:
         demand(self.every >= 1, "the number of rounds between two masks", self.every, "at least 1")
 
     def init(self, x: Array, team: Team) -> Tree:
-        """(x, the rule's state, the mask (dim,) of bool). Not collective."""
+        """At x, with the mask of round 0. Not collective."""
         mask = self._mask(x, namespace(x).ones(x.size, bool), 0, team)
-        return self._kept(x.copy(), mask), self.rule.init(x), mask
+        return Pruned(self._kept(x.copy(), mask), self.rule.init(x), mask)
 
     def __call__(self, agreed: Message | None, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
         """Not collective; spends ``agreed``."""
-        x, inner, mask = state
+        x, mask = state.x, state.mask
         if agreed is None:
             return points, state
-        inner = self.rule.move(agreed.vector, x, inner, here.round)
+        inner = self.rule.move(agreed.vector, x, state.rule, here.round)
         if (here.round + 1) % self.every == 0:
             mask = self._mask(x, mask, here.round + 1, here.team)
-        x = self._kept(x, mask)
-        return self.seen((x, inner, mask), here.team), (x, inner, mask)
+        state = Pruned(self._kept(x, mask), inner, mask)
+        return self.seen(state, here.team), state
 
-    def seen(self, state: Tree, team: Team) -> PerWorker:
+    def seen(self, state: Pruned, team: Team) -> PerWorker:
         """What the workers of this rank look at, each the same: where the rule looks, pruned."""
-        x, inner, mask = state
-        look = Point(self.rule.look(x, inner) * mask)
+        look = Point(self.rule.look(state.x, state.rule) * state.mask)
         return PerWorker(look for _ in team.sites)
 
     def answer(self, points: PerWorker, state: Tree) -> Point:
         """The point itself, pruned."""
-        x, _, mask = state
-        return Point(x * mask)
+        return Point(state.x * state.mask)
+
+    def step_size(self, round: int) -> float:  # noqa: A002 - the field's word
+        """The rule's."""
+        return self.rule.step_size(round)
 
     def _kept(self, x: Array, mask: Array) -> Array:
         if not self.feedback:

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt.arrays import Array, beside, namespace
-from mpiopt.engine.phase import Joint, PerWorker, Tree
+from mpiopt.engine.phase import Joint, Outer, PerWorker, Tree
 from mpiopt.kernels.replicated import inner, length
 from mpiopt.outer.line_search import refuse_kinks, search
 from mpiopt.outer.plane_search import diagonal
@@ -22,7 +22,7 @@ Pair = tuple[Array, Array]  # a step s and the change y of the gradient over it,
 
 
 @dataclass(frozen=True)
-class QuasiNewton:
+class QuasiNewton(Outer):
     """L-BFGS with ``memory`` pairs.
 
     jacobi : begin the recursion with the inverse of the Hessian's diagonal at the start instead of a multiple of I.

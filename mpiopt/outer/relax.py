@@ -11,20 +11,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mpiopt.arrays import Array
-from mpiopt.engine.phase import Joint, PerWorker, Tree
+from mpiopt.engine.phase import Joint, Outer, PerWorker, Tree
 from mpiopt.problems.problem import Message, Point, Team
 from mpiopt.problems.protocols import Margins
 
 
 @dataclass(frozen=True)
-class Add:
+class Add(Outer):
     """x + p, with margins computed afresh: one pass over the rows."""
 
     needs: ClassVar[type] = Margins
-
-    def init(self, x: Array, team: Team) -> Tree:
-        """Nothing to remember."""
-        return ()
 
     def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
         """Not collective."""
@@ -32,7 +28,7 @@ class Add:
 
 
 @dataclass(frozen=True)
-class HeavyBall:
+class HeavyBall(Outer):
     """x + p + beta (x - last x).
 
     momentum : the team -> beta in [0, 1); asked once, at the start, and may be collective.

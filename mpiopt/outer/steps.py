@@ -23,7 +23,7 @@ import numpy as np
 
 from mpiopt.arrays import Array, beside
 from mpiopt.comm.world import Pair
-from mpiopt.engine.phase import Joint, PerRow, PerWorker, Tree
+from mpiopt.engine.phase import Joint, Outer, PerRow, PerWorker, Tree
 from mpiopt.errors import UsageError
 from mpiopt.problems.problem import Message, Point, Team, mean_scalars
 from mpiopt.problems.protocols import Margins
@@ -87,7 +87,7 @@ class Forward:
 
 
 @dataclass(frozen=True)
-class Proximal:
+class Proximal(Outer):
     """Plain proximal gradient steps: F never rises."""
 
     needs: ClassVar[type] = Margins
@@ -104,7 +104,7 @@ class Proximal:
 
 
 @dataclass(frozen=True)
-class Accelerated:
+class Accelerated(Outer):
     """Nesterov's momentum, begun anew where it points uphill: (y - p).(p - last p) > 0.
 
     State: L and its ceiling, t, the last p and per worker its margins. L may fall only where the momentum begins anew.
@@ -131,7 +131,7 @@ class Accelerated:
 
 
 @dataclass(frozen=True)
-class Polyak:
+class Polyak(Outer):
     """Heavy ball.
 
     beta : None for (1 - sqrt(l2 / (L + l2)))^2, at most 0.99. State: L and its ceiling, the last y and its margins.

@@ -5,6 +5,7 @@ examined, recorded, saved and restored.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,13 @@ from mpiopt.problems.protocols import Kept, Loss, Settling, offers
 
 Buffers = Mapping[str, Array]
 SETTLING = 2048  # rows of each worker from which averages take their statistics anew
+
+
+class Buffer(NamedTuple):
+    """One of them, where they are kept for later."""
+
+    name: str
+    value: Array
 
 
 def held(loss: Loss) -> dict[str, Array]:

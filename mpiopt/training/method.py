@@ -7,9 +7,9 @@ import numpy as np
 
 from mpiopt.arrays import Array, pull
 from mpiopt.engine.method import Composed, Measured, Run
-from mpiopt.engine.phase import PerWorker, Work
+from mpiopt.engine.phase import PerWorker, Tree
 from mpiopt.errors import CapabilityError, NumericalError
-from mpiopt.problems.buffers import held, put
+from mpiopt.problems.buffers import Buffer, held, put
 from mpiopt.problems.problem import Message, Point, Site, Team, mean
 from mpiopt.problems.protocols import Seated, offers
 from mpiopt.work.log import Log
@@ -23,14 +23,16 @@ class Progress(NamedTuple):
     loss: float  # mean of the workers' running losses, weighted as their messages are; NaN before the first step
 
 
+class WithBuffers(NamedTuple):
+    """What a checkpoint keeps of a training: the state, and per worker what its model holds beside x."""
+
+    states: Tree
+    buffers: PerWorker  # a tuple of Buffers each
+
+
 @dataclass(frozen=True)
 class Training(Composed):
-    """Phases and an outer step; the first phase's work keeps a `Log` at the head of its state.
-
-    own : whether every worker has a point of its own; else all share one, and work on copies.
-    """
-
-    own: bool = False
+    """Phases and an outer step; the state of the first phase's work has a `Log` as ``log``."""
 
     def init(self, x: Array, team: Team) -> Run:
         """All workers at x. Collective. Raises CapabilityError for penalties with a kink: steps follow gradients."""
@@ -43,25 +45,25 @@ class Training(Composed):
 
     def kept(self, run: Run, team: Team) -> Run:
         """The run as a checkpoint keeps it: with what models hold beside x. Not collective."""
-        return run._replace(states=(run.states, PerWorker(tuple(held(site.loss).values()) for site in team.sites)))
+        buffers = PerWorker(tuple(Buffer(*item) for item in held(site.loss).items()) for site in team.sites)
+        return run._replace(states=WithBuffers(run.states, buffers))
 
     def taken_up(self, run: Run, team: Team) -> Run:
         """A run out of a checkpoint, its points and statistics back in the models. Not collective."""
-        states, kept = run.states
-        for site, arrays in zip(team.sites, kept, strict=True):
-            put(site.loss, dict(zip(held(site.loss), arrays, strict=True)))
+        for site, buffers in zip(team.sites, run.states.buffers, strict=True):
+            put(site.loss, {buffer.name: buffer.value for buffer in buffers})
         points = run.points
         if self.own:
             points = PerWorker(at._replace(x=_settled(site, at.x)) for site, at in zip(team.sites, points, strict=True))
-        return run._replace(points=points, states=states)
+        return run._replace(points=points, states=run.states.states)
 
     def steps_in(self, round: int) -> float:  # noqa: A002 - the field's word
         """Steps that a worker is expected to make in a round."""
-        return expected(self.phases[0].work, round)
+        return self.phases[0].work.steps_in(round)
 
     def logs(self, run: Run) -> list[Log]:
         """The logs of the workers of this rank."""
-        return [state[0] for state in run.states[0][0]]
+        return [state.log for state in run.states.works[0]]
 
     def progress(self, run: Run, team: Team) -> Progress:
         """Over all workers. Collective. Raises NumericalError on every rank where a loss was not finite."""
@@ -73,28 +75,17 @@ class Training(Composed):
 
     def answer(self, run: Run, team: Team) -> Point:
         """The common point, or the mean of the workers' own. Collective."""
-        if self.own:
-            return Point(average(run, team))
-        outer = getattr(self.outer, "answer", None)
-        return run.points[0] if outer is None else outer(run.points, run.states[2])
+        return Point(average(run, team)) if self.own else self.outer.answer(run.points, run.states.outer)
 
 
 @dataclass(frozen=True)
 class Centred(Training):
     """Elastic averaging: the answer is the centre."""
 
-    own: bool = True
-
     def answer(self, run: Run, team: Team) -> Point:
         """The centre after the last agreement. Not collective."""
-        centre = run.states[0][0][0][2][0].copy()
+        centre = run.states.works[0][0].drift.centre.copy()
         return Point(centre if run.agreed is None else self.phases[0].work.drift.moved(centre, run.agreed))
-
-
-def expected(work: Work, round: int) -> float:  # noqa: A002
-    """Steps of a work in a round, as far as they are known beforehand."""
-    pace = getattr(work, "pace", None)
-    return 1.0 if pace is None else float(pace.expected(round))
 
 
 def average(run: Run, team: Team) -> Array:

@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.engine.phase import Local, Tree
+from mpiopt.engine.phase import Local, Tree, Work
 from mpiopt.errors import CapabilityError
 from mpiopt.problems.problem import Message, Point, Site
 from mpiopt.problems.protocols import Margins
@@ -31,7 +31,7 @@ class LocalSolver(Protocol):
 
 
 @dataclass(frozen=True)
-class Corrected:
+class Corrected(Work):
     """The DANE subproblem; ``rows`` restricts the model to the first rows of the worker (a server's sample).
 
     mu : None for `server.spread` of the rows in use.

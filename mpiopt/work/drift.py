@@ -10,12 +10,12 @@ What a worker says at the end of a round is how far it came, as a gradient: the 
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mpiopt.arrays import Array, namespace
 from mpiopt.engine.phase import Local, Tree
 from mpiopt.numerics.schedules import Schedule
 from mpiopt.problems.problem import Message, Site
-from mpiopt.sampling.clients import EVERYONE, Clients
 
 
 class Free:
@@ -63,6 +63,13 @@ class Proximal(Free):
         return start - x, ()
 
 
+class Variates(NamedTuple):
+    """Control variates of one worker."""
+
+    own: Array  # c_i, (dim,)
+    common: Array  # c, (dim,)
+
+
 @dataclass(frozen=True)
 class Controlled(Free):
     """c - c_i with c_i <- c_i - c + (x - y) / (sum of step sizes), c <- c + sum over the clients of share_i change of c_i.
@@ -74,35 +81,39 @@ class Controlled(Free):
     """
 
     lr: Schedule
-    clients: Clients = EVERYONE
 
     def init(self, x: Array, site: Site) -> Tree:
-        """(c_i, c), both 0."""
-        return namespace(x).zeros_like(x), namespace(x).zeros_like(x)
+        """Both 0."""
+        return Variates(namespace(x).zeros_like(x), namespace(x).zeros_like(x))
 
     def begin(self, x: Array, agreed: Message | None, memory: Tree, here: Local) -> Tree:
         """Move c by what the workers of the last round found."""
-        own, common = memory
+        common = memory.common
         if agreed is not None:
-            part = 1.0 if self.clients.all else float(agreed.scalars[-1])  # of the weights: those of the last round's clients
+            part = 1.0 if here.clients.all else float(agreed.scalars[-1])  # of the weights: those of the last round's clients
             common -= part * agreed.vector[x.size :]
-        return own, common
+        return memory
 
     def bend(self, g: Array, x: Array, memory: Tree) -> None:
         """g - c_i + c."""
-        own, common = memory
-        g -= own
-        g += common
+        g -= memory.own
+        g += memory.common
 
     def tell(self, start: Array, x: Array, steps: range, memory: Tree) -> tuple[Array, Tree]:
         """Both as gradients: start - x and c_i - next c_i."""
-        own, common = memory
         went, xp = start - x, namespace(x)
         length = sum(self.lr(step) for step in steps)
         if not length:
             return xp.concatenate([went, xp.zeros_like(went)]), memory
-        change = common - went / length
-        return xp.concatenate([went, change]), (own - change, common)
+        change = memory.common - went / length
+        return xp.concatenate([went, change]), memory._replace(own=memory.own - change)
+
+
+class Shifting(NamedTuple):
+    """The shift of one worker."""
+
+    shift: Array  # h_i, (dim,)
+    y: Array | None  # where its last round ended, until it is known what was agreed
 
 
 @dataclass(frozen=True)
@@ -116,26 +127,32 @@ class Shifted(Free):
     probability: float
 
     def init(self, x: Array, site: Site) -> Tree:
-        """(h_i, y_i): 0, and no y_i yet."""
-        return namespace(x).zeros_like(x), None
+        """h_i = 0, and no y_i yet."""
+        return Shifting(namespace(x).zeros_like(x), None)
 
     def begin(self, x: Array, agreed: Message | None, memory: Tree, here: Local) -> Tree:
         """Move h_i by what the agreement did to y_i."""
-        shift, y = memory
+        shift, y = memory.shift, memory.y
         if y is not None:
             y -= x
             y *= -self.probability / self.lr
             shift += y
-        return shift, None
+        return Shifting(shift, None)
 
     def bend(self, g: Array, x: Array, memory: Tree) -> None:
         """g - h_i."""
-        g -= memory[0]
+        g -= memory.shift
 
     def tell(self, start: Array, x: Array, steps: range, memory: Tree) -> tuple[Array, Tree]:
         """start - y_i + (lr / p) h_i."""
-        shift, _ = memory
-        return start - x + (self.lr / self.probability) * shift, (shift, x.copy())
+        return start - x + (self.lr / self.probability) * memory.shift, memory._replace(y=x.copy())
+
+
+class Tied(NamedTuple):
+    """What ties one worker to the centre."""
+
+    centre: Array  # c, (dim,)
+    pull: Array | None  # what its next step is pulled by, (dim,)
 
 
 @dataclass(frozen=True)
@@ -150,14 +167,14 @@ class Elastic(Free):
     centre: float
 
     def init(self, x: Array, site: Site) -> Tree:
-        """(c, pull of the next step): the common start, and none."""
-        return x.copy(), None
+        """The common start, and no pull."""
+        return Tied(x.copy(), None)
 
     def begin(self, x: Array, agreed: Message | None, memory: Tree, here: Local) -> Tree:
         """a (x - c), then the next c."""
-        c, _ = memory
+        c = memory.centre
         pull = self.pull * (x - c)
-        return (c if agreed is None else self.moved(c, agreed)), pull
+        return Tied(c if agreed is None else self.moved(c, agreed), pull)
 
     def moved(self, c: Array, agreed: Message) -> Array:
         """c + b (mean - c), written over c."""
@@ -166,7 +183,6 @@ class Elastic(Free):
 
     def after(self, x: Array, memory: Tree) -> Tree:
         """The pull, once."""
-        c, pull = memory
-        if pull is not None:
-            x -= pull
-        return c, None
+        if memory.pull is not None:
+            x -= memory.pull
+        return memory._replace(pull=None)

@@ -14,14 +14,14 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.engine.phase import Local, Tree
+from mpiopt.engine.phase import Local, Tree, Work
 from mpiopt.problems.linear import EXACTLY, Linear
 from mpiopt.problems.problem import Message, Point, Site
 from mpiopt.problems.protocols import Dual
 
 
 @dataclass(frozen=True)
-class DualAscent:
+class DualAscent(Work):
     """``epochs`` epochs of coordinate ascent on the local subproblem of CoCoA+, each step to the row's maximum.
 
     That is eq. 9 of Ma et al. 2015 with gamma = 1 and sigma' = the number of workers, through its primal image u = w + sigma'

@@ -1,4 +1,4 @@
-"""How far a worker has come in training, kept at the head of the state of every Work that looks at samples."""
+"""How far a worker has come in training, kept as ``log`` in the state of every Work that looks at samples."""
 
 from typing import NamedTuple
 

@@ -64,7 +64,7 @@ def server_mu(team: Team, rows: int | None) -> float:
 
 
 @dataclass(frozen=True)
-class Only:
+class Only(Work):
     """Let one worker do the work; the others stay idle and send zeros (`exchange.From` never reads them)."""
 
     work: Work

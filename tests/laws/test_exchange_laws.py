@@ -272,12 +272,12 @@ def test_low_rank_with_error_feedback_telescopes(teams, workers, seed):
 @ONE
 def test_nothing_is_agreed_where_nobody_that_takes_part_holds_rows(teams, worlds):
     team = Team.of(worlds(workers=3), [Speaker()] * 3, Zero(), weights=[1.0, 0.0, 0.0])
-    exchange = Compressed(find("topk:0.2"), clients=Clients(dead=(0,), since=2))
+    exchange, clients = Compressed(find("topk:0.2")), Clients(dead=(0,), since=2)
     messages, state = [said(w, 0) for w in range(3)], exchange.init(np.zeros(DIM), team)
-    agreed, residual, _ = exchange(messages, state, Joint(team, 0))
+    agreed, residual, _ = exchange(messages, state, Joint(team, 0, clients))
     assert np.count_nonzero(agreed.vector) == 7 and not (residual[1] - messages[1].vector).any()
     with pytest.raises(DataError, match="none of the workers that take part in round 2 holds any rows"):
-        exchange(messages, state, Joint(team, 2))
+        exchange(messages, state, Joint(team, 2, clients))
 
 
 @ONE

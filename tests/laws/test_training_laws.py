@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mpiopt.engine.phase import Joint
+from mpiopt.engine.phase import Exchange, Joint
 from mpiopt.errors import UsageError
 from mpiopt.exchange.leader import Leader
 from mpiopt.exchange.mean import Alone, Mean
@@ -18,7 +18,6 @@ from mpiopt.numerics.streams import Streams
 from mpiopt.problems.landscapes import Quadratic
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.problem import Message, Team
-from mpiopt.problems.protocols import Loss
 from mpiopt.sampling.batches import Batches, Chunks, redundant
 from mpiopt.sampling.clients import EVERYONE, Clients
 from mpiopt.sampling.pace import Geometric, Period
@@ -111,10 +110,8 @@ def test_more_than_there_are_cannot_be_had(party, more):
 
 
 # ---------------------------------------------------------------------------------------------- timing
-class Counted:
+class Counted(Exchange):
     """An exchange that counts in its state."""
-
-    needs = Loss
 
     def init(self, x, team):
         return 0
@@ -192,7 +189,7 @@ def test_means_of_clients_are_weighted_among_them(worlds, ranks, party, seed, nu
     team = Team.of(world, [Quadratic((1.0,), (1.0,))] * len(world.hosted), Zero(), seed, weights=weights[world.hosted])
     present = clients(workers, Streams(seed), number)
     messages = [Message(vectors[w].copy(), np.array([vectors[w, 0] if present[w] else np.nan])) for w in world.hosted]
-    found, _, _ = Mean(clients)(messages, (), Joint(team, number))
+    found, _, _ = Mean()(messages, (), Joint(team, number, clients))
     shares = weights * present / (weights * present).sum()
     np.testing.assert_allclose(found.vector, shares @ vectors, atol=1e-13)
     assert found.scalars[0] == pytest.approx(shares @ vectors[:, 0], abs=1e-13)

@@ -5,6 +5,7 @@ ranks; and where the step sizes of theory lead them.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from mpiopt.compress.catalogue import find
 from mpiopt.compress.compressor import Stream
 from mpiopt.engine.drive import rounds, solve
-from mpiopt.engine.phase import Phase
+from mpiopt.engine.phase import Outer, Phase
 from mpiopt.engine.stop import Reason, Stop
 from mpiopt.exchange.compressed import Compressed
 from mpiopt.exchange.feedback import ErrorFeedback
@@ -30,10 +31,10 @@ from mpiopt.problems.landscapes import Landscape
 from mpiopt.problems.model import Block
 from mpiopt.problems.penalties import L2, Zero
 from mpiopt.problems.problem import Point, Team
-from mpiopt.problems.protocols import Loss
 from mpiopt.sampling.clients import EVERYONE, Clients
 from mpiopt.training.method import Training
 from mpiopt.transforms import rules
+from mpiopt.work.log import Log
 from mpiopt.work.steps import Minibatch
 from tests.problem_sets import Data
 from tests.training_sets import SEED, Shared, path
@@ -134,11 +135,20 @@ def test_what_a_memory_holds_when_the_step_shrinks_is_still_owed(worlds, data, b
     method, world = linked(sgd(rules.sgd(lr)), "sgd", "topk:0.4", "ef", back), worlds(workers=WORKERS)
     owed = np.zeros(5)
     for run in islice(rounds(method, data.team(world), data.start.copy()), 15):
-        memory = run.states[1][0]
+        memory = run.states.exchanges[0]
         returning, (memory, _) = (0.0, memory) if back is None else memory
         own = world.sum([data.shares[w] * e for w, e in zip(world.hosted, memory, strict=True)]) if run.round else 0.0
         close(data.start - run.points[0].x, owed - lr(0) * (own + returning))
         owed = owed + lr(run.round) * data.mean_gradient(run.points[0].x, run.round)
+
+
+class Summed(NamedTuple):
+    log: Log
+    total: np.ndarray
+
+
+class Start(NamedTuple):
+    x: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -148,25 +158,23 @@ class Cumulative(Minibatch):
     gamma: float = 0.05
 
     def init(self, x, site):
-        return (*super().init(x, site), np.zeros_like(x))
+        return Summed(super().init(x, site).log, np.zeros_like(x))
 
     def __call__(self, at, agreed, state, here):
-        at, message, (log,) = super().__call__(at, agreed, state[:1], here)
-        total = state[1] + self.gamma * message.vector
-        return at, message._replace(vector=total), (log, total)
+        at, message, state = super().__call__(at, agreed, state, here)
+        total = state.total + self.gamma * message.vector
+        return at, message._replace(vector=total), state._replace(total=total)
 
 
 @dataclass(frozen=True)
-class From:
+class From(Outer):
     """x0 less what was agreed."""
 
-    needs = Loss
-
     def init(self, x, team):
-        return (x.copy(),)
+        return Start(x.copy())
 
     def __call__(self, agreed, points, state, here):
-        at = Point(state[0] - agreed.vector)
+        at = Point(state.x - agreed.vector)
         return type(points)(at for _ in points), state
 
 

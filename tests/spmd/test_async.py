@@ -67,8 +67,8 @@ def test_the_centre_is_the_sum_of_what_was_pushed(worlds, ranks, monkeypatch, na
     total = np.sum(world.tell_all(np.sum(pushed, axis=0)), axis=0)
     np.testing.assert_allclose(trained.x, data.start + total, rtol=0, atol=1e-12)
     trades = sum(world.tell_all(len(pushed) - 1))
-    assert trades * method.phases[0].work.pace.steps == trained.final.steps >= 4 * 30 * world.workers
-    assert trained.run.states[2].sum() == trades  # each is in its worker's count
+    assert trades * method.phases[0].work.steps_in(0) == trained.final.steps >= 4 * 30 * world.workers
+    assert trained.run.states.clocks.sum() == trades  # each is in its worker's count
     assert abs(total).max() > 0.01
 
 
@@ -80,8 +80,8 @@ def test_workers_go_on_from_the_centre_between_meetings(worlds, ranks):
     run = method.init(np.ones(3), team_of(world))
     for _ in range(5):
         run = method.step(run, team_of(world))
-        for at, (read, _) in zip(run.points, run.states[1][1], strict=True):
-            np.testing.assert_array_equal(at.x, read)
+        for at, read in zip(run.points, run.states.read, strict=True):
+            np.testing.assert_array_equal(at.x, read.x)
 
 
 # ---------------------------------------------------------------------------------------------- delay
@@ -126,7 +126,7 @@ def test_workers_that_share_a_rank_never_wait_for_each_other(worlds, ranks, boun
     """Meetings interrupt their turns anywhere; who is behind goes first after them."""
     world = worlds(workers=2 * ranks + 1)
     trained = train(async_sgd(RULE, bound, meeting=7), team_of(world), np.ones(3), Goal(rounds=15))
-    clocks = trained.run.states[2]
+    clocks = trained.run.states.clocks
     assert clocks.max() - clocks.min() <= bound + 1
     assert trained.final.steps == clocks.sum() >= 15 * 7 * world.workers
 

@@ -152,7 +152,7 @@ def test_those_that_take_no_part_send_nothing(worlds):
     team = team_of(world)
     for text in ("topk:0.2", "randk:0.3,shared=yes", "qsgd:4", "sign"):
         c = find(text)
-        exchange = Compressed(c, clients=clients)
+        exchange = Compressed(c)
         state = exchange.init(np.zeros(DIM), team)
         for k in range(6):
             present = clients(WORKERS, team.sites[0].streams, k)
@@ -160,7 +160,7 @@ def test_those_that_take_no_part_send_nothing(worlds):
             messages = [m if present[site.worker] else m._replace(scalars=np.full(2, np.nan))
                         for m, site in zip(messages, team.sites, strict=True)]  # fmt: skip
             before = world.tally.bytes
-            agreed, residual, _ = exchange(messages, state, Joint(team, k))
+            agreed, residual, _ = exchange(messages, state, Joint(team, k, clients))
             if not c.linear:
                 assert world.tally.bytes - before == sum(present[site.worker] for site in team.sites) * (
                     c.nbytes(DIM, float) + 24

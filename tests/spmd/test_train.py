@@ -162,7 +162,7 @@ def test_scores_are_those_of_all_held_out_rows(worlds, name):
     team = data.team(world)
 
     def keep(at, reason):
-        run = at.run._replace(states=at.run.states[0])  # without what models hold beside x
+        run = at.run._replace(states=at.run.states.states)  # without what models hold beside x
         runs.append((points(run, world), method.answer(run, team).x.copy()))
 
     trained = train(method, team, np.zeros(9), Goal(rounds=5), exam, keep=[keep])

@@ -68,10 +68,8 @@ def test_more_coordinates_than_a_typical_model_has_may_be_kept(text):
 def test_those_that_take_part_are_those_of_the_method(how):
     some = Clients(3)
     for method in (local_sgd(RULE, 4, some), fedavg(RULE, 4, clients=some)):
-        found = link(*how, method=method)
-        while not isinstance(found, Compressed):
-            found = found.inner
-        assert found.clients == some
+        found = linked(method, method.name, *how)
+        assert found.clients == some and not found.phases[-1].exchange.needs_all
 
 
 # ---------------------------------------------------------------------------------------------- what is refused

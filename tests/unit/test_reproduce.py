@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from mpiopt.engine.phase import Joint
 from mpiopt.errors import MpioptError, UsageError
 from mpiopt.io.runs.run_file import read_run, read_solution
 from mpiopt.jobs.cli.console import WIDTH, Console, plain
@@ -20,7 +21,7 @@ from mpiopt.jobs.studies import Findings, find, listing
 from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, Equal, Near, short, shown, write_csv
 from mpiopt.jobs.studies.apparatus.lab import Lab
 from mpiopt.jobs.studies.apparatus.quadratics import bowl, normal, optimum, rotation
-from mpiopt.jobs.studies.leader_escapes import Turn, alike
+from mpiopt.jobs.studies.leader_escapes import Ahead, Turn, alike
 from mpiopt.methods.averaging import local_sgd
 from mpiopt.methods.elastic import easgd
 from mpiopt.numerics.streams import Streams
@@ -125,7 +126,9 @@ def test_a_run_ends_when_it_is_done_and_alone_is_alone(world):
 def test_turns_are_taken():
     turns = np.array([Turn()(3, Streams(), k) for k in range(6)])
     assert (turns.sum(1) == 1).all() and turns.argmax(1).tolist() == [0, 1, 2] * 2
-    assert Turn(1)(3, Streams(), 2).argmax() == 0
+    heard = []
+    Ahead(lambda messages, state, here: heard.append(here))([], (), Joint(None, 2, Turn()))
+    assert heard == [Joint(None, 3, Turn())]  # the worker whose turn comes next
 
 
 def test_bowls_have_the_curvatures_and_the_minimum_asked_for():
