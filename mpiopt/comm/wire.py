@@ -70,11 +70,13 @@ class Wire:
         self._pass([(incoming[source], source) for source, _ in turns], [(parts[target], target) for _, target in turns])
         return incoming
 
-    def swap(self, x: np.ndarray, neighbours: Sequence[int]) -> list[np.ndarray]:
-        """Send x to each neighbour and receive theirs, in the order given. Collective among neighbours."""
-        incoming = [np.empty_like(x) for _ in neighbours]
+    def swap(self, parts: Sequence[np.ndarray], neighbours: Sequence[int], lengths: Sequence[int]) -> list[np.ndarray]:
+        """Send ``parts[k]`` to the k-th neighbour and receive ``lengths[k]`` rows of its. Collective among them."""
+        incoming = [np.empty((n, *x.shape[1:]), x.dtype) for x, n in zip(parts, lengths, strict=True)]
         flat = [y.reshape(-1) for y in incoming]
-        self._pass(list(zip(flat, neighbours, strict=True)), [(x.reshape(-1), n) for n in neighbours])
+        self._pass(
+            list(zip(flat, neighbours, strict=True)), [(x.reshape(-1), n) for x, n in zip(parts, neighbours, strict=True)]
+        )
         return incoming
 
     def _pass(self, incoming: Sequence[tuple[np.ndarray, int]], outgoing: Sequence[tuple[np.ndarray, int]]) -> None:

@@ -99,6 +99,11 @@ class World:
         """The name of this rank's node."""
         return socket.gethostname()
 
+    @cached_property
+    def hosts(self) -> np.ndarray:
+        """The rank that hosts each worker, (workers,)."""
+        return np.repeat(np.arange(self.size), np.diff(self._bounds))
+
     def host_of(self, worker: int) -> int:
         """The rank that hosts ``worker``."""
         return int(np.searchsorted(self._bounds, worker, side="right")) - 1
@@ -293,13 +298,18 @@ class World:
             self._windows[name] = Window(self._mpi, self._comm, self._call, name, length, dtype)
         return self._windows[name]
 
-    def swap(self, x: np.ndarray, neighbours: Sequence[int], name: str = "swap") -> list[np.ndarray]:
-        """Send ``x`` to each neighbouring rank and receive theirs, in the order given; same shapes. Collective
-        among neighbours: the relation must be symmetric."""
-        like, x = x, np.ascontiguousarray(brought(x))
-        with self._call(name, x.nbytes * len(neighbours), vector=True):
-            incoming = self._wire.swap(x, neighbours)
-        return [returned(y, like) for y in incoming]
+    def swap(self, parts: Sequence[np.ndarray], neighbours: Sequence[int], lengths: Sequence[int] | None = None,
+             name: str = "swap") -> list[np.ndarray]:  # fmt: skip
+        """Send ``parts[k]`` to the k-th of the neighbouring ranks and receive what that sends here, in the order given.
+
+        lengths : of the first axis of what is received; all else is as it is sent. None where that is as long as what is sent.
+        Collective among neighbours: the relation must be symmetric. Counts a vector round.
+        """
+        staged = [np.ascontiguousarray(brought(part)) for part in parts]
+        lengths = [len(part) for part in staged] if lengths is None else lengths
+        with self._call(name, sum(part.nbytes for part in staged), vector=True):
+            incoming = self._wire.swap(staged, neighbours, lengths)
+        return [returned(y, like) for y, like in zip(incoming, parts, strict=True)]
 
     @contextmanager
     def together(self, doing: str) -> Iterator[None]:

@@ -331,7 +331,7 @@ def test_arrays_of_the_gpu_cross_and_come_back(world, xp, dtype):
     for k, part in enumerate(world.alltoall([mine(10 * rank + k)[:k] for k in range(size)])):
         same(part, mine(10 * k + rank).get()[:rank])
     others = [k for k in range(size) if k != rank]
-    for k, part in zip(others, world.swap(mine(rank), others), strict=True):
+    for k, part in zip(others, world.swap([mine(rank)] * len(others), others), strict=True):
         same(part, mine(k).get())
 
 

@@ -251,7 +251,7 @@ def test_every_collective_passes_the_gate(world):
         lambda: world.alltoall([x] * 3), lambda: world.bcast(x), lambda: world.tell(1), lambda: world.tell_all(1),
         lambda: world.extremes(x), lambda: world.best([1.0]), lambda: world.split(0).free(), lambda: world.by_node().free(),
         lambda: world.group(1).barrier(), lambda: world.window("w", 3, np.dtype(float)).get(), lambda: world.agree(x),
-        lambda: world.swap(x, [(world.rank + 1) % 3, (world.rank - 1) % 3]), lambda: world.tallied(0.0), world.barrier,
+        lambda: world.swap([x, x], [(world.rank + 1) % 3, (world.rank - 1) % 3]), lambda: world.tallied(0.0), world.barrier,
         world.rest, lambda: world.in_order(int), lambda: world.waiting("w").__enter__(),
     ]  # fmt: skip
     for call in calls:

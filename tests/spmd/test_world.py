@@ -228,22 +228,30 @@ def test_swap_on_a_ring(world):
     left, right = (world.rank - 1) % world.size, (world.rank + 1) % world.size
     x = np.array([[world.rank, 7.0]])
     neighbours = sorted({left, right} - {world.rank})
-    heard = world.swap(x, neighbours)
+    heard = world.swap([x] * len(neighbours), neighbours)
     assert [y.tolist() for y in heard] == [[[n, 7.0]] for n in neighbours]
     assert_array_equal(x, [[world.rank, 7.0]])
 
 
 @SIZES
+def test_swap_sends_each_neighbour_its_own_rows(world):
+    r, others = world.rank, [n for n in range(world.size) if n != world.rank]
+    parts = [np.full((r + 2 * n, 3), 10.0 * r + n) for n in others]
+    heard = world.swap(parts, others, [n + 2 * r for n in others])
+    assert [y.tolist() for y in heard] == [[[10.0 * n + r] * 3] * (n + 2 * r) for n in others]
+
+
+@SIZES
 def test_swap_with_oneself_and_with_nobody(world):
-    assert world.swap(np.ones(2), []) == []
-    assert_array_equal(world.swap(np.full(2, world.rank), [world.rank])[0], np.full(2, world.rank))
+    assert world.swap([], []) == []
+    assert_array_equal(world.swap([np.full(2, world.rank)], [world.rank])[0], np.full(2, world.rank))
 
 
 @SIZES
 def test_swap_uses_what_it_was_given_even_if_strided(world):
     x = np.arange(6.0)[::2] + world.rank
     others = [r for r in range(world.size) if r != world.rank]
-    for n, y in zip(others, world.swap(x, others), strict=True):
+    for n, y in zip(others, world.swap([x] * len(others), others), strict=True):
         assert_array_equal(y, np.arange(6.0)[::2] + n)
 
 
@@ -263,7 +271,7 @@ def test_messages_in_pieces_are_the_same_messages(worlds, ranks, monkeypatch, pi
     assert [len(part) for part in heard] == [10 * n + r for n in range(ranks)]
     assert all((part == np.arange(len(part))).all() for part in heard)
     assert (world.bcast(np.full((4, 5), float(r)), ranks - 1) == ranks - 1).all()
-    assert [y.tolist() for y in world.swap(np.full(9, r), others)] == [[n] * 9 for n in others]
+    assert [y.tolist() for y in world.swap([np.full(9, r)] * len(others), others)] == [[n] * 9 for n in others]
 
 
 @SIZES
@@ -431,7 +439,7 @@ def test_only_vectors_count_as_vector_rounds(world):
     world.gather(np.ones(world.rank + 1))
     assert (world.tally.messages, world.tally.vector_rounds) == (5, 0)
     assert world.tally.bytes == 24 + 8 + 12 + 32 + 8 * (world.rank + 1)
-    world.swap(np.ones(4), [world.rank])
+    world.swap([np.ones(4)], [world.rank])
     world.bcast(np.ones(4))
     assert (world.tally.messages, world.tally.vector_rounds) == (7, 3 - 1)
 

@@ -1,0 +1,158 @@
+"""Agreements between neighbours alone: every worker is a node of a graph, and each makes something else of what it hears.
+
+Neighbours(topology)             heard_i = sum_j W_ij message_j                messages between neighbouring ranks
+Neighbours(topology, c)          heard_i = sum_j W_ij c(message_j)             the same in fewer bytes
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
+from typing import ClassVar, NamedTuple
+from zlib import crc32
+
+import numpy as np
+
+from mpiopt.arrays import Array, namespace, on_host
+from mpiopt.compress.compressor import Compressor, Payload, Stream
+from mpiopt.engine.phase import Exchange, Joint, PerWorker, Tree
+from mpiopt.errors import DataError, NumericalError
+from mpiopt.graphs.mixing import Mixing
+from mpiopt.graphs.topology import Topology
+from mpiopt.problems.problem import Message, Team
+from mpiopt.problems.protocols import Loss
+
+
+class Plan(NamedTuple):
+    """One exchange of one rank."""
+
+    ranks: list[int]  # the neighbouring ones
+    sent: list[list[int]]  # for each of them the workers of this rank that it hears
+    heard: list[list[int]]  # for each the workers of it that are heard here
+    edges: list[tuple[int, int]]  # from workers of this rank to their neighbours, here and elsewhere
+    rows: list[list[tuple[int, float]]]  # for each worker of this rank whom it listens to, in order, and how much
+
+
+@dataclass(frozen=True)
+class Neighbours(Exchange):
+    """What each worker hears is weighed and added up in the order of the workers, whatever ranks they are on.
+
+    A worker's message goes once to every other rank with neighbours of it; edges within a rank cost no message. The exchange
+    of a round is the round-th of the topology. compressor : what vectors are sent by; what was not sent of a worker's is the
+    rest of its own. Scalars travel beside, in the type of the vectors. A vector that is not finite makes what its neighbours
+    hear not finite either: no other rank is told, so that nobody has to be asked.
+    """
+
+    needs: ClassVar[type] = Loss
+    topology: Topology
+    compressor: Compressor | None = None
+    purpose: str = "neighbours"
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """Nothing to remember. Collective. Raises DataError where ranks have other graphs or compress otherwise."""
+        world = team.world
+        with world.together("looking at the graph"):
+            self.topology.check(world.workers, "a decentralised method")
+            nbytes = None if self.compressor is None else self.compressor.among(world.workers).nbytes(x.size, x.dtype)
+            form = crc32(f"{self} {nbytes} {x.dtype} {self.topology.at(world.workers, 0).graph.edges.tolist()}".encode())
+        forms = world.tell_all(form)
+        if odd := [rank for rank, other in enumerate(forms) if other != forms[0]]:
+            raise DataError(f"rank {odd[0]} has another graph or compressor than rank 0: give all ranks the same")
+        return ()
+
+    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[PerWorker, list[Array | float], Tree]:
+        """A `Message` for each worker of this rank. Collective among neighbouring ranks."""
+        world = here.team.world
+        now = plan(self.topology.at(world.workers, here.round), tuple(world.hosts.tolist()), world.rank)
+        coder = Whole(messages[0]) if self.compressor is None else Short(messages[0], self.compressor, self.purpose, here)
+        own = [coder.row(message, worker) for message, worker in zip(messages, world.hosted, strict=True)]
+        rows = dict(zip(world.hosted, own, strict=True))
+        parts = [namespace(own[0]).stack([rows[worker] for worker in some]) for some in now.sent]
+        arrived = world.swap(parts, now.ranks, [len(some) for some in now.heard], "neighbours")
+        world.tally.along(now.edges, own[0].nbytes)
+        rows.update(zip(chain(*now.heard), chain(*arrived), strict=True))
+        heard = PerWorker(coder.total([(j, rows[j], much) for j, much in who]) for who in now.rows)
+        left = [coder.left(message, row, w) for message, row, w in zip(messages, own, world.hosted, strict=True)]
+        return heard, left, state
+
+
+class Whole(NamedTuple):
+    """Messages on their way as they are, the scalars behind the vector. like : any of them."""
+
+    like: Message
+
+    def row(self, message: Message, worker: int) -> Array:
+        """What is sent of a worker's message."""
+        xp = namespace(message.vector)
+        return xp.concatenate([message.vector, xp.asarray(message.scalars, message.vector.dtype)])
+
+    def total(self, said: Sequence[tuple[int, Array, float]]) -> Message:
+        """The sum of what workers said, each times a number: (worker, row, number)."""
+        (_, row, much), *others = said
+        total = much * row
+        for _, row, much in others:
+            total += much * row
+        return Message(total[: self.like.vector.size], on_host(total[self.like.vector.size :]).astype(np.float64))
+
+    def left(self, message: Message, row: Array, worker: int) -> float:
+        """What was not sent of a vector."""
+        return 0.0
+
+
+class Short(NamedTuple):
+    """The same in bytes: a compressor's, then scalars and a last one that is not finite where the vector was not."""
+
+    like: Message
+    compressor: Compressor
+    purpose: str
+    here: Joint
+
+    def row(self, message: Message, worker: int) -> Array:
+        """See `Whole`."""
+        vector, flag = message.vector, 0.0
+        try:
+            payload = self.compressor.encode(vector, self._stream(worker))
+        except NumericalError:
+            payload, flag = self.compressor.encode(namespace(vector).zeros_like(vector), self._stream(worker)), np.nan
+        return np.concatenate([payload.view(np.uint8), np.append(message.scalars, flag).view(np.uint8)])
+
+    def total(self, said: Sequence[tuple[int, Array, float]]) -> Message:
+        """See `Whole`."""
+        vector = namespace(self.like.vector).zeros_like(self.like.vector)
+        scalars = np.zeros(self.like.scalars.size + 1)
+        for worker, row, much in said:
+            scalars += much * row[self._cut :].copy().view(np.float64)
+            self.compressor.add(self._payload(row), vector, self._stream(worker), much)
+        if not np.isfinite(scalars[-1]):
+            vector[:] = np.nan
+        return Message(vector, scalars[:-1])
+
+    def left(self, message: Message, row: Array, worker: int) -> Array:
+        """See `Whole`."""
+        return message.vector - self.compressor.decode(self._payload(row), message.vector, self._stream(worker))
+
+    @property
+    def _cut(self) -> int:
+        return -8 * (self.like.scalars.size + 1)
+
+    def _payload(self, row: Array) -> Payload:
+        return row[: self._cut].copy().view(self.like.vector.dtype if self.compressor.linear else np.uint8)
+
+    def _stream(self, worker: int) -> Stream:
+        sites, world = self.here.team.sites, self.here.team.world
+        return Stream.of(sites[0].streams, self.purpose, self.here.round, worker, world.workers)._replace(worker=worker)
+
+
+@lru_cache(16)
+def plan(mixing: Mixing, hosts: tuple[int, ...], rank: int) -> Plan:
+    """What a rank does in an exchange; hosts : the rank of every worker."""
+    at = np.array(hosts)
+    sender, receiver = mixing.graph.arcs.T
+    here, there = at[sender] == rank, at[receiver] == rank
+    goes, comes = np.flatnonzero(here & ~there), np.flatnonzero(there & ~here)
+    out = np.unique(np.stack([at[receiver[goes]], sender[goes]]).T, axis=0)  # (rank, worker) once each, in order
+    back = np.unique(np.stack([at[sender[comes]], sender[comes]]).T, axis=0)
+    ranks = np.unique(out[:, 0]).tolist()
+    rows = [[*zip(*(part.tolist() for part in mixing.row(worker)), strict=True)] for worker in np.flatnonzero(at == rank)]
+    sent, heard = ([pairs[pairs[:, 0] == other, 1].tolist() for other in ranks] for pairs in (out, back))
+    return Plan(ranks, sent, heard, [*zip(sender[here].tolist(), receiver[here].tolist(), strict=True)], rows)
