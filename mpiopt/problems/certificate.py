@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mpiopt.arrays import Array, beside
+from mpiopt.arrays import Array, beside, namespace
 from mpiopt.numerics import krylov
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean, mean_scalars, measures
 from mpiopt.problems.protocols import Dual, Margins, offers
 from mpiopt.problems.recession import escaping
-from mpiopt.problems.rounding import error, far_limit, relative, scale
+from mpiopt.problems.rounding import Scale, error, excuse, far_limit, relative, scale
 
 
 class Certificate(NamedTuple):
@@ -50,7 +50,9 @@ def certify(team: Team, x: Array, products: int) -> Certificate:
     noise, floor = relative(team, residual, terms), far_limit(team, x, terms)
     found = team.world.bcast(np.array([objective, size, gap, tight, noise, floor]))  # exponentials have gone into it
     noise, floor = found[-2:].tolist()
-    return Certificate(*found.tolist(), escaping(team, x, noise <= floor))
+    if terms.limit < noise <= floor and _promising(team, points, residual, terms, products):
+        floor = terms.limit
+    return Certificate(*found[:-1].tolist(), floor, escaping(team, x, noise <= floor))
 
 
 def proved_gap(team: Team, x: Array, residual_norm: float) -> float:
@@ -131,34 +133,51 @@ def tight_gap(team: Team, points: Sequence[Point], residual: Array, products: in
     concordance = team.sites[0].loss.family.concordance
     if concordance is None:
         return np.inf
-    hessians = [site.loss.hessian(at) for site, at in zip(team.sites, points, strict=True)]
-
-    def product(v: Array) -> Array:
-        return mean(team, [Message(h(v), np.empty(0)) for h in hessians], name="certificate").vector + penalty.grad(v)
-
-    diagonal = (
-        mean(
-            team,
-            [Message(site.loss.diagonal(at), np.empty(0)) for site, at in zip(team.sites, points, strict=True)],
-            name="certificate",
-        ).vector
-        + penalty.l2
-    )
+    product, precondition = _newton(team, points)
     radius = team.world.extremes(np.array([max((site.loss.radius for site in team.sites), default=0.0)]))[1][0]
     dots = team.world.dots
-    best, cg = np.inf, krylov.begin(residual, lambda r: r / diagonal, dots)
+    best, cg = np.inf, krylov.begin(residual, precondition, dots)
     psi = _psi(concordance * radius * cg.residual / penalty.l2)
     if psi == 0:
         return np.inf
     hidden = error(team, points[0].x) / np.sqrt(penalty.l2)  # of nu: that of g.H^-1 g with H >= l2
     while cg.products < products and cg.rz > 0:
-        cg = krylov.advance(cg, product(cg.p), lambda r: r / diagonal, dots)
+        cg = krylov.advance(cg, product(cg.p), precondition, dots)
         decrease, rest = dots([(residual, cg.x), (cg.x, cg.r)])
         nu2 = decrease + rest + cg.rr / penalty.l2
         best = min(best, max(nu2, 0.0))
         if nu2 <= 1.1 * decrease:
             break
     return (np.sqrt(best) + hidden) ** 2 / (4 * psi)
+
+
+def _promising(team: Team, points: Sequence[Point], residual: Array, terms: Scale, products: int) -> bool:
+    """Whether g.H^-1 g, of which every CG step shows more, is beyond what rounding explains of it. Collective.
+
+    residual : grad F(x), (dim,). Not asked where F has kinks.
+    """
+    if not team.penalty.smooth:
+        return False
+    (most, sums), dots = excuse(team, points[0].x, terms), team.world.dots
+    product, precondition = _newton(team, points)
+    cg = krylov.begin(residual, precondition, dots)
+    while cg.products < products and cg.rz > sums * sums and not cg.bx > most * most:
+        cg = krylov.advance(cg, product(cg.p), precondition, dots)
+    return cg.bx > most * most
+
+
+def _newton(team: Team, points: Sequence[Point]) -> tuple[krylov.Map, krylov.Map]:
+    """v -> H v, H the Hessian of F, and r -> M^-1 r, M its diagonal. Collective, as every product: one vector round."""
+    hessians = [site.loss.hessian(at) for site, at in zip(team.sites, points, strict=True)]
+    l2 = team.penalty.grad(beside(points[0].x, points[0].x.size, 1))
+
+    def product(v: Array) -> Array:
+        return mean(team, [Message(h(v), np.empty(0)) for h in hessians], name="certificate").vector + l2 * v
+
+    parts = [Message(site.loss.diagonal(at), np.empty(0)) for site, at in zip(team.sites, points, strict=True)]
+    diagonal = mean(team, parts, name="certificate").vector + l2
+    scale = 1 / namespace(diagonal).where(diagonal > 0, diagonal, 1.0)
+    return product, lambda r: r * scale
 
 
 def _psi(r: float) -> float:

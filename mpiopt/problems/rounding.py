@@ -7,7 +7,9 @@ Rounding makes errors of about eps times the terms (Higham, Accuracy and stabili
     max_j |g_j| / s_j  <=  64 eps rms(l'),   l' at x = 0
 
 says that nothing is left to gain, in whatever units the columns come and wherever the solve began. Far from 0 the margins
-themselves are uncertain by eps |a_i| |x|, which an answer may plead, up to a point: 4 eps |x| rms(l'' |a|).
+themselves are uncertain by e_i = 4 eps |a_i| |x|, which an answer may plead, up to a point: rms(l'' e). What such errors make
+is A^T (l'' e) / n, whose g.H^-1 g is at most mean l'' e^2, however ill-conditioned H may be: `excuse`, which tells them from
+a slope along a direction in which H is all but flat.
 """
 
 from typing import NamedTuple
@@ -65,9 +67,16 @@ def far_limit(team: Team, x: Array, of: Scale) -> float:
     """What `relative` gradients stay below at x (dim,), where margins may be uncertain. Collective: a number."""
     if not of.slope > 0:
         return 0.0
-    parts = [np.array([_bent(site.loss, x)]) for site in team.sites]
-    bent = np.sqrt(mean_scalars(team, parts, "rounding")[0]) / of.slope
+    bent = np.sqrt(_bends(team, x)[2]) / of.slope
     return max(of.limit, min(MOST, FAR * of.eps * length(x) * float(bent)))
+
+
+def excuse(team: Team, x: Array, of: Scale) -> tuple[float, float]:
+    """How large (g.H^-1 g)^(1/2) may be of gradients g of rounding alone at x (dim,), and (g.M^-1 g)^(1/2), M the diagonal
+    of H, of those of the sums alone. Collective: a few numbers."""
+    bends, lengths, _ = _bends(team, x)
+    sums = of.limit * of.slope * float(np.sqrt(x.size / bends)) if bends > 0 else np.inf
+    return sums + FAR * of.eps * length(x) * float(np.sqrt(lengths)), sums
 
 
 def residue(loss: Loss, at: Point) -> float:
@@ -102,12 +111,18 @@ def _squares(loss: Linear, margins: Array) -> np.ndarray:
     return np.array([float(weights @ slopes**2), float(weights @ (loss.row_squares + loss.intercept))]) / loss.weight
 
 
-def _bent(loss: Linear, x: Array) -> float:
-    """This worker's mean of (l'' |a|)^2; 0 for no rows."""
+def _bends(team: Team, x: Array) -> np.ndarray:
+    """The means of l'', of l'' |a|^2 and of (l'' |a|)^2 at x. Collective: three numbers."""
+    return mean_scalars(team, [_bent(site.loss, x) for site in team.sites], "rounding")
+
+
+def _bent(loss: Linear, x: Array) -> np.ndarray:
+    """The same of this worker; 0 for no rows."""
     if not loss.weight > 0:
-        return 0.0
-    bends = loss.family.curvature(loss.margins(x), loss.y, beside(loss.y, 0))
-    return float(_weights(loss) @ (bends**2 * (loss.row_squares + loss.intercept))) / loss.weight
+        return np.zeros(3)
+    bends, squares = loss.family.curvature(loss.margins(x), loss.y, beside(loss.y, 0)), loss.row_squares + loss.intercept
+    weights = _weights(loss)
+    return np.array([float(weights @ each) for each in (bends, bends * squares, bends**2 * squares)]) / loss.weight
 
 
 def error(team: Team, x: Array) -> float:

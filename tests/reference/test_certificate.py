@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 
+from mpiopt.engine.drive import solve
+from mpiopt.engine.stop import Reason, Stop
+from mpiopt.methods import find
 from mpiopt.problems.certificate import certify
 from mpiopt.problems.penalties import L1, L2, ElasticNet
+from tests.adversarial_sets import Case, cases
 from tests.problem_sets import Data
 
 
@@ -36,3 +40,27 @@ def test_the_duality_gap_vanishes_at_the_optimum_of_l1(worlds, penalty):
     found = certify(team, x, products=10)
     assert 0 <= found.gap <= 1e-9
     assert certify(team, np.zeros(data.dim), products=10).gap > 1e-3
+
+
+@pytest.mark.ranks(1, 3)
+def test_an_answer_far_away_is_believed_no_slope_that_newton_would_follow(world):
+    rng = np.random.default_rng(5)  # 30 rows of rank 8, stored in single precision: directions of 1e-7 of their size
+    a = (rng.standard_normal((30, 8)) @ rng.standard_normal((8, 50))).astype(np.float32).astype(float)
+    case = Case("by rounding", a, np.where(rng.random(30) < 0.5, 1.0, -1.0))
+    seen, unseen = np.split(np.linalg.svd(a)[2], [8])
+    b, z = a @ seen.T, np.zeros(8)
+    for _ in range(20):  # Newton's method on the eight directions
+        p = 1 / (1 + np.exp(case.y * (b @ z)))
+        z += np.linalg.solve((b.T * (p * (1 - p))) @ b, b.T @ (case.y * p))
+    found = certify(case.team(world, 0.0, 0.0), seen.T @ z + 2e6 * unseen[-1], products=50)
+    assert found.objective > 0.4 and 1e-9 < found.noise < 1e-8
+    assert found.noise > found.floor
+
+
+@pytest.mark.ranks(1, 3)
+@pytest.mark.parametrize("loss", ["logistic", "least_squares"])
+def test_an_answer_far_away_may_plead_that_its_margins_are_uncertain(world, loss):
+    case = next(case for case in cases() if case.name == f"nearly collinear {loss}")
+    team = case.team(world, 0.0, 0.0)
+    found = solve(find("spcg").make(), team, team.zeros(), Stop(rounds=50))
+    assert found.reason is Reason.ROUNDING and 1e-13 < found.certificate.noise < found.certificate.floor
