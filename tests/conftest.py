@@ -60,6 +60,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=size_of)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """One rank takes one core: its items begin beside the ordinary ones, and are judged after them."""
+    alone = [item for item in session.items if size_of(item) == 1]
+    if alone and RANK not in session.config.stash and not session.config.option.collectonly and launcher.mpiexec():
+        pool_of(alone[0], 1).begin()
+
+
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
     size, config = size_of(item), item.config
     if not size or RANK in config.stash or (size == 1 and not launcher.mpiexec()):

@@ -27,6 +27,12 @@ class Pool:
         self.launches = 0
         self.verdict = ""  # why no further launch is worth while
 
+    def begin(self) -> None:
+        """Launch the items that are left, unless a launch is under way."""
+        if self.launch is None:
+            self.launches += 1
+            self.launch = Launch(self.size, self.items, self.config, self.folder / str(self.launches))
+
     def reports(self, item: pytest.Item) -> list[pytest.TestReport]:
         """The reports of the next item, in the order that the pool was given; waits for them."""
         assert item is self.items[0]
@@ -37,9 +43,7 @@ class Pool:
     def _judge(self, item: pytest.Item) -> list[pytest.TestReport]:
         if self.verdict:
             return self._failure(item, self.verdict)
-        if self.launch is None:
-            self.launches += 1
-            self.launch = Launch(self.size, self.items, self.config, self.folder / str(self.launches))
+        self.begin()
         limit = item.get_closest_marker("ranks").kwargs.get("limit", 60.0)
         failed_at = None
         while True:

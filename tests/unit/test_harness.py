@@ -123,6 +123,27 @@ def test_it(world): assert world.size == 1
     assert "1 passed, 1 skipped" in done.stdout and "no mpiexec" in done.stdout, done.stdout
 
 
+@pytest.mark.skipif(not launcher.mpiexec(), reason="no mpiexec beside this Python or on PATH")
+def test_items_of_one_rank_run_beside_the_ordinary_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "GOES_WRONG", """
+import time
+from pathlib import Path
+import pytest
+HERE = Path(__file__).parent
+
+@pytest.mark.ranks(1)
+def test_one_rank(world): (HERE / "been").touch()
+
+def test_ordinary():
+    end = time.monotonic() + 100
+    while not (HERE / "been").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert time.monotonic() < end
+""")  # fmt: skip
+    assert "2 passed" in inner_pytest(tmp_path).stdout
+    assert left_over(tmp_path) == []
+
+
 def test_a_launched_program_is_heard(launch):
     code = "import sys\nfrom mpi4py import MPI\nsys.stdout.write(f'{MPI.COMM_WORLD.size}\\n')\nsys.stderr.write('e\\n')"
     done = launch(2, code)
