@@ -49,6 +49,8 @@ class Family:
     curvature_bound : the largest second derivative, infinity where there is none. concordance : M with
     |value'''| <= M value'' (Bach, Self-concordant analysis for logistic regression, 2010), None where there is none.
     recedes : whether a row's loss may fall for ever as its margin goes one way (`receding`): there may be no minimum.
+    chance : the probability of +1 at margins (rows,), of a loss that is the negative logarithm of the label's probability.
+    link : the margin at which the expected label is a given one, of a loss that is a likelihood's but for a constant.
     rise, dual_step, dual_gap : see `host.rowwise`; a loss without a ``dual_step`` has no dual coordinate descent.
     dual_start : every dual variable before a first local solve. dual_range : where dual variables are kept.
     """
@@ -59,6 +61,8 @@ class Family:
     concordance: ClassVar[float | None] = None
     recedes: ClassVar[bool] = False
     cuda: ClassVar[Cuda | None] = None
+    chance: ClassVar[Callable[[Array], Array] | None] = None
+    link: ClassVar[Callable[[float], float] | None] = None
     rise: ClassVar[Callable[..., float] | None] = None
     dual_step: ClassVar[Callable[..., tuple[float, float]] | None] = None
     dual_gap: ClassVar[Callable[..., float] | None] = None

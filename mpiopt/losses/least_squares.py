@@ -48,3 +48,8 @@ class LeastSquares(Family):
         """(y - m - alpha)^2 / 2."""
         miss = y - m - alpha
         return 0.5 * miss * miss
+
+    @staticmethod
+    def link(mean: float) -> float:
+        """The mean itself."""
+        return mean

@@ -4,6 +4,9 @@ from functools import cached_property
 from math import exp, inf, log, log1p
 from typing import TYPE_CHECKING
 
+import numpy as np
+from scipy.special import expit
+
 from mpiopt.arrays import Array
 from mpiopt.losses.family import Cuda, Family
 from mpiopt.losses.labels import SIGNS
@@ -104,3 +107,13 @@ class Logistic(Family):
         from mpiopt.kernels.host.by_hand import LogisticRows
 
         return LogisticRows(self.scalars(), type(self).__qualname__)
+
+    @staticmethod
+    def chance(m: Array) -> Array:
+        """1 / (1 + e^-m)."""
+        return expit(m)
+
+    @staticmethod
+    def link(mean: float) -> float:
+        """log((1 + mean) / (1 - mean)): labels are -1 and +1."""
+        return float(np.log((1 + mean) / (1 - mean)))

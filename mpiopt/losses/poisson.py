@@ -2,6 +2,8 @@
 
 from math import exp, inf, log
 
+import numpy as np
+
 from mpiopt.arrays import Array, namespace
 from mpiopt.losses.family import Cuda, Family
 from mpiopt.losses.labels import COUNTS
@@ -51,3 +53,8 @@ class Poisson(Family):
     def answer(m: Array) -> Array:
         """The expected count, e^m."""
         return namespace(m).exp(m)
+
+    @staticmethod
+    def link(mean: float) -> float:
+        """log mean."""
+        return float(np.log(mean))

@@ -22,8 +22,9 @@ LAYERS = """
 arrays errors words
 registry
 kernels comm numerics
-metrics graphs
+graphs
 losses
+metrics
 problems compress transforms
 sampling
 engine
