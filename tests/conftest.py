@@ -5,7 +5,8 @@
     @pytest.mark.study                         long: deselected unless -m or its own node id asks for it
 
 Fixtures on every rank: ``world`` (fresh), ``worlds(**options)`` (makes more of them), ``comm`` (a raw communicator),
-``shared_tmp`` (one fresh folder for all ranks). For programs that must fail well: ``launch(size, program)``.
+``shared_tmp`` (one fresh folder for all ranks). For programs that must fail well: ``launch(size, program)``, and, for
+many command lines in one launch, ``series(size, *command_lines)``.
 """
 
 import os
@@ -166,7 +167,7 @@ def launch(tmp_path):
     def run(
         size: int | None,
         program: str | list[str],
-        timeout: float = 60.0,
+        timeout: float = 100.0,
         env: dict[str, str] | None = None,
         cwd: Path | None = None,
     ) -> subprocess.CompletedProcess:
@@ -177,3 +178,11 @@ def launch(tmp_path):
         return launcher.run(size, program, folder, timeout, env, cwd)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def series(tmp_path_factory):
+    """Run several command lines of mpiopt on the same ``size`` ranks, one after the other: see `launcher.series`."""
+    if not launcher.mpiexec():
+        pytest.skip("no mpiexec beside this Python or on PATH: pip install 'mpiopt[mpich]'")
+    return lambda size, *argvs: launcher.series(size, list(argvs), tmp_path_factory.mktemp("series"))

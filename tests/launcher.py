@@ -5,6 +5,7 @@ outlives mpiexec can never block a reader.
 """
 
 import ctypes
+import json
 import os
 import shutil
 import signal
@@ -23,6 +24,23 @@ SINGLE_THREAD = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
 QUIET = {"UCX_LOG_LEVEL": "error", "TERM": "dumb"}  # Open MPI gives ranks a terminal that nobody reads
 RESTING = {"MPIR_CVAR_ENABLE_HEAVY_YIELD": "1"}  # MPICH's ranks that wait sleep now and then, for they may outnumber cores
 PR_SET_PDEATHSIG = 1
+STREAMS = ("stdout", "stderr")
+SERIES = """
+import json, os, signal, sys
+from pathlib import Path
+from mpi4py import MPI
+from mpiopt.jobs.launch import main
+
+for k, argv in enumerate(json.loads(sys.argv[1])):
+    sys.stdout.flush(), sys.stderr.flush()
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(f"{k}.{name}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), number)
+    try:
+        code = main(argv)
+    finally:
+        signal.alarm(0)  # which ends what failed and does not leave
+    Path(f"{k}.code.{MPI.COMM_WORLD.rank}").write_text(str(code))
+"""
 BEGAN = time()
 
 
@@ -145,3 +163,19 @@ def run(
     done = subprocess.CompletedProcess(argv, code, out.read_text(errors="replace"), err.read_text(errors="replace"))
     assert code is not None, f"not over after {timeout:g} s: {' '.join(argv)}\n{done.stdout}\n{done.stderr}"
     return done
+
+
+def series(size: int, argvs: list[list[str]], folder: Path, timeout: float = 200.0) -> list[subprocess.CompletedProcess]:
+    """Run command lines of mpiopt one after the other on the same ranks, which thus begin but once.
+
+    The return code of each is the greatest that a rank gave back, as mpiexec has it. What makes one end by force must have
+    a launch of its own.
+    """
+    (folder / "series.py").write_text(SERIES)
+    whole = run(size, [str(folder / "series.py"), json.dumps(argvs)], folder, timeout, None, None)
+    assert whole.returncode == 0, "".join(path.read_text() for path in folder.glob("*stderr"))
+    found = []
+    for k, argv in enumerate(argvs):
+        code = max(int((folder / f"{k}.code.{rank}").read_text()) for rank in range(size))
+        found.append(subprocess.CompletedProcess(argv, code, *((folder / f"{k}.{name}").read_text() for name in STREAMS)))
+    return found
