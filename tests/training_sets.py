@@ -13,12 +13,15 @@ from mpiopt.engine.drive import rounds
 from mpiopt.engine.method import Run
 from mpiopt.kernels.csr import CSR
 from mpiopt.losses.least_squares import LeastSquares
+from mpiopt.methods import find, training
+from mpiopt.numerics.schedules import Constant
 from mpiopt.numerics.streams import Streams
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import L2
 from mpiopt.problems.problem import Team
 from mpiopt.sampling.batches import Batches
 from mpiopt.training.method import Training
+from mpiopt.transforms.rules import sgd
 
 SEED = 5
 
@@ -89,6 +92,13 @@ class Shared:
         """argmin f."""
         n = len(self.y)
         return np.linalg.solve(self.a.T @ self.a / n + self.l2 * np.eye(len(self.start)), self.a.T @ self.y / n)
+
+
+def built(name: str, **more) -> Training:
+    """A method of the catalogue with what the command line fills in."""
+    entry = find(name, training())
+    given = {"rule": sgd(0.05), "lr": Constant(0.05), "workers": 4, "total_steps": 8} | more
+    return entry.make(**{key: value for key, value in given.items() if key in entry.parameters})
 
 
 def path(method: Training, team: Team, x: np.ndarray, count: int) -> np.ndarray:

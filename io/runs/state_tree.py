@@ -24,6 +24,7 @@ from mpiopt.engine.phase import PerRow, PerWorker, Tree
 from mpiopt.errors import DataError
 from mpiopt.io.runs.expected_forms import expected
 from mpiopt.kernels.device.launch import library
+from mpiopt.numerics.trees import names
 from mpiopt.problems.problem import Point
 
 Json = Any
@@ -174,8 +175,7 @@ def _encoded(node: Tree, path: str, leaf: Callable[..., Json], each: Callable[..
         return each(node, path)
     if not isinstance(node, tuple):
         raise TypeError(f"{path} is a {type(node).__name__}: state is made of tuples, arrays and numbers")
-    names = getattr(node, "_fields", range(len(node)))
-    items = [_encoded(child, f"{path}/{name}", leaf, each) for name, child in zip(names, node, strict=True)]
+    items = [_encoded(child, f"{path}/{name}", leaf, each) for name, child in zip(names(node), node, strict=True)]
     return items if type(node) is tuple else {"type": _title(type(node)), "items": items}
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from mpiopt.arrays import Array, on_host
 from mpiopt.engine.method import Run
 from mpiopt.engine.phase import PerRow, PerWorker, Tree
+from mpiopt.numerics.trees import names
 
 PARTS = 16
 SHORT = 4096  # entries: leaves of at most so many are looked at whole
@@ -38,9 +39,8 @@ def fingerprint(run: Run, shared: bool = True, part: int | None = None) -> dict[
 def _leaves(tree: Tree, path: str) -> Iterator[tuple[str, Any]]:
     if isinstance(tree, PerWorker | PerRow):
         return
-    if isinstance(tree, tuple | list):
-        names = getattr(tree, "_fields", range(len(tree)))
-        for name, child in zip(names, tree, strict=True):
+    if isinstance(tree, tuple):
+        for name, child in zip(names(tree), tree, strict=True):
             yield from _leaves(child, f"{path}/{name}")
     else:
         yield path, tree

@@ -36,6 +36,12 @@ class Agreeing(NamedTuple):
         return slice(hosted.start, hosted.stop)
 
 
+class Shares(NamedTuple):
+    """What every worker counts for, (workers,)."""
+
+    of_all: Array
+
+
 @dataclass(frozen=True)
 class Compressed(Exchange):
     """The mean of what the workers' compressed messages decode to, weighted by their shares.
@@ -49,8 +55,8 @@ class Compressed(Exchange):
     compressor: Compressor
     purpose: str = "compress"
 
-    def init(self, x: Array, team: Team) -> Tree:
-        """The shares of all workers, (workers,). Collective.
+    def init(self, x: Array, team: Team) -> Shares:
+        """The shares of all workers. Collective.
 
         Raises UsageError for a dim that cannot be compressed, DataError where ranks compress differently.
         """
@@ -62,9 +68,9 @@ class Compressed(Exchange):
         if odd.size:
             rank = team.world.host_of(int(odd[0]))
             raise DataError(f"rank {rank} compresses otherwise than rank 0: give all ranks the same compressor and model")
-        return known[:, 0].copy()
+        return Shares(known[:, 0].copy())
 
-    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[Array], Tree]:
+    def __call__(self, messages: Sequence[Message], state: Shares, here: Joint) -> tuple[Message, list[Array], Shares]:
         """Collective."""
         world, sites = here.team.world, here.team.sites
         first = sites[0].worker - world.hosted.start  # of the workers of this world, which may be a group of all
@@ -72,7 +78,7 @@ class Compressed(Exchange):
             Stream.of(sites[0].streams, self.purpose, here.round, first + worker, world.workers)._replace(worker=worker)
             for worker in range(world.workers)
         ]
-        shares, total = self._shares(state, here)
+        shares, total = self._shares(state.of_all, here)
         now = Agreeing(self.compressor.among(world.workers), streams, shares, here.team)
         heard = [message if share else Message(np.zeros_like(message.vector), np.zeros_like(message.scalars))
                  for message, share in zip(messages, shares[now.own], strict=True)]  # fmt: skip

@@ -8,6 +8,7 @@ Where messages are gradients, ``rate`` is the step size that they will be multip
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mpiopt.arrays import Array
 from mpiopt.compress.compressor import Compressor, Stream
@@ -17,6 +18,13 @@ from mpiopt.numerics.schedules import Constant, Schedule
 from mpiopt.problems.problem import Message, Team
 
 ONE = Constant(1.0)
+
+
+class Unsent(NamedTuple):
+    """What was not sent so far, (dim,) or the number 0: of every worker, or of what all agreed on; the state within."""
+
+    memory: PerWorker | Array | float
+    inner: Tree
 
 
 @dataclass(frozen=True)
@@ -32,19 +40,18 @@ class ErrorFeedback(Around):
     inner: Exchange
     rate: Schedule = ONE
 
-    def init(self, x: Array, team: Team) -> Tree:
-        """(e_w = 0 of every worker, the state of ``inner``). Collective where that is."""
-        return PerWorker(0.0 for _ in team.sites), self.inner.init(x, team)
+    def init(self, x: Array, team: Team) -> Unsent:
+        """e_w = 0 of every worker. Collective where that of ``inner`` is."""
+        return Unsent(PerWorker(0.0 for _ in team.sites), self.inner.init(x, team))
 
-    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message | None, list[float], Tree]:
+    def __call__(self, messages: Sequence[Message], state: Unsent, here: Joint) -> tuple[Message | None, list[float], Unsent]:
         """Collective."""
-        memory, inner = state
         rate = self.rate(here.round)
-        wanted = [m._replace(vector=rate * m.vector + e) for m, e in zip(messages, memory, strict=True)]
-        agreed, residual, inner = self.inner(wanted, inner, here)
+        wanted = [m._replace(vector=rate * m.vector + e) for m, e in zip(messages, state.memory, strict=True)]
+        agreed, residual, inner = self.inner(wanted, state.inner, here)
         if agreed is not None:
             agreed = agreed._replace(vector=unscaled(agreed.vector, rate))
-        return agreed, [0.0] * len(messages), (PerWorker(residual) if rate else memory, inner)
+        return agreed, [0.0] * len(messages), Unsent(PerWorker(residual) if rate else state.memory, inner)
 
 
 @dataclass(frozen=True)
@@ -60,22 +67,21 @@ class TwoWay(Around):
     compressor: Compressor
     rate: Schedule = ONE
 
-    def init(self, x: Array, team: Team) -> Tree:
-        """(the memory, 0, and the state of ``inner``). Collective where that is."""
-        return 0.0, self.inner.init(x, team)
+    def init(self, x: Array, team: Team) -> Unsent:
+        """No memory. Collective where that of ``inner`` is."""
+        return Unsent(0.0, self.inner.init(x, team))
 
-    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message | None, list[Array], Tree]:
+    def __call__(self, messages: Sequence[Message], state: Unsent, here: Joint) -> tuple[Message | None, list[Array], Unsent]:
         """Collective."""
-        memory, inner = state
-        agreed, residual, inner = self.inner(messages, inner, here)
+        agreed, residual, inner = self.inner(messages, state.inner, here)
         if agreed is None:
-            return None, residual, (memory, inner)
+            return None, residual, state._replace(inner=inner)
         rate = self.rate(here.round)
-        wanted = rate * agreed.vector + memory
+        wanted = rate * agreed.vector + state.memory
         stream = Stream.of(here.team.sites[0].streams, "two-way", here.round)
         vector = self.compressor.decode(self.compressor.encode(wanted, stream), wanted, stream)
         wanted -= vector
-        return agreed._replace(vector=unscaled(vector, rate)), residual, (wanted if rate else memory, inner)
+        return agreed._replace(vector=unscaled(vector, rate)), residual, Unsent(wanted if rate else state.memory, inner)
 
 
 def unscaled(vector: Array, rate: float) -> Array:

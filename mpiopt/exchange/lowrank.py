@@ -2,18 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from mpiopt.arrays import Array, namespace
 from mpiopt.comm.staging import returned
 from mpiopt.compress.lowrank import Plan, PowerSgd
-from mpiopt.engine.phase import Exchange, Joint, Tree
+from mpiopt.engine.phase import Exchange, Joint
 from mpiopt.errors import NumericalError
 from mpiopt.exchange.compressed import demand_finite
 from mpiopt.problems.problem import Message, Team, mean
 from mpiopt.problems.protocols import Blocks
+
+
+class Factors(NamedTuple):
+    """Q of every matrix, one after the other, the same on all ranks."""
+
+    right: Array
 
 
 @dataclass(frozen=True)
@@ -29,20 +35,20 @@ class LowRank(Exchange):
     def _plan(self, team: Team) -> Plan:
         return self.power.on(team.sites[0].loss.blocks)
 
-    def init(self, x: Array, team: Team) -> Tree:
-        """Q of every matrix, the same on all ranks. Collective. Raises UsageError for a model without matrices to compress."""
+    def init(self, x: Array, team: Team) -> Factors:
+        """Normal numbers, the same on all ranks. Collective. Raises UsageError for a model without matrices to compress."""
         start = self._plan(team).start(x.dtype, team.sites[0].streams("powersgd"))
-        return returned(team.world.bcast(start), x)  # the tails of normal numbers go through logarithms
+        return Factors(returned(team.world.bcast(start), x))  # the tails of normal numbers go through logarithms
 
-    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[Array], Tree]:
+    def __call__(self, messages: Sequence[Message], state: Factors, here: Joint) -> tuple[Message, list[Array], Factors]:
         """Two allreduces. Collective."""
         team, plan = here.team, self._plan(here.team)
-        left, scalars = _mean_left(plan, messages, state, team)
+        left, scalars = _mean_left(plan, messages, state.right, team)
         plan.orthogonalise(left)
         parts = [site.share * plan.right(m.vector, left) for site, m in zip(team.sites, messages, strict=True)]
         right = team.world.sum([part.astype(left.dtype, copy=False) for part in parts], "right factors")
         agreed = plan.decode(left, right)
-        return Message(agreed, scalars), [m.vector - agreed for m in messages], right
+        return Message(agreed, scalars), [m.vector - agreed for m in messages], Factors(right)
 
 
 def _mean_left(plan: Plan, messages: Sequence[Message], right: Array, team: Team) -> tuple[Array, Array]:

@@ -6,7 +6,7 @@ Refreshed(inner, p)       the same with alpha = 0, and h_w <- message_w whole wi
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,15 @@ from mpiopt.exchange.around import Around
 from mpiopt.problems.problem import Message, Site, Team, mean
 
 Shift = Callable[[Site, Array], Array]  # a worker's site and x -> its first shift (dim,)
+
+
+class Shifts(NamedTuple):
+    """Shifts, 0 or (dim,), and how they are renewed; the state within."""
+
+    rate: float  # the part of what was sent that is learnt, or the probability of a refresh
+    own: PerWorker  # h_w
+    common: Array | float | None  # their mean; None before the first agreement, where that sets it
+    inner: Tree
 
 
 @dataclass(frozen=True)
@@ -39,29 +48,29 @@ class Shifted(Around):
         if self.alpha is not None and not 0 <= self.alpha <= 1:
             raise UsageError(f"alpha, the rate at which shifts are learnt, is {self.alpha}: give a number from 0 to 1")
 
-    def init(self, x: Array, team: Team) -> Tree:
-        """(alpha, h_w, h, the state of ``inner``). Collective."""
+    def init(self, x: Array, team: Team) -> Shifts:
+        """The first shifts. Collective."""
         inner = self.inner.init(x, team)
         alpha = refreshing(self.inner, x, team.world.workers) if self.alpha is None else self.alpha
         if self.first is None:
-            return alpha, PerWorker(0.0 for _ in team.sites), 0.0, inner
+            return Shifts(alpha, PerWorker(0.0 for _ in team.sites), 0.0, inner)
         if self.first == "message":
-            return alpha, PerWorker(None for _ in team.sites), None, inner
+            return Shifts(alpha, PerWorker(None for _ in team.sites), None, inner)
         own = PerWorker(returned(self.first(site, x), x) for site in team.sites)
-        return alpha, own, mean(team, [Message(h, np.zeros(0)) for h in own], name="shifts").vector, inner
+        return Shifts(alpha, own, mean(team, [Message(h, np.zeros(0)) for h in own], name="shifts").vector, inner)
 
-    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[Array | float], Tree]:
+    def __call__(self, messages: Sequence[Message], state: Shifts, here: Joint) -> tuple[Message, list[Array | float], Shifts]:
         """Collective."""
-        alpha, own, common, inner = state
+        alpha, common = state.rate, state.common
         if common is None:
             agreed = mean(here.team, messages, name="first messages")
             own = PerWorker(message.vector.copy() for message in messages)
-            return agreed, [0.0] * len(messages), (alpha, own, agreed.vector.copy(), inner)
-        apart = [m._replace(vector=m.vector - h) for m, h in zip(messages, own, strict=True)]
-        moved, residual, inner = self.inner(apart, inner, here)
-        own = PerWorker(h + alpha * (m.vector - rest) for h, m, rest in zip(own, apart, residual, strict=True))
+            return agreed, [0.0] * len(messages), state._replace(own=own, common=agreed.vector.copy())
+        apart = [m._replace(vector=m.vector - h) for m, h in zip(messages, state.own, strict=True)]
+        moved, residual, inner = self.inner(apart, state.inner, here)
+        own = PerWorker(h + alpha * (m.vector - rest) for h, m, rest in zip(state.own, apart, residual, strict=True))
         agreed = moved._replace(vector=common + moved.vector)
-        return agreed, residual, (alpha, own, common + alpha * moved.vector, inner)
+        return agreed, residual, Shifts(alpha, own, common + alpha * moved.vector, inner)
 
 
 @dataclass(frozen=True)
@@ -83,28 +92,28 @@ class Refreshed(Around):
         if self.probability is not None and not 0 < self.probability <= 1:
             raise UsageError(f"the probability of a refresh is {self.probability}: give a number above 0, at most 1")
 
-    def init(self, x: Array, team: Team) -> Tree:
-        """(p, h_w, their mean, None before MARINA's first agreement, the state of ``inner``). Collective where that is."""
+    def init(self, x: Array, team: Team) -> Shifts:
+        """Shifts of 0; of MARINA none before the first agreement. Collective where that of ``inner`` is."""
         probability = refreshing(self.inner, x, team.world.workers) if self.probability is None else self.probability
         own = PerWorker(0.0 for _ in team.sites)
-        return probability, own, None if self.previous else 0.0, self.inner.init(x, team)
+        return Shifts(probability, own, None if self.previous else 0.0, self.inner.init(x, team))
 
-    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[Array | float], Tree]:
+    def __call__(self, messages: Sequence[Message], state: Shifts, here: Joint) -> tuple[Message, list[Array | float], Shifts]:
         """Collective."""
-        probability, own, common, inner = state
-        heads = here.team.sites[0].streams("refresh", here.round).random() < probability
+        own, common = state.own, state.common
+        heads = here.team.sites[0].streams("refresh", here.round).random() < state.rate
         if self.previous and (common is None or heads):
             agreed, own = self._renewed(messages, here)
-            return agreed, [0.0] * len(messages), (probability, own, agreed.vector.copy(), inner)
+            return agreed, [0.0] * len(messages), state._replace(own=own, common=agreed.vector.copy())
         apart = [m._replace(vector=m.vector - h) for m, h in zip(messages, own, strict=True)]
-        moved, residual, inner = self.inner(apart, inner, here)
+        moved, residual, inner = self.inner(apart, state.inner, here)
         agreed = moved._replace(vector=common + moved.vector)
         if self.previous:
             own, common = PerWorker(message.vector.copy() for message in messages), agreed.vector.copy()
         elif heads:
             renewed, own = self._renewed(messages, here)
             common = renewed.vector
-        return agreed, residual, (probability, own, common, inner)
+        return agreed, residual, Shifts(state.rate, own, common, inner)
 
     def _renewed(self, messages: Sequence[Message], here: Joint) -> tuple[Message, PerWorker]:
         """The mean of the whole messages, one vector round, and the messages to be kept. Collective."""

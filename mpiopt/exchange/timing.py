@@ -6,7 +6,7 @@ Grouped(n, inner)       inner within each of n groups of neighbouring workers, o
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -36,6 +36,13 @@ class Every(Around):
         return self.inner(messages, state, here)
 
 
+class Parted(NamedTuple):
+    """Every worker's share of its group, and the state within."""
+
+    shares: PerWorker
+    inner: Tree
+
+
 @dataclass(frozen=True)
 class Grouped(Around):
     """``inner`` within each group: ``groups`` of them, of neighbouring ranks, or the ranks of each node where None.
@@ -47,18 +54,17 @@ class Grouped(Around):
     inner: Exchange
     groups: int | None = None
 
-    def init(self, x: Array, team: Team) -> Tree:
-        """(every worker's share of its group, the state of ``inner``). Collective."""
+    def init(self, x: Array, team: Team) -> Parted:
+        """The shares, and the state of ``inner``. Collective."""
         part = team.world.group(self.groups)
         total = float(part.total([np.array([site.share]) for site in team.sites])[0]) or 1.0  # a group may hold no rows
         shares = PerWorker(site.share / total for site in team.sites)
-        return shares, self.inner.init(x, self._team(team, shares))
+        return Parted(shares, self.inner.init(x, self._team(team, shares)))
 
-    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list, Tree]:
+    def __call__(self, messages: Sequence[Message], state: Parted, here: Joint) -> tuple[Message, list, Parted]:
         """Collective within the group."""
-        shares, inner = state
-        agreed, residual, inner = self.inner(messages, inner, here._replace(team=self._team(here.team, shares)))
-        return agreed, residual, (shares, inner)
+        agreed, residual, inner = self.inner(messages, state.inner, here._replace(team=self._team(here.team, state.shares)))
+        return agreed, residual, state._replace(inner=inner)
 
     def _team(self, team: Team, shares: PerWorker) -> Team:
         """The team of this rank's group."""

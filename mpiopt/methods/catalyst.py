@@ -13,9 +13,10 @@ without a mu of its own. The gradient of F at w is what the inner method evaluat
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
+from typing import NamedTuple
 
 from mpiopt.arrays import Array
-from mpiopt.engine.method import Composed, Measured, Named, Run
+from mpiopt.engine.method import Composed, Measured, Named, Run, States
 from mpiopt.methods.dane import server_dane
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.ranges import within
@@ -23,12 +24,19 @@ from mpiopt.problems.problem import Message, Point, Team
 from mpiopt.work.server import server_mu
 
 
+class Stage(NamedTuple):
+    """A stage under way; y and the w that it began with are (dim,)."""
+
+    inner: States
+    y: Array
+    begun: Array
+    zeta: float
+    tau: float
+
+
 @dataclass(frozen=True)
 class Catalyst(Named):
-    """``steps`` steps of ``inner`` a stage; tau : the team -> tau, asked once, at the start, and may be collective.
-
-    State: the inner method's, y, the w that the stage began with, zeta, tau.
-    """
+    """``steps`` steps of ``inner`` a stage; tau : the team -> tau, asked once, at the start, and may be collective."""
 
     inner: Composed
     tau: Callable[[Team], float]
@@ -39,20 +47,21 @@ class Catalyst(Named):
         """The inner method's start; y = w = x, zeta = sqrt(q), or 1 where l2 is 0. Collective."""
         self.check(team, *self.inner.blocks)
         tau, l2 = self.tau(team), team.penalty.l2
-        points, agreed, states, _ = self.inner.init(x, team)
-        return Run(points, agreed, (states, x, x, sqrt(l2 / (l2 + tau)) if l2 > 0 else 1.0, tau))
+        run = self.inner.init(x, team)
+        return run._replace(states=Stage(run.states, x, x, sqrt(l2 / (l2 + tau)) if l2 > 0 else 1.0, tau))
 
     def step(self, run: Run, team: Team) -> Run:
         """One step of the inner method on F_t, and a new y at the end of a stage. Collective."""
-        points, agreed, (states, y, begun, zeta, tau), k = run
-        pulled = Message(agreed.vector + tau * (points[0].x - y), agreed.scalars)
-        points, agreed, states, k = self.inner.step(Run(points, pulled, states, k), team)
-        if k % self.steps == 0:
-            w, l2 = points[0].x, team.penalty.l2
+        stage, tau = run.states, run.states.tau
+        pulled = Message(run.agreed.vector + tau * (run.points[0].x - stage.y), run.agreed.scalars)
+        run = self.inner.step(run._replace(agreed=pulled, states=stage.inner), team)
+        stage = stage._replace(inner=run.states)
+        if run.round % self.steps == 0:
+            w, l2 = run.points[0].x, team.penalty.l2
             q = l2 / (l2 + tau) if l2 + tau > 0 else 1.0  # with no tau there is nothing to make up for
-            zeta, b = extrapolation(zeta, q)
-            y, begun = w + b * (w - begun), w
-        return Run(points, agreed, (states, y, begun, zeta, tau), k)
+            zeta, b = extrapolation(stage.zeta, q)
+            stage = stage._replace(y=w + b * (w - stage.begun), begun=w, zeta=zeta)
+        return run._replace(states=stage)
 
     def measure(self, run: Run, team: Team) -> Measured:
         """Of w, from the inner method's agreement. Collective: one small sum."""

@@ -11,6 +11,7 @@ epochs a round then help less and less, since every worker fits its own rows.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,9 +26,15 @@ from mpiopt.problems.problem import Message, Point, Team, gradient, mean_scalars
 from mpiopt.work.dual import DualAscent, gap
 
 
+class DualVariables(NamedTuple):
+    """alpha, one a row."""
+
+    alpha: PerRow
+
+
 @dataclass(frozen=True)
 class Cocoa(Named):
-    """State: alpha per row. Points carry no margins: the method never needs them, only its record does."""
+    """Points carry no margins: the method never needs them, only its record does."""
 
     work: DualAscent
     dvectors: int = 11
@@ -39,24 +46,24 @@ class Cocoa(Named):
         alphas = PerRow(self.work.init(x, site) for site in team.sites)
         images = [Message(self.work.image(alpha, site), np.empty(0)) for alpha, site in zip(alphas, team.sites, strict=True)]
         w, _, _ = Sum()(images, (), Joint(team, 0))
-        return Run(_at(w.vector, team), None, alphas)
+        return Run(_at(w.vector, team), None, DualVariables(alphas))
 
     def step(self, run: Run, team: Team) -> Run:
         """One round. Collective: one vector round."""
         done = [
             self.work(at, None, alpha, Local(site, run.round))
-            for at, alpha, site in zip(run.points, run.states, team.sites, strict=True)
+            for at, alpha, site in zip(run.points, run.states.alpha, team.sites, strict=True)
         ]
         change, _, _ = Sum()([message for _, message, _ in done], (), Joint(team, run.round))
         alphas = PerRow(alpha for _, _, alpha in done)
-        return Run(_at(run.points[0].x + change.vector, team), None, alphas, run.round + 1)
+        return Run(_at(run.points[0].x + change.vector, team), None, DualVariables(alphas), run.round + 1)
 
     def measure(self, run: Run, team: Team) -> Measured:
         """The certified gap is the smaller of duality gap and gradient bound. Collective: one vector round of recording."""
         points = PerWorker(site.loss.point(at.x) for site, at in zip(team.sites, run.points, strict=True))
         parts = [
             np.array([gap(site.loss, at.margins, alpha)])
-            for site, at, alpha in zip(team.sites, points, run.states, strict=True)
+            for site, at, alpha in zip(team.sites, points, run.states.alpha, strict=True)
         ]
         found = measured(team, points[0].x, gradient(team, points))
         return found._replace(gap=min(found.gap, float(mean_scalars(team, parts)[0])))

@@ -78,11 +78,11 @@ class Leading(NamedTuple):
 class Image(Minibatch):
     """x - gamma grad f_w(x): the message of methods that compress where a step leads."""
 
-    def init(self, x: Array, site: Site) -> Tree:
+    def init(self, x: Array, site: Site) -> Leading:
         """No gamma yet."""
         return Leading(Log.blank(), 0.0)
 
-    def __call__(self, at: Point, agreed: Message | None, state: Tree, here: Local) -> tuple[Point, Message, Tree]:
+    def __call__(self, at: Point, agreed: Message | None, state: Leading, here: Local) -> tuple[Point, Message, Leading]:
         """Not collective."""
         at, message, state = super().__call__(at, agreed, state, here)
         return at, message._replace(vector=at.x - state.step * message.vector), state

@@ -10,13 +10,13 @@ product; a step that arrives has searched along the finished direction before. B
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.engine.method import Composed, Measured, Method, Named, Run, measured
-from mpiopt.engine.phase import PerWorker, Phase
+from mpiopt.engine.phase import PerWorker, Phase, Tree
 from mpiopt.exchange.mean import Mean
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.preconditioners import Jacobi, Preconditioner, Server
@@ -78,12 +78,20 @@ class Residual:
         return cg.residual <= target
 
 
+class Inexact(NamedTuple):
+    """A Newton step under way, the same on every rank."""
+
+    cg: CG
+    before: float  # b.x one product ago
+    target: float  # the rule's
+    kept: Tree  # what the preconditioner keeps for this point
+
+
 @dataclass(frozen=True)
 class TruncatedNewton(Named):
     """x <- x + s p with H p = -g solved by CG as far as ``rule`` asks; s from an exact search on cached margins.
 
-    damped : s = 1 / (1 + (p.H p)^(1/2)) instead. State: CG, b.x one product ago, the rule's target and what the
-    preconditioner keeps for this point; all replicated.
+    damped : s = 1 / (1 + (p.H p)^(1/2)) instead.
     """
 
     preconditioner: Preconditioner
@@ -100,23 +108,22 @@ class TruncatedNewton(Named):
 
     def step(self, run: Run, team: Team) -> Run:
         """One product, or the search and the arrival at the next point. Collective."""
-        cg, before, target, kept = run.states
-        cg = CG(*cg)  # a plain tuple after a restart
-        if cg.rz == 0 or cg.products == PRODUCTS or self.rule.holds(cg, before, target):
+        under_way, cg = run.states, run.states.cg
+        if cg.rz == 0 or cg.products == PRODUCTS or self.rule.holds(cg, under_way.before, under_way.target):
             return self._arrive(self._moved(run.points, cg, run.round, team), run.round + 1, team)
         hessians = (site.loss.hessian(at) for site, at in zip(team.sites, run.points, strict=True))
         hp = mean(team, [Message(product(cg.p), np.empty(0)) for product in hessians], name="product").vector
         hp += team.penalty.grad(cg.p)
         before = cg.bx
-        cg = krylov.advance(cg, hp, lambda r: self.preconditioner(r, kept, run.points, team), team.world.dots)
-        return run._replace(states=(cg, before, target, kept), round=run.round + 1)
+        cg = krylov.advance(cg, hp, lambda r: self.preconditioner(r, under_way.kept, run.points, team), team.world.dots)
+        return run._replace(states=under_way._replace(cg=cg, before=before), round=run.round + 1)
 
     def _arrive(self, points: PerWorker, round: int, team: Team) -> Run:  # noqa: A002 - the field's word
         agreed = gradient(team, points)
         kept = self.preconditioner.prepare(points, team)
         b = -team.penalty.residual(points[0].x, agreed.vector)
         cg = krylov.begin(b, lambda r: self.preconditioner(r, kept, points, team), team.world.dots)
-        return Run(points, agreed, (cg, 0.0, self.rule.target(cg, team), kept), round)
+        return Run(points, agreed, Inexact(cg, 0.0, self.rule.target(cg, team), kept), round)
 
     def _moved(self, points: PerWorker, cg: CG, round: int, team: Team) -> PerWorker:  # noqa: A002
         if not self.damped:
@@ -126,7 +133,7 @@ class TruncatedNewton(Named):
 
     def measure(self, run: Run, team: Team) -> Measured:
         """Of the point last arrived at. Collective: one small sum."""
-        return measured(team, run.points[0].x, run.agreed)._replace(fresh=run.states[0].products == 0)
+        return measured(team, run.points[0].x, run.agreed)._replace(fresh=run.states.cg.products == 0)
 
     def answer(self, run: Run, team: Team) -> Point:
         """The point last arrived at."""

@@ -18,7 +18,7 @@ rises by orders of magnitude. `adaptive` finds the product M = L G from D_F itse
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -38,12 +38,23 @@ from mpiopt.work.exact import Exact
 from mpiopt.work.server import occupied, sample, server_mu
 
 
+class Accelerating(NamedTuple):
+    """What SPAG keeps beside x."""
+
+    v: Array  # (dim,)
+    ratio: float  # A/B
+    gain: float  # M = L G of the next trial
+    mu: float
+    sigma: float
+    margins: PerRow  # of v
+    memories: PerWorker  # of the server's solver
+
+
 @dataclass(frozen=True)
 class Spag(Named):
     """SPAG with a server sample of the first ``rows`` rows of worker 0 (all of them for None).
 
-    mu, sigma : None for `server.spread` and l2 / (l2 + 2 mu). State: v, the ratio A/B, the gain M = L G of the next trial,
-    mu, sigma, per worker the margins of v, and the solver's memory.
+    mu, sigma : None for `server.spread` and l2 / (l2 + 2 mu).
     """
 
     solver: LocalSolver
@@ -71,32 +82,32 @@ class Spag(Named):
         points = PerWorker(site.loss.point(x) for site in team.sites)
         rows = PerRow(at.margins.copy() for at in points)
         first = self.gain.first
-        return Run(points, None, (x, warmed(self.warm, first, sigma), first, mu, sigma, rows, memories))
+        return Run(points, None, Accelerating(x, warmed(self.warm, first, sigma), first, mu, sigma, rows, memories))
 
     def _phi(self, site: Site, mu: float) -> Reference:
         return Reference.of(sample(site, self.rows), site.penalty, mu)
 
     def step(self, run: Run, team: Team) -> Run:
         """One trial. Collective: an allreduce and a broadcast of d-vectors."""
-        points, _, (v, ratio, gain, mu, sigma, rows, memories), k = run
-        weights = weigh(ratio, gain, sigma)
-        last = [Point(v, margins) for margins in rows]
+        points, _, state, k = run
+        weights = weigh(state.ratio, state.gain, state.sigma)
+        last = [Point(state.v, margins) for margins in state.margins]
         middle = _blends(points, last, *weights.towards_v)
         agreed = gradient(team, middle)
         solved = [
-            self._mirror(site, x, at, mid, agreed, weights, mu, memory)
-            for site, x, at, mid, memory in zip(team.sites, points, last, middle, memories, strict=True)
+            self._mirror(site, x, at, mid, agreed, weights, state.mu, memory)
+            for site, x, at, mid, memory in zip(team.sites, points, last, middle, state.memories, strict=True)
         ]
         told, _, _ = From(0)([message for message, _ in solved], (), Joint(team, k))
         ahead = [Point(told.vector, site.loss.margins(told.vector)) for site in team.sites]
         ends = _blends(points, ahead, 1 - weights.alpha, weights.alpha)
         whole = self.gain.needs_whole and _divergence(team, ends, middle)
-        taken, gain = self.gain.judge(gain, whole, told.scalars)
-        memories = PerWorker(memory for _, memory in solved)
+        taken, gain = self.gain.judge(state.gain, whole, told.scalars)
+        state = state._replace(gain=gain, memories=PerWorker(memory for _, memory in solved))
         if not taken:
-            return Run(points, None, (v, ratio, gain, mu, sigma, rows, memories), k + 1)
+            return Run(points, None, state, k + 1)
         rows = PerRow(at.margins for at in ahead)
-        return Run(ends, None, (told.vector, weights.ratio, gain, mu, sigma, rows, memories), k + 1)
+        return Run(ends, None, state._replace(v=told.vector, ratio=weights.ratio, margins=rows), k + 1)
 
     def _mirror(
         self, site: Site, x: Point, v: Point, y: Point, agreed: Message, weights: Weights, mu: float, memory: Tree

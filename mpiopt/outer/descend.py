@@ -30,11 +30,11 @@ class Descend(Outer):
 
     rule: Transform
 
-    def init(self, x: Array, team: Team) -> Tree:
+    def init(self, x: Array, team: Team) -> Descended:
         """At x, before the first step."""
         return Descended(x.copy(), self.rule.init(x))
 
-    def __call__(self, agreed: Message | None, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+    def __call__(self, agreed: Message | None, points: PerWorker, state: Descended, here: Joint) -> tuple[PerWorker, Descended]:
         """Not collective; spends ``agreed``."""
         x = state.x
         if agreed is None:
@@ -43,7 +43,7 @@ class Descend(Outer):
         look = Point(self.rule.look(x, inner))
         return PerWorker(look for _ in points), Descended(x, inner)
 
-    def answer(self, points: PerWorker, state: Tree) -> Point:
+    def answer(self, points: PerWorker, state: Descended) -> Point:
         """The point itself, not where its rule looks."""
         return Point(state.x)
 
@@ -62,11 +62,11 @@ class Length(NamedTuple):
 class Downhill(Outer):
     """A gradient step; its method finds the length and keeps it as the state."""
 
-    def init(self, x: Array, team: Team) -> Tree:
+    def init(self, x: Array, team: Team) -> Length:
         """No step yet."""
         return Length()
 
-    def __call__(self, agreed: Message | None, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+    def __call__(self, agreed: Message | None, points: PerWorker, state: Length, here: Joint) -> tuple[PerWorker, Length]:
         """Not collective."""
         at = Point(points[0].x - state.step * agreed.vector)
         return PerWorker(at for _ in points), state
@@ -76,11 +76,11 @@ class Downhill(Outer):
 class Relax(Outer):
     """Part of the way to the agreed point; its method finds how far and keeps it as the state."""
 
-    def init(self, x: Array, team: Team) -> Tree:
+    def init(self, x: Array, team: Team) -> Length:
         """No relaxation yet."""
         return Length()
 
-    def __call__(self, agreed: Message | None, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+    def __call__(self, agreed: Message | None, points: PerWorker, state: Length, here: Joint) -> tuple[PerWorker, Length]:
         """Not collective."""
         at = Point(points[0].x + state.step * (agreed.vector - points[0].x))
         return PerWorker(at for _ in points), state

@@ -13,12 +13,12 @@ once), helps where workers hold few rows and many features are rare.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from mpiopt.arrays import Array, beside, norm
-from mpiopt.engine.phase import Joint, Outer, PerRow, PerWorker, Tree
+from mpiopt.engine.phase import Joint, Outer, PerRow, PerWorker
 from mpiopt.numerics.newton import model, newton, unpack
 from mpiopt.problems.penalties import along
 from mpiopt.problems.problem import Message, Point, Site, Team, mean, mean_scalars
@@ -29,33 +29,37 @@ CANCEL = 1e-6  # of a sum's longest term: of a shorter sum too few digits are le
 SLIGHT = 1e-5  # of the margins: what a shorter step changes in F is near its rounding, and none of that may be drift
 
 
+class PlaneMemory(NamedTuple):
+    """What spans the next plane: the last step (dim,), the Hessian's diagonal (dim,) or (0,); margins of the directions."""
+
+    step: Array  # (0,) before the first
+    curvature: Array
+    margins: PerRow  # (k, rows) each, the last step's last
+
+
 @dataclass(frozen=True)
 class PlaneSearch(Outer):
-    """The exact search in the plane of the agreed direction and the last step, and of the Jacobi direction if asked.
-
-    State: the last step, the Hessian's diagonal, and per worker the directions' margins (k, rows), the last step's last.
-    """
+    """The exact search in the plane of the agreed direction and the last step, and of the Jacobi direction if asked."""
 
     needs: ClassVar[type] = Margins
     jacobi: bool = False
 
-    def init(self, x: Array, team: Team) -> Tree:
+    def init(self, x: Array, team: Team) -> PlaneMemory:
         """No last step yet. Collective: one vector round with ``jacobi``."""
         buffers = PerRow(beside(x, (2 + self.jacobi, site.loss.margin_count), 0) for site in team.sites)
-        return np.zeros(0), diagonal(team, x) if self.jacobi else np.zeros(0), buffers
+        return PlaneMemory(np.zeros(0), diagonal(team, x) if self.jacobi else np.zeros(0), buffers)
 
-    def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+    def __call__(self, agreed: Message, points: PerWorker, state: PlaneMemory, here: Joint) -> tuple[PerWorker, PlaneMemory]:
         """Three to six small allreduces. Collective."""
-        last, curvature, buffers = state
-        directions, team = [agreed.vector], here.team
+        directions, buffers, team = [agreed.vector], state.margins, here.team
         if self.jacobi:
             residual = team.penalty.residual(points[0].x, points[0].gradient)
-            directions.append(-residual / (curvature + team.penalty.l2))
+            directions.append(-residual / (state.curvature + team.penalty.l2))
         for site, buffer in zip(team.sites, buffers, strict=True):
             for direction, row in zip(directions, buffer, strict=False):
                 site.loss.margins(direction, out=row)
-        if last.size:
-            directions.append(last)
+        if state.step.size:
+            directions.append(state.step)
         k = len(directions)
         c = minimise(team, points, directions, [buffer[:k] for buffer in buffers])
         step = sum(factor * direction for factor, direction in zip(c.tolist(), directions, strict=True))
@@ -64,7 +68,7 @@ class PlaneSearch(Outer):
             _move(site, at, x, step, c, buffer, here.round)
             for site, at, buffer in zip(team.sites, points, buffers, strict=True)
         )
-        return PerWorker(moved), (step, curvature, buffers)
+        return PerWorker(moved), state._replace(step=step)
 
 
 def _move(site: Site, at: Point, x: Array, step: Array, c: Array, buffer: Array, round: int) -> Point:  # noqa: A002 - the field's word

@@ -14,7 +14,7 @@ import numpy as np
 
 from mpiopt.arrays import Array, namespace
 from mpiopt.compress.compressor import kernels
-from mpiopt.engine.phase import Joint, Outer, PerWorker, Tree
+from mpiopt.engine.phase import Joint, Outer, PerWorker
 from mpiopt.numerics.schedules import Schedule, demand
 from mpiopt.problems.model import Block
 from mpiopt.problems.problem import Message, Point, Team
@@ -78,12 +78,12 @@ class Prune(Outer):
     def __post_init__(self) -> None:
         demand(self.every >= 1, "the number of rounds between two masks", self.every, "at least 1")
 
-    def init(self, x: Array, team: Team) -> Tree:
+    def init(self, x: Array, team: Team) -> Pruned:
         """At x, with the mask of round 0. Not collective."""
         mask = self._mask(x, namespace(x).ones(x.size, bool), 0, team)
         return Pruned(self._kept(x.copy(), mask), self.rule.init(x), mask)
 
-    def __call__(self, agreed: Message | None, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+    def __call__(self, agreed: Message | None, points: PerWorker, state: Pruned, here: Joint) -> tuple[PerWorker, Pruned]:
         """Not collective; spends ``agreed``."""
         x, mask = state.x, state.mask
         if agreed is None:
@@ -99,7 +99,7 @@ class Prune(Outer):
         look = Point(self.rule.look(state.x, state.rule) * state.mask)
         return PerWorker(look for _ in team.sites)
 
-    def answer(self, points: PerWorker, state: Tree) -> Point:
+    def answer(self, points: PerWorker, state: Pruned) -> Point:
         """The point itself, pruned."""
         return Point(state.x * state.mask)
 

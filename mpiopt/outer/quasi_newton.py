@@ -6,19 +6,33 @@ method on quadratics.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from mpiopt.arrays import Array, beside, namespace
-from mpiopt.engine.phase import Joint, Outer, PerWorker, Tree
+from mpiopt.engine.phase import Joint, Outer, PerWorker
 from mpiopt.kernels.replicated import inner, length
 from mpiopt.outer.line_search import refuse_kinks, search
 from mpiopt.outer.plane_search import diagonal
 from mpiopt.problems.problem import Message, Team
 from mpiopt.problems.protocols import Margins
 
-Pair = tuple[Array, Array]  # a step s and the change y of the gradient over it, (dim,) each
+
+class Secant(NamedTuple):
+    """A step, and the change of the gradient over it, (dim,) each."""
+
+    s: Array
+    y: Array
+
+
+class Secants(NamedTuple):
+    """What L-BFGS remembers. Vectors are (dim,), or (0,) before there is one."""
+
+    pairs: tuple[Secant, ...]  # oldest first
+    x: Array  # the last
+    gradient: Array  # there
+    scale: Array  # the Hessian's diagonal to begin with, (0,) for I
 
 
 @dataclass(frozen=True)
@@ -26,34 +40,32 @@ class QuasiNewton(Outer):
     """L-BFGS with ``memory`` pairs.
 
     jacobi : begin the recursion with the inverse of the Hessian's diagonal at the start instead of a multiple of I.
-    State: the pairs, oldest first; the last x and its gradient, (dim,) or (0,) at first; the diagonal, (dim,) or (0,).
     """
 
     needs: ClassVar[type] = Margins
     memory: int = 10
     jacobi: bool = False
 
-    def init(self, x: Array, team: Team) -> Tree:
+    def init(self, x: Array, team: Team) -> Secants:
         """No pairs yet. Collective: one vector round with ``jacobi``. Raises CapabilityError on every rank."""
         refuse_kinks(team.penalty)
         none = np.zeros(0)
         if not self.jacobi:
-            return (), none, none, none
+            return Secants((), none, none, none)
         scale = diagonal(team, x) + team.penalty.grad(beside(x, x.size, 1))
-        return (), none, none, namespace(x).where(scale > 0, scale, 1.0)
+        return Secants((), none, none, namespace(x).where(scale > 0, scale, 1.0))
 
-    def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+    def __call__(self, agreed: Message, points: PerWorker, state: Secants, here: Joint) -> tuple[PerWorker, Secants]:
         """Two to five small sums. Collective."""
-        pairs, last, before, scale = state
-        x = points[0].x
+        pairs, x = state.pairs, points[0].x
         gradient = here.team.penalty.residual(x, agreed.vector)
-        if last.size:
-            pairs = remembered(pairs, (x - last, gradient - before), self.memory)
-        moved = search(here.team, points, -inverse_product(pairs, gradient, scale), here.round)
-        return moved, (pairs, x, gradient, scale)
+        if state.x.size:
+            pairs = remembered(pairs, Secant(x - state.x, gradient - state.gradient), self.memory)
+        moved = search(here.team, points, -inverse_product(pairs, gradient, state.scale), here.round)
+        return moved, Secants(pairs, x, gradient, state.scale)
 
 
-def remembered(pairs: tuple[Pair, ...], new: Pair, memory: int) -> tuple[Pair, ...]:
+def remembered(pairs: tuple[Secant, ...], new: Secant, memory: int) -> tuple[Secant, ...]:
     """The newest ``memory`` pairs; a pair without measurable curvature is left out."""
     s, y = new
     if not inner(s, y) > 1e-14 * length(y) * length(s):
@@ -61,7 +73,7 @@ def remembered(pairs: tuple[Pair, ...], new: Pair, memory: int) -> tuple[Pair, .
     return (*pairs, new)[-memory:]
 
 
-def inverse_product(pairs: tuple[Pair, ...], gradient: Array, scale: Array) -> Array:
+def inverse_product(pairs: tuple[Secant, ...], gradient: Array, scale: Array) -> Array:
     """The inverse Hessian's estimate times ``gradient`` (dim,): 4 memory vector operations; without pairs, of length 1.
 
     Every rank does all of it, since each number waits for the one before; in an order that is the same on all CPUs.

@@ -8,7 +8,7 @@ Polyak, Some methods of speeding up the convergence of iteration methods, 1964, 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from mpiopt.arrays import Array
 from mpiopt.engine.phase import Joint, Outer, PerWorker, Tree
@@ -27,6 +27,13 @@ class Add(Outer):
         return moved(here.team, points, points[0].x + agreed.vector), state
 
 
+class Rolling(NamedTuple):
+    """The last x (dim,), None at the start, and what its step counts for in the next."""
+
+    x: Array | None
+    beta: float
+
+
 @dataclass(frozen=True)
 class HeavyBall(Outer):
     """x + p + beta (x - last x).
@@ -37,16 +44,15 @@ class HeavyBall(Outer):
     needs: ClassVar[type] = Margins
     momentum: Callable[[Team], float]
 
-    def init(self, x: Array, team: Team) -> Tree:
-        """(last x, beta); no last x at the start. Collective where ``momentum`` is."""
-        return None, self.momentum(team)
+    def init(self, x: Array, team: Team) -> Rolling:
+        """No last x. Collective where ``momentum`` is."""
+        return Rolling(None, self.momentum(team))
 
-    def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+    def __call__(self, agreed: Message, points: PerWorker, state: Rolling, here: Joint) -> tuple[PerWorker, Rolling]:
         """Not collective."""
-        last, beta = state
         x = points[0].x
-        step = agreed.vector if last is None else agreed.vector + beta * (x - last)
-        return moved(here.team, points, x + step), (x, beta)
+        step = agreed.vector if state.x is None else agreed.vector + state.beta * (x - state.x)
+        return moved(here.team, points, x + step), state._replace(x=x)
 
 
 def moved(team: Team, points: PerWorker, x: Array) -> PerWorker:

@@ -17,13 +17,13 @@ section 3.2, for the restart; Polyak, Some methods of speeding up the convergenc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from mpiopt.arrays import Array, beside
 from mpiopt.comm.world import Pair
-from mpiopt.engine.phase import Joint, Outer, PerRow, PerWorker, Tree
+from mpiopt.engine.phase import Joint, Outer, PerRow, PerWorker
 from mpiopt.errors import UsageError
 from mpiopt.problems.problem import Message, Point, Team, mean_scalars
 from mpiopt.problems.protocols import Margins
@@ -33,6 +33,13 @@ LEAP = 10.0  # of L at most after a trial where L has no ceiling, since an expon
 EASE = 0.7  # of L where a step without momentum begins anew
 
 
+class Lipschitz(NamedTuple):
+    """L, 0 before the first step, and what it never exceeds."""
+
+    now: float
+    ceiling: float
+
+
 @dataclass(frozen=True)
 class Forward:
     """The step to p, and L.
@@ -40,28 +47,27 @@ class Forward:
     lipschitz : L, the largest eigenvalue of the Hessian of f, taken as it is. None searches: L begins at the curvature
     along the first gradient and grows to 2 D_f(p, y) / |p - y|^2 while it is below that, never past the loss's own
     ``lipschitz``, which is always enough. A trial is one pass over the rows and one number.
-    State: L (0 before the first step) and its ceiling.
     """
 
     lipschitz: float | None = None
 
-    def init(self, team: Team) -> tuple[float, float]:
-        """L and its ceiling. Collective; raises UsageError on every rank where ``lipschitz`` is not positive."""
+    def init(self, team: Team) -> Lipschitz:
+        """L where it is given. Collective; raises UsageError on every rank where ``lipschitz`` is not positive."""
         if self.lipschitz is not None:
             if not 0 < self.lipschitz < np.inf:
                 raise UsageError(f"lipschitz is {self.lipschitz:g}: give a positive number, or leave it out to have it found")
-            return self.lipschitz, self.lipschitz
+            return Lipschitz(self.lipschitz, self.lipschitz)
         largest = team.world.extremes(np.array([max(site.loss.lipschitz for site in team.sites)]))[1][0]
-        return 0.0, max(float(largest) * (1 + 1e-6), 1e-30)
+        return Lipschitz(0.0, max(float(largest) * (1 + 1e-6), 1e-30))
 
     def __call__(
-        self, slope: Array, points: Sequence[Point], state: tuple[float, float], team: Team, last: Array | None = None
-    ) -> tuple[PerWorker, tuple[float, float], float]:
+        self, slope: Array, points: Sequence[Point], state: Lipschitz, team: Team, last: Array | None = None
+    ) -> tuple[PerWorker, Lipschitz, float]:
         """The workers' points at p; ``slope`` (dim,) is the gradient of f at y. Collective: one small sum a trial.
 
         Besides (y - p).(p - last), 0 where ``last`` is not given.
         """
-        (length, ceiling), y = state, points[0].x
+        length, ceiling, y = state.now, state.ceiling, points[0].x
         if length == 0:
             bent = _curvature_along(slope, points, team)  # 0 or not a number where squares of the slope have no room
             length = (
@@ -73,17 +79,17 @@ class Forward:
             step = p - y
             pairs = [(step, step)] if last is None else [(step, step), (-step, p - last)]
             if length >= ceiling:
-                return ahead, (length, ceiling), 0.0 if last is None else team.world.dots(pairs)[1]
+                return ahead, Lipschitz(length, ceiling), 0.0 if last is None else team.world.dots(pairs)[1]
             divergence, size, *turn = _divergence(team, points, ahead, pairs)
             found = 2 * divergence / size if size > 0 else 0.0
             if not found > length:
-                return ahead, (length, ceiling), sum(turn)
+                return ahead, Lipschitz(length, ceiling), sum(turn)
             found = found if np.isfinite(ceiling) else np.fmin(found, LEAP * length)
             length = min(max(GROWTH * length, found), ceiling)
 
-    def eased(self, state: tuple[float, float]) -> tuple[float, float]:
-        """The state with a smaller L to try, unless L was given."""
-        return state if self.lipschitz is not None else (EASE * state[0], state[1])
+    def eased(self, state: Lipschitz) -> Lipschitz:
+        """A smaller L to try, unless L was given."""
+        return state if self.lipschitz is not None else state._replace(now=EASE * state.now)
 
 
 @dataclass(frozen=True)
@@ -93,71 +99,85 @@ class Proximal(Outer):
     needs: ClassVar[type] = Margins
     forward: Forward = Forward()
 
-    def init(self, x: Array, team: Team) -> Tree:
-        """L and its ceiling. Collective."""
+    def init(self, x: Array, team: Team) -> Lipschitz:
+        """See `Forward.init`. Collective."""
         return self.forward.init(team)
 
-    def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+    def __call__(self, agreed: Message, points: PerWorker, state: Lipschitz, here: Joint) -> tuple[PerWorker, Lipschitz]:
         """p. Collective: one small sum a trial."""
         ahead, state, _ = self.forward(agreed.vector, points, state, here.team)
         return ahead, self.forward.eased(state)
+
+
+class Extrapolated(NamedTuple):
+    """L, Nesterov's t, the last p (dim,) and its margins."""
+
+    lipschitz: Lipschitz
+    t: float
+    p: Array
+    margins: PerRow
 
 
 @dataclass(frozen=True)
 class Accelerated(Outer):
     """Nesterov's momentum, begun anew where it points uphill: (y - p).(p - last p) > 0.
 
-    State: L and its ceiling, t, the last p and per worker its margins. L may fall only where the momentum begins anew.
+    L may fall only where the momentum begins anew.
     """
 
     needs: ClassVar[type] = Margins
     forward: Forward = Forward()
 
-    def init(self, x: Array, team: Team) -> Tree:
+    def init(self, x: Array, team: Team) -> Extrapolated:
         """t = 1: no momentum yet. Collective."""
-        return self.forward.init(team), 1.0, x, PerRow(beside(x, site.loss.margin_count, 0) for site in team.sites)
+        rows = PerRow(beside(x, site.loss.margin_count, 0) for site in team.sites)
+        return Extrapolated(self.forward.init(team), 1.0, x, rows)
 
-    def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+    def __call__(self, agreed: Message, points: PerWorker, state: Extrapolated, here: Joint) -> tuple[PerWorker, Extrapolated]:
         """The next y. Collective: one small sum a trial."""
-        lengths, t, last, last_rows = state
-        ahead, lengths, turn = self.forward(agreed.vector, points, lengths, here.team, last)
-        p = ahead[0].x
+        ahead, lengths, turn = self.forward(agreed.vector, points, state.lipschitz, here.team, state.p)
+        p, t = ahead[0].x, state.t
         if turn > 0:
             t, lengths = 1.0, self.forward.eased(lengths)
         grown = (1 + sqrt(1 + 4 * t * t)) / 2
         rows = PerRow(at.margins for at in ahead)
-        shifts = [now - before for now, before in zip(rows, last_rows, strict=True)]
-        return carried(here.team, ahead, (t - 1) / grown, p - last, shifts), (lengths, grown, p, rows)
+        shifts = [now - before for now, before in zip(rows, state.margins, strict=True)]
+        return carried(here.team, ahead, (t - 1) / grown, p - state.p, shifts), Extrapolated(lengths, grown, p, rows)
+
+
+class Heavy(NamedTuple):
+    """L, the last y, (dim,) or (0,) before there is one, and its margins."""
+
+    lipschitz: Lipschitz
+    y: Array
+    margins: PerRow
 
 
 @dataclass(frozen=True)
 class Polyak(Outer):
     """Heavy ball.
 
-    beta : None for (1 - sqrt(l2 / (L + l2)))^2, at most 0.99. State: L and its ceiling, the last y and its margins.
+    beta : None for (1 - sqrt(l2 / (L + l2)))^2, at most 0.99.
     """
 
     needs: ClassVar[type] = Margins
     forward: Forward = Forward()
     beta: float | None = None
 
-    def init(self, x: Array, team: Team) -> Tree:
+    def init(self, x: Array, team: Team) -> Heavy:
         """No last y yet. Collective."""
-        return self.forward.init(team), np.zeros(0), PerRow(beside(x, site.loss.margin_count, 0) for site in team.sites)
+        rows = PerRow(beside(x, site.loss.margin_count, 0) for site in team.sites)
+        return Heavy(self.forward.init(team), np.zeros(0), rows)
 
-    def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+    def __call__(self, agreed: Message, points: PerWorker, state: Heavy, here: Joint) -> tuple[PerWorker, Heavy]:
         """The next y. Collective: one small sum a trial."""
-        lengths, last, last_rows = state
         y, rows = points[0].x, PerRow(at.margins for at in points)
-        ahead, lengths, _ = self.forward(agreed.vector, points, lengths, here.team)
-        if not last.size:
-            return ahead, (lengths, y, rows)
-        shifts = [now - before for now, before in zip(rows, last_rows, strict=True)]
-        return carried(here.team, ahead, self._beta(lengths[0], here.team.penalty.l2), y - last, shifts), (
-            lengths,
-            y,
-            rows,
-        )
+        ahead, lengths, _ = self.forward(agreed.vector, points, state.lipschitz, here.team)
+        after = Heavy(lengths, y, rows)
+        if not state.y.size:
+            return ahead, after
+        shifts = [now - before for now, before in zip(rows, state.margins, strict=True)]
+        return carried(here.team, ahead, self._beta(lengths.now, here.team.penalty.l2), y - state.y, shifts), after
 
     def _beta(self, length: float, l2: float) -> float:
         away = 1 - sqrt(l2 / (length + l2))

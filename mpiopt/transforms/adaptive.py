@@ -10,16 +10,38 @@ Scale comes after them. They work in place on the gradient and their averages, w
 
 from dataclasses import dataclass
 from math import inf, sqrt
+from typing import NamedTuple
 
 from mpiopt.arrays import Array, namespace
 from mpiopt.kernels.replicated import power
 from mpiopt.numerics.schedules import demand
-from mpiopt.transforms.transform import State, Transform
+from mpiopt.transforms.transform import Transform
+
+
+class SquareSums(NamedTuple):
+    """The sum of the squares of past gradients, or their fading mean, (dim,)."""
+
+    s: Array
+
+
+class SquareMeans(NamedTuple):
+    """Fading means of the squares of gradients and of steps, (dim,) each."""
+
+    s: Array
+    w: Array
+
+
+class FadingMeans(NamedTuple):
+    """Fading means of gradients and of their squares, (dim,) each, and how many steps were made."""
+
+    m: Array
+    s: Array
+    t: int
 
 
 @dataclass(frozen=True)
 class Adagrad(Transform):
-    """The sum of all squares. State: s.
+    """The sum of all squares.
 
     Duchi, Hazan, Singer, Adaptive subgradient methods, JMLR 2011, eq. 1 with the diagonal matrix. Raises UsageError
     unless 0 < eps < infinity.
@@ -30,21 +52,20 @@ class Adagrad(Transform):
     def __post_init__(self) -> None:
         _check(self.eps)
 
-    def init(self, x: Array) -> State:
+    def init(self, x: Array) -> SquareSums:
         """s = 0."""
-        return (namespace(x).zeros_like(x),)
+        return SquareSums(namespace(x).zeros_like(x))
 
-    def __call__(self, u: Array, x: Array, state: State, step: int) -> tuple[Array, State]:
+    def __call__(self, u: Array, x: Array, state: SquareSums, step: int) -> tuple[Array, SquareSums]:
         """g / (sqrt(s) + eps)."""
-        (s,) = state
-        square = u * u
+        s, square = state.s, u * u
         s += square
         return _over_root(u, s, self.eps, square), state
 
 
 @dataclass(frozen=True)
 class RmsProp(Transform):
-    """A fading mean of the squares. State: s.
+    """A fading mean of the squares.
 
     Tieleman and Hinton, Lecture 6.5: RMSProp, Coursera 2012. Raises UsageError unless 0 <= rho < 1, 0 < eps < infinity.
     """
@@ -55,21 +76,20 @@ class RmsProp(Transform):
     def __post_init__(self) -> None:
         _check(self.eps, rho=self.rho)
 
-    def init(self, x: Array) -> State:
+    def init(self, x: Array) -> SquareSums:
         """s = 0."""
-        return (namespace(x).zeros_like(x),)
+        return SquareSums(namespace(x).zeros_like(x))
 
-    def __call__(self, u: Array, x: Array, state: State, step: int) -> tuple[Array, State]:
+    def __call__(self, u: Array, x: Array, state: SquareSums, step: int) -> tuple[Array, SquareSums]:
         """g / (sqrt(s) + eps)."""
-        (s,) = state
-        square = u * u
+        s, square = state.s, u * u
         _fade(s, self.rho, square)
         return _over_root(u, s, self.eps, square), state
 
 
 @dataclass(frozen=True)
 class Adadelta(Transform):
-    """Steps as long as the last ones were: no step size to choose. State: s and w, the mean square of the steps.
+    """Steps as long as the last ones were: no step size to choose.
 
     Zeiler, ADADELTA: an adaptive learning rate method, 2012, arXiv 1212.5701, algorithm 1. Raises UsageError unless
     0 <= rho < 1 and 0 < eps < infinity.
@@ -81,14 +101,13 @@ class Adadelta(Transform):
     def __post_init__(self) -> None:
         _check(self.eps, rho=self.rho)
 
-    def init(self, x: Array) -> State:
+    def init(self, x: Array) -> SquareMeans:
         """s = 0, w = 0."""
-        return namespace(x).zeros_like(x), namespace(x).zeros_like(x)
+        return SquareMeans(namespace(x).zeros_like(x), namespace(x).zeros_like(x))
 
-    def __call__(self, u: Array, x: Array, state: State, step: int) -> tuple[Array, State]:
+    def __call__(self, u: Array, x: Array, state: SquareMeans, step: int) -> tuple[Array, SquareMeans]:
         """g sqrt(w + eps) / sqrt(s + eps)."""
-        s, w = state
-        square = u * u
+        s, w, square = state.s, state.w, u * u
         _fade(s, self.rho, square)
         ratio = w + self.eps
         ratio /= s + self.eps
@@ -100,7 +119,7 @@ class Adadelta(Transform):
 
 @dataclass(frozen=True)
 class Adam(Transform):
-    """Fading means of the gradient and of its square, both freed of their start at 0. State: m, s, and t, the steps made.
+    """Fading means of the gradient and of its square, both freed of their start at 0.
 
     Kingma and Ba, Adam: a method for stochastic optimization, ICLR 2015, arXiv 1412.6980, algorithm 1, computed as at the
     end of its section 2: sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(s) + eps sqrt(1 - b2^t)). Raises UsageError unless
@@ -114,13 +133,13 @@ class Adam(Transform):
     def __post_init__(self) -> None:
         _check(self.eps, b1=self.b1, b2=self.b2)
 
-    def init(self, x: Array) -> State:
+    def init(self, x: Array) -> FadingMeans:
         """m = 0, s = 0, t = 0."""
-        return namespace(x).zeros_like(x), namespace(x).zeros_like(x), 0
+        return FadingMeans(namespace(x).zeros_like(x), namespace(x).zeros_like(x), 0)
 
-    def __call__(self, u: Array, x: Array, state: State, step: int) -> tuple[Array, State]:
+    def __call__(self, u: Array, x: Array, state: FadingMeans, step: int) -> tuple[Array, FadingMeans]:
         """The mean gradient over the root of the mean square."""
-        m, s, t = state[0], state[1], state[2] + 1
+        m, s, t = state.m, state.s, state.t + 1
         root = sqrt(1 - power(self.b2, t))
         m *= self.b1
         m += (1 - self.b1) * u
@@ -130,7 +149,7 @@ class Adam(Transform):
         u += self.eps * root
         namespace(u).divide(m, u, out=u)
         u *= root / (1 - power(self.b1, t))
-        return u, (m, s, t)
+        return u, FadingMeans(m, s, t)
 
 
 def _fade(mean: Array, rho: float, term: Array) -> None:

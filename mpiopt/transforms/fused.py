@@ -13,12 +13,13 @@ from typing import Literal
 from mpiopt.arrays import Array
 from mpiopt.kernels import device
 from mpiopt.numerics.schedules import Schedule
+from mpiopt.transforms.momentum import Velocity
 from mpiopt.transforms.transform import State
 
 
 @dataclass(frozen=True)
 class MomentumStep:
-    """The state is that of the chain: ((), (v,)) with the step size inside v, ((v,), ()) otherwise."""
+    """The state is that of the chain: a Velocity, after the state of the step size where that is inside v, else before it."""
 
     rate: Schedule
     gamma: float
@@ -26,14 +27,14 @@ class MomentumStep:
 
     def __call__(self, g: Array, x: Array, state: State, step: int) -> State:
         """Five vectors are moved: g, and v and x both ways."""
-        ((v,),) = filter(None, state)
-        device.momentum_step(x, g, v, self.rate(step), self.gamma, self.form)
+        (found,) = (part for part in state if isinstance(part, Velocity))
+        device.momentum_step(x, g, found.v, self.rate(step), self.gamma, self.form)
         return state
 
 
 @dataclass(frozen=True)
 class AdamStep:
-    """The state is that of the chain, ((m, s, t), ())."""
+    """The state is that of the chain: FadingMeans, and that of the step size."""
 
     rate: Schedule
     b1: float
@@ -42,6 +43,6 @@ class AdamStep:
 
     def __call__(self, g: Array, x: Array, state: State, step: int) -> State:
         """Seven vectors are moved: g, and m, s and x both ways."""
-        (m, s, t), rest = state
-        device.adam_step(x, g, m, s, t + 1, self.rate(step), self.b1, self.b2, self.eps)
-        return (m, s, t + 1), rest
+        found, rest = state
+        device.adam_step(x, g, found.m, found.s, found.t + 1, self.rate(step), self.b1, self.b2, self.eps)
+        return found._replace(t=found.t + 1), rest

@@ -7,6 +7,7 @@ SimplifiedNesterov, Scale    v <- gamma v + g;  x -= lr (g + gamma v)       PyTo
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -55,12 +56,18 @@ class Divide(Transform):
         return 1 / (self.schedule(step) or 1.0)
 
 
+class Velocity(NamedTuple):
+    """Where the steps lead, (dim,)."""
+
+    v: Array
+
+
 @dataclass(frozen=True)
 class Momentum(Transform):
     """v <- gamma v + u;  u <- v: Polyak's heavy ball.
 
-    Polyak, Some methods of speeding up the convergence of iteration methods, 1964, eq. 9. State: v. Raises UsageError
-    unless 0 <= gamma < 1.
+    Polyak, Some methods of speeding up the convergence of iteration methods, 1964, eq. 9. Raises UsageError unless
+    0 <= gamma < 1.
     """
 
     gamma: float = 0.9
@@ -68,13 +75,13 @@ class Momentum(Transform):
     def __post_init__(self) -> None:
         demand(0 <= self.gamma < 1, "gamma", self.gamma, "a number from 0 to below 1")
 
-    def init(self, x: Array) -> State:
+    def init(self, x: Array) -> Velocity:
         """v = 0."""
-        return (namespace(x).zeros_like(x),)
+        return Velocity(namespace(x).zeros_like(x))
 
-    def __call__(self, u: Array, x: Array, state: State, step: int) -> tuple[Array, State]:
+    def __call__(self, u: Array, x: Array, state: Velocity, step: int) -> tuple[Array, Velocity]:
         """Three passes."""
-        (v,) = state
+        v = state.v
         v *= self.gamma
         v += u
         u[:] = v
@@ -89,10 +96,9 @@ class Nesterov(Momentum):
     Sutskever, Martens, Dahl, Hinton, On the importance of initialization and momentum, ICML 2013, eqs. 3-4.
     """
 
-    def look(self, x: Array, state: State) -> Array:
+    def look(self, x: Array, state: Velocity) -> Array:
         """x + gamma v, a new array."""
-        (v,) = state
-        ahead = self.gamma * v
+        ahead = self.gamma * state.v
         ahead += x
         return ahead
 
@@ -105,9 +111,9 @@ class SimplifiedNesterov(Momentum):
     step size x is the point that Nesterov looks at.
     """
 
-    def __call__(self, u: Array, x: Array, state: State, step: int) -> tuple[Array, State]:
+    def __call__(self, u: Array, x: Array, state: Velocity, step: int) -> tuple[Array, Velocity]:
         """Four passes."""
-        (v,) = state
+        v = state.v
         v *= self.gamma
         v += u
         u += self.gamma * v

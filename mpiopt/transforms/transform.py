@@ -6,7 +6,7 @@
 
 or, for the last two lines, S = rule.move(g, x, S, step), which a GPU may do in one pass over its memory.
 
-State is plain: tuples of arrays and numbers. Both the u and the S given to a transform are spent: it writes into them,
+State is plain: NamedTuples of arrays and numbers. Both the u and the S given to a transform are spent: it writes into them,
 and what it returns may be the same arrays. The u it returns is never part of the state, so the caller may write into it.
 """
 
@@ -19,8 +19,9 @@ import numpy as np
 
 from mpiopt.arrays import Array, namespace
 from mpiopt.numerics.schedules import demand
+from mpiopt.numerics.trees import like
 
-State = Any  # tuples of arrays, numbers and further states
+State = Any  # NamedTuples of arrays and numbers, () for none, and a tuple of the parts' for a chain
 
 BLOCK = 32768  # coordinates: three to five such vectors stay in the second-level cache
 
@@ -141,12 +142,12 @@ class Blocked(Transform):
 def _cut(state: State, cut: slice) -> State:
     """The state of a block: views of the arrays, and the numbers."""
     if isinstance(state, tuple):
-        return tuple(_cut(part, cut) for part in state)
+        return like(state, (_cut(part, cut) for part in state))
     return state[cut] if isinstance(state, np.ndarray) else state
 
 
 def _joined(state: State, after: State) -> State:
     """The arrays, written block by block, and the numbers as any block left them."""
     if isinstance(state, tuple):
-        return tuple(_joined(*parts) for parts in zip(state, after, strict=True))
+        return like(state, (_joined(*parts) for parts in zip(state, after, strict=True)))
     return state if isinstance(state, np.ndarray) else after

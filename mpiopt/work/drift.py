@@ -82,11 +82,11 @@ class Controlled(Free):
 
     lr: Schedule
 
-    def init(self, x: Array, site: Site) -> Tree:
+    def init(self, x: Array, site: Site) -> Variates:
         """Both 0."""
         return Variates(namespace(x).zeros_like(x), namespace(x).zeros_like(x))
 
-    def begin(self, x: Array, agreed: Message | None, memory: Tree, here: Local) -> Tree:
+    def begin(self, x: Array, agreed: Message | None, memory: Variates, here: Local) -> Variates:
         """Move c by what the workers of the last round found."""
         common = memory.common
         if agreed is not None:
@@ -94,12 +94,12 @@ class Controlled(Free):
             common -= part * agreed.vector[x.size :]
         return memory
 
-    def bend(self, g: Array, x: Array, memory: Tree) -> None:
+    def bend(self, g: Array, x: Array, memory: Variates) -> None:
         """g - c_i + c."""
         g -= memory.own
         g += memory.common
 
-    def tell(self, start: Array, x: Array, steps: range, memory: Tree) -> tuple[Array, Tree]:
+    def tell(self, start: Array, x: Array, steps: range, memory: Variates) -> tuple[Array, Variates]:
         """Both as gradients: start - x and c_i - next c_i."""
         went, xp = start - x, namespace(x)
         length = sum(self.lr(step) for step in steps)
@@ -126,11 +126,11 @@ class Shifted(Free):
     lr: float
     probability: float
 
-    def init(self, x: Array, site: Site) -> Tree:
+    def init(self, x: Array, site: Site) -> Shifting:
         """h_i = 0, and no y_i yet."""
         return Shifting(namespace(x).zeros_like(x), None)
 
-    def begin(self, x: Array, agreed: Message | None, memory: Tree, here: Local) -> Tree:
+    def begin(self, x: Array, agreed: Message | None, memory: Shifting, here: Local) -> Shifting:
         """Move h_i by what the agreement did to y_i."""
         shift, y = memory.shift, memory.y
         if y is not None:
@@ -139,11 +139,11 @@ class Shifted(Free):
             shift += y
         return Shifting(shift, None)
 
-    def bend(self, g: Array, x: Array, memory: Tree) -> None:
+    def bend(self, g: Array, x: Array, memory: Shifting) -> None:
         """g - h_i."""
         g -= memory.shift
 
-    def tell(self, start: Array, x: Array, steps: range, memory: Tree) -> tuple[Array, Tree]:
+    def tell(self, start: Array, x: Array, steps: range, memory: Shifting) -> tuple[Array, Shifting]:
         """start - y_i + (lr / p) h_i."""
         return start - x + (self.lr / self.probability) * memory.shift, memory._replace(y=x.copy())
 
@@ -166,11 +166,11 @@ class Elastic(Free):
     pull: float
     centre: float
 
-    def init(self, x: Array, site: Site) -> Tree:
+    def init(self, x: Array, site: Site) -> Tied:
         """The common start, and no pull."""
         return Tied(x.copy(), None)
 
-    def begin(self, x: Array, agreed: Message | None, memory: Tree, here: Local) -> Tree:
+    def begin(self, x: Array, agreed: Message | None, memory: Tied, here: Local) -> Tied:
         """a (x - c), then the next c."""
         c = memory.centre
         pull = self.pull * (x - c)
@@ -181,7 +181,7 @@ class Elastic(Free):
         c += self.centre * (agreed.vector - c)
         return c
 
-    def after(self, x: Array, memory: Tree) -> Tree:
+    def after(self, x: Array, memory: Tied) -> Tied:
         """The pull, once."""
         if memory.pull is not None:
             x -= memory.pull

@@ -6,7 +6,7 @@ Auto           DualDescent where its epochs hardly depend on the conditioning, N
 """
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -68,6 +68,14 @@ def _search(phi: Reference, q: Array, at: Point, p: Array) -> Point:
     return Point(at.x + c * p, at.margins + c * rows[0])
 
 
+class DualMemory(NamedTuple):
+    """What dual coordinate descent keeps from call to call."""
+
+    alpha: PerRow  # the dual variables
+    image: Array | None  # D^-1 A^T (y alpha) / W, (dim,)
+    calls: int
+
+
 @dataclass(frozen=True)
 class DualDescent:
     """Dual coordinate descent until the estimated duality gap has fallen to ``ratio``, in at most ``epochs`` epochs.
@@ -83,14 +91,13 @@ class DualDescent:
     epochs: int = 5
     floor: ClassVar[float] = 0.01
 
-    def init(self, x: Array, phi: Reference) -> Tree:
+    def init(self, x: Array, phi: Reference) -> DualMemory:
         """Dual variables at their start, their image unknown."""
-        return PerRow((np.full(phi.loss.rows, phi.loss.family.dual_start),)), None, 0
+        return DualMemory(PerRow((np.full(phi.loss.rows, phi.loss.family.dual_start),)), None, 0)
 
-    def __call__(self, phi: Reference, q: Array, at: Point, memory: Tree) -> tuple[Array, Tree]:
+    def __call__(self, phi: Reference, q: Array, at: Point, memory: DualMemory) -> tuple[Array, DualMemory]:
         """A minimiser to the stated accuracy; two passes' worth of work per epoch."""
-        (alpha,), image, calls = memory
-        loss = phi.loss
+        (alpha,), calls, loss = memory.alpha, memory.calls, phi.loss
         if loss.intercept and phi.ridge_free < self.floor:
             q = q.copy()
             q[-1] += (self.floor - phi.ridge_free) * at.x[-1]
@@ -102,11 +109,11 @@ class DualDescent:
             z = loss.dual_point(alpha, q, *ridges)
         else:
             z = phi.unscaled(q)
-            z += image
+            z += memory.image
         loss.dual_descent(alpha, z, *ridges, calls, self.epochs, self.ratio)
         image = phi.unscaled(q)
         np.subtract(z, image, out=image)
-        return z, (PerRow((alpha,)), image, calls + 1)
+        return z, DualMemory(memory.alpha, image, calls + 1)
 
 
 REFRESH = 20  # calls between exact recomputations of the dual image, which drifts by rounding

@@ -45,11 +45,11 @@ class Steps(Work):
     drift: Free = field(default_factory=Free)
     reset: bool = False
 
-    def init(self, x: Array, site: Site) -> Tree:
+    def init(self, x: Array, site: Site) -> Stepping:
         """Before the first step."""
         return Stepping(Log.blank(), self.rule.init(x), self.drift.init(x, site))
 
-    def __call__(self, at: Point, agreed: Message | None, state: Tree, here: Local) -> tuple[Point, Message, Tree]:
+    def __call__(self, at: Point, agreed: Message | None, state: Stepping, here: Local) -> tuple[Point, Message, Stepping]:
         """Not collective, but for the first call with `Tickets`."""
         log, inner, memory = state
         first, start = log.steps, at.x
@@ -76,11 +76,11 @@ class Steps(Work):
 class Minibatch(Work):
     """One gradient over a sample at the common point; scalars: the running loss."""
 
-    def init(self, x: Array, site: Site) -> Tree:
+    def init(self, x: Array, site: Site) -> Looking:
         """Before the first sample."""
         return Looking(Log.blank())
 
-    def __call__(self, at: Point, agreed: Message | None, state: Tree, here: Local) -> tuple[Point, Message, Tree]:
+    def __call__(self, at: Point, agreed: Message | None, state: Looking, here: Local) -> tuple[Point, Message, Looking]:
         """Not collective."""
         g, log = sampled(at.x, state.log, here)
         return at, Message(g, np.array([log.loss])), state._replace(log=log)

@@ -116,8 +116,8 @@ def test_the_way_back_telescopes_too(teams, text, workers, seed):
 @given(text=texts, workers=counts, seed=seeds, name=st.sampled_from(["ef21", "diana", "fixed", "first-whole", "rand-diana"]))
 def test_what_all_know_of_the_shifts_is_their_mean(teams, text, workers, seed, name):
     team, spoken = teams(workers, seed), draws(seed, workers, 6)
-    for _, _, _, (_, own, common, _) in run(AROUND[name](Compressed(find(text))), team, spoken):
-        close(common, mean(team, own), 1e4)
+    for _, _, _, state in run(AROUND[name](Compressed(find(text))), team, spoken):
+        close(state.common, mean(team, state.own), 1e4)
 
 
 @ONE
@@ -208,9 +208,9 @@ def test_memories_of_contractions_stay_bounded(teams):
         delta = find(text).delta(DIM if text != "scaled_sign:8" else 8)
         steps = agreements(ErrorFeedback(Compressed(find(text))), team, 150)
         largest = 0.0
-        for messages, _, _, (memory, _) in steps:
+        for messages, _, _, state in steps:
             largest = max(largest, *((m.vector**2).sum() for m in messages))
-            assert max((e**2).sum() for e in memory) <= 4 * (1 - delta) / delta**2 * largest, text
+            assert max((e**2).sum() for e in state.memory) <= 4 * (1 - delta) / delta**2 * largest, text
 
 
 # ---------------------------------------------------------------------------------------------- votes and low rank
@@ -293,4 +293,4 @@ def test_impossible_parameters_are_refused(teams):
     for exchange in (Shifted(Compressed(find("topk:0.2"))), Refreshed(Compressed(find("sign"))), Shifted(Every(2, Mean()))):
         with pytest.raises(UsageError, match="has no variance constant to learn shifts by: give alpha or the probability"):
             exchange.init(np.zeros(DIM), teams(2))
-    assert Shifted(Compressed(find("permk"))).init(np.zeros(DIM), teams(4))[0] == 1 / 4  # one among four
+    assert Shifted(Compressed(find("permk"))).init(np.zeros(DIM), teams(4)).rate == 1 / 4  # one among four

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from mpiopt.errors import UsageError
 from mpiopt.numerics.schedules import Constant, Inverse
+from mpiopt.numerics.trees import like
 from mpiopt.problems.penalties import L1, Box, Zero
 from mpiopt.transforms.adaptive import Adadelta, Adagrad, Adam, RmsProp
 from mpiopt.transforms.bounds import ClipNorm, ClipValue, Decay, Prox
@@ -90,7 +91,7 @@ def test_buffers_are_reused(rule, x):
 
 
 @given(rules, vectors, st.integers(0, 5))
-def test_a_state_survives_as_plain_tuples(rule, x, cut):
+def test_a_state_survives_as_numbers(rule, x, cut):
     points, _ = walk(rule, x, 6)
     first, state = walk(rule, x, cut)
     resumed, _ = walk(rule, first[-1] if cut else x, 6 - cut, revive(plain(state)), cut)
@@ -244,14 +245,14 @@ def leaves(state):
 
 
 def plain(state):
-    """A state as nested tuples of numbers, exactly."""
+    """A state with its arrays as numbers, exactly."""
     if isinstance(state, tuple):
-        return tuple(plain(part) for part in state)
+        return like(state, map(plain, state))
     return ("array", tuple(state.tolist())) if isinstance(state, np.ndarray) else state
 
 
 def revive(state):
-    """A state from its nested tuples."""
+    """A state from its numbers."""
     if isinstance(state, tuple) and state[:1] == ("array",):
         return np.array(state[1], float)
-    return tuple(revive(part) for part in state) if isinstance(state, tuple) else state
+    return like(state, map(revive, state)) if isinstance(state, tuple) else state

@@ -43,7 +43,7 @@ def test_one_worker_is_dual_coordinate_descent(worlds, loss):
         seed = int(site.streams("dual ascent", k, 0).integers(1 << 62))
         whole.dual_descent(alpha, z, l2, 0.0, seed, 2, 0.0, EXACTLY)
     np.testing.assert_allclose(run.points[0].x, z, rtol=1e-12)
-    np.testing.assert_allclose(run.states[0], alpha, rtol=1e-12)
+    np.testing.assert_allclose(run.states.alpha[0], alpha, rtol=1e-12)
 
 
 def local_optimum(data, lo, hi, alpha, w, l2, spread):
@@ -82,11 +82,11 @@ def test_enough_epochs_solve_the_local_subproblem_of_the_paper(worlds, loss, wor
     team = data.team(worlds(workers=workers), L2(l2))
     before, after = (walk(cocoa(2000), team, k) for k in (0, 1))
     bounds = np.concatenate(([0], np.cumsum([site.loss.rows for site in team.sites])))
-    w, start = before.points[0].x, before.states
+    w, start = before.points[0].x, before.states.alpha
     change = np.zeros(data.dim)
     for k, (lo, hi) in enumerate(pairwise(bounds.tolist())):
         d = local_optimum(data, lo, hi, start[k], w, l2, workers)
-        np.testing.assert_allclose(after.states[k] - start[k], d, atol=1e-9)
+        np.testing.assert_allclose(after.states.alpha[k] - start[k], d, atol=1e-9)
         change += data.a[lo:hi].T @ (signs(data)[lo:hi] * d) / (l2 * len(data.y))
     np.testing.assert_allclose(after.points[0].x, w + change, atol=1e-8)
 
@@ -99,7 +99,7 @@ def test_a_step_is_the_row_s_maximum_to_rounding(worlds, loss, l2):
     team = data.team(worlds(workers=7), L2(l2))
     run = walk(cocoa(), team, 3)
     done = walk(cocoa(), team, 4)
-    for site, old, new in zip(team.sites, run.states, done.states, strict=True):
+    for site, old, new in zip(team.sites, run.states.alpha, done.states.alpha, strict=True):
         row, y = site.loss.matrix, site.loss.y[0]
         square = 7 * float((row.data.astype(float) ** 2).sum()) / (l2 * 7)  # sigma' |a|^2 / (l2 W)
         sign = y if loss == "logistic" else 1.0
@@ -115,7 +115,7 @@ def test_w_stays_the_image_of_the_dual_variables(worlds, loss, workers):
     data, l2 = Data(loss=loss, weighted=True), 1e-2
     start = np.random.default_rng(1).standard_normal(data.dim)
     run = walk(cocoa(3), data.team(worlds(workers=workers), L2(l2)), 7, start)
-    alpha = np.concatenate(run.states)
+    alpha = np.concatenate(run.states.alpha)
     image = data.a.T @ (data.w * signs(data) * alpha) / (l2 * data.w.sum())
     np.testing.assert_allclose(run.points[0].x, image, rtol=1e-10)
     assert loss == "least_squares" or ((alpha > 0) & (alpha < 1)).all()
@@ -129,7 +129,7 @@ def test_the_gap_is_the_duality_gap_and_bounds_the_true_one(worlds, loss, worker
     method = cocoa()
     for rounds_done in (1, 3, 10):
         run = walk(method, team, rounds_done)
-        found, x, alpha = method.measure(run, team), run.points[0].x, np.concatenate(run.states)
+        found, x, alpha = method.measure(run, team), run.points[0].x, np.concatenate(run.states.alpha)
         conjugate = (
             alpha * np.log(alpha) + (1 - alpha) * np.log1p(-alpha) if loss == "logistic" else alpha**2 / 2 - alpha * data.y
         )

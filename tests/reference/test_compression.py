@@ -135,9 +135,9 @@ def test_what_a_memory_holds_when_the_step_shrinks_is_still_owed(worlds, data, b
     method, world = linked(sgd(rules.sgd(lr)), "sgd", "topk:0.4", "ef", back), worlds(workers=WORKERS)
     owed = np.zeros(5)
     for run in islice(rounds(method, data.team(world), data.start.copy()), 15):
-        memory = run.states.exchanges[0]
-        returning, (memory, _) = (0.0, memory) if back is None else memory
-        own = world.sum([data.shares[w] * e for w, e in zip(world.hosted, memory, strict=True)]) if run.round else 0.0
+        sent = run.states.exchanges[0]
+        returning, sent = (0.0, sent) if back is None else (sent.memory, sent.inner)
+        own = world.sum([data.shares[w] * e for w, e in zip(world.hosted, sent.memory, strict=True)]) if run.round else 0.0
         close(data.start - run.points[0].x, owed - lr(0) * (own + returning))
         owed = owed + lr(run.round) * data.mean_gradient(run.points[0].x, run.round)
 

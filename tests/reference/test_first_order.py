@@ -82,9 +82,9 @@ def test_fista_keeps_to_its_rate_until_its_first_restart(worlds):
     runs = rounds(fista(top, active_set=False), team, np.zeros(data.dim))
     next(runs)
     for k, run in zip(range(1, 60), runs, strict=False):
-        if run.states[2][1] < 1 + k / 2:
+        if run.states.outer.t < 1 + k / 2:
             break
-        p = run.states[2][2]
+        p = run.states.outer.p
         reached = data.objective(p, L2(0.0))[0] + penalty.value(p)
         assert reached - best.final.objective <= 2 * top * best.x @ best.x / (k + 1) ** 2 + 1e-12  # ibid., theorem 4.4
     assert k > 10

@@ -40,7 +40,7 @@ def test_a_step_of_tron_is_one_product_or_one_arrival(worlds):
     world = worlds(workers=2)
     counts = []
     for run, _ in zip(runs_of(tron(), data, penalty, world), range(40), strict=False):
-        counts.append((world.tally.vector_rounds, run.states[0].products, run.points[0].x.copy()))
+        counts.append((world.tally.vector_rounds, run.states.cg.products, run.points[0].x.copy()))
     for (before, _, x), (now, products, y) in pairwise(counts):
         arrived = products == 0
         assert now - before == (2 if arrived else 1)  # an arrival: the gradient and the diagonal
@@ -53,14 +53,14 @@ def test_jacobi_solves_a_diagonal_hessian_at_once(worlds):
     data.a = type(data.a)(np.diag(np.arange(1.0, 13.0)))
     runs = runs_of(TruncatedNewton(Jacobi(), Residual(1e-10)), data, penalty, worlds(workers=2))
     first, after_product, arrived = next(runs), next(runs), next(runs)
-    assert (first.states[0].products, after_product.states[0].products, arrived.states[0].products) == (0, 1, 0)
+    assert (first.states.cg.products, after_product.states.cg.products, arrived.states.cg.products) == (0, 1, 0)
     np.testing.assert_allclose(arrived.points[0].x, data.optimum(penalty), atol=1e-10)
 
 
 def test_cg_needs_no_more_products_than_there_are_coordinates(worlds):
     data, penalty = Data(rows=90, features=9, loss="least_squares", density=0.9), L2(0.1)
     runs = runs_of(TruncatedNewton(Jacobi(), Residual(1e-9)), data, penalty, worlds(workers=3))
-    steps = next(k for k, run in enumerate(runs) if k and run.states[0].products == 0)
+    steps = next(k for k, run in enumerate(runs) if k and run.states.cg.products == 0)
     assert steps <= 10
 
 
@@ -127,7 +127,7 @@ def test_the_servers_preconditioner_is_the_inverse_of_its_matrix(worlds):
     run = TruncatedNewton(server := Server(15, 0.3, 1e-12), Residual()).init(np.zeros(8), team)
     a = data.a.toarray()[:15]
     r = np.random.default_rng(2).standard_normal(8)
-    found = server(r, run.states[3], run.points, team)
+    found = server(r, run.states.kept, run.points, team)
     np.testing.assert_allclose(found, np.linalg.solve(a.T @ a / 60 + 0.4 * np.eye(8), r), atol=1e-9)
 
 

@@ -72,7 +72,7 @@ def test_quadratics_keep_the_bound_of_theorem_1(worlds, rule):
     distance, grown, weight = 0.5 * best @ (h0 + mu * np.eye(30)) @ best, 0.0, 1.0
     for before, x, after in zip(runs, xs, xs[1:], strict=False):
         if after is not x:
-            gain = before.states[2]
+            gain = before.states.gain
             a = max(np.roots((gain - sigma, -(weight + grown * sigma), -grown * weight)))
             grown, weight = grown + a, weight + a * sigma
         error = 0.5 * (after - best) @ h @ (after - best)
@@ -111,8 +111,8 @@ def test_a_rejected_trial_moves_nothing_but_the_gain(worlds):
     assert rejected and len(rejected) < 20
     for i in rejected:
         before, after = runs[i].states, runs[i + 1].states
-        assert after[0] is before[0] and after[1] == before[1]
-        assert 1.3 * before[2] <= after[2] <= 4 * before[2]
+        assert after.v is before.v and after.ratio == before.ratio
+        assert 1.3 * before.gain <= after.gain <= 4 * before.gain
 
 
 def test_rules_judge_as_they_say():

@@ -25,7 +25,7 @@ from mpiopt.sampling.clients import EVERYONE, Clients
 from mpiopt.transforms import rules
 from mpiopt.transforms.bounds import ClipNorm, Decay
 from mpiopt.transforms.transform import chain
-from tests.training_sets import SEED, Shared, path, paths, points
+from tests.training_sets import SEED, Shared, built, path, paths, points
 
 SIZES = pytest.mark.ranks(1, 3)
 LR = 0.1
@@ -573,10 +573,8 @@ SYNCHRONOUS = sorted(training().keys() - ASYNCHRONOUS)
 
 def made(name: str, **more):
     """A method of the catalogue with what every training knows."""
-    entry = find(name, training())
-    known = {"rule": rules.nag(LR, 0.7), "lr": Constant(LR), "total_steps": 24, "workers": WORKERS, "period": 4, "groups": 1,
-             "meeting": 8} | more  # fmt: skip
-    return entry.make(**{key: value for key, value in known.items() if key in entry.parameters})
+    known = {"rule": rules.nag(LR, 0.7), "lr": Constant(LR), "total_steps": 24, "period": 4, "groups": 1, "meeting": 8}
+    return built(name, workers=WORKERS, **(known | more))
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from mpiopt.losses.labels import COUNTS
 from mpiopt.losses.registry import find as loss_of
 from mpiopt.losses.registry import names
 from mpiopt.methods import catalogue, find, training
-from mpiopt.numerics.schedules import Constant
 from mpiopt.problems.curved import Curved
 from mpiopt.problems.examples import Dense
 from mpiopt.problems.factorisation import Completion, planted
@@ -27,8 +26,7 @@ from mpiopt.problems.perceptron import Perceptron
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.protocols import INSTEAD, Curvature, Dual, Loss, Margins, Trainable, lacking, members, offers
 from mpiopt.problems.softmax import Softmax
-from mpiopt.sampling.clients import EVERYONE
-from mpiopt.transforms.rules import sgd
+from tests.training_sets import built
 
 DIM, ROWS, L = 3, 80, 0.1
 
@@ -195,13 +193,6 @@ def models(rng):
     yield "own", Own(x, answers)
 
 
-def built(name: str, workers: int):
-    """A training method with what the command line fills in."""
-    entry = find(name, training())
-    given = {"rule": sgd(0.05), "lr": Constant(0.05), "workers": workers, "total_steps": 8, "clients": EVERYONE}
-    return entry.make(**{key: value for key, value in given.items() if key in entry.parameters})
-
-
 @pytest.mark.ranks(1)
 def test_every_training_method_on_every_model(worlds):
     world, refused = worlds(workers=2), []
@@ -210,7 +201,7 @@ def test_every_training_method_on_every_model(worlds):
             team = Team.of(world, [model, model], L2(0.01))
             x = np.full(model.dim, 0.1)
             try:
-                method = built(name, 2)
+                method = built(name, workers=2)
                 run = list(islice(rounds(method, team, x), 4))[-1]
                 found = method.answer(run, team).x
             except CapabilityError as error:

@@ -1,27 +1,42 @@
-"""What a method says once of its workers, and its blocks ask."""
+"""What a method says once of its workers, and its blocks ask; what it keeps, by name."""
+
+from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 import pytest
 
 from mpiopt.compress.catalogue import find
-from mpiopt.engine.phase import Joint, Local, Phase
+from mpiopt.engine.drive import rounds
+from mpiopt.engine.method import Run
+from mpiopt.engine.phase import Joint, Local, PerWorker, Phase
 from mpiopt.errors import CapabilityError
 from mpiopt.exchange.compressed import Compressed
 from mpiopt.exchange.feedback import ErrorFeedback
 from mpiopt.exchange.mean import Alone, Mean
 from mpiopt.exchange.shifted import Shifted
 from mpiopt.exchange.timing import Every, Grouped
+from mpiopt.io.runs.state_tree import flatten, unflatten
+from mpiopt.methods import catalogue, training
+from mpiopt.methods import find as named
 from mpiopt.methods.averaging import AS_FAR, local_sgd, one_shot, sgd
 from mpiopt.methods.elastic import easgd
 from mpiopt.methods.federated import fedavg
 from mpiopt.methods.leader import lsgd
 from mpiopt.numerics.streams import Streams
+from mpiopt.numerics.trees import names
 from mpiopt.outer.descend import Descend
+from mpiopt.problems.penalties import L2
+from mpiopt.problems.problem import Point, Team
+from mpiopt.problems.protocols import Loss
 from mpiopt.sampling.clients import Clients
 from mpiopt.training.method import Training
 from mpiopt.transforms import rules
-from mpiopt.work.steps import Steps
-from tests.training_sets import Shared
+from mpiopt.transforms.rules import RULES
+from mpiopt.work.steps import Minibatch, Steps
+from tests.exchange_sets import exchanges
+from tests.problem_sets import Data
+from tests.training_sets import Shared, built
 
 RULE = rules.sgd(0.1)
 SOME = Clients(2)
@@ -76,3 +91,53 @@ def test_an_exchange_that_needs_all_workers_refuses_a_method_that_leaves_some_ou
 
 def test_exchanges_around_others_need_what_those_need():
     assert not any(one.needs_all for one in (PLAIN, Mean(), Alone(), Every(2, ErrorFeedback(PLAIN))))
+
+
+# ------------------------------------------------------------------------------------------------ named
+def unnamed(tree, path: str = "run") -> Iterator[str]:
+    """Where something that is no tuple has a place in a plain one, and no name."""
+    for name, child in zip(names(tree), tree, strict=True) if isinstance(tree, tuple) else ():
+        if type(tree) is tuple and not isinstance(child, tuple):
+            yield f"{path}/{name}"
+        yield from unnamed(child, f"{path}/{name}")
+
+
+def checked(method, team: Team, x: np.ndarray, kept=lambda run, team: run) -> None:
+    """See that every part of some runs has a name, and comes back out of a file's parts as what it was."""
+    for run in islice(rounds(method, team, x), 4):
+        found = list(unnamed(kept(run, team)))
+        assert not found, (method.name, found)
+        flat = flatten(run)
+        again = unflatten(flat.tree, flat.arrays, flat.parts, flat.own)
+        assert repr(kinds(again)) == repr(kinds(run)), method.name
+
+
+def kinds(tree):
+    """The kinds of a tree's parts."""
+    return [type(tree), *map(kinds, tree)] if isinstance(tree, tuple) else type(tree)
+
+
+def test_whatever_a_method_that_solves_keeps_has_a_name(worlds):
+    data, penalty = Data(rows=60, features=6), L2(0.1)
+    for name in catalogue():
+        checked(named(name).make(), data.team(worlds(workers=2), penalty), np.zeros(6))
+
+
+def test_whatever_a_method_that_trains_keeps_has_a_name(worlds):
+    data = Shared(workers=4)
+    for name in training():
+        method = built(name, meeting=8)
+        checked(method, data.team(worlds(workers=4)), data.start, method.kept)
+    for rule in RULES:
+        checked(sgd(RULES[rule].make()), data.team(worlds(workers=4)), data.start)
+
+
+def test_whatever_an_agreement_in_fewer_bytes_keeps_has_a_name(worlds):
+    data, world = Shared(workers=4), worlds(workers=4)
+    for _, _, exchange in exchanges():
+        if exchange.needs is Loss:
+            checked(Training(None, (Phase(Minibatch(), exchange),), Descend(RULE)), data.team(world), data.start)
+
+
+def test_a_plain_tuple_of_numbers_is_seen():
+    assert list(unnamed(Run(PerWorker((Point(np.zeros(1)),)), None, ((1.0, ()),)))) == ["run/states/0/0"]
