@@ -72,7 +72,11 @@ def _ours() -> list[str]:
 
 
 def _imported() -> Registry[Entry]:
-    """What is known once the package's own losses are imported."""
+    """What is known once the package's own losses are imported, in the order of `names` whichever module came first."""
     for name in _ours():
         import_module(f"mpiopt.losses.{name}")
+    if list(_KNOWN) != names():
+        ordered = {name: _KNOWN[name] for name in names()}
+        _KNOWN.clear()
+        _KNOWN.update(ordered)
     return _KNOWN

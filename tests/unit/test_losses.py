@@ -9,9 +9,11 @@ import pytest
 
 from mpiopt.errors import DataError, UsageError
 from mpiopt.io.dataset.labels import Labels
+from mpiopt.losses import registry
 from mpiopt.losses.family import Family
 from mpiopt.losses.labels import COUNTS, REAL, SIGNS
 from mpiopt.losses.registry import catalogue, find, register
+from mpiopt.registry.registry import Registry
 
 OWN = """
 from math import cosh, inf, log, sqrt, tanh
@@ -87,6 +89,13 @@ def test_a_text_names_a_loss_and_its_parameters():
     ):
         with pytest.raises(UsageError, match=says):
             find(text)
+
+
+def test_losses_are_listed_in_one_order_whichever_module_came_first(monkeypatch):
+    usual = list(catalogue())
+    for order in (usual[::-1], usual[1:] + usual[:1]):
+        monkeypatch.setattr(registry, "_KNOWN", Registry("loss", [catalogue()[name] for name in order]))
+        assert list(catalogue()) == registry.names() == usual
 
 
 def test_a_name_is_given_once():
