@@ -30,7 +30,7 @@ from tests.study.snapshot_lines import Line, lines, prepare
 
 ATONCE = 2  # command lines at a time
 LIMIT = 300  # seconds for one
-MOMENT = {"seconds", "created", "run_id", "time", "rate"}
+MOMENT = re.compile(r"(.*_)?seconds|created|run_id|time|rate|REFERENCE_LIST|DIMENSION_LIST")  # of columns, attributes, JSON
 HEAVY = "numpy scipy.sparse scipy.special numba h5py cyclopts mpi4py psutil tomli_w"
 SERVER = f"""
 import os, sys
@@ -61,6 +61,7 @@ RULES = [
     (r"\(?[\d.,]+(e[+-]?\d+)? steps/s\)?", "# steps/s"),
     (r"(?<![\w.])[\d.,]*\d(e[+-]?\d+)? ?(s|ms|us|ns|min|minutes|h|seconds|kB/s|MB/s|GB/s)\b", "# s"),
     (r"on host \S+", "on host HOST"),
+    (r"(?m)^( *Traceback \(most recent call last\):)\n( +.*\n)*", r"\1\n"),  # where it went is no business of a user's
 ]
 PROGRESS = re.compile(r"^(round|epoch) +[\d.]+ |^compiling kernels|^$|^read \d+ MB")
 
@@ -126,7 +127,7 @@ def plain(text: str, line: Line, folder: Path, tree: Path) -> list[str]:
 def timeless(node: Any) -> Any:
     """JSON without what depends on the moment."""
     if isinstance(node, dict):
-        return {key: timeless(value) for key, value in node.items() if key not in MOMENT}
+        return {key: timeless(value) for key, value in node.items() if not MOMENT.fullmatch(key)}
     return [timeless(item) for item in node] if isinstance(node, list) else node
 
 
@@ -139,9 +140,9 @@ def contents(path: Path, line: Line) -> Any:
 
     def visit(name: str, item: Any) -> None:
         for key, value in item.attrs.items():
-            if key not in MOMENT | {"REFERENCE_LIST", "DIMENSION_LIST"}:
+            if not MOMENT.fullmatch(key):
                 found[f"{name}@{key}"] = None if line.loose else str(value)
-        if isinstance(item, h5py.Dataset) and name.rpartition("/")[2] not in MOMENT:
+        if isinstance(item, h5py.Dataset) and not MOMENT.fullmatch(name.rpartition("/")[2]):
             raw = item[()]
             if isinstance(raw, bytes):  # the classes of a checkpoint's state, wherever they are defined
                 raw = np.frombuffer(re.sub(rb'"type": "[\w.]*\.(\w+)"', rb'"type": "\1"', raw), np.uint8)
