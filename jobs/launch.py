@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from mpiopt.errors import MpioptError
 from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.cli.flags import switches
 from mpiopt.jobs.commands import Call, parse
 from mpiopt.jobs.machine.environment import Launch, detect, limit_threads
 from mpiopt.jobs.machine.memory import keep_freed
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         asked = parse(argv)
         if not isinstance(asked, Call):
             return _print_once(asked, launch)
-        console.json = asked.session.json
+        console.json, console.options = asked.session.json, switches(asked.job)
         return _run(asked, launch, console, end)
     except KeyboardInterrupt:
         return end.interrupted()

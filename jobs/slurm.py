@@ -15,6 +15,7 @@ from mpiopt.jobs.batch.options import Slurm
 from mpiopt.jobs.batch.plan import planned
 from mpiopt.jobs.batch.script import argv, script
 from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.cli.flags import flag
 
 TIME = re.compile(r"(?:(?P<d>\d+)-(?P<dh>\d+)(?::(?P<dm>\d+)(?::(?P<ds>\d+))?)?"
                   r"|(?:(?P<h>\d+):)?(?P<m>\d+):(?P<s>\d+)|(?P<minutes>\d+))")  # fmt: skip
@@ -62,13 +63,13 @@ def check(job: Slurm) -> None:
     least = {"nodes": 1, "tasks_per_node": 1, "cpus_per_task": 1, "gpus_per_task": 0, "requeues": 0, "signal_margin": 1}
     for name, bound in least.items():
         if getattr(job, name) < bound:
-            raise UsageError(f"--{name.replace('_', '-')} {getattr(job, name)}: give a whole number of at least {bound}")
+            raise UsageError(f"{flag(name)} {getattr(job, name)}: give a whole number of at least {bound}")
     if not TIME.fullmatch(job.time) or seconds(job.time) == 0:
         raise UsageError(f"--time {job.time}: give a time as Slurm writes it, such as 90 (minutes), 8:00:00 or 2-12")
     for name in ("job_name", "partition", "account", "mpi"):
         value = getattr(job, name)
         if value is not None and not NAME.fullmatch(value):
-            raise UsageError(f"--{name.replace('_', '-')} {value!r}: give a name of letters, digits and _.+,-")
+            raise UsageError(f"{flag(name)} {value!r}: give a name of letters, digits and _.+,-")
     for option in job.sbatch:
         _directive(option)
 

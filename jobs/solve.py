@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.cli.flags import flag
 from mpiopt.jobs.cli.solve_options import Solve
 from mpiopt.jobs.running.job_files import apart, of_run, tell_unlocked
 
@@ -46,7 +47,7 @@ def complete(job: Solve) -> Solve:
     for name in ("rounds", "bytes", "seconds", "gradient_tol", "gap_tol", "l1", "l2", "every_seconds", "margin"):
         value = getattr(job, name)
         if value is not None and not value >= 0:
-            raise UsageError(f"--{name.replace('_', '-')} {value:g}: give a number that is not negative")
+            raise UsageError(f"{flag(name)} {value:g}: give a number that is not negative")
     apart(of_run(job))
     if job.gradient_tol is None and job.gap_tol is None:
         job = replace(job, gap_tol=GAP_TOL)
@@ -62,7 +63,7 @@ def kept(job: Any) -> Any:
     if job.checkpoint is not None:
         return job if given else replace(job, every_seconds=EVERY)
     for name in given + ["resume"] * (job.resume == "must"):
-        raise UsageError(f"--{name.replace('_', '-')} is about a checkpoint: give --checkpoint FILE too")
+        raise UsageError(f"{flag(name)} is about a checkpoint: give --checkpoint FILE too")
     return job
 
 

@@ -80,7 +80,7 @@ def binary_labels(raw: np.ndarray, labels: Labels, positive: str | None = None) 
         kind = "real numbers" if labels.distinct is None else f"{len(labels.distinct)} classes"
         raise UsageError(
             f"the labels are {kind} ({labels.text()}), but logistic regression needs two: name the positive class or "
-            'a rule with --positive, such as --positive 3 or --positive "<=10"'
+            'a rule with `positive`, such as `positive=3` or `positive="<=10"`'
         )
     return _signs(raw == labels.plus)
 
@@ -115,7 +115,7 @@ def _chosen(raw: np.ndarray, labels: Labels, positive: str) -> np.ndarray:
     exact = labels.distinct is not None or test not in (np.equal, np.not_equal)
     if exact and (sides.all() or not sides.any()):
         which = "every row" if sides.all() else "no row"
-        raise UsageError(f"--positive {positive!r} holds for {which}: the labels are {labels.text()}")
+        raise UsageError(f"`positive={positive!r}` holds for {which}: the labels are {labels.text()}")
     return test(raw, bound)
 
 
@@ -125,7 +125,7 @@ def _rule(positive: str):
         return _TESTS[match[1]], float(match[2])
     except (TypeError, ValueError):
         raise UsageError(
-            f"--positive {positive!r} is neither a label nor a rule: give a number, or <, <=, >, >=, == or != and a number"
+            f"`positive={positive!r}` is neither a label nor a rule: give a number, or <, <=, >, >=, == or != and a number"
         ) from None
 
 

@@ -18,12 +18,12 @@ def training_set(path: str | Path, world: World, base: str, features: int | None
     index = Dataset.open(path, world).index
     number = base if index.numbering is None else str(index.numbering.base)
     if number == "auto":
-        raise UsageError(f"{path} does not say by which number its first feature went: give --base 0 or --base 1 as well, "
+        raise UsageError(f"{path} does not say by which number its first feature went: give `base=0` or `base=1` as well, "
                          "whichever its text had")  # fmt: skip
     for name, given, wanted in (("base", base, number), ("features", features, index.cols),
                                 ("normalize", normalize, index.normalize)):  # fmt: skip
         if given not in (wanted, None, "auto", "none"):
-            raise UsageError(f"--{name} {given} contradicts --like: {path} has {wanted}; leave one of them out")
+            raise UsageError(f"`{name}={given}` contradicts `like`: {path} has {wanted}; leave one of them out")
     return index if index.numbering is not None else _numbered(index, int(number))
 
 
@@ -35,8 +35,8 @@ def notes(index: Index, like: Index | None) -> list[str]:
     """What is to be said of a set from text, made like ``like``, in sentences."""
     numbering, out = index.numbering, []
     if numbering.by == "guessed":
-        out.append("the first feature is taken to be number 1, since no index 0 occurs; if that is wrong give --base 0, and "
-                   "--like TRAIN.h5 for a test set")  # fmt: skip
+        out.append("the first feature is taken to be number 1, since no index 0 occurs; if that is wrong give `base=0`, and "
+                   "`like=TRAIN.h5` for a test set")  # fmt: skip
     if numbering.dropped:
         left = counted(numbering.dropped, "entry", "entries")
         out.append(f"{left} of features beyond the {index.cols:,} of {numbering.like} left out")

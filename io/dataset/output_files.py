@@ -82,7 +82,7 @@ class Output:
         for path in (self.target, folder(self.target)):
             if os.path.lexists(path) and not overwrite:
                 how = ", now that a conversion that was killed is brought to its end" if self._mended else ""
-                raise UsageError(f"{path} exists{how}: give another name, or --overwrite to replace it")
+                raise UsageError(f"{path} exists{how}: give another name, or `overwrite` to replace it")
         replaceable(self.target, DATA, "a data set of mpiopt")
         listed: list[str] = []
         with suppress(DataError):

@@ -92,5 +92,5 @@ def demand_two(labels: Labels, one_label: bool, named: str) -> None:
     if labels.one and not one_label:
         raise DataError(
             f"every row of {named} has the label {shown(labels.least)}, and nothing can be learnt "
-            "from one label; give --one-label if these rows are only to be scored"
+            "from one label; give `one_label` if these rows are only to be scored"
         )

@@ -132,7 +132,7 @@ class Store:
                 run, best = (kept, None) if isinstance(kept, Run) else kept  # a run alone is of an earlier version
                 demand_fit(run, team)
             except DataError as error:
-                raise DataError(f"{saved.path} cannot be taken up: {error}; start anew with --resume never") from error
+                raise DataError(f"{saved.path} cannot be taken up: {error}; start anew with `resume=never`") from error
         return Standing(run, saved.history, saved.fresh, best)
 
     # ------------------------------------------------------------------------------------------ keeping

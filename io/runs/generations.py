@@ -52,7 +52,7 @@ def newest(paths: tuple[Path, ...]) -> Saved | None:
     for path in paths:
         try:
             if not (found := damage(path)):
-                with parsing(path, "start anew with --resume never"):
+                with parsing(path, "start anew with `resume=never`"):
                     saved = _opened(path)
                 said = f"{' and '.join(wrong)} cannot be used: going on from {path}, which is of round {saved.round}"
                 return saved._replace(warning=said) if wrong else saved
@@ -62,21 +62,21 @@ def newest(paths: tuple[Path, ...]) -> Saved | None:
             found = why(error)
         wrong.append(f"{path} ({found})")
     if wrong:
-        raise DataError(f"{' and '.join(wrong)} cannot be used: bring back a sound copy, or start anew with --resume never")
+        raise DataError(f"{' and '.join(wrong)} cannot be used: bring back a sound copy, or start anew with `resume=never`")
     return None
 
 
 def _opened(path: Path) -> Saved:
     with h5py.File(path, "r", locking=False) as file:
         if file.attrs.get("schema") != CHECKPOINT:
-            raise DataError(f"{path} is not a checkpoint of mpiopt: name another file with --checkpoint")
+            raise DataError(f"{path} is not a checkpoint of mpiopt: name another file with `checkpoint`")
         version, run_id = attribute(file, "version", str), attribute(file, "run_id", str)
         form = attribute(file, "schema_version", int)
         if form > SCHEMA_VERSION:
             raise DataError(f"{path} was written by mpiopt {version}, which is newer than this one: use that one")
         if form < OLDEST:
             raise DataError(f"{path} was written by an earlier mpiopt, which kept states in another form: go on with that one, "
-                            "or start anew with --resume never")  # fmt: skip
+                            "or start anew with `resume=never`")  # fmt: skip
         found = {name: column.tolist() for name, column in columns(file, "history", NUMBER).items()}
         identity = expected(json.loads(attribute(file, "identity", str)), {str: object}, "its identity")
         index = expected(json.loads(column(file, "index", TEXTS, ())[()]), INDEX, "its index")

@@ -51,7 +51,7 @@ def claim(path: str | Path, *, overwrite: bool = False, run_id: str = "") -> Non
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not overwrite and not (run_id and run_of(path) == run_id):
-            raise DataError(f"{path} exists: name another file with --out, or give --overwrite to replace it")
+            raise DataError(f"{path} exists: name another file with `out`, or give `overwrite` to replace it")
         replaceable(path, RUN, "a run file of mpiopt")
         with path.open("r+b") if path.exists() else TemporaryFile(dir=path.parent):
             pass
@@ -272,7 +272,7 @@ def _open(path: str | Path) -> Iterator[h5py.File]:
         raise DataError(f"the run file {path} cannot be read: {found}")
     with parsing(path, "try again if it was being written meanwhile"), h5py.File(path, "r", locking=False) as file:
         if file.attrs.get("schema") != RUN or not {"history", "solution"} <= set(file):
-            raise DataError(f"{path} is not a run file of mpiopt: name one that the --out of mpiopt solve or train has written")
+            raise DataError(f"{path} is not a run file of mpiopt: name one that mpiopt solve or train has written")
         if foreign_hdf5.attribute(file, "schema_version", int) > SCHEMA_VERSION:
             raise DataError(f"{path} was written by a newer mpiopt than this one, {__version__}: install that one to read it")
         if foreign_hdf5.attribute(file, "reason", str) != "RUNNING" and not is_sealed(path) and tail(path):

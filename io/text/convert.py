@@ -138,7 +138,7 @@ class _Conversion:
         if max(cols, options.features or 0) > WIDEST:
             raise UsageError(f"{self._named} with {max(cols, options.features or 0)} features: at most {WIDEST} are possible")
         if options.features is not None and options.features < cols:
-            raise UsageError(f"--features {options.features} is less than the {cols} features in {self._named}")
+            raise UsageError(f"`features={options.features}` is less than the {cols} features in {self._named}")
         labels = together_labels(self.world, parser.labels, [], sum(rows))
         demand_two(labels, options.one_label, self._named)
         self.form = Form(max(cols, options.features or 0), np.dtype(options.values),
@@ -216,7 +216,7 @@ class _Conversion:
         if len(data) and float(np.abs(data).max()) > sound.LARGEST:
             raise DataError(
                 f"{self._named} has the value {data[np.abs(data).argmax()]:g}, and no value may be above {sound.LARGEST:g} in "
-                "size, so that it can be squared: scale the features, or give --normalize l2"
+                "size, so that it can be squared: scale the features, or give `normalize=l2`"
             )
         self.measured.add(lo, lengths)
         self.sums.append(float(y.sum()))

@@ -127,7 +127,7 @@ def _single(token: bytes) -> np.float32:
     """The nearest float32, the even one of two equally near: by way of a double it may be the wrong one."""
     value = _double(token)
     if abs(value) > 3.4028235677973366e38:
-        raise ValueError("is too large for single precision (--values float64 stores double)")
+        raise ValueError("is too large for single precision (`values=float64` stores double)")
     if value == 0:
         return np.float32(value)
     exact, guess = Fraction(token.decode()), np.float32(min(max(value, -3.4028235e38), 3.4028235e38))
@@ -143,8 +143,8 @@ def _complaint(status: int, token: bytes, path: Path, position: int) -> str:
         kernel.BAD_PAIR: f"{_quoted(token)} is not INDEX:VALUE with a whole, non-negative index",
         kernel.WIDE: f"the index of {_quoted(token)} is above {WIDEST}, the greatest that a matrix here can have: number the "
                      "features from 1 on without gaps, or hash them",
-        kernel.ZERO_INDEX: f"{_quoted(token)} has index 0, but with --base 1 (given, or of the set in --like) the first "
-                           "feature is number 1; give --base 0 or auto, or number them alike",
+        kernel.ZERO_INDEX: f"{_quoted(token)} has index 0, but with `base=1` (given, or of the set in `like`) the first "
+                           "feature is number 1; give `base=0` or auto, or number them alike",
         kernel.BAD_ORDER: f"the index of {_quoted(token)} is not above the one before it; indices must ascend within a "
                           "row, each at most once",
     }  # fmt: skip

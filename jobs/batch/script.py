@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from mpiopt.jobs.batch.plan import VALUE, Plan
+from mpiopt.jobs.cli.flags import flag
 from mpiopt.jobs.running.checkpoints import AGAIN
 from mpiopt.words import counted
 
@@ -44,7 +45,7 @@ def argv(job: "Slurm") -> list[str]:
         value = getattr(job, field.name)
         if field.name not in ("command", "out_script") and value != field.default:
             for one in value if isinstance(value, tuple) else [value]:
-                found += ["--" + field.name.replace("_", "-"), str(one)]
+                found += [flag(field.name), str(one)]
     return found
 
 

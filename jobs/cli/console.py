@@ -6,8 +6,10 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any, TextIO
 
+from mpiopt.jobs.cli.flags import flagged
 from mpiopt.words import harmless
 
 WIDTH = 80  # columns of a terminal that nobody has widened
@@ -20,12 +22,14 @@ class Console:
 
     first : whether this process prints. live : whether it may overwrite its line on a terminal; launchers pass lines on.
     json : results are one JSON object, so `show` says nothing.
-    ``phase`` is the last thing said: an unexpected error names it.
+    ``phase`` is the last thing said: an unexpected error names it. ``options`` : those of the job, once they are known,
+    as `flags.switches` has them: notes and errors call them by their flags.
     """
 
     def __init__(self, *, first: bool = True, live: bool = True, json: bool = False) -> None:
         self.first, self.json = first, json
         self.phase = "starting"
+        self.options: Mapping[str, bool] = {}
         self.live = live and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._open_line = False
 
@@ -71,7 +75,7 @@ class Console:
 
     def _print(self, text: str) -> None:
         self.close_line()
-        _tell(text, sys.stderr)
+        _tell(flagged(text, self.options), sys.stderr)
 
 
 def _tell(text: str, stream: TextIO, start: str = "", end: str = "\n") -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from mpiopt.comm.world import unlike
 from mpiopt.errors import UnlikeError
+from mpiopt.jobs.cli.flags import flag
 from mpiopt.registry.plugins import loaded
 
 TellAll = Callable[[Any], list[Any]]  # what a rank says -> what all ranks say, on every rank; collective
@@ -24,7 +25,7 @@ def started(name: str, job: Any) -> dict[str, str]:
 
     from mpiopt import __version__
 
-    options = {f"--{field.name.rstrip('_').replace('_', '-')}": _text(getattr(job, field.name)) for field in fields(job)}
+    options = {flag(field.name): _text(getattr(job, field.name)) for field in fields(job)}
     versions = {"the version of mpiopt": __version__, "the version of Python": platform.python_version(),
                 "the version of NumPy": numpy.__version__, "the byte order": sys.byteorder}  # fmt: skip
     return {"the command": name, **versions, **loaded(), **options}

@@ -12,6 +12,7 @@ from uuid import uuid4
 from mpiopt.comm.watchdog import Watchdog
 from mpiopt.errors import UsageError
 from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.cli.flags import flag
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
@@ -34,7 +35,7 @@ def guarded(job: Guarded, world: "World", console: Console) -> AbstractContextMa
     """Watch over the ranks while entered, if the job asks for it. Collective. Raises UsageError on every rank."""
     for name in ("watchdog", "watchdog_abort"):
         if getattr(job, name) is not None and not getattr(job, name) > 0:
-            raise UsageError(f"--{name.replace('_', '-')} {getattr(job, name):g}: give a number of seconds above 0")
+            raise UsageError(f"{flag(name)} {getattr(job, name):g}: give a number of seconds above 0")
     if job.watchdog is None and job.watchdog_abort is None:
         return nullcontext()
     _assemble(job, world, console)

@@ -88,7 +88,7 @@ class Watchdog:
             if missing:
                 raise UsageError(
                     f"the watchdog's folder {self.folder} is not the same one on every host (rank {missing[0]} does not see "
-                    "it): give --out or --checkpoint on a file system that they share"
+                    "it): give `out` or `checkpoint` on a file system that they share"
                 )
 
     def __exit__(self, kind: type | None, *_: object) -> None:
@@ -137,7 +137,7 @@ class Watchdog:
                 self._due *= 2
                 self._report()
             if self._name and self.abort is not None and self._waited >= self.abort and self._reporter():
-                self.say(f"ending the job: a rank has waited for {self._waited:.0f} s (--watchdog-abort {self.abort:g})")
+                self.say(f"ending the job: a rank has waited for {self._waited:.0f} s (`watchdog_abort={self.abort:g}`)")
                 time.sleep(0.3)  # for the launcher to pass the line on before it kills
                 last_resort = threading.Timer(5.0, os.kill, (os.getpid(), signal.SIGKILL))
                 last_resort.daemon = True

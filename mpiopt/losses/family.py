@@ -129,7 +129,7 @@ class Family:
     def device(self) -> "DeviceRows":
         """The kernels on a GPU. Raises CapabilityError for a loss without CUDA."""
         if self.cuda is None:
-            raise CapabilityError(f"the {self.name} loss has no lines of CUDA, and works on the CPU alone: use --device cpu")
+            raise CapabilityError(f"the {self.name} loss has no lines of CUDA, and works on the CPU alone: use `device=cpu`")
         from mpiopt.kernels.device.margins import DeviceRows
 
         names = [field.name for field in fields(self)] if is_dataclass(self) else []

@@ -34,7 +34,7 @@ def local_sgd(rule: Transform, period: int = 16, clients: Clients = EVERYONE) ->
 
 
 def ri_sgd(rule: Transform, period: int = 16, clients: Clients = EVERYONE) -> Training:
-    """Redundancy-infused local SGD: for workers that hold several chunks each (--redundancy), some of which may die."""
+    """Redundancy-infused local SGD: for workers that hold several chunks each (a redundancy above 1), some of which may die."""
     return local_sgd(rule, period, clients)
 
 

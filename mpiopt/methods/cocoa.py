@@ -83,12 +83,12 @@ def _check(team: Team) -> None:
     if not team.penalty.smooth or not team.penalty.l2 > 0:
         raise CapabilityError(
             f"cocoa solves the dual of an l2 penalty, and the one given has l2 = {team.penalty.l2:g}"
-            f"{'' if team.penalty.smooth else ' and a part that is not smooth'}: give --l2 above 0 alone, or use --method fista"
+            f"{'' if team.penalty.smooth else ' and a part that is not smooth'}: give `l2` above 0 alone, or use `method=fista`"
         )
     if team.penalty.free:
         raise CapabilityError(
-            "cocoa has no unpenalised intercept: its dual would have a constraint that couples all rows; leave --intercept "
-            "out, add a constant feature to the data, or use --method spcg"
+            "cocoa has no unpenalised intercept: its dual would have a constraint that couples all rows; leave `intercept` "
+            "out, add a constant feature to the data, or use `method=spcg`"
         )
 
 

@@ -6,7 +6,7 @@
     rand_diana, marina    Minibatch -> Refreshed(Compressed, p)                the same
     gdci, vr_gdci         Image -> Compressed / Shifted(Compressed)            (1 - eta) x + eta agreed
 
-``compress`` describes a compressor: randk:0.1, topk:0.01, qsgd:bits=4, natural, sign, ... (mpiopt methods compressors).
+``compress`` describes a compressor: randk:0.1, topk:0.01, qsgd:bits=4, natural, sign, ...; see `mpiopt.compress.catalogue`.
 """
 
 from collections.abc import Callable
@@ -164,8 +164,8 @@ def _descent(exchange: Exchange, gamma: float | None, law: Law) -> Compressing:
 def _image(exchange: Exchange, gamma: float | None, eta: float | None, law: Law) -> Compressing:
     def convex(k: Constants, d: int) -> tuple[float, ...]:
         if not k.mu > 0:
-            raise CapabilityError("this method finds its steps from strong convexity, and there is none: give --l2 above 0, or "
-                                  "both steps yourself (--set gamma=1 --set eta=0.1), or use diana")  # fmt: skip
+            raise CapabilityError("this method finds its steps from strong convexity, and there is none: give `l2` above 0, or "
+                                  "both steps yourself (`gamma=1` `eta=0.1`), or use diana")  # fmt: skip
         return law(k, d)
 
     return Compressing(None, (Phase(Image(), exchange),), Relax(), law=convex, steps=(gamma, eta))
@@ -177,7 +177,7 @@ def unbiased(text: str, method: str, force: bool) -> Compressor:
     if not c.unbiased and not force:
         raise CapabilityError(
             f"{method} needs an unbiased compressor, and {text} is not: take randk, qsgd or natural, or put error feedback "
-            "around it (ef, ef21), or insist with force (--set force=true)"
+            "around it (ef, ef21), or insist with `force=true`"
         )
     return c
 
@@ -186,7 +186,7 @@ def contraction(text: str) -> Compressor:
     """A compressor of vectors. Raises UsageError for PowerSGD, which needs the matrices of a model."""
     c = find(text)
     if not isinstance(c, Compressor):
-        raise CapabilityError(f"{text} compresses the matrices of a model: use it in training (mpiopt train --compress {text})")
+        raise CapabilityError(f"{text} compresses the matrices of a model: use it in mpiopt train (`compress={text}`)")
     return c
 
 
@@ -194,7 +194,7 @@ def noise(c: Compressor, k: Constants, d: int) -> Noise:
     """Its variance constants among the workers of a problem; raises CapabilityError where it has none."""
     one, mean = c.among(k.workers).omega(d), c.among(k.workers).mean_omega(d, k.workers)
     if one is None or mean is None:
-        raise CapabilityError(f"no variance constant is known of {c}: give the step size yourself (--set gamma=0.01)")
+        raise CapabilityError(f"no variance constant is known of {c}: give the step size yourself (`gamma=0.01`)")
     return Noise(one, mean)
 
 
@@ -203,7 +203,7 @@ def delta(c: Compressor, k: Constants, d: int) -> float:
     found = c.among(k.workers).delta(d)
     if found is None:
         raise CapabilityError(f"{c} is no contraction: take one that is, such as topk, scaled_sign, or shrunk:qsgd:bits=4, "
-                              "or give the step size yourself (--set gamma=0.01)")  # fmt: skip
+                              "or give the step size yourself (`gamma=0.01`)")  # fmt: skip
     return found
 
 

@@ -80,7 +80,9 @@ def hb_dane(
 def heavy_ball(l2: float, mu: float) -> float:
     """(1 - sqrt(sigma))^2, sigma = l2 / (l2 + 2 mu). Raises UsageError where l2 is 0: there is no safe momentum then."""
     if not l2 > 0:
-        raise UsageError("hb_dane finds its momentum from l2, which is 0: give --l2 above 0, or --beta below 1")
+        raise UsageError(
+            "hb_dane finds its momentum from l2, which is 0: give `l2` above 0, or the momentum itself (`beta=0.9`)"
+        )
     away = 1 - sqrt(l2 / (l2 + 2 * mu))
     return away * away
 

@@ -67,7 +67,7 @@ def slowmo(
 def diloco(
     rule: Transform, period: int = 500, outer_lr: float = 0.7, outer_momentum: float = 0.9, clients: Clients = EVERYONE
 ) -> Training:
-    """DiLoCo: long rounds of a local rule (--rule adamw), whose mean displacement is a gradient for Nesterov's momentum."""
+    """DiLoCo: long rounds of a local rule (adamw), whose mean displacement is a gradient for Nesterov's momentum."""
     steps = Steps(rule, Period(period))
     return Training(None, (Phase(steps, Mean()),), Descend(torch_nag(outer_lr, outer_momentum)), clients=clients)
 

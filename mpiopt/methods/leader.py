@@ -3,7 +3,7 @@
     lsgd, async_lsgd           Steps(period or tickets) -> Leader                                 Pull
     multi_leader_lsgd          Steps -> Grouped(Leader); Pulled -> Every(k, Leader)               Pull
 
-For workers that draw from the same rows (--ownership shared): with different data the leader is a biased goal.
+For workers that draw from the same rows (shared ownership): with different data the leader is a biased goal.
 """
 
 from mpiopt.engine.phase import Phase

@@ -53,10 +53,10 @@ def linked(
     rate = _unit(method)
     exchange = _exchange(compress, link, force, advice, rate)
     if exchange.needs_all and not method.clients.all:
-        what = f"--link {link}" if link in LEARNT else compress
+        what = f"`link={link}`" if link in LEARNT else compress
         raise CapabilityError(
-            f"{what} needs all workers in every round: leave --clients and --dead out, or use a compressor of vectors plainly "
-            "or with --error-feedback"
+            f"{what} needs all workers in every round: leave `clients` and `dead` out, or use a compressor of vectors plainly "
+            "or with `error_feedback`"
         )
     if back is not None:
         exchange = TwoWay(exchange, _returning(back, force), rate)
@@ -75,7 +75,7 @@ def _returning(back: str, force: bool) -> Compressor:
         raise UsageError(f"{back} cannot be used on the way back: take a compressor of vectors, such as topk:0.01")
     if not (force or contracts(again)):
         raise CapabilityError(f"{back} is no contraction, and the memory of the way back would grow: take shrunk:{back} "
-                              "where it is unbiased, or topk:0.01, or insist with --force")  # fmt: skip
+                              "where it is unbiased, or topk:0.01, or insist with `force`")  # fmt: skip
     return again
 
 
@@ -84,7 +84,7 @@ def _exchange(compress: str, link: str, force: bool, advice: Advice, rate: Sched
         raise UsageError(f"there is no link {link!r}: choose one of {', '.join(LINKS)}")
     if compress == "vote":
         if link != "plain":
-            memory, out = (f"a link of kind {link}", "the link") if advice.links else ("error feedback", "--error-feedback")
+            memory, out = (f"a link of kind {link}", "the link") if advice.links else ("error feedback", "`error_feedback`")
             raise UsageError(f"a vote keeps nothing that {memory} could remember: leave {out} out")
         return Vote()
     compressor = find(compress)
@@ -101,9 +101,9 @@ def _exchange(compress: str, link: str, force: bool, advice: Advice, rate: Sched
 def _low_rank(power: PowerSgd, compress: str, link: str, force: bool, advice: Advice) -> Exchange:
     if not advice.links:
         raise CapabilityError(f"{compress} compresses the matrices of a model, and a linear one has none: take topk:0.01 with "
-                              f"--error-feedback, or use it in training (mpiopt train --compress {compress})")  # fmt: skip
+                              f"`error_feedback`, or use it in mpiopt train (`compress={compress}`)")  # fmt: skip
     if link not in ("plain", "ef"):
-        raise CapabilityError(f"{compress} goes with error feedback (--link ef), not with {link}")
+        raise CapabilityError(f"{compress} goes with error feedback (`link=ef`), not with {link}")
     if link == "plain" and not force:
         raise CapabilityError(_astray(compress, ef21=False))
     return LowRank(power)
@@ -114,22 +114,22 @@ def _demand_fit(compressor: Compressor, compress: str, link: str, force: bool, a
     if force:
         return
     if link in ("ef", "ef21") and not contracts(compressor):
-        instead = f"shrunk:{compress}, or {'--link diana' if advice.links else 'leave --error-feedback out'}"
+        instead = f"shrunk:{compress}, or {'`link=diana`' if advice.links else 'leave `error_feedback` out'}"
         raise CapabilityError(
             f"{compress} is no contraction, and error feedback would let the memory grow: take "
-            f"{instead if compressor.unbiased else 'scaled_sign or topk:0.01'}, or insist with --force"
+            f"{instead if compressor.unbiased else 'scaled_sign or topk:0.01'}, or insist with `force`"
         )
     if link == "diana" and not compressor.unbiased:
-        raise CapabilityError(f"{compress} is biased, and the shifts of --link diana are for unbiased compressors: take "
-                              "--link ef21 or ef, or a compressor such as qsgd:bits=4, or insist with --force")  # fmt: skip
+        raise CapabilityError(f"{compress} is biased, and the shifts of `link=diana` are for unbiased compressors: take "
+                              "`link=ef21` or ef, or a compressor such as qsgd:bits=4, or insist with `force`")  # fmt: skip
     if link == "plain" and not compressor.unbiased:
         able = contracts(compressor)
         raise CapabilityError(_astray(compress, advice.links and able, "" if able else "take scaled_sign or topk:0.01 and "))
 
 
 def _astray(compress: str, ef21: bool, first: str = "") -> str:
-    return (f"{compress} is biased, and without error feedback a method may go astray: {first}add --error-feedback"
-            f"{' (or --link ef21)' if ef21 else ''}, or insist with --force")  # fmt: skip
+    return (f"{compress} is biased, and without error feedback a method may go astray: {first}add `error_feedback`"
+            f"{' (or `link=ef21`)' if ef21 else ''}, or insist with `force`")  # fmt: skip
 
 
 def contracts(compressor: Compressor) -> bool:

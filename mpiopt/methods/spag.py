@@ -70,7 +70,7 @@ class Spag(Named):
         """x, v = x; mu and sigma found where not given. Collective."""
         self.check(team, self)
         if not team.penalty.smooth:
-            raise CapabilityError("spag minimises smooth objectives, which an l1 penalty or a box is not: use --method fista")
+            raise CapabilityError("spag minimises smooth objectives, which an l1 penalty or a box is not: use `method=fista`")
         mu = server_mu(team, self.rows) if self.mu is None else self.mu
         l2 = team.penalty.l2
         exact = 1.0 if l2 + 2 * mu == 0 else l2 / (l2 + 2 * mu)  # phi is F itself where neither regularises

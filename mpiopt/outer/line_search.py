@@ -29,7 +29,7 @@ def refuse_kinks(penalty: Penalty) -> None:
     if not penalty.smooth:
         raise CapabilityError(
             "this method follows the gradient of the objective, which has none at the kinks of an l1 penalty or at the "
-            "walls of a box: use --method fista"
+            "walls of a box: use `method=fista`"
         )
 
 

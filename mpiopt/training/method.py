@@ -38,7 +38,7 @@ class Training(Composed):
         """All workers at x. Collective. Raises CapabilityError for penalties with a kink: steps follow gradients."""
         if not team.penalty.smooth:
             raise CapabilityError("training follows gradients, and the penalty has none everywhere: leave the l1 part or the "
-                                  "box out, or use mpiopt solve --method fista")  # fmt: skip
+                                  "box out, or solve with fista")  # fmt: skip
         common = None if self.own else Point(x.copy())  # x may be the memory of a model, in which its worker moves
         points = PerWorker(Point(_settled(site, x)) if self.own else common for site in team.sites)
         return Run(points, None, self._states(x, team))

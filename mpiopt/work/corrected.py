@@ -48,7 +48,7 @@ class Corrected(Work):
         if not site.penalty.smooth:
             raise CapabilityError(
                 "this method models the objective by a smooth local problem, which an l1 penalty or a box is not: "
-                "use --method fista"
+                "use `method=fista`"
             )
         return self.solver.init(x, self._phi(site))
 

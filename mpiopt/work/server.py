@@ -22,11 +22,11 @@ def sample(site: Site, rows: int | None) -> Any:
     if not 1 <= rows <= site.loss.rows:
         raise UsageError(
             f"a server sample of {counted(rows, 'row')} was asked for, but worker {site.worker} holds {site.loss.rows}: "
-            f"the sample is the first rows of worker 0; give --server-rows between 1 and {site.loss.rows}, or use fewer workers"
+            f"the sample is the first rows of worker 0; give `server_rows` between 1 and {site.loss.rows}, or use fewer workers"
         )
     head = site.loss.head(rows)
     if not head.weight > 0:
-        raise UsageError(f"the first {rows} rows of worker {site.worker} have weight 0: give --server-rows above {rows}")
+        raise UsageError(f"the first {rows} rows of worker {site.worker} have weight 0: give `server_rows` above {rows}")
     return head
 
 
@@ -35,7 +35,7 @@ def occupied(site: Site) -> Site:
     if not site.loss.weight > 0:
         raise UsageError(
             f"worker {site.worker} is the server of this method but holds no rows of positive weight: use fewer workers or "
-            "ranks, or --method spcg, which needs no server"
+            "ranks, or `method=spcg`, which needs no server"
         )
     return site
 

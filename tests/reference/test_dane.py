@@ -181,5 +181,5 @@ def test_bad_numbers_are_refused(build, given, sentence):
 
 
 def test_heavy_ball_needs_l2_or_beta():
-    with pytest.raises(UsageError, match="give --l2 above 0, or --beta"):
+    with pytest.raises(UsageError, match="give `l2` above 0, or the momentum itself"):
         heavy_ball(0.0, 1.0)

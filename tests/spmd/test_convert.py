@@ -212,7 +212,7 @@ BAD = {
     "1 1:1e39": (r"line 101: the value '1e39' is too large for single precision \(--values float64", {}),
     "1 3:1 2:1": (r"line 101: the index of '2:1' is not above the one before it", {}),
     "1 3:1 3:1": (r"line 101: the index of '3:1' is not above the one before it", {}),
-    "1 0:1": (r"line 101: '0:1' has index 0, but with --base 1", {"base": "1"}),
+    "1 0:1": (r"line 101: '0:1' has index 0, but with `base=1`", {"base": "1"}),
     "1 -3:1": (r"line 101: '-3:1' is not INDEX:VALUE", {}),
     "1 a": (r"line 101: 'a' is not INDEX:VALUE", {}),
     "1 7": (r"line 101: '7' is not INDEX:VALUE", {}),
@@ -262,7 +262,7 @@ def test_missing_source_too_few_features_and_bad_names(world, shared_tmp):
     text = lay(world, shared_tmp / "a.svm", FILLER)
     with pytest.raises(DataError, match=r"none\.svm cannot be read: no such file"):
         convert(world, [shared_tmp / "none.svm"], shared_tmp / "a.h5")
-    with pytest.raises(UsageError, match="--features 1 is less than the 2 features"):
+    with pytest.raises(UsageError, match="`features=1` is less than the 2 features"):
         convert(world, [text], shared_tmp / "a.h5", Options(features=1))
     with pytest.raises(UsageError, match=r"must end in \.h5"):
         convert(world, [text], shared_tmp / "a.hdf")
@@ -282,7 +282,7 @@ def test_one_label_is_accepted_when_asked_for(world, shared_tmp):
 def test_an_existing_output_is_kept_unless_told(world, shared_tmp):
     text = lay(world, shared_tmp / "a.svm", FILLER)
     convert(world, [text], shared_tmp / "a.h5", Options(shards=3))
-    with pytest.raises(UsageError, match="exists: give another name, or --overwrite"):
+    with pytest.raises(UsageError, match="exists: give another name, or `overwrite`"):
         convert(world, [text], shared_tmp / "a.h5")
     lay(world, shared_tmp / "bad.svm", "x\n")
     with pytest.raises(DataError):

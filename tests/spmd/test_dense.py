@@ -194,7 +194,7 @@ def test_useless_sources_and_existing_targets(world, shared_tmp):
         with pytest.raises(DataError, match=sentence):
             converted(world, shared_tmp, rows, y[: len(rows)] * 0)
     assert converted(world, shared_tmp, x[:3], y[:3] * 0, one_label=True).classes == 1
-    with pytest.raises(UsageError, match="exists: give another name, or --overwrite"):
+    with pytest.raises(UsageError, match="exists: give another name, or `overwrite`"):
         converted(world, shared_tmp, x, y)
     world.barrier()
     assert converted(world, shared_tmp, x, y, overwrite=True).rows == 8

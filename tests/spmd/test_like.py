@@ -107,12 +107,12 @@ def test_what_contradicts_the_training_set_is_refused(world, shared_tmp):
         if world.rank == 0:
             forged(shared_tmp / "old.h5", aged)
     for options, error, sentence in (
-        ({"base": "0"}, UsageError, "--base 0 contradicts --like: .* has 1"),
-        ({"features": 9}, UsageError, "--features 9 contradicts --like: .* has 2"),
-        ({}, DataError, "line 1: '0:1' has index 0, but with --base 1 .given, or of the set in --like"),
-        ({"like": shared_tmp / "old.h5"}, UsageError, "does not say by which number its first feature went: give --base"),
+        ({"base": "0"}, UsageError, "`base=0` contradicts `like`: .* has 1"),
+        ({"features": 9}, UsageError, "`features=9` contradicts `like`: .* has 2"),
+        ({}, DataError, "line 1: '0:1' has index 0, but with `base=1` .given, or of the set in `like`"),
+        ({"like": shared_tmp / "old.h5"}, UsageError, "does not say by which number its first feature went: give `base"),
         ({"like": shared_tmp / "old.h5", "normalize": "l2"}, UsageError, "does not say by which"),
-        ({"like": shared_tmp / "old.h5", "normalize": "l2", "base": "1"}, UsageError, "--normalize l2 contradicts .* none"),
+        ({"like": shared_tmp / "old.h5", "normalize": "l2", "base": "1"}, UsageError, "`normalize=l2` contradicts .* none"),
     ):
         with pytest.raises(error, match=sentence):
             convert(world, [test], shared_tmp / "t.h5", Options(**{"like": shared_tmp / "a.h5", **options}))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mpiopt.jobs.cli.flags import flagged, switches
 from mpiopt.jobs.commands import COMMANDS, Session
 from mpiopt.losses import registry
 from tests.unit.test_capabilities import REFUSED
@@ -81,8 +82,7 @@ def test_every_command_has_a_section_with_an_example():
 
 
 def test_every_option_that_a_guide_names_is_one():
-    jobs = [getattr(import_module(f"mpiopt.jobs.{name}"), name.capitalize()) for name in COMMANDS]
-    known = {field.name.rstrip("_").replace("_", "-") for job in (*jobs, Session) for field in fields(job)} | OTHERS
+    known = {field.name.rstrip("_").replace("_", "-") for job in (*jobs(), Session) for field in fields(job)} | OTHERS
     for guide in GUIDES:
         spans = [span for span in SPAN.findall(prose(guide)) if not span.startswith(("srun", "sbatch", "mpiexec", "pytest"))]
         named = {option for span in spans for option in re.findall(r"--([a-z][a-z0-9-]*)", span)}
@@ -90,9 +90,15 @@ def test_every_option_that_a_guide_names_is_one():
 
 
 def sentences() -> str:
-    """The code, with strings that go on in the next line made one."""
+    """The code, with strings that go on in the next line made one, and parameters as the flags that people read."""
     files = [path for room in ("mpiopt", "io", "jobs") for path in (ROOT / room).rglob("*.py")]
-    return re.sub(r'"\s*\n\s*f?"', "", "\n".join(path.read_text(encoding="utf-8") for path in files))
+    text = re.sub(r'"\s*\n\s*f?"', "", "\n".join(path.read_text(encoding="utf-8") for path in files))
+    return flagged(text, {name: switch for job in jobs() for name, switch in switches(job).items()})
+
+
+def jobs() -> list[type]:
+    """The dataclasses of the commands' options."""
+    return [getattr(import_module(f"mpiopt.jobs.{name}"), name.capitalize()) for name in COMMANDS]
 
 
 def test_the_errors_that_are_explained_are_those_of_the_code():

@@ -46,7 +46,7 @@ def test_the_two_sides_are_named(values, positive, wanted):
     [
         ((2, 2), None, DataError, "every row has the label 2"),
         ((2, 2), "2", DataError, "every row has the label 2"),
-        ((1, 2, 3), None, UsageError, r"3 classes \(1, 2, 3\).*--positive"),
+        ((1, 2, 3), None, UsageError, r"3 classes \(1, 2, 3\).*`positive`"),
         (tuple(range(20)), None, UsageError, r"20 classes \(0, 1, 2, \.\.\., 19\)"),
         (tuple(k / 7 for k in range(FEW + 1)), None, UsageError, r"real numbers \(real numbers from 0 to"),
         ((1, 2, 3), "4", UsageError, "holds for no row: the labels are 1, 2, 3"),

@@ -73,11 +73,11 @@ def test_those_that_take_part_are_those_of_the_method(how):
 
 
 # ---------------------------------------------------------------------------------------------- what is refused
-BIASED = "is biased, and without error feedback a method may go astray: add --error-feedback"
+BIASED = "is biased, and without error feedback a method may go astray: add `error_feedback`"
 REFUSED = {
     ("topk:0.1",): f"topk:0.1 {BIASED}",
     ("sign",): "sign is biased, and without error feedback a method may go astray: take scaled_sign or topk:0.01 and add",
-    ("scaled_sign", "diana"): "scaled_sign is biased, and the shifts of --link diana are for unbiased compressors: take",
+    ("scaled_sign", "diana"): "scaled_sign is biased, and the shifts of `link=diana` are for unbiased compressors: take",
     ("powersgd",): rf"powersgd {BIASED}, or insist",
     ("randk:0.1", "ef"): "randk:0.1 is no contraction, and error feedback would let the memory grow: take shrunk:randk:0.1, or",
     ("qsgd:4", "ef21"): "qsgd:4 is no contraction",
@@ -116,7 +116,7 @@ def test_what_cannot_be_is_refused_also_by_force(how, kind, sentence):
 
 @pytest.mark.parametrize("how", [("vote",), ("powersgd", "ef"), ("topk:0.1", "ef21"), ("qsgd:4", "diana")])
 def test_memories_of_all_need_all(how):
-    with pytest.raises(CapabilityError, match="needs all workers in every round: leave --clients and --dead out"):
+    with pytest.raises(CapabilityError, match="needs all workers in every round: leave `clients` and `dead` out"):
         link(*how, method=local_sgd(RULE, 4, Clients(2)))
 
 
@@ -142,13 +142,13 @@ def test_methods_for_the_unbiased_name_those_for_the_others(name):
     with pytest.raises(CapabilityError, match=sentence):
         find(name).make(compress="topk:0.1")
     assert find(name).make(compress="topk:0.1", force=True) is not None
-    with pytest.raises(CapabilityError, match="powersgd compresses the matrices of a model: use it in training"):
+    with pytest.raises(CapabilityError, match="powersgd compresses the matrices of a model: use it in mpiopt train"):
         find(name).make(compress="powersgd", force=True)
 
 
 @pytest.mark.parametrize("name", ["ef", "ef21"])
 def test_low_rank_is_for_models(name):
-    with pytest.raises(CapabilityError, match="powersgd compresses the matrices of a model: use it in training"):
+    with pytest.raises(CapabilityError, match="powersgd compresses the matrices of a model: use it in mpiopt train"):
         find(name).make(compress="powersgd")
 
 
@@ -167,7 +167,7 @@ def test_steps_that_theory_does_not_know_are_asked_for_on_every_rank(worlds):
         given = {"probability": 0.5} if name == "marina" else {}
         refused(name, "no variance constant is known .*: give the step size yourself", compress="topk:0.5", force=True, **given)
     for name in ("gdci", "vr_gdci"):
-        refused(name, "finds its steps from strong convexity, and there is none: give --l2 above 0", l2=0.0)
+        refused(name, "finds its steps from strong convexity, and there is none: give `l2` above 0", l2=0.0)
         refused(name, "finds its steps from strong convexity", l2=0.0, gamma=1.0)
 
 
@@ -193,10 +193,10 @@ def test_solve_compresses_what_can_be():
 
 
 ADVISED = {
-    ("topk:0.1", False, "spcg"): "topk:0.1 is biased, and .*: add --error-feedback, or insist with --force",
-    ("randk:0.1", True, "spcg"): "take shrunk:randk:0.1, or leave --error-feedback out, or insist with --force",
-    ("sign", True, "spcg"): "take scaled_sign or topk:0.01, or insist with --force",
-    ("vote", True, "spcg"): "a vote keeps nothing that error feedback could remember: leave --error-feedback out",
+    ("topk:0.1", False, "spcg"): "topk:0.1 is biased, and .*: add `error_feedback`, or insist with `force`",
+    ("randk:0.1", True, "spcg"): "take shrunk:randk:0.1, or leave `error_feedback` out, or insist with `force`",
+    ("sign", True, "spcg"): "take scaled_sign or topk:0.01, or insist with `force`",
+    ("vote", True, "spcg"): "a vote keeps nothing that error feedback could remember: leave `error_feedback` out",
     ("powersgd", True, "spcg"): "powersgd compresses the matrices of a model, and a linear one has none: take topk:0.01",
     ("qsgd:8", False, "tron"): "tron does not end its rounds with a mean .*, such as spcg, dane or giant$",
     ("qsgd:8", False, "diana"): "diana compresses its messages itself: give --set compress=qsgd:8 in place of --compress",

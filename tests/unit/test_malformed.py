@@ -188,7 +188,7 @@ def test_a_checkpoint_that_cannot_be_is_refused(tmp_path, kind):
     change, sentence = CHECKPOINT[kind]
     kept(tmp_path / "c.h5", 1).close()
     forged(tmp_path / "c.h5", change)
-    with pytest.raises(DataError, match=rf"c\.h5 .*({sentence}).*--resume never") as caught:
+    with pytest.raises(DataError, match=rf"c\.h5 .*({sentence}).*`resume=never`") as caught:
         loaded(tmp_path / "c.h5")
     assert "\n" not in str(caught.value)
 

@@ -95,7 +95,7 @@ def test_an_existing_file_is_kept_unless_it_may_be_replaced(tmp_path):
     with RunFile(path, {"method": "one"}):
         pass
     for attempt in (claim, lambda path: RunFile(path, {})):
-        with pytest.raises(DataError, match="exists: name another file with --out, or give --overwrite"):
+        with pytest.raises(DataError, match="exists: name another file with `out`, or give `overwrite`"):
             attempt(path)
     with RunFile(path, {"method": "two"}, overwrite=True):
         pass

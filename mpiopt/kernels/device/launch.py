@@ -26,13 +26,13 @@ def library() -> ModuleType:
         import cupy
     except ImportError as error:
         raise UsageError(
-            "--device gpu: CuPy is not installed here: pip install 'mpiopt[cuda13]' (or 'mpiopt[cuda12]', for an older driver)"
-            ", or use --device cpu"
+            "`device=gpu`: CuPy is not installed here: pip install 'mpiopt[cuda13]' (or 'mpiopt[cuda12]', for an older driver)"
+            ", or use `device=cpu`"
         ) from error
     if not cupy.cuda.is_available():
         raise UsageError(
-            "--device gpu: CuPy finds no usable NVIDIA GPU here: start the job where nvidia-smi shows one, with a driver "
-            "for the CUDA version of pip install 'mpiopt[cuda13]' or 'mpiopt[cuda12]', or use --device cpu"
+            "`device=gpu`: CuPy finds no usable NVIDIA GPU here: start the job where nvidia-smi shows one, with a driver "
+            "for the CUDA version of pip install 'mpiopt[cuda13]' or 'mpiopt[cuda12]', or use `device=cpu`"
         )
     return cupy
 
@@ -60,7 +60,7 @@ def demand(needed: int, what: str) -> None:
     if needed > free:
         raise UsageError(
             f"{what} needs {needed:,} bytes on the GPU, of which {free:,} are free: use more ranks on further GPUs, "
-            "fewer rows, or --device cpu"
+            "fewer rows, or `device=cpu`"
         )
 
 
