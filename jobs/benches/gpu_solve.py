@@ -59,7 +59,7 @@ def torch_seconds(matrix: Any, y: Any, l2: float, good: float, console: Console)
     if not torch.cuda.is_available() or len(matrix.blocks) > 1:
         return None
     console("timing torch")
-    rows, columns = matrix.blocks[0].rows, matrix.blocks[0].columns
+    rows, columns = matrix.blocks[0].lines, matrix.turned[0].lines
     forward, back = _tensor(torch, rows, matrix.shape), _tensor(torch, columns, matrix.shape[::-1])
     labels, n = torch.as_tensor(y, device="cuda"), matrix.shape[0]
     x = torch.zeros(matrix.shape[1], dtype=torch.float64, device="cuda", requires_grad=True)

@@ -63,7 +63,7 @@ class Watchdog:
         self._calls, self._moves, self._beats = 0, 0, 0
         self._inside: list[str] = []  # the calls that this rank is in, one within the other
         self._waited, self._seen, self._due, self._told = 0.0, -1, warn, False
-        self._main = threading.main_thread().ident
+        self._main = threading.main_thread().ident or 0
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 

@@ -61,8 +61,8 @@ class Window:
                 self._win.Accumulate(part, rank, op=self._mpi.SUM)
             self._win.Flush_all()
 
-    def fetch_and_add(self, amount: float, at: int = 0) -> float:
-        """Add ``amount`` to number ``at`` and return what it was before, in one. Not collective."""
+    def fetch_and_add(self, amount: int, at: int = 0) -> int:
+        """Add ``amount`` to whole number ``at`` and return what it was before, in one. Not collective."""
         rank = int(np.searchsorted(self._bounds, at, side="right")) - 1
         given, before = np.array([amount], self.dtype), np.empty(1, self.dtype)
         with self._call(f"{self._name} fetch and add", given.nbytes):
@@ -76,7 +76,7 @@ class Window:
 
     def free(self) -> None:
         """Close the window. Collective."""
-        self._mine = None
+        del self._mine  # a view of the memory that is given back
         with self._gate("free"):
             self._win.Unlock_all()
             self._win.Free()

@@ -155,16 +155,15 @@ class World:
             self._wire.sum(out)
         return out
 
-    def _reduce_staged(self, parts, name: str, vector: bool, out):
+    def _reduce_staged(self, parts: Sequence[Array], name: str, vector: bool, out: Array | None) -> Array:
         """The same for arrays of a GPU; a lone rank's do not leave it, and count as if they had."""
-        alone = self.size == 1 and not self.deterministic
-        if alone:
-            with self._call(name, parts[0].nbytes, vector):
-                return reduced(self._reduce, parts, out, ordered=False, alone=True)
 
-        def reduce(staged, into):
+        def reduce(staged: Sequence[np.ndarray], into: np.ndarray) -> np.ndarray:
             return self._reduce(staged, name, vector, into)
 
+        if self.size == 1 and not self.deterministic:
+            with self._call(name, parts[0].nbytes, vector):
+                return reduced(reduce, parts, out, ordered=False, alone=True)
         return reduced(reduce, parts, out, ordered=self.deterministic, alone=False)
 
     def _ordered(self, parts: Sequence[np.ndarray], name: str, vector: bool, out: np.ndarray | None) -> np.ndarray:
@@ -396,8 +395,9 @@ class World:
 
     def free(self) -> None:
         """Give the private communicator, windows and groups back. Collective; the World cannot be used afterwards."""
-        for held in (*self._windows.values(), *self._groups.values()):
-            held.free()
+        held: list[Window | World] = [*self._windows.values(), *self._groups.values()]
+        for one in held:
+            one.free()
         self._windows.clear()
         self._groups.clear()
         with self._call("free"):

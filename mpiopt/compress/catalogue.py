@@ -17,7 +17,7 @@ from mpiopt.compress.sampled import PermK, RandK, RandomBlock
 from mpiopt.compress.signs import ScaledSign, Sign, TwoMeans
 from mpiopt.compress.sketch import CountSketch
 from mpiopt.compress.sparse import Identity, TopK
-from mpiopt.compress.then import Shrunk, Then
+from mpiopt.compress.then import Shrunk, Then, reducer
 from mpiopt.errors import UsageError
 from mpiopt.registry.entry import Spelt
 from mpiopt.registry.registry import Registry
@@ -88,7 +88,7 @@ def _chain(text: str, whole: str) -> Then:
     first, plus, rest = text.partition("+")
     if not plus:
         raise UsageError(f"the compressor {whole!r} names one stage: join two with +, as in topk:0.01+natural")
-    return Then(_plain(find(first), whole), _plain(find(rest), whole))
+    return Then(reducer(_plain(find(first), whole)), _plain(find(rest), whole))
 
 
 def _plain(found: Compressor | PowerSgd, whole: str) -> Compressor:

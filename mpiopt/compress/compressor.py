@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import inf
 from types import ModuleType
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import NamedTuple, Self, TypeAlias
 from zlib import crc32
 
 import numpy as np
@@ -75,7 +75,10 @@ class Compressor(ABC):
     ``independent``.
     """
 
-    gpu: ClassVar[bool] = False  # whether `_packed` and `_write` take vectors on a GPU; if not, they never see one
+    @property
+    def gpu(self) -> bool:
+        """Whether `_packed` and `_write` take vectors on a GPU; if not, they never see one."""
+        return False
 
     @property
     def unbiased(self) -> bool:
@@ -87,7 +90,7 @@ class Compressor(ABC):
         """Whether payloads under equal shared keys may be added up: their sum is the payload of the sum."""
         return False
 
-    def among(self, workers: int) -> "Compressor":
+    def among(self, workers: int) -> Self:
         """This compressor for so many workers, where that matters. Raises UsageError if it was made for another number."""
         return self
 

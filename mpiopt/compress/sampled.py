@@ -9,6 +9,7 @@ No index is sent, since both sides know the stream.
 """
 
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -102,7 +103,7 @@ class PermK(Reducer):
     def __post_init__(self) -> None:
         demand(self.workers >= 0, "the number of workers", self.workers, "at least 1, or 0 until it is known")
 
-    def among(self, workers: int) -> "PermK":
+    def among(self, workers: int) -> Self:
         """The same for so many workers. Raises UsageError if that contradicts its own number."""
         demand(self.workers in (0, workers), "the number of workers of permk", self.workers, f"{workers}, or leave it out")
         return replace(self, workers=workers)

@@ -1,6 +1,7 @@
 """Compressors made of others: the numbers that one keeps, compressed by the next; and an unbiased one made a contraction."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -8,6 +9,16 @@ from mpiopt.arrays import Array, namespace
 from mpiopt.compress.compressor import Compressor, Payload, Stream, demand
 from mpiopt.compress.reducer import Reducer
 from mpiopt.errors import UsageError
+
+
+def reducer(first: Compressor) -> Reducer:
+    """A compressor that can stand before another. Raises UsageError for one that cannot."""
+    if not isinstance(first, Reducer):
+        raise UsageError(
+            f"{type(first).__name__} cannot stand before another compressor, since it sends codes, not numbers: "
+            "put topk, randk, block, permk, sketch or identity first"
+        )
+    return first
 
 
 @dataclass(frozen=True)
@@ -22,11 +33,7 @@ class Then(Compressor):
     second: Compressor
 
     def __post_init__(self) -> None:
-        if not isinstance(self.first, Reducer):
-            raise UsageError(
-                f"{type(self.first).__name__} cannot stand before another compressor, since it sends codes, not numbers: "
-                "put topk, randk, block, permk, sketch or identity first"
-            )
+        reducer(self.first)
 
     @property
     def gpu(self) -> bool:
@@ -43,9 +50,9 @@ class Then(Compressor):
         """If both are."""
         return self.first.linear and self.second.linear
 
-    def among(self, workers: int) -> "Then":
+    def among(self, workers: int) -> Self:
         """Both, for so many workers."""
-        return Then(self.first.among(workers), self.second.among(workers))
+        return replace(self, first=self.first.among(workers), second=self.second.among(workers))
 
     def nbytes(self, d: int, dtype: np.typing.DTypeLike = np.float32) -> int:
         """The second's payload of the numbers kept, then the bytes beside them."""
@@ -54,8 +61,9 @@ class Then(Compressor):
     def omega(self, d: int) -> float | None:
         """(1 + omega1)(1 + omega2) - 1, if both are unbiased and the first selects coordinates."""
         one, two = self.first.omega(d), self.second.omega(self.first.length(d))
-        known = self.unbiased and self.first.selects and one is not None and two is not None
-        return (1 + one) * (1 + two) - 1 if known else None
+        if one is None or two is None or not (self.unbiased and self.first.selects):
+            return None
+        return (1 + one) * (1 + two) - 1
 
     @property
     def independent(self) -> bool:
@@ -117,9 +125,9 @@ class Shrunk(Compressor):
         """If Q is."""
         return self.inner.linear
 
-    def among(self, workers: int) -> "Shrunk":
+    def among(self, workers: int) -> Self:
         """The same for so many workers."""
-        return Shrunk(self.inner.among(workers))
+        return replace(self, inner=self.inner.among(workers))
 
     def nbytes(self, d: int, dtype: np.typing.DTypeLike = np.float32) -> int:
         """Those of Q."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from mpiopt.arrays import Array
-from mpiopt.engine.phase import Exchange, Joint, Local, Outer, PerWorker, Phase, Tree, Work
+from mpiopt.engine.phase import Agreed, Exchange, Joint, Local, Outer, PerWorker, Phase, Tree, Work
 from mpiopt.errors import CapabilityError
 from mpiopt.problems.certificate import gradient_bound
 from mpiopt.problems.problem import Message, Point, Team, measures
@@ -32,7 +32,7 @@ class Run(NamedTuple):
     """A method under way."""
 
     points: PerWorker  # a Point per hosted worker; x is one shared array where they agree
-    agreed: Message | None
+    agreed: Agreed
     states: Tree
     round: int = 0
 

@@ -12,14 +12,15 @@ The blocks of this package are subclasses of these protocols, and say only what 
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol
 
 from mpiopt.arrays import Array
-from mpiopt.problems.problem import Message, Point, Site, Team
+from mpiopt.problems.problem import L, Message, Point, Site, Team
 from mpiopt.problems.protocols import Loss
 from mpiopt.sampling.clients import EVERYONE, Clients
 
 Tree = Any  # NamedTuples and sequences of arrays, numbers and further trees
+Agreed = Any  # a Message; None before the first agreement, and where workers go on alone, for blocks that can do without
 
 
 class PerWorker(tuple):
@@ -30,13 +31,13 @@ class PerRow(tuple):
     """One array per hosted worker, with one entry per row of its share."""
 
 
-class Local(NamedTuple):
+class Local(NamedTuple, Generic[L]):
     """Where a Work runs.
 
     own : whether every worker has a point of its own; else all share one, and work on copies. clients : who takes part.
     """
 
-    site: Site
+    site: Site[L]
     round: int
     own: bool = False
     clients: Clients = EVERYONE
@@ -48,10 +49,10 @@ class Local(NamedTuple):
         return self.clients.all or bool(self.clients(site.world.workers, site.streams, self.round)[site.worker])
 
 
-class Joint(NamedTuple):
+class Joint(NamedTuple, Generic[L]):
     """Where an Exchange or an Outer runs. clients : who takes part."""
 
-    team: Team
+    team: Team[L]
     round: int
     clients: Clients = EVERYONE
 
@@ -69,11 +70,11 @@ class Work(Protocol):
         """What it asks of a loss, one of `problems.protocols`; a class attribute."""
         return Loss
 
-    def init(self, x: Array, site: Site) -> Tree:
+    def init(self, x: Array, site: Site[Any]) -> Tree:
         """The state of one worker before the first round; nothing unless said otherwise."""
         return ()
 
-    def __call__(self, at: Point, agreed: Message | None, state: Tree, here: Local) -> tuple[Point, Message, Tree]:
+    def __call__(self, at: Point, agreed: Agreed, state: Tree, here: Local[Any], /) -> tuple[Point, Message, Tree]:
         """Compute at a point, given what was agreed last."""
 
     def steps_in(self, round: int) -> float:  # noqa: A002 - the field's word
@@ -94,13 +95,13 @@ class Exchange(Protocol):
         """Whether all workers have to take part in every round."""
         return True
 
-    def init(self, x: Array, team: Team) -> Tree:
+    def init(self, x: Array, team: Team[Any]) -> Tree:
         """The state of this rank before the first round; nothing unless said otherwise."""
         return ()
 
     def __call__(
-        self, messages: Sequence[Message], state: Tree, here: Joint
-    ) -> tuple[Message | None, list[Array | float], Tree]:
+        self, messages: Sequence[Message], state: Tree, here: Joint[Any], /
+    ) -> tuple[Agreed, Sequence[Array | float], Tree]:
         """The agreed message, and what was not sent of each worker's vector (the number 0 where all was).
 
         Where only some take part (``here.clients``) their share of all weights is one more scalar at the end.
@@ -124,11 +125,11 @@ class Outer(Protocol):
         """Whether it is for points of the workers' own; else for one that all share."""
         return False
 
-    def init(self, x: Array, team: Team) -> Tree:
+    def init(self, x: Array, team: Team[Any]) -> Tree:
         """The state of this rank before the first round; nothing unless said otherwise."""
         return ()
 
-    def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+    def __call__(self, agreed: Agreed, points: PerWorker, state: Tree, here: Joint[Any], /) -> tuple[PerWorker, Tree]:
         """The next point of every hosted worker: the point itself, since replicas that add differences drift apart."""
 
     def answer(self, points: PerWorker, state: Tree) -> Point:

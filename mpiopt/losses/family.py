@@ -14,10 +14,10 @@ lines of CUDA are C expressions in m, y (u, d) and the parameters, all double; w
 """
 
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from functools import cached_property
 from math import inf
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from mpiopt.kernels.device.margins import DeviceRows
     from mpiopt.kernels.host.rowwise import HostRows
 
-SCALARS = ("value", "slope", "bend", "conjugate", "rise", "dual_step", "dual_gap")
+REQUIRED = ("value", "slope", "bend", "conjugate")
+SCALARS = (*REQUIRED, "rise", "dual_step", "dual_gap")
 
 
 class Cuda(NamedTuple):
@@ -48,7 +49,8 @@ class Family:
 
     curvature_bound : the largest second derivative, infinity where there is none. concordance : M with
     |value'''| <= M value'' (Bach, Self-concordant analysis for logistic regression, 2010), None where there is none.
-    recedes : whether a row's loss may fall for ever as its margin goes one way (`receding`): there may be no minimum.
+    recedes : whether a row's loss may fall for ever as its margin goes one way, so that there may be no minimum; ``receding``
+    is then +1 or -1 for that way, 0 where it grows both ways.
     chance : the probability of +1 at margins (rows,), of a loss that is the negative logarithm of the label's probability.
     link : the margin at which the expected label is a given one, of a loss that is a likelihood's but for a constant.
     rise, dual_step, dual_gap : see `host.rowwise`; a loss without a ``dual_step`` has no dual coordinate descent.
@@ -70,46 +72,35 @@ class Family:
     dual_range: ClassVar[tuple[float, float]] = (-inf, inf)
 
     # ------------------------------------------------------------------------------------ what a loss says of itself
-    @staticmethod
-    def value(m: float, y: float) -> float:
-        """The loss of a row."""
-        raise NotImplementedError
-
-    @staticmethod
-    def slope(m: float, y: float) -> float:
-        """Its derivative in m."""
-        raise NotImplementedError
-
-    @staticmethod
-    def bend(m: float, y: float) -> float:
-        """Its second derivative in m, of either side where it jumps."""
-        raise NotImplementedError
-
-    @staticmethod
-    def conjugate(u: float, y: float) -> float:
-        """sup over m of u m - value(m, y), infinity where that has no bound."""
-        raise NotImplementedError
+    value: ClassVar[Callable[..., float]]  # (m, y, ...): the loss of a row
+    slope: ClassVar[Callable[..., float]]  # (m, y, ...): its derivative in m
+    bend: ClassVar[Callable[..., float]]  # (m, y, ...): its second derivative in m, of either side where it jumps
+    conjugate: ClassVar[Callable[..., float]]  # (u, y, ...): sup over m of u m - value(m, y), infinity where it has no bound
+    receding: ClassVar[Callable[..., Array]]  # see `recedes`: of labels, (rows,)
 
     @staticmethod
     def answer(m: Array) -> Array:
         """The label that the model expects at margins m, (rows,); of two classes only its sign counts."""
         return m
 
-    @staticmethod
-    def receding(y: Array) -> Array:
-        """+1 or -1 for the way in which a row's loss falls for ever, 0 where it grows both ways, (rows,); if it ``recedes``."""
-        raise NotImplementedError
-
     # ------------------------------------------------------------------------------------ what follows from it
     @property
     def theta(self) -> tuple[float, ...]:
         """The parameters, in the order of their fields."""
-        return tuple(float(getattr(self, field.name)) for field in fields(self)) if is_dataclass(self) else ()
+        return tuple(float(getattr(self, field.name)) for field in self._fields())
+
+    def _fields(self) -> "tuple[Field[Any], ...]":
+        return fields(self) if is_dataclass(self) else ()
 
     def scalars(self) -> dict[str, Callable]:
         """The scalar functions that there are, by name."""
         kind = type(self)
         return {name: getattr(kind, name) for name in SCALARS if getattr(kind, name) is not None}
+
+    @classmethod
+    def lacking(cls) -> list[str]:
+        """What a loss must have and this one has not."""
+        return [name for name in ("name", *REQUIRED, *(("receding",) if cls.recedes else ())) if not hasattr(cls, name)]
 
     def host(self) -> "HostRows":
         """The kernels on the CPU."""
@@ -132,7 +123,7 @@ class Family:
             raise CapabilityError(f"the {self.name} loss has no lines of CUDA, and works on the CPU alone: use `device=cpu`")
         from mpiopt.kernels.device.margins import DeviceRows
 
-        names = [field.name for field in fields(self)] if is_dataclass(self) else []
+        names = [field.name for field in self._fields()]
         return DeviceRows(self.cuda._asdict(), dict(zip(names, self.theta, strict=True)))
 
     def rows(self, m: Array) -> "HostRows | DeviceRows":
@@ -181,5 +172,5 @@ class Family:
         return int(right.sum())
 
     def __str__(self) -> str:
-        given = [f"{field.name}={getattr(self, field.name):g}" for field in fields(self)] if is_dataclass(self) else []
+        given = [f"{field.name}={getattr(self, field.name):g}" for field in self._fields()]
         return self.name + (":" if given else "") + ",".join(given)

@@ -11,6 +11,7 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, TypeVar
 
 import mpiopt.losses
+from mpiopt.errors import UsageError
 from mpiopt.registry.entry import Spelt
 from mpiopt.registry.registry import Registry
 
@@ -38,9 +39,13 @@ _KNOWN: Registry[Entry] = Registry("loss", group="mpiopt.losses")
 
 
 def register(paper: str) -> Callable[[Kind], Kind]:
-    """The decorator that makes a subclass of `Family` known by its ``name``. Raises UsageError for a name that is taken."""
+    """The decorator that makes a subclass of `Family` known by its ``name``. Raises UsageError for a name that is taken,
+    and for a loss that lacks what all have.
+    """
 
     def known(kind: Kind) -> Kind:
+        if missing := kind.lacking():
+            raise UsageError(f"the loss {kind.__qualname__} has no {', '.join(missing)}: define them as `Family` says")
         if not kind.__module__.startswith(f"{mpiopt.losses.__name__}."):
             _imported()  # so that the names of ours are taken
         _KNOWN.add(Entry(kind, paper, name=kind.name))

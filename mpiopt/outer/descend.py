@@ -66,7 +66,7 @@ class Downhill(Outer):
         """No step yet."""
         return Length()
 
-    def __call__(self, agreed: Message | None, points: PerWorker, state: Length, here: Joint) -> tuple[PerWorker, Length]:
+    def __call__(self, agreed: Message, points: PerWorker, state: Length, here: Joint) -> tuple[PerWorker, Length]:
         """Not collective."""
         at = Point(points[0].x - state.step * agreed.vector)
         return PerWorker(at for _ in points), state
@@ -80,7 +80,7 @@ class Relax(Outer):
         """No relaxation yet."""
         return Length()
 
-    def __call__(self, agreed: Message | None, points: PerWorker, state: Length, here: Joint) -> tuple[PerWorker, Length]:
+    def __call__(self, agreed: Message, points: PerWorker, state: Length, here: Joint) -> tuple[PerWorker, Length]:
         """Not collective."""
         at = Point(points[0].x + state.step * (agreed.vector - points[0].x))
         return PerWorker(at for _ in points), state

@@ -32,11 +32,12 @@ def held(loss: Loss) -> dict[str, Array]:
 
 def put(loss: Loss, buffers: Buffers) -> None:
     """Let a model keep these beside x; nothing to do where there are none. Raises UsageError for those of another model."""
-    if buffers and not held(loss):
+    if not buffers:
+        return
+    if not offers(loss, Settling) or not held(loss):
         raise UsageError(f"{next(iter(buffers))} was kept beside x, and this model keeps nothing: give that of a model of the "
                          "same layers")  # fmt: skip
-    if buffers:
-        loss.restore(buffers)
+    loss.restore(buffers)
 
 
 def agreed(team: Team, x: Array) -> dict[str, Array]:

@@ -17,7 +17,7 @@ import numpy as np
 from mpiopt.arrays import Array, beside, namespace
 from mpiopt.numerics import krylov
 from mpiopt.problems.penalties import ElasticNet
-from mpiopt.problems.problem import Message, Point, Team, gradient, mean, mean_scalars, measures
+from mpiopt.problems.problem import Message, Point, Team, gradient, mean, mean_scalars, measures, offered
 from mpiopt.problems.protocols import Dual, Margins, offers
 from mpiopt.problems.recession import escaping
 from mpiopt.problems.rounding import Scale, error, excuse, far_limit, relative, scale
@@ -49,10 +49,10 @@ def certify(team: Team, x: Array, products: int) -> Certificate:
     terms = scale(team)
     noise, floor = relative(team, residual, terms), far_limit(team, x, terms)
     found = team.world.bcast(np.array([objective, size, gap, tight, noise, floor]))  # exponentials have gone into it
-    noise, floor = found[-2:].tolist()
+    objective, size, gap, tight, noise, floor = found.tolist()
     if terms.limit < noise <= floor and _promising(team, points, residual, terms, products):
         floor = terms.limit
-    return Certificate(*found[:-1].tolist(), floor, escaping(team, x, noise <= floor))
+    return Certificate(objective, size, gap, tight, noise, floor, escaping(team, x, noise <= floor))
 
 
 def proved_gap(team: Team, x: Array, residual_norm: float) -> float:
@@ -82,7 +82,7 @@ def duality_gap(team: Team, x: Array) -> float:
     shrunk until |A^T alpha| <= l1.
     """
     penalty = team.penalty
-    if not (offers(team.sites[0].loss, Dual) and isinstance(penalty, ElasticNet)) or penalty.l1 == penalty.l2 == 0:
+    if not (offered(team, Dual) and isinstance(penalty, ElasticNet)) or penalty.l1 == penalty.l2 == 0:
         return np.inf
     points = [site.loss.point(x) for site in team.sites]
     scales, agreed = _balanced_residuals(team, points)
@@ -103,7 +103,7 @@ def duality_gap(team: Team, x: Array) -> float:
     return max(objective - dual, 4 * np.finfo(float).eps * abs(objective))  # a difference is no better than its rounding
 
 
-def _balanced_residuals(team: Team, points: Sequence[Point]) -> tuple[list[Array], Message]:
+def _balanced_residuals(team: Team[Dual], points: Sequence[Point]) -> tuple[list[Array], Message]:
     """Per worker the factors (rows,) that make the residuals add up to 0, and [mean A^T of them; mean loss]."""
     found = [
         site.loss.family.value_residual(site.loss.known(at), site.loss.y, site.loss.weights)
@@ -128,7 +128,7 @@ def tight_gap(team: Team, points: Sequence[Point], residual: Array, products: in
     residual : grad F(x), (dim,). An unfinished CG is accounted for: nu^2 <= g.v + v.rho + |rho|^2 / l2.
     """
     penalty = team.penalty
-    if not (offers(team.sites[0].loss, Dual) and penalty.smooth and penalty.l2 > 0) or penalty.free:
+    if not (offered(team, Dual) and penalty.smooth and penalty.l2 > 0) or penalty.free:
         return np.inf
     concordance = team.sites[0].loss.family.concordance
     if concordance is None:

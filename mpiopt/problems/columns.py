@@ -6,24 +6,25 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.kernels.csr import CSR
-from mpiopt.problems.linear import Linear
+from mpiopt.kernels.device.csr import DeviceCSR
 from mpiopt.problems.problem import Team
+from mpiopt.problems.protocols import Columns
 
 BLOCK = 1 << 16  # rows treated at once, which bounds the memory on the way
 
 
-def restricted(team: Team, features: Array) -> Team:
+def restricted(team: Team[Columns], features: Array) -> Team[Columns]:
     """The team with the columns ``features`` (k,) int64, ascending, and the intercept, if any. Not collective."""
     sites = (replace(site, loss=replace(site.loss, matrix=columns(site.loss.matrix, features))) for site in team.sites)
     return replace(team, sites=tuple(sites))
 
 
-def coordinates(loss: Linear, features: Array) -> Array:
+def coordinates(loss: Columns, features: Array) -> Array:
     """Where the restricted problem's coefficients stand in x: ``features``, and the intercept last, if any; int64."""
     return np.append(features, loss.features) if loss.intercept else features
 
 
-def columns(matrix: CSR, kept: Array) -> CSR:
+def columns(matrix: CSR | DeviceCSR, kept: Array) -> CSR:
     """The columns ``kept`` (k,), ascending, of a matrix: shape (rows, k). One pass over the nonzeros."""
     place = np.full(matrix.shape[1], -1, np.int32)
     place[kept] = np.arange(kept.size, dtype=np.int32)

@@ -7,6 +7,7 @@ loss serves every method that looks at gradients, minibatches of rows included.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from mpiopt.errors import UsageError
 from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.model import Block, Model, Score
 from mpiopt.problems.problem import Point
+from mpiopt.problems.protocols import Curvature, offers
 
+TWICE = ("hessian", "diagonal")
 BESIDE = ("restore", "settled", "around", "reseed", "flawed")
 
 
@@ -69,6 +72,8 @@ class Curved:
         """What training may ask of the loss besides, where the loss offers it."""
         if name in BESIDE:
             return getattr(self.loss, name)
+        if name in TWICE and offers(self.loss, Curvature):
+            return partial(getattr(self, f"_{name}"), self.loss)
         raise AttributeError(f"{type(self).__name__} has no {name}")
 
     def point(self, x: Array) -> Point:
@@ -87,9 +92,9 @@ class Curved:
         gradient[: x.size] += 2 * self.strength * x / (1 + x * x) ** 2
         return value + self.penalty(at.x), gradient
 
-    def hessian(self, at: Point) -> Callable[[Array], Array]:
-        """The map v -> H v, where the loss has one."""
-        inner, curvature = self.loss.hessian(at), self._curvature(at.x)
+    def _hessian(self, loss: Curvature, at: Point) -> Callable[[Array], Array]:
+        """The map v -> H v."""
+        inner, curvature = loss.hessian(at), self._curvature(at.x)
 
         def product(v: Array) -> Array:
             out = inner(v)
@@ -98,9 +103,9 @@ class Curved:
 
         return product
 
-    def diagonal(self, at: Point) -> Array:
+    def _diagonal(self, loss: Curvature, at: Point) -> Array:
         """The diagonal of the Hessian, (dim,); it may be negative."""
-        out, curvature = self.loss.diagonal(at), self._curvature(at.x)
+        out, curvature = loss.diagonal(at), self._curvature(at.x)
         out[: curvature.size] += curvature
         return out
 

@@ -34,28 +34,33 @@ class Sent:
         """The answers, in the memory of the CPU."""
         return self.data.y
 
-    def flat(self, rows: slice | np.ndarray, dtype: np.dtype) -> tuple[Array, Array]:
+    def flat(self, rows: slice | Array, dtype: np.dtype) -> tuple[Array, Array]:
         """See `Flat.flat`."""
         place = library().asarray
         x, y = self.data.flat(rows, dtype)
         return place(x), place(y)
 
+    def flawed(self) -> int | None:
+        """See `Flat.flawed`."""
+        return self.data.flawed()
 
-def on_device(sets: Sequence[Dense], sharing: int = 1, dtype: type = np.float32) -> list[Flat]:
+
+def on_device(sets: Sequence[Dense], sharing: int = 1, dtype: np.typing.DTypeLike = np.float32) -> list[Flat]:
     """The sets on the current GPU, their rows as vectors of ``dtype``; rows that several have in common once.
 
     sharing : processes that fill this GPU at the same time. A set that takes more than PART of this one's part of the free
     memory becomes `Sent`. Not collective. Raises UsageError without a GPU.
     """
     found: dict[int, Flat] = {}
+    dtype = np.dtype(dtype)
     for data in sets:
         if id(data.x) not in found:
-            size = np.dtype(dtype).itemsize * data.rows * data.features + data.y.nbytes
+            size = dtype.itemsize * data.rows * data.features + data.y.nbytes
             found[id(data.x)] = _kept(data, dtype) if size <= PART * free_bytes() / sharing else Sent(data)
     return [found[id(data.x)] for data in sets]
 
 
-def _kept(data: Dense, dtype: type) -> Dense:
+def _kept(data: Dense, dtype: np.dtype) -> Dense:
     xp = library()
     x = xp.empty((data.rows, data.features), dtype)
     step = max(1, PIECE // max(1, x.itemsize * data.features))

@@ -20,7 +20,9 @@ PART = 65536  # rows that are looked through at once
 class Source(Protocol):
     """One worker's rows."""
 
-    rows: int
+    @property
+    def rows(self) -> int:
+        """Rows of this worker."""
 
     def take(self, rows: slice | Array, dtype: np.dtype) -> tuple[Array, Array]:
         """Those rows (b, *shape) of ``dtype`` and their answers (b,) or (b, outputs); perhaps views: not to be written."""
@@ -32,9 +34,17 @@ class Source(Protocol):
 class Flat(Protocol):
     """One worker's rows, for models that look at a row as a vector."""
 
-    rows: int
-    features: int
-    y: Array  # (rows,) class numbers, or (rows, outputs) real
+    @property
+    def rows(self) -> int:
+        """Rows of this worker."""
+
+    @property
+    def features(self) -> int:
+        """Values in one row."""
+
+    @property
+    def y(self) -> Array:
+        """The answers: (rows,) class numbers, or (rows, outputs) real."""
 
     def flat(self, rows: slice | Array, dtype: np.dtype) -> tuple[Array | csr_array, Array]:
         """As `take`, rows as a matrix (b, features), which may be sparse."""

@@ -40,12 +40,12 @@ def _digest(told: Mapping[str, tuple[str, str]], name: str) -> str:
 def _of(site: Site, rows: int | None) -> dict[str, Any]:
     """What models and, where all workers draw from the same, rows must have in common."""
     loss = site.loss
-    data = loss.data if offers(loss, Holding) else None
     model = {"model": (loss.dim, loss.form if offers(loss, Formed) else ""), "state of the model": tuple(held(loss).items())}
-    if rows is None or not rows == loss.rows == getattr(site.sample, "rows", None) or not hasattr(data, "flat"):
+    shared = rows is not None and rows == loss.rows == getattr(site.sample, "rows", None)
+    if rows is None or not shared or not offers(loss, Holding) or not hasattr(loss.data, "flat"):
         return model
     some = np.linspace(0, rows - 1, GLIMPSE).astype(int)
-    return model | {"data set": data.flat(some, np.dtype(np.float32))}
+    return model | {"data set": loss.data.flat(some, np.dtype(np.float32))}
 
 
 def _told(value: Any) -> tuple[str, str]:

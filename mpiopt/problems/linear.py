@@ -257,7 +257,7 @@ class Linear:
     def on_device(self, vector: type = np.float64, atomic: bool = False) -> "Linear":
         """A copy on the current GPU, for vectors of the given type; ``atomic`` as in `DeviceCSR`. Raises UsageError."""
         place = library().asarray
-        matrix = DeviceCSR.of(self.matrix, vector, atomic)
+        matrix = self.matrix if isinstance(self.matrix, DeviceCSR) else DeviceCSR.of(self.matrix, vector, atomic)
         y, weights = (place(np.asarray(rows, vector)) for rows in (self.y, self.weights))
         return Linear(matrix, y, self.family, weights, self.intercept)
 

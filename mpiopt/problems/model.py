@@ -15,6 +15,7 @@ from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
 from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.problem import Point
+from mpiopt.problems.protocols import Trainable
 
 CHUNK = 1024  # rows treated at once, which bounds the memory on the way and keeps their activations in the cache
 WIDE = 16384  # rows treated at once on a GPU, which wants work for all its cores
@@ -37,25 +38,28 @@ class Score(NamedTuple):
     @staticmethod
     def total(parts: Iterable[tuple[float | Array, int | Array, int]]) -> "Score":
         """The sums over several sets of rows. A GPU is waited for once they are all under way."""
-        loss, correct, rows = 0.0, 0, 0
+        loss: float | Array = 0.0
+        correct: int | Array = 0
+        rows = 0
         for part in parts:
             loss, correct, rows = loss + part[0], correct + part[1], rows + part[2]
         return Score(float(loss), int(correct), rows)
 
 
-class Model(Protocol):
+class Model(Trainable, Protocol):
     """One worker's mean loss, also over some of its rows. Not collective."""
 
-    dim: int
-    rows: int
-    weight: float  # sum of the sample weights of its rows
-    blocks: tuple[Block, ...]
-    buffers: Buffers  # copies of what a model keeps beside x, such as running statistics, by name; {} for most
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The parts of x."""
 
-    form: str  # what must be the same on every rank, in words
+    @property
+    def buffers(self) -> Buffers:
+        """Copies of what a model keeps beside x, such as running statistics, by name; {} for most."""
 
-    def point(self, x: Array) -> Point:
-        """x with what this loss keeps beside it."""
+    @property
+    def form(self) -> str:
+        """What must be the same on every rank, in words."""
 
     def value_grad(self, at: Point, rows: Array | None = None) -> tuple[float, Array]:
         """Mean loss over ``rows`` (b,), local row numbers, None for all, and its gradient (dim,) in the type of x.

@@ -133,7 +133,8 @@ class Perceptron:
         """See `Model.value_grad`."""
         xp, layers = namespace(at.x), split(at.x, self.blocks)
         count = self.rows if rows is None else len(rows)
-        value, gradient = 0.0, None
+        value: float | Array = 0.0
+        gradient = None
         for inputs, y in self._batches(rows, at.x):
             part = xp.empty_like(at.x)
             value += self._chunk(layers, inputs, y, count, split(part, self.blocks))

@@ -10,7 +10,7 @@ constant C of LIBLINEAR and scikit-learn is 1 / (lambda * sum of sample weights)
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -19,8 +19,18 @@ from mpiopt.comm.world import Pair, World
 from mpiopt.errors import DataError
 from mpiopt.numerics.streams import Streams
 from mpiopt.problems.penalties import sliced
-from mpiopt.problems.protocols import Loss, Penalty
+from mpiopt.problems.protocols import Loss, Penalty, offers
 from mpiopt.problems.protocols import Point as Point
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # with a default: a Team is one of any Loss, a Team[Margins] one of such
+
+    L = TypeVar("L", bound=Loss, covariant=True, default=Loss)
+else:
+    from typing import TypeVar
+
+    L = TypeVar("L", bound=Loss, covariant=True)
+M = TypeVar("M", bound=Loss)
 
 Sample = Callable[[int], "Array | None"]  # a worker's step, from 0 on -> the rows that it looks at, None for all
 
@@ -30,10 +40,10 @@ def everything(step: int) -> None:
 
 
 @dataclass(frozen=True)
-class Site:
+class Site(Generic[L]):
     """One hosted worker's share of the problem."""
 
-    loss: Loss
+    loss: L
     penalty: Penalty
     world: World
     streams: Streams
@@ -43,10 +53,10 @@ class Site:
 
 
 @dataclass(frozen=True)
-class Team:
+class Team(Generic[L]):
     """The sites of the workers that one rank hosts: what a Method runs on."""
 
-    sites: tuple[Site, ...]
+    sites: tuple[Site[L], ...]
     rows: int  # over all workers
     weight: float  # sum of all sample weights
 
@@ -72,12 +82,12 @@ class Team:
     @staticmethod
     def of(
         world: World,
-        losses: Sequence[Loss],
+        losses: Sequence[L],
         penalty: Penalty,
         seed: int = 0,
         samples: Sequence[Sample] | None = None,
         weights: Sequence[float] | None = None,
-    ) -> "Team":
+    ) -> "Team[L]":
         """Team up the losses of the workers that this rank hosts, in worker order. Collective.
 
         samples : what each looks at in every step, all rows unless given. weights : what each counts for in means, the
@@ -102,6 +112,11 @@ class Message(NamedTuple):
 
     vector: Array  # (dim,)
     scalars: Array  # (k,) float64
+
+
+def offered(team: Team, kind: type[M]) -> TypeGuard[Team[M]]:
+    """Whether the losses of a team, which are all of one kind, have a capability. Not collective."""
+    return offers(team.sites[0].loss, kind)
 
 
 def mean(team: Team, messages: Sequence[Message], shares: Sequence[float] | None = None, name: str = "mean") -> Message:

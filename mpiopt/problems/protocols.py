@@ -14,11 +14,19 @@ A block of a method says which of these it ``needs``, and `demand` holds the los
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import Field
 from functools import cache
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeGuard, TypeVar
 
 from mpiopt.arrays import Array
 from mpiopt.errors import CapabilityError
+
+if TYPE_CHECKING:
+    from mpiopt.kernels.csr import CSR
+    from mpiopt.kernels.device.csr import DeviceCSR
+    from mpiopt.losses.family import Family
+
+K = TypeVar("K")
 
 
 class Point(NamedTuple):
@@ -111,7 +119,7 @@ class Dual(Margins, Protocol):
     """A convex loss, row by row, with its conjugate and coordinate steps on the dual; see `host.dual`."""
 
     @property
-    def family(self) -> Any:
+    def family(self) -> "Family":
         """The loss of a row; see `mpiopt.losses.family`."""
 
     @property
@@ -138,7 +146,12 @@ class Dual(Margins, Protocol):
 
 
 class Columns(Dual, Protocol):
-    """A loss whose margins are the products of known rows with x: of it a part of the features can be looked at alone."""
+    """A loss whose margins are the products of known rows with x: of it a part of the features can be looked at alone.
+
+    It is a dataclass with a field ``matrix``.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
     def features(self) -> int:
@@ -149,7 +162,7 @@ class Columns(Dual, Protocol):
         """Whether there is one more coordinate, the last."""
 
     @property
-    def matrix(self) -> Any:
+    def matrix(self) -> "CSR | DeviceCSR":
         """The rows."""
 
     @property
@@ -170,6 +183,9 @@ class Blocks(Loss, Protocol):
 
 class Trainable(Blocks, Protocol):
     """A loss over some of its rows, with a start and a score."""
+
+    def value_grad(self, at: Point, rows: Array | None = None) -> tuple[float, Array]:
+        """The mean loss over ``rows`` (b,), None for all, and its gradient (dim,), a new array."""
 
     def initial(self, stream: Any) -> Array:
         """A new x (dim,) to start from."""
@@ -239,7 +255,9 @@ class Holding(Loss, Protocol):
 
 
 class Penalty(Protocol):
-    """A convex function of x, separable over coordinates. Not collective."""
+    """A convex function of x, separable over coordinates: a dataclass with a field ``free``. Not collective."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
     def l2(self) -> float:
@@ -251,7 +269,7 @@ class Penalty(Protocol):
 
     @property
     def smooth(self) -> bool:
-        """Whether it is a `SmoothPenalty`: its gradient exists everywhere."""
+        """Whether its gradient, which is then ``grad``, exists everywhere."""
 
     @property
     def grows(self) -> bool:
@@ -260,18 +278,14 @@ class Penalty(Protocol):
     def value(self, x: Array) -> float:
         """The penalty at x (dim,)."""
 
+    def grad(self, x: Array) -> Array:
+        """The gradient of the quadratic part, (dim,): 0 on the free coordinates."""
+
     def prox(self, z: Array, step: float) -> Array:
         """argmin_x penalty(x) + |x - z|^2 / (2 step), a new array (dim,)."""
 
     def residual(self, x: Array, g: Array) -> Array:
         """The shortest element of g + subdifferential(x), (dim,): the gradient of F where the penalty is smooth."""
-
-
-class SmoothPenalty(Penalty, Protocol):
-    """A penalty with a gradient."""
-
-    def grad(self, x: Array) -> Array:
-        """The gradient of the quadratic part, (dim,)."""
 
 
 INSTEAD = {
@@ -297,7 +311,7 @@ def lacking(loss: object, kind: type) -> list[str]:
     return [name for name in members(kind) if not (hasattr(type(loss), name) or hasattr(loss, name))]
 
 
-def offers(loss: object, kind: type) -> bool:
+def offers(loss: object, kind: type[K]) -> TypeGuard[K]:
     """Whether a loss has a capability."""
     return not lacking(loss, kind)
 

@@ -14,9 +14,8 @@ import numpy as np
 
 from mpiopt.arrays import Array, namespace, norm
 from mpiopt.numerics import krylov
-from mpiopt.problems.linear import Linear
-from mpiopt.problems.problem import Message, Team, mean
-from mpiopt.problems.protocols import Columns, offers
+from mpiopt.problems.problem import Message, Team, mean, offered
+from mpiopt.problems.protocols import Columns
 
 PULLING = 1e-6  # |l'| of a row that is not far on its right side (at a margin of 14)
 GUESSES = (1e-4, 1e-2, 1e-1)  # the same where x has not gone far
@@ -32,8 +31,7 @@ def escaping(team: Team, x: Array, settled: bool = True) -> int:
     minimum. Collective: a small sum; some vector rounds where there are rows far on their right side, but x alone is no such
     direction, more of them where x is not settled.
     """
-    loss = team.sites[0].loss
-    if not (offers(loss, Columns) and loss.family.recedes) or (team.penalty.grows and not team.penalty.free):
+    if not (offered(team, Columns) and team.sites[0].loss.family.recedes) or (team.penalty.grows and not team.penalty.free):
         return 0
     d = _unpenalised(team, x)
     found, before = _right(team, d), 0.0
@@ -49,7 +47,7 @@ def escaping(team: Team, x: Array, settled: bool = True) -> int:
     return found
 
 
-def _right(team: Team, d: Array) -> int:
+def _right(team: Team[Columns], d: Array) -> int:
     """Rows that d (dim,) takes to their right side; 0 where it takes one to the wrong side. Collective."""
     size, counts = norm(d), []
     for loss in (site.loss for site in team.sites):
@@ -65,7 +63,7 @@ def _right(team: Team, d: Array) -> int:
     return 0 if wrong else int(right if staying else sure)
 
 
-def _pulls(loss: Linear, x: Array, pulling: float) -> Array:
+def _pulls(loss: Columns, x: Array, pulling: float) -> Array:
     """1 for rows that pull at x (dim,), 0 for those far on their right side or without weight, (rows,)."""
     slopes = abs(loss.family.value_residual(loss.margins(x), loss.y, loss.weights)[1])
     weights = loss.weights if loss.weights.size else 1.0
@@ -80,7 +78,7 @@ def _unpenalised(team: Team, x: Array) -> Array:
     return d
 
 
-def _projected(team: Team, d: Array, pulls: list[Array]) -> Array:
+def _projected(team: Team[Columns], d: Array, pulls: list[Array]) -> Array:
     """d (dim,) without what the pulling rows see of it: conjugate gradients on their least squares. Collective."""
 
     def product(v: Array) -> Array:

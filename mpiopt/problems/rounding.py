@@ -18,8 +18,7 @@ import numpy as np
 
 from mpiopt.arrays import Array, beside, namespace
 from mpiopt.kernels.replicated import length
-from mpiopt.problems.linear import Linear
-from mpiopt.problems.problem import Message, Point, Team, mean, mean_scalars
+from mpiopt.problems.problem import Message, Point, Team, mean, mean_scalars, offered
 from mpiopt.problems.protocols import Columns, Loss, offers
 
 TIMES, FAR, MOST = 64, 4, 1e-8  # MOST : of rms(l') is accepted at an answer, however far it is from 0
@@ -45,7 +44,7 @@ class Scale(NamedTuple):
 
 def scale(team: Team) -> Scale:
     """Of a team's data. Collective: two numbers."""
-    if not _linear(team):
+    if not offered(team, Columns):
         return Scale(0.0, 0.0, 0.0)
     y = team.sites[0].loss.y
     parts = [_squares(site.loss, beside(site.loss.y, site.loss.rows, 0)) for site in team.sites]
@@ -55,7 +54,7 @@ def scale(team: Team) -> Scale:
 
 def relative(team: Team, residual: Array, of: Scale) -> float:
     """max_j |g_j| / (s_j rms(l')), of a (sub)gradient (dim,) whose every coordinate has terms. Collective: a vector round."""
-    if not of.slope > 0:
+    if not (offered(team, Columns) and of.slope > 0):
         return 0.0 if not residual.any() else np.inf
     parts = [Message(site.loss.squares(_weights(site.loss)), np.empty(0)) for site in team.sites]
     terms = mean(team, parts, name="rounding").vector
@@ -65,7 +64,7 @@ def relative(team: Team, residual: Array, of: Scale) -> float:
 
 def far_limit(team: Team, x: Array, of: Scale) -> float:
     """What `relative` gradients stay below at x (dim,), where margins may be uncertain. Collective: a number."""
-    if not of.slope > 0:
+    if not (offered(team, Columns) and of.slope > 0):
         return 0.0
     bent = np.sqrt(_bends(team, x)[2]) / of.slope
     return max(of.limit, min(MOST, FAR * of.eps * length(x) * float(bent)))
@@ -93,16 +92,12 @@ def residue(loss: Loss, at: Point) -> float:
     return FAR * float(np.finfo(at.x.dtype).eps) * float(np.sqrt(loss.dim * steep / bent)) if bent > 0 else 0.0
 
 
-def _linear(team: Team) -> bool:
-    return offers(team.sites[0].loss, Columns)
-
-
-def _weights(loss: Linear) -> Array:
+def _weights(loss: Columns) -> Array:
     """The rows' weights, (rows,): a new array."""
     return loss.weights.copy() if loss.weights.size else beside(loss.y, loss.rows, 1)
 
 
-def _squares(loss: Linear, margins: Array) -> np.ndarray:
+def _squares(loss: Columns, margins: Array) -> np.ndarray:
     """This worker's mean squares of l' and of |a|; 0 for no rows."""
     if not loss.weight > 0:
         return np.zeros(2)
@@ -111,12 +106,12 @@ def _squares(loss: Linear, margins: Array) -> np.ndarray:
     return np.array([float(weights @ slopes**2), float(weights @ (loss.row_squares + loss.intercept))]) / loss.weight
 
 
-def _bends(team: Team, x: Array) -> np.ndarray:
+def _bends(team: Team[Columns], x: Array) -> np.ndarray:
     """The means of l'', of l'' |a|^2 and of (l'' |a|)^2 at x. Collective: three numbers."""
     return mean_scalars(team, [_bent(site.loss, x) for site in team.sites], "rounding")
 
 
-def _bent(loss: Linear, x: Array) -> np.ndarray:
+def _bent(loss: Columns, x: Array) -> np.ndarray:
     """The same of this worker; 0 for no rows."""
     if not loss.weight > 0:
         return np.zeros(3)
@@ -127,7 +122,7 @@ def _bent(loss: Linear, x: Array) -> np.ndarray:
 
 def error(team: Team, x: Array) -> float:
     """What rounding may do to the norm of the gradient at x (dim,). Collective: a number."""
-    if not _linear(team):
+    if not offered(team, Columns):
         return 0.0
     size = length(x)
     parts = [np.array([_error(site.loss, site.loss.margins(x), size)]) for site in team.sites]
@@ -135,7 +130,7 @@ def error(team: Team, x: Array) -> float:
     return eps * (float(mean_scalars(team, parts, "rounding")[0]) + team.penalty.l2 * size)
 
 
-def _error(loss: Linear, margins: Array, size: float) -> float:
+def _error(loss: Columns, margins: Array, size: float) -> float:
     """This worker's mean of (|l'| + l'' (|m| + |a| |x|)) |a|; 0 for no rows."""
     if not loss.weight > 0:
         return 0.0

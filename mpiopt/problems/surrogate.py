@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiopt.arrays import Array, beside, namespace
-from mpiopt.problems.penalties import Penalty
 from mpiopt.problems.problem import Point
-from mpiopt.problems.protocols import Loss
+from mpiopt.problems.protocols import Margins, Penalty
 
 
 @dataclass(frozen=True)
@@ -25,13 +24,13 @@ class Reference:
     ridge : D on the penalised coordinates, ``ridge_free`` on the ``free`` trailing ones.
     """
 
-    loss: Loss
+    loss: Margins
     ridge: float
     ridge_free: float
     free: int
 
     @staticmethod
-    def of(loss: Loss, penalty: Penalty, mu: float) -> "Reference":
+    def of(loss: Margins, penalty: Penalty, mu: float) -> "Reference":
         """phi = f_w + penalty + (mu/2)|z|^2."""
         return Reference(loss, penalty.l2 + mu, mu, penalty.free)
 

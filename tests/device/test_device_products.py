@@ -67,7 +67,7 @@ def test_every_width_of_groups(xp, density):
     ours = device.DeviceCSR.of(host(theirs))
     agree(xp, ours, theirs, rng, "f8")
     mean = theirs.nnz / 300
-    assert ours.blocks[0].rows.lanes >= min(mean / 4, 32)
+    assert ours.blocks[0].lines.lanes >= min(mean / 4, 32)
 
 
 def test_long_rows_and_columns_are_cut_into_pieces(xp):
@@ -77,7 +77,7 @@ def test_long_rows_and_columns_are_cut_into_pieces(xp):
     for dense in (long, wide):
         theirs = sparse.csr_matrix(dense)
         ours = device.DeviceCSR.of(host(theirs))
-        pieces = [side.long[2].size for side in (ours.blocks[0].rows, ours.blocks[0].columns) if side.long]
+        pieces = [side.long[2].size for side in (ours.blocks[0].lines, ours.turned[0].lines) if side.long]
         assert pieces == [5]
         agree(xp, ours, theirs, rng, "f8")
 

@@ -140,6 +140,8 @@ def test_rows_without_room_are_sent_batch_by_batch(xp, monkeypatch, sharing):
         theirs, ours = cpu.value_grad(Point(x), rows), gpu.value_grad(Point(xp.asarray(x)), rows)
         np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-12)
         np.testing.assert_allclose(ours[1].get(), theirs[1], atol=1e-13)
+    data.x.flat[0] = np.nan
+    assert gpu.flawed() == cpu.flawed() == 0
 
 
 # ---------------------------------------------------------------------------------------------- rules

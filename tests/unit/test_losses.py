@@ -100,8 +100,17 @@ def test_losses_are_listed_in_one_order_whichever_module_came_first(monkeypatch)
 
 def test_a_name_is_given_once():
     with pytest.raises(UsageError, match="already"):
-        register("-")(type("Another", (Family,), {"name": "logistic"}))
+        register("-")(type("Another", (type(find("logistic")),), {"name": "logistic"}))
     assert catalogue()["logistic"].build.__name__ == "Logistic"
+
+
+def test_a_loss_that_lacks_something_is_told_so():
+    class Bare(Family):
+        recedes = True
+        value = staticmethod(lambda m, y: 0.0)
+
+    with pytest.raises(UsageError, match=r"the loss .*Bare has no name, slope, bend, conjugate, receding: define them"):
+        register("nobody")(Bare)
 
 
 def test_every_loss_says_what_it_is():

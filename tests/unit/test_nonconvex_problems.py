@@ -16,10 +16,12 @@ from mpiopt.problems.curved import Curved
 from mpiopt.problems.examples import Dense, Sparse
 from mpiopt.problems.factorisation import Completion, Entries, planted
 from mpiopt.problems.heads import Squares
+from mpiopt.problems.lifted import Lifted
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.model import CHUNK, split
 from mpiopt.problems.perceptron import Perceptron, Tanh
 from mpiopt.problems.problem import Point
+from mpiopt.problems.protocols import Curvature, offers
 from mpiopt.problems.softmax import Softmax
 from mpiopt.training.torch.model import TorchModel
 from mpiopt.training.torch.networks import small_cnn
@@ -259,6 +261,14 @@ class TestCurved:
         inner = Softmax(rows_of(), 4)
         model, x = Curved(inner, 5.0), np.ones(inner.dim)
         assert model.evaluate(x) == inner.evaluate(x) and (model.rows, model.blocks) == (inner.rows, inner.blocks)
+
+    def test_it_has_a_hessian_where_the_loss_has_one(self):
+        model = Curved(Softmax(rows_of(), 4), 0.3)
+        assert not offers(model, Curvature) and offers(Curved(Data().linear(0, 9), 0.3), Curvature)
+        x, v = np.random.default_rng(0).standard_normal((2, model.dim))
+        ahead, behind = (model.value_grad(Point(x + s * v))[1] for s in (1e-6, -1e-6))
+        product = Lifted(model).hessian(Point(x))(v)
+        np.testing.assert_allclose(product, (ahead - behind) / 2e-6, rtol=1e-5, atol=1e-7)
 
     @pytest.mark.parametrize("strength", [-1, np.nan, np.inf])
     def test_bad_input(self, strength):

@@ -4,6 +4,8 @@ Only what is sent crosses: codes are made, and turned back into numbers, on the 
 are those of the CPU bit for bit; sums (`measure`, `two_means`) are added in another order, and agree to their last digits.
 """
 
+from typing import Any
+
 import numpy as np
 
 from mpiopt.arrays import Array
@@ -140,7 +142,7 @@ def _codes(packed: np.ndarray, at: int, n: int, b: int) -> Array:
     return codes
 
 
-def _bring(there: Array, packed: np.ndarray, at: int, count: int) -> None:
+def _bring(there: Any, packed: np.ndarray, at: int, count: int) -> None:
     """Copy the first ``count`` bytes of an array of the card, and wait for them."""
     there.view(np.uint8)[:count].get(out=packed[at : at + count])
     library().cuda.get_current_stream().synchronize()

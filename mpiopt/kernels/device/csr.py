@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from mpiopt.arrays import Array
+from mpiopt.arrays import Array, on_host
 from mpiopt.errors import UsageError
 from mpiopt.kernels.csr import CSR
 from mpiopt.kernels.device.launch import demand, kernel, library, run
@@ -71,12 +71,11 @@ def _pieces(lines: Array, lengths: Array) -> tuple[Array, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Rows lo <= i < hi: by rows, and by columns where there is a copy."""
+    """Rows lo <= i < hi, by rows or by columns."""
 
     lo: int
     hi: int
-    rows: Lines
-    columns: Lines | None
+    lines: Lines
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,11 +95,12 @@ class DeviceCSR:
     vector: Any = np.float64
     atomic: bool = False
     blocks: tuple[Block, ...] = field(init=False)
+    turned: tuple[Block, ...] = field(init=False)  # the copy by columns; () if ``atomic``
     _heads: dict = field(init=False, default_factory=dict)
 
     def __post_init__(self):
         object.__setattr__(self, "vector", np.dtype(self.vector))
-        starts = self.indptr.get()
+        starts = on_host(self.indptr)
         bounds = [0]
         while bounds[-1] < self.shape[0] or len(bounds) == 1:
             fits = int(np.searchsorted(starts, starts[bounds[-1]] + LARGEST, side="right")) - 1
@@ -110,12 +110,13 @@ class DeviceCSR:
             most = max(int(starts[hi] - starts[lo]) for lo, hi in pairs)
             copy = self.nnz * (4 + self.data.dtype.itemsize) + 8 * len(pairs) * (self.shape[1] + 1)
             demand(copy + SORTING * most, f"the copy by columns of {self.nnz:,} nonzeros")
-        object.__setattr__(self, "blocks", tuple(self._block(lo, hi, starts) for lo, hi in pairs))
+        blocks = tuple(Block(lo, hi, Lines(self.indptr[lo : hi + 1], self.indices, self.data)) for lo, hi in pairs)
+        object.__setattr__(self, "blocks", blocks)
+        object.__setattr__(self, "turned", () if self.atomic else tuple(self._turned(block, starts) for block in blocks))
 
-    def _block(self, lo: int, hi: int, starts: np.ndarray) -> Block:
-        rows = Lines(self.indptr[lo : hi + 1], self.indices, self.data)
-        begin, end = int(starts[lo]), int(starts[hi])
-        return Block(lo, hi, rows, None if self.atomic else _turned(rows, begin, end, self.shape[1]))
+    def _turned(self, block: Block, starts: np.ndarray) -> Block:
+        begin, end = int(starts[block.lo]), int(starts[block.hi])
+        return Block(block.lo, block.hi, _turned(block.lines, begin, end, self.shape[1]))
 
     @classmethod
     def of(cls, matrix: CSR, vector: Any = np.float64, atomic: bool = False) -> Self:
@@ -163,8 +164,8 @@ class DeviceCSR:
         out = self._check(r, 0, out, 1)
         if self.atomic:
             return self._scatter(r, r, 0, out)
-        for block in self.blocks:
-            block.columns.product("plain", r[block.lo : block.hi], out, more=block.lo > 0)
+        for block in self.turned:
+            block.lines.product("plain", r[block.lo : block.hi], out, more=block.lo > 0)
         return out
 
     def hvp(self, h: Array, v: Array, out: Array | None = None) -> Array:
@@ -182,9 +183,9 @@ class DeviceCSR:
             self._check(h, 0, h, 0)
         if self.atomic:
             return self._scatter(h, out, 1, out)
-        for block in self.blocks:
+        for block in self.turned:
             part = out if h is None else h[block.lo : block.hi]
-            block.columns.product("norm" if h is None else "square", part, out, more=block.lo > 0)
+            block.lines.product("norm" if h is None else "square", part, out, more=block.lo > 0)
         return out
 
     def row_squares(self) -> Array:
@@ -195,7 +196,7 @@ class DeviceCSR:
     def _by_rows(self, term: str, x: Array, out: Array, scale: Array | None = None) -> Array:
         for block in self.blocks:
             cut = slice(block.lo, block.hi)
-            block.rows.product(term, x, out[cut], None if scale is None else scale[cut])
+            block.lines.product(term, x, out[cut], None if scale is None else scale[cut])
         return out
 
     def _scatter(self, r: Array | None, v: Array, way: int, out: Array) -> Array:

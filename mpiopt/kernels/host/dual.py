@@ -20,6 +20,9 @@ after block b - stride (mod the number of blocks), which needs no memory and is 
 are asked for early.
 """
 
+from collections.abc import Callable
+from typing import cast
+
 import numpy as np
 from numba import njit
 
@@ -228,7 +231,7 @@ def _row_square(k, end, data):
     return total
 
 
-dual_step = None  # what the template leaves open
+dual_step = cast("Callable[..., tuple[float, float]]", None)  # what the template leaves open
 
 
 def epoch(start, index, data, y, w, norms, alpha, total, ridge, bias, z, shift, stride, first, signed, theta, steps):

@@ -44,7 +44,7 @@ def two_means(x, bucket, out):
     """out[i] : the mean of the entries >= 0 of bucket i and the mean of its negative ones, 0 where there are none."""
     for i in range(out.shape[0]):
         lo, hi = i * bucket, min((i + 1) * bucket, x.size)
-        up, down, n = np.zeros(4), np.zeros(4), 0
+        up, down, n = np.zeros(4), np.zeros(4), np.int64(0)
         for j in range(lo, hi):
             v = np.float64(x[j])
             low = v < 0

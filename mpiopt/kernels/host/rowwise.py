@@ -13,7 +13,7 @@ anything; nothing communicates.
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from mpiopt.kernels.host.sums import BLOCK, add, block_sum, inner, inner3
 # Gauss's rule for the integral over 0 <= t <= 1 of (1 - t) f(t), exact for polynomials of degree 7
 _T1, _T2, _T3, _T4 = 0.057104196114517725, 0.2768430136381238, 0.5835904323689168, 0.8602401356562195
 _W1, _W2, _W3, _W4 = 0.13550691343148852, 0.2034645680102711, 0.12984754760823233, 0.031180970950008085
-value = slope = bend = conjugate = rise = dual_gap = None  # what the templates leave open
+value = slope = bend = conjugate = rise = dual_gap = cast("Callable[..., float]", None)  # what the templates leave open
 _DIRECT = 1e-3  # of its terms' size: a difference that is larger is taken as it is
 
 
@@ -172,7 +172,7 @@ class HostRows:
 
     def dual_epochs(self, *arguments: Any, steps: int = 1) -> int:
         """`host.dual.epochs`, from ``indptr`` to ``signed``, and ``steps``."""
-        return dual.epochs(self.made(dual.epoch), *arguments, self.theta, steps)
+        return dual.epochs(*(self.made(dual.epoch), *arguments, self.theta, steps))
 
 
 @cache

@@ -19,7 +19,7 @@ def sound(indptr, indices, data, cols, largest):
     """
     first, end = _U(indptr[0]), _U(indptr[-1])
     index, top = indices.view(np.uint32), np.uint32(cols)
-    wrong, falls = np.int32(0), 0
+    wrong, falls = np.int32(0), np.int64(0)
     for j in range(first, end):
         wrong |= np.int32(index[j] >= top) | np.int32(not np.abs(data[j]) <= largest)
     for j in range(first + _1, end):

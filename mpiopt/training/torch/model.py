@@ -5,7 +5,6 @@ torch is imported when a model is made, so that everything else works without it
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 Module: TypeAlias = "torch.nn.Module"
 
 
-def torch_module() -> ModuleType:
+def torch_module() -> Any:
     """torch itself. Raises UsageError where it is not installed."""
     try:
         import torch
@@ -191,7 +190,7 @@ class TorchModel:
         with drawing(self._torch, 0), self._torch.inference_mode():
             return Score.total(self._marks(*batch) for batch in self._batches(rows))
 
-    def _marks(self, inputs: "torch.Tensor", y: "torch.Tensor") -> tuple[float, int, int]:
+    def _marks(self, inputs: "torch.Tensor", y: "torch.Tensor") -> tuple[float, int | Array, int]:
         """Sum of losses, right answers and rows of a chunk."""
         z, head = self.module(inputs), Squares() if y.is_floating_point() else CrossEntropy()
         return self.loss(z, y).item() * len(y), head.correct(z.numpy(), y.numpy()), len(y)
@@ -257,7 +256,7 @@ def _kept(module: Module) -> "dict[str, torch.Tensor]":
     return dict(module.named_buffers()) | {name: p for name, p in module.named_parameters() if not p.requires_grad}
 
 
-def _joined(torch: ModuleType, parameters: "list[torch.nn.Parameter]") -> "torch.Tensor":
+def _joined(torch: Any, parameters: "list[torch.nn.Parameter]") -> "torch.Tensor":
     """A new flat tensor of their values."""
     return torch.cat([p.detach().reshape(-1) for p in parameters])
 
