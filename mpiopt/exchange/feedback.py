@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from mpiopt.arrays import Array
 from mpiopt.compress.compressor import Compressor, Stream
-from mpiopt.engine.phase import Exchange, Joint, PerWorker, Tree
+from mpiopt.engine.phase import Agreed, Exchange, Joint, PerWorker, Tree
 from mpiopt.exchange.around import Around
 from mpiopt.numerics.schedules import Constant, Schedule
 from mpiopt.problems.problem import Message, Team
@@ -44,7 +44,9 @@ class ErrorFeedback(Around):
         """e_w = 0 of every worker. Collective where that of ``inner`` is."""
         return Unsent(PerWorker(0.0 for _ in team.sites), self.inner.init(x, team))
 
-    def __call__(self, messages: Sequence[Message], state: Unsent, here: Joint) -> tuple[Message | None, list[float], Unsent]:
+    def __call__(
+        self, messages: Sequence[Message], state: Unsent, here: Joint
+    ) -> tuple[Agreed, Sequence[Array | float], Unsent]:
         """Collective."""
         rate = self.rate(here.round)
         wanted = [m._replace(vector=rate * m.vector + e) for m, e in zip(messages, state.memory, strict=True)]
@@ -71,7 +73,9 @@ class TwoWay(Around):
         """No memory. Collective where that of ``inner`` is."""
         return Unsent(0.0, self.inner.init(x, team))
 
-    def __call__(self, messages: Sequence[Message], state: Unsent, here: Joint) -> tuple[Message | None, list[Array], Unsent]:
+    def __call__(
+        self, messages: Sequence[Message], state: Unsent, here: Joint
+    ) -> tuple[Agreed, Sequence[Array | float], Unsent]:
         """Collective."""
         agreed, residual, inner = self.inner(messages, state.inner, here)
         if agreed is None:

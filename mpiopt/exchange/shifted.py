@@ -59,7 +59,9 @@ class Shifted(Around):
         own = PerWorker(returned(self.first(site, x), x) for site in team.sites)
         return Shifts(alpha, own, mean(team, [Message(h, np.zeros(0)) for h in own], name="shifts").vector, inner)
 
-    def __call__(self, messages: Sequence[Message], state: Shifts, here: Joint) -> tuple[Message, list[Array | float], Shifts]:
+    def __call__(
+        self, messages: Sequence[Message], state: Shifts, here: Joint
+    ) -> tuple[Message, Sequence[Array | float], Shifts]:
         """Collective."""
         alpha, common = state.rate, state.common
         if common is None:
@@ -98,7 +100,9 @@ class Refreshed(Around):
         own = PerWorker(0.0 for _ in team.sites)
         return Shifts(probability, own, None if self.previous else 0.0, self.inner.init(x, team))
 
-    def __call__(self, messages: Sequence[Message], state: Shifts, here: Joint) -> tuple[Message, list[Array | float], Shifts]:
+    def __call__(
+        self, messages: Sequence[Message], state: Shifts, here: Joint
+    ) -> tuple[Message, Sequence[Array | float], Shifts]:
         """Collective."""
         own, common = state.own, state.common
         heads = here.team.sites[0].streams("refresh", here.round).random() < state.rate

@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.engine.phase import Exchange, Joint, PerWorker, Tree
+from mpiopt.engine.phase import Agreed, Exchange, Joint, PerWorker, Tree
 from mpiopt.errors import UsageError
 from mpiopt.exchange.around import Around
 from mpiopt.problems.problem import Message, Team
@@ -29,7 +29,7 @@ class Every(Around):
         if self.rounds < 1:
             raise UsageError(f"an agreement every {counted(self.rounds, 'round')} is not possible: give at least 1")
 
-    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message | None, list, Tree]:
+    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Agreed, Sequence[Array | float], Tree]:
         """Collective in the rounds in which ``inner`` is called."""
         if (here.round + 1) % self.rounds:
             return None, [message.vector for message in messages], state
@@ -61,7 +61,9 @@ class Grouped(Around):
         shares = PerWorker(site.share / total for site in team.sites)
         return Parted(shares, self.inner.init(x, self._team(team, shares)))
 
-    def __call__(self, messages: Sequence[Message], state: Parted, here: Joint) -> tuple[Message, list, Parted]:
+    def __call__(
+        self, messages: Sequence[Message], state: Parted, here: Joint
+    ) -> tuple[Message, Sequence[Array | float], Parted]:
         """Collective within the group."""
         agreed, residual, inner = self.inner(messages, state.inner, here._replace(team=self._team(here.team, state.shares)))
         return agreed, residual, state._replace(inner=inner)

@@ -18,7 +18,7 @@ from mpiopt.arrays import Array, beside, namespace
 from mpiopt.numerics import krylov
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean, mean_scalars, measures, offered
-from mpiopt.problems.protocols import Dual, Margins, offers
+from mpiopt.problems.protocols import Columns, Curvature, Dual, Margins, offers
 from mpiopt.problems.recession import escaping
 from mpiopt.problems.rounding import Scale, error, excuse, far_limit, relative, scale
 
@@ -156,7 +156,7 @@ def _promising(team: Team, points: Sequence[Point], residual: Array, terms: Scal
 
     residual : grad F(x), (dim,). Not asked where F has kinks.
     """
-    if not team.penalty.smooth:
+    if not (offered(team, Columns) and team.penalty.smooth):
         return False
     (most, sums), dots = excuse(team, points[0].x, terms), team.world.dots
     product, precondition = _newton(team, points)
@@ -166,7 +166,7 @@ def _promising(team: Team, points: Sequence[Point], residual: Array, terms: Scal
     return cg.bx > most * most
 
 
-def _newton(team: Team, points: Sequence[Point]) -> tuple[krylov.Map, krylov.Map]:
+def _newton(team: Team[Curvature], points: Sequence[Point]) -> tuple[krylov.Map, krylov.Map]:
     """v -> H v, H the Hessian of F, and r -> M^-1 r, M its diagonal. Collective, as every product: one vector round."""
     hessians = [site.loss.hessian(at) for site, at in zip(team.sites, points, strict=True)]
     l2 = team.penalty.grad(beside(points[0].x, points[0].x.size, 1))

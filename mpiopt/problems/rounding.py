@@ -70,7 +70,7 @@ def far_limit(team: Team, x: Array, of: Scale) -> float:
     return max(of.limit, min(MOST, FAR * of.eps * length(x) * float(bent)))
 
 
-def excuse(team: Team, x: Array, of: Scale) -> tuple[float, float]:
+def excuse(team: Team[Columns], x: Array, of: Scale) -> tuple[float, float]:
     """How large (g.H^-1 g)^(1/2) may be of gradients g of rounding alone at x (dim,), and (g.M^-1 g)^(1/2), M the diagonal
     of H, of those of the sums alone. Collective: a few numbers."""
     bends, lengths, _ = _bends(team, x)
