@@ -51,14 +51,14 @@ class Forward:
 
     lipschitz: float | None = None
 
-    def init(self, team: Team) -> Lipschitz:
+    def init(self, x: Array, team: Team) -> Lipschitz:
         """L where it is given. Collective; raises UsageError on every rank where ``lipschitz`` is not positive."""
         if self.lipschitz is not None:
             if not 0 < self.lipschitz < np.inf:
                 raise UsageError(f"lipschitz is {self.lipschitz:g}: give a positive number, or leave it out to have it found")
             return Lipschitz(self.lipschitz, self.lipschitz)
         largest = team.world.extremes(np.array([max(site.loss.lipschitz for site in team.sites)]))[1][0]
-        return Lipschitz(0.0, max(float(largest) * (1 + 1e-6), 1e-30))
+        return Lipschitz(0.0, max(float(largest) * (1 + 1e-6), _least(x)))
 
     def __call__(
         self, slope: Array, points: Sequence[Point], state: Lipschitz, team: Team, last: Array | None = None
@@ -87,9 +87,9 @@ class Forward:
             found = found if np.isfinite(ceiling) else np.fmin(found, LEAP * length)
             length = min(max(GROWTH * length, found), ceiling)
 
-    def eased(self, state: Lipschitz) -> Lipschitz:
+    def eased(self, state: Lipschitz, x: Array) -> Lipschitz:
         """A smaller L to try, unless L was given."""
-        return state if self.lipschitz is not None else state._replace(now=EASE * state.now)
+        return state if self.lipschitz is not None else state._replace(now=max(EASE * state.now, _least(x)))
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,12 @@ class Proximal(Outer):
 
     def init(self, x: Array, team: Team) -> Lipschitz:
         """See `Forward.init`. Collective."""
-        return self.forward.init(team)
+        return self.forward.init(x, team)
 
     def __call__(self, agreed: Message, points: PerWorker, state: Lipschitz, here: Joint) -> tuple[PerWorker, Lipschitz]:
         """p. Collective: one small sum a trial."""
         ahead, state, _ = self.forward(agreed.vector, points, state, here.team)
-        return ahead, self.forward.eased(state)
+        return ahead, self.forward.eased(state, ahead[0].x)
 
 
 class Extrapolated(NamedTuple):
@@ -131,14 +131,14 @@ class Accelerated(Outer):
     def init(self, x: Array, team: Team) -> Extrapolated:
         """t = 1: no momentum yet. Collective."""
         rows = PerRow(beside(x, site.loss.margin_count, 0) for site in team.sites)
-        return Extrapolated(self.forward.init(team), 1.0, x, rows)
+        return Extrapolated(self.forward.init(x, team), 1.0, x, rows)
 
     def __call__(self, agreed: Message, points: PerWorker, state: Extrapolated, here: Joint) -> tuple[PerWorker, Extrapolated]:
         """The next y. Collective: one small sum a trial."""
         ahead, lengths, turn = self.forward(agreed.vector, points, state.lipschitz, here.team, state.p)
         p, t = ahead[0].x, state.t
         if turn > 0:
-            t, lengths = 1.0, self.forward.eased(lengths)
+            t, lengths = 1.0, self.forward.eased(lengths, p)
         grown = (1 + sqrt(1 + 4 * t * t)) / 2
         rows = PerRow(at.margins for at in ahead)
         shifts = [now - before for now, before in zip(rows, state.margins, strict=True)]
@@ -167,7 +167,7 @@ class Polyak(Outer):
     def init(self, x: Array, team: Team) -> Heavy:
         """No last y yet. Collective."""
         rows = PerRow(beside(x, site.loss.margin_count, 0) for site in team.sites)
-        return Heavy(self.forward.init(team), np.zeros(0), rows)
+        return Heavy(self.forward.init(x, team), np.zeros(0), rows)
 
     def __call__(self, agreed: Message, points: PerWorker, state: Heavy, here: Joint) -> tuple[PerWorker, Heavy]:
         """The next y. Collective: one small sum a trial."""
@@ -194,6 +194,11 @@ def carried(team: Team, points: PerWorker, beta: float, shift: Array, rows: Sequ
     if (x == wanted).all():
         return PerWorker(Point(x, at.margins + beta * row) for at, row in zip(points, rows, strict=True))
     return PerWorker(site.loss.point(x) for site in team.sites)
+
+
+def _least(x: Array) -> float:
+    """The smallest L whose reciprocal is a number of x's type; columns of 1e-150 have no larger one."""
+    return float(np.finfo(x.dtype).tiny)
 
 
 def _curvature_along(slope: Array, points: Sequence[Point], team: Team) -> float:
