@@ -1,5 +1,6 @@
 """The one array type: flat vectors of float32 or float64, in the memory of the CPU or of a GPU."""
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -40,7 +41,16 @@ def beside(x: Array, shape: int | tuple[int, ...], fill: float | None = None) ->
 
 def norm(x: Array) -> float:
     """Euclidean length of a flat vector."""
-    return float(namespace(x).sqrt(x @ x))
+    return roomy(lambda v: float(namespace(v).sqrt(v @ v)), lambda v: float(abs(v).max()) if v.size else 0.0, x)
+
+
+def roomy(length: Callable[[Array], float], largest: Callable[[Array], float], x: Array) -> float:
+    """``length`` of a vector, in units of its largest entry where the squares of its entries have no room."""
+    size = length(x)
+    if 0 < size < np.inf:
+        return size
+    top = largest(x)
+    return top * length(x / top) if 0 < top < np.inf else top
 
 
 def pull(x: Array, towards: Array, strength: float) -> None:

@@ -47,8 +47,11 @@ class Case:
 
     @property
     def steepest(self) -> float:
-        """The largest slope at 0 of a penalised coefficient: from this l1 on all of them are 0."""
-        return float(abs(Extended(self, 0.0, 0.0).value_grad(Extended(self, 0.0, 0.0).zero)[1][: self.a.shape[1]]).max())
+        """The largest slope at 0 of a penalised coefficient: from this l1 on all of them are 0. Rounding counts as 0."""
+        truth = Extended(self, 0.0, 0.0)
+        slopes = abs(truth.value_grad(truth.zero)[1])
+        slopes[slopes < 1e-15 * abs(self.y).max()] = 0
+        return float((slopes * truth.size)[: self.a.shape[1]].max())
 
 
 class Extended:
@@ -218,7 +221,7 @@ def _scaled() -> Iterator[Case]:
     for scale in SCALES:
         for loss in (LOGISTIC, SQUARES):
             base = dense(f"times {scale:.0e} {loss}", 30, d=3, loss=loss)
-            yield replace(base, a=scale * (base.a / abs(base.a).max()))
+            yield replace(base, a=scale * (base.a / abs(base.a).max()), l2=1e-2 * scale**2)
     for spread in (3.0, 8.0):
         for loss in (LOGISTIC, SQUARES):
             base = dense(f"columns from 1e-{spread:.0f} to 1e{spread:.0f} {loss}", 31, loss=loss)

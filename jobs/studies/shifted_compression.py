@@ -55,7 +55,7 @@ class Ridge:
         h += np.eye(DIM) / ROWS
         self.goal, spectrum = np.linalg.solve(h, b), np.linalg.eigvalsh(h)
         own = [np.linalg.eigvalsh(normal([loss])[0])[-1] + 1 / ROWS for loss in self.losses]
-        self.constants = theory.Constants(spectrum[-1], max(own), float(np.mean(np.square(own))), spectrum[0], WORKERS)
+        self.constants = theory.Constants(spectrum[-1], max(own), float(np.sqrt(np.mean(np.square(own)))), spectrum[0], WORKERS)
         self.kappa = float(spectrum[-1] / spectrum[0])
 
     def team(self, world) -> Team:

@@ -6,7 +6,7 @@ from math import sqrt
 
 import numpy as np
 
-from mpiopt.arrays import Array, namespace
+from mpiopt.arrays import Array, namespace, roomy
 from mpiopt.errors import UsageError
 from mpiopt.numerics.theory import Constants
 from mpiopt.problems.lifted import largest
@@ -33,8 +33,8 @@ def constants(team: Team, x: Array) -> Constants:
     n = team.world.workers
     own = [n * site.share * (SAFETY * largest(product, start) + l2) for site, product in zip(team.sites, maps, strict=True)]
     top = team.world.extremes(np.array([max(own)]))[1][0]
-    squares = team.world.total([np.array([each**2]) for each in own])[0] / n
-    return Constants(whole + l2, float(top), float(squares), l2, n)
+    squares = team.world.total([np.array([(each / top) ** 2]) for each in own])[0] / n
+    return Constants(whole + l2, float(top), float(top) * sqrt(squares), l2, n)
 
 
 def _mean(team: Team, parts: Sequence[Array]) -> Array:
@@ -43,4 +43,9 @@ def _mean(team: Team, parts: Sequence[Array]) -> Array:
 
 def _agreed_length(team: Team, v: Array) -> float:
     """Of a vector that all ranks hold. Collective."""
-    return sqrt(team.world.dots([(v, v)], "curvature")[0])
+    world = team.world
+    return roomy(
+        lambda v: sqrt(world.dots([(v, v)], "curvature")[0]),
+        lambda v: float(world.extremes(np.array([abs(v).max()]), "curvature")[1][0]),
+        v,
+    )

@@ -16,7 +16,7 @@ class Constants(NamedTuple):
 
     L: float
     Lmax: float  # the largest Li
-    Lsquares: float  # the mean of Li^2
+    Lrms: float  # the root of the mean of Li^2
     mu: float
     workers: int
 
@@ -75,7 +75,7 @@ def ef21(c: Constants, delta: float) -> float:
     """
     theta = 1 - sqrt(1 - delta)
     ratio = (1 - delta) / theta**2 if theta else inf
-    return 1 / (c.L + sqrt(c.Lsquares * ratio))
+    return 1 / (c.L + c.Lrms * sqrt(ratio))
 
 
 def marina(c: Constants, noise: Noise, probability: float) -> float:
@@ -83,7 +83,7 @@ def marina(c: Constants, noise: Noise, probability: float) -> float:
 
     Gorbunov, Burlachenko, Li, Richtarik, MARINA: faster non-convex distributed learning with compression, ICML 2021.
     """
-    return 1 / (c.L + sqrt(c.Lsquares * (1 - probability) * noise.mean / probability))
+    return 1 / (c.L + c.Lrms * sqrt((1 - probability) * noise.mean / probability))
 
 
 def error_feedback(c: Constants, delta: float) -> float:

@@ -16,12 +16,12 @@ section 3.2, for the restart; Polyak, Some methods of speeding up the convergenc
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import frexp, sqrt
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from mpiopt.arrays import Array, beside
+from mpiopt.arrays import Array, beside, namespace
 from mpiopt.comm.world import Pair
 from mpiopt.engine.phase import Joint, Outer, PerRow, PerWorker
 from mpiopt.errors import UsageError
@@ -69,7 +69,7 @@ class Forward:
         """
         length, ceiling, y = state.now, state.ceiling, points[0].x
         if length == 0:
-            bent = _curvature_along(slope, points, team)  # 0 or not a number where squares of the slope have no room
+            bent = _curvature_along(slope, points, team)  # 0 or not a number where squares of the margins have no room
             length = (
                 min(bent, ceiling) if 0 < bent < np.inf else ceiling if bent != 0 and ceiling < np.inf else min(ceiling, 1.0)
             )
@@ -202,7 +202,9 @@ def _least(x: Array) -> float:
 
 
 def _curvature_along(slope: Array, points: Sequence[Point], team: Team) -> float:
-    """v.H v / v.v for v the gradient of f: a lower bound of L. Collective: one small sum."""
+    """v.H v / v.v for v along the gradient of f: a lower bound of L. Collective: one small sum."""
+    largest = float(abs(slope).max()) if slope.size else 0.0
+    slope = namespace(slope).ldexp(slope, -frexp(largest)[1])  # near 1, exactly: its squares need room
     parts = [
         site.loss.plane(at, site.loss.margins(slope)[None, :], np.zeros(1)) for site, at in zip(team.sites, points, strict=True)
     ]

@@ -28,7 +28,7 @@ def test_step_sizes_are_those_of_the_papers():
         n, omega, mu, p = int(rng.integers(1, 50)), rng.uniform(0, 99), rng.uniform(1e-4, 1), rng.uniform(0.01, 1)
         delta, big, noise = 1 / (1 + omega), rng.uniform(1, 9, 3), theory.independent(omega, n)
         top, whole = big.max(), rng.uniform(big.max() / 3, big.mean())
-        c = theory.Constants(whole, top, float(np.mean(big**2)), mu, n)
+        c = theory.Constants(whole, top, float(np.sqrt(np.mean(big**2))), mu, n)
         expected = {
             "dcgd": (theory.dcgd(c, noise), 1 / (whole + 2 * top * omega / n)),
             "star": (theory.dcgd_star(c, noise, 0.25), 1 / (whole + top * omega * 0.75 / n)),
@@ -73,7 +73,7 @@ def test_constants_are_the_largest_eigenvalues(worlds, loss, intercept):
     shares = [data.w[bounds[w] : bounds[w + 1]].sum() / total for w in range(workers)]
     own = [workers * (top(hessian(bounds[w], bounds[w + 1])) + l2 * shares[w]) for w in range(workers)]
     for name, value, exact in (("L", found.L, top(hessian(0, 60)) + l2), ("Lmax", found.Lmax, max(own)),
-                               ("Lsquares", sqrt(found.Lsquares), sqrt(np.mean(np.square(own))))):  # fmt: skip
+                               ("Lrms", found.Lrms, sqrt(np.mean(np.square(own))))):  # fmt: skip
         assert 0.995 * exact <= value <= 1.02 * exact + 1e-9, (name, value, exact)
     assert (found.mu, found.workers) == (l2, workers)
 
