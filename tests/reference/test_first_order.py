@@ -162,7 +162,7 @@ def test_the_search_for_the_step_ends_whatever_the_gradient(worlds, value):
     team = Data().team(worlds(workers=2), L2(0.1))
     points = [site.loss.point(np.zeros(15)) for site in team.sites]
     with np.errstate(all="ignore"):
-        ahead, (length, ceiling), _ = Forward()(np.full(15, value), points, Forward().init(team), team)
+        ahead, (length, ceiling), _ = Forward()(np.full(15, value), points, Forward().init(np.zeros(15), team), team)
     assert len(ahead) == 2 and not length > ceiling
 
 
