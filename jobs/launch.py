@@ -6,13 +6,14 @@ Files are closed and ranks have met before any of them exits: Open MPI ends a jo
 """
 
 import os
+import shlex
 import signal
 import socket
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mpiopt.errors import MpioptError
@@ -45,10 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     end = Ending(launch, console, debug="--debug" in argv)
     try:
         asked = parse(argv)
-        if not isinstance(asked, Call):
-            return _print_once(asked, launch)
-        console.json, console.options = asked.session.json, switches(asked.job)
-        return _run(asked, launch, console, end)
+        if isinstance(asked, Call):
+            console.json, console.options = asked.session.json, switches(asked.job)
+            return _run(asked, launch, console, end)
+        end.see_others({"the command": shlex.join(argv or ["--help"])})
+        return _print_once(asked, launch)
     except KeyboardInterrupt:
         return end.interrupted()
     except (Exception, SystemExit) as error:
@@ -66,14 +68,14 @@ def _print_once(show: Callable[[], None], launch: Launch) -> int:
 
 
 def _run(call: Call, launch: Launch, console: Console, end: "Ending") -> int:
-    if not call.needs.mpi:
-        end.alone = True
-        return _finish(call.run(call.job, None, console), console) if launch.first else 0
-    calls = end.start_mpi()
-    from mpiopt.comm.world import World
-    from mpiopt.jobs.running.started_alike import demand_alike, started
+    from mpiopt.jobs.running.started_alike import started
 
-    demand_alike(started(call.name, call.job), calls.tell_all, "start all ranks by the same command, of one installation")
+    if not call.needs.mpi:
+        end.see_others(started(call.name, call.job))
+        return _finish(call.run(call.job, None, console), console) if launch.first else 0
+    end.demand_alike(started(call.name, call.job))
+    from mpiopt.comm.world import World
+
     end.world = world = World(
         workers=getattr(call.job, "workers", None), deterministic=getattr(call.job, "deterministic", False),
         expected=launch.size if call.needs.size else None,
@@ -100,6 +102,22 @@ class Ending:
         self._calls: RollCall | None = None
         self.world: World | None = None  # once it is there
         self.alone = launch.size in (None, 1)  # until MPI starts: no other process will come to a roll call
+
+    def see_others(self, facts: Mapping[str, str]) -> None:
+        """Before what one rank does by itself: the others were asked for the same, not for what waits for this one.
+
+        Collective. Raises UnlikeError. From here on MPI has ended, since ranks that are done would wait for the one at work.
+        """
+        if not self.alone:
+            self.demand_alike(facts)
+            self._calls.end_mpi()
+        self._calls, self.alone = None, True
+
+    def demand_alike(self, facts: Mapping[str, str]) -> None:
+        """See that all ranks were started alike, by what each says of its start. Collective. Raises UnlikeError."""
+        from mpiopt.jobs.running.started_alike import demand_alike
+
+        demand_alike(facts, self.start_mpi().tell_all, "start all ranks by the same command, of one installation")
 
     def start_mpi(self) -> "RollCall":
         """Start MPI and open the channel on which failed ranks meet, and which is returned. Collective."""

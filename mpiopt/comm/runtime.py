@@ -39,6 +39,13 @@ class RollCall:
         """Every rank's small Python object, in rank order, on every rank. Collective."""
         return self._comm.allgather(message)
 
+    def end_mpi(self) -> None:
+        """Leave MPI for good, of which this process then uses nothing more. Collective."""
+        from mpi4py import MPI
+
+        self._comm.Free()
+        MPI.Finalize()
+
     def abort(self, code: int) -> None:
         """End every rank at once. Not collective; does not return."""
         self._comm.Abort(code)

@@ -131,6 +131,23 @@ def test_what_needs_no_mpi_is_printed_once(launch, argv):
     assert three.returncode == 0 and three.stdout == alone.stdout != ""
 
 
+UNLIKE = """
+import sys
+from mpiopt.jobs.launch import main
+from mpiopt.jobs.machine.environment import detect
+sys.exit(main({others} if detect().rank == 1 else {own}))
+"""
+
+
+@pytest.mark.parametrize("own, others, part", [
+    (["solve", SMALL], ["methods"], "the command is methods on rank 1 and solve on rank 0"),
+    (["solve", SMALL], ["solve", "--help"], "the command is solve --help on rank 1 and solve on rank 0"),
+    (["report", "a.h5"], ["describe", "a.h5"], "the command is describe on rank 1 and report on rank 0"),
+])  # fmt: skip
+def test_a_rank_that_was_asked_for_another_command_keeps_nobody_waiting(launch, own, others, part):
+    one_sentence(launch(2, UNLIKE.format(own=own, others=others), timeout=30), 1, part)
+
+
 def test_a_job_file_is_a_program_of_its_own_in_a_bare_checkout(launch):
     job = Path(__file__).parents[2] / "jobs" / "solve.py"
     done = launch(2, [str(job), SMALL, "--rounds", "1"], env={"PYTHONPATH": ""})
