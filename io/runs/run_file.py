@@ -240,9 +240,16 @@ def read_solution(path: str | Path) -> tuple[np.ndarray, float]:
 
 
 def read_buffers(path: str | Path) -> dict[str, np.ndarray]:
-    """What the model of a training keeps beside x, by name; nothing for most. Not collective. Raises DataError."""
+    """What the model of a training keeps beside x, by name; nothing for most. Not collective.
+
+    Raises DataError also where they are kept as earlier versions did, by number and as one worker had them.
+    """
     with _open(path) as file:
-        beside = BUFFERS in set(foreign_hdf5.group(file, "solution"))
+        found = set(foreign_hdf5.group(file, "solution"))
+        if "aux0" in found:
+            raise DataError(f"{path} keeps what its model has beside its parameters without names and of one worker only, as "
+                            "earlier versions did: start from a run of this version")  # fmt: skip
+        beside = BUFFERS in found
         names = foreign_hdf5.group(file, f"solution/{BUFFERS}") if beside else ()
         return {name: foreign_hdf5.column(file, f"solution/{BUFFERS}/{name}", foreign_hdf5.NUMBER, None)[()] for name in names}
 

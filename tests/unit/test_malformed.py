@@ -15,7 +15,7 @@ from mpiopt.errors import DataError
 from mpiopt.io.dataset.synthetic import from_spec
 from mpiopt.io.dataset.writing import write_shards
 from mpiopt.io.runs.expected_forms import expected
-from mpiopt.io.runs.run_file import RunFile, read_run, read_solution
+from mpiopt.io.runs.run_file import RunFile, read_buffers, read_run, read_solution
 from tests.forged import Change, entry, forged, put
 from tests.unit.test_checkpoint import WORLD, kept, loaded
 
@@ -94,6 +94,14 @@ def test_a_solution_that_cannot_be_is_refused(run, change, sentence):
     forged(run, change)
     with pytest.raises(DataError, match=sentence):
         read_solution(run)
+
+
+def test_statistics_without_names_are_refused(run):
+    """Versions before 0.2 kept those of rank 0 by number: with the parameters that all agreed on they make another model."""
+    forged(run, put("solution/aux0", np.ones(3)))
+    with pytest.raises(DataError, match="without names and of one worker only, as earlier versions did: start from a run of"):
+        read_buffers(run)
+    assert read_solution(run)[0].size
 
 
 FOLLOWING = """
