@@ -61,8 +61,9 @@ def command(size: int, program: list[str]) -> list[str]:
 
 
 def environment(extra: dict[str, str] | None = None) -> dict[str, str]:
-    """One thread per rank, which rests while it waits, this checkout on the path, no chatter."""
+    """One thread per rank, which rests while it waits, this checkout on the path, no chatter; modules are compiled once."""
     env = dict(os.environ) | dict.fromkeys(SINGLE_THREAD, "1") | QUIET | RESTING
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
     return env | (extra or {})
 
