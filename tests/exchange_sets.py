@@ -19,6 +19,7 @@ from mpiopt.numerics.schedules import Inverse
 from mpiopt.problems.model import Block
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.problem import Message, Team
+from mpiopt.sampling.clients import EVERYONE, Clients
 
 SEED = 11
 SHAPES = ((5, 4), (3,), (2, 3, 2))
@@ -95,10 +96,12 @@ def exchanges(pairs: Sequence[tuple[str, str]] = FEW) -> Iterator[tuple[str, str
         yield name, "powersgd", AROUND[name](LowRank(PowerSgd(1)))
 
 
-def agreements(exchange: Exchange, team: Team, rounds: int, kind: type = np.float64) -> Iterator[tuple]:
+def agreements(
+    exchange: Exchange, team: Team, rounds: int, kind: type = np.float64, clients: Clients = EVERYONE
+) -> Iterator[tuple]:
     """(messages, agreed, residual, state) of every round. Collective."""
     state: Tree = exchange.init(np.zeros(DIM, kind), team)
     for k in range(rounds):
         messages = [said(site.worker, k, kind) for site in team.sites]
-        agreed, residual, state = exchange(messages, state, Joint(team, k))
+        agreed, residual, state = exchange(messages, state, Joint(team, k, clients))
         yield messages, agreed, residual, state

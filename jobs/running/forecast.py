@@ -1,54 +1,28 @@
 """What a solve will need, before any row is read: bytes a rank and a node, the largest message, messages a round.
 
 The index says how many rows and nonzeros every rank will hold. How many vectors a method keeps beside them, and how often
-it speaks, is found by a rehearsal: it runs on small made-up rows, on the very ranks, while its allocations are counted.
+it speaks, is found by a rehearsal; how much it then says, its exchanges are asked.
 """
 
-import tracemalloc
-from collections.abc import Callable
-from dataclasses import replace
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mpiopt.engine.drive import solve
-from mpiopt.engine.method import Method
-from mpiopt.engine.stop import Stop
 from mpiopt.io.dataset.index import CHUNK
-from mpiopt.io.dataset.labels import Labels
-from mpiopt.io.dataset.linear_team import team_of
 from mpiopt.io.dataset.source import Source
-from mpiopt.io.dataset.synthetic import Synthetic
 from mpiopt.jobs.cli.console import WIDTH, Console, size, table
-from mpiopt.jobs.machine.node import compiled, memory_room, resident
+from mpiopt.jobs.machine.node import compiled, memory_room
 from mpiopt.jobs.running.linear_data import opened
-from mpiopt.jobs.running.traffic import Tape, Traffic, features_for, fits, traffic
-from mpiopt.jobs.running.warm_up import warm
-from mpiopt.kernels.csr import CSR
+from mpiopt.jobs.running.rehearsal import Effort, Make, rehearse
 from mpiopt.losses.registry import find
-from mpiopt.problems.penalties import ElasticNet
-from mpiopt.problems.problem import Team
 from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
     from mpiopt.jobs.cli.solve_options import Solve
 
-Make = Callable[["Solve"], Method]  # the method that a job asks for
-
-ROUNDS = 12  # of a rehearsal: enough to fill the memory of L-BFGS
-NARROW, WIDE, TALL = 1 << 6, 1 << 16, 1 << 14  # features of the rehearsals, rows of a rank in the narrow one
 FULL = 1  # the exit code where a node has not room enough
-
-
-class Effort(NamedTuple):
-    """Bytes of the program itself, vectors of doubles that a method holds on this rank, what this rank sends a round."""
-
-    program: int
-    dvectors: float
-    row_vectors: float
-    traffic: Traffic
 
 
 class Share(NamedTuple):
@@ -109,72 +83,6 @@ def needed(job: "Solve", mine: Share, source: Source, effort: Effort) -> dict[st
         "vectors": dvectors, "dvectors": round(effort.dvectors, 1), "reading": effort.program + reading,
         "total": effort.program + max(reading, matrix + rows + dvectors),
     }  # fmt: skip
-
-
-# ------------------------------------------------------------------------------------------ the rehearsal
-def rehearse(job: "Solve", make: Make, world: "World", dim: int) -> Effort:
-    """Run the job's method on made-up rows and count. Collective, some seconds. Raises MpioptError on every rank.
-
-    dim : the job's own, which its messages are to be of.
-    """
-    method = made(job, make)
-    with world.together("looking at the compressor"):
-        few, many = (features_for(method, world.workers, least) for least in (NARROW, WIDE))
-        fits(method, world.workers, dim)
-    _solved(method, _team(job, world, few, 8 * world.workers))  # what is compiled or loaded once must not count
-    program = resident()
-    team = _team(job, world, many, 8 * world.workers)
-    wide, tape = _counted(method, team)
-    easy, _ = _counted(method, _team(job, world, many, 64 * world.workers, 1.0))  # some choose their local solver by this
-    tall, _ = _counted(method, _team(job, world, few, TALL * world.size))
-    if few > NARROW:  # a compressor has asked for more features, which are no row vectors
-        tall -= _counted(method, _team(job, world, few, 8 * world.workers))[0]
-    return Effort(program, max(wide, easy) / (8 * many), max(tall, 0) / (8 * TALL), traffic(method, team, tape, dim))
-
-
-def made(job: "Solve", make: Make) -> Method:
-    """The method, with all rows of a worker as server sample: made-up rows are few."""
-    return make(replace(job, server_rows=None))
-
-
-class MadeUp(Synthetic):
-    """Rows whose labels are 0 and 1, which every loss takes."""
-
-    @property
-    def labels(self) -> Labels:
-        """0 and 1, not counted."""
-        return Labels((0.0, 1.0), None, 0.0, 1.0, float("nan"))
-
-    def read(self, lo: int, hi: int, dtype: type = np.float32) -> tuple[CSR, np.ndarray, None]:
-        """See `Synthetic.read`."""
-        matrix, y, weight = super().read(lo, hi, dtype)
-        return matrix, np.maximum(y, 0.0), weight
-
-
-def _team(job: "Solve", world: "World", features: int, rows: int, l2: float = 1e-3) -> Team:
-    source = MadeUp(rows=max(rows, world.workers), cols=features, per_row=4.0)
-    penalty = ElasticNet(job.l1, max(job.l2, l2) if job.l2 else 0.0, free=int(job.intercept))
-    team = team_of(source, world, penalty, loss=job.loss, values=job.values)
-    warm(team)
-    return team
-
-
-def _solved(method: Method, team: Team) -> Tape:
-    """What some rounds sent."""
-    tape = Tape(team.world.tally)
-    with np.errstate(all="ignore"):
-        solve(method, team, np.zeros(team.dim), Stop(rounds=ROUNDS), [tape])
-    return tape
-
-
-def _counted(method: Method, team: Team) -> tuple[int, Tape]:
-    """The most bytes that a solve has allocated at a time, and its tape."""
-    tracemalloc.start()
-    try:
-        tape = _solved(method, team)
-        return tracemalloc.get_traced_memory()[1], tape
-    finally:
-        tracemalloc.stop()
 
 
 # ------------------------------------------------------------------------------------------ what is told

@@ -120,6 +120,11 @@ class World:
         """Sum of a few numbers over all workers; as `sum`, but not counted as a vector round. Collective."""
         return self._reduce(parts, name, False, None)
 
+    @property
+    def summands(self) -> int:
+        """How many parts this rank hands over for a sum: where their order counts each worker's, else what they add up to."""
+        return len(self.hosted) if self.deterministic else 1
+
     def slices(self, size: int) -> list[slice]:
         """The even share of a vector's entries that each hosted worker sees to where all ranks hold the vector."""
         return [slice(w * size // self.workers, (w + 1) * size // self.workers) for w in self.hosted]
@@ -206,6 +211,10 @@ class World:
             with self._call(name, 0):
                 parts = self._wire.gather(staged, lengths, run)
             yield from (returned(part, x) for part in parts)
+
+    def pieces(self, nbytes: np.ndarray) -> int:
+        """In how many collectives `each` brings so many bytes of every worker, (workers,). Not collective."""
+        return len(wire.runs(np.add.reduceat(nbytes, self._bounds[:-1]), BATCH))
 
     def alltoall(self, parts: Sequence[np.ndarray], name: str = "alltoall") -> list[np.ndarray]:
         """Send ``parts[r]`` to rank r, receive what each rank sent here; 1-D arrays of one dtype. Collective."""

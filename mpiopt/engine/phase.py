@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from typing import Any, Generic, NamedTuple, Protocol
 
 from mpiopt.arrays import Array
+from mpiopt.engine.traffic import Shape, Traffic
+from mpiopt.errors import CapabilityError
 from mpiopt.problems.problem import L, Message, Point, Site, Team
 from mpiopt.problems.protocols import Loss
 from mpiopt.sampling.clients import EVERYONE, Clients
@@ -106,6 +108,13 @@ class Exchange(Protocol):
 
         Where only some take part (``here.clients``) their share of all weights is one more scalar at the end.
         """
+
+    def traffic(self, shape: Shape, here: Joint) -> Traffic:
+        """What one call sends of messages of this shape. Not collective; after `init`, which may make groups.
+
+        Raises UsageError for vectors of a length that cannot be compressed, CapabilityError where it does not say.
+        """
+        raise CapabilityError(f"{type(self).__name__} does not say what it sends, which a forecast asks: give it a traffic")
 
     def omega(self, dim: int, workers: int) -> float | None:
         """The variance constant of what it does to vectors (dim,); None where there is none."""

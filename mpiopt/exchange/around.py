@@ -1,7 +1,8 @@
 """What exchanges around another have in common: they ask what that asks."""
 
 from mpiopt.arrays import Array
-from mpiopt.engine.phase import Exchange, Tree
+from mpiopt.engine.phase import Exchange, Joint, Tree
+from mpiopt.engine.traffic import Shape, Traffic
 from mpiopt.problems.problem import Team
 
 
@@ -23,3 +24,7 @@ class Around(Exchange):
     def init(self, x: Array, team: Team) -> Tree:
         """The state of ``inner``. Collective where that is."""
         return self.inner.init(x, team)
+
+    def traffic(self, shape: Shape, here: Joint) -> Traffic:
+        """What ``inner`` sends."""
+        return self.inner.traffic(shape, here)

@@ -15,8 +15,10 @@ from zlib import crc32
 import numpy as np
 
 from mpiopt.arrays import Array
+from mpiopt.comm.world import World
 from mpiopt.compress.compressor import Compressor, Payload, Stream
 from mpiopt.engine.phase import Exchange, Joint, Tree
+from mpiopt.engine.traffic import Shape, Traffic, small_sum, vector_sum
 from mpiopt.errors import DataError, NumericalError
 from mpiopt.problems.problem import Message, Team
 
@@ -86,6 +88,15 @@ class Compressed(Exchange):
         vector, scalars = (_added if now.compressor.linear else _gathered)(now, heard, payloads, finite)
         scalars = scalars if here.clients.all else np.append(scalars, total)
         return Message(vector, scalars), _left(now, messages, payloads), state
+
+    def traffic(self, shape: Shape, here: Joint) -> Traffic:
+        """See `Exchange`."""
+        world, compressor = here.team.world, self.compressor.among(here.team.world.workers)
+        payload = compressor.nbytes(shape.dim, shape.dtype)
+        if compressor.linear:
+            return vector_sum(world, payload + shape._replace(dim=0).nbytes(1), payload)
+        sent = (payload + 8 * (shape.scalars + 1)) * here.clients.chances(world.workers)
+        return Traffic(world.pieces(sent), nbytes=float(sent[world.hosted.start : world.hosted.stop].sum()), payload=payload)
 
     def _shares(self, shares: Array, here: Joint) -> tuple[Array, float]:
         """The shares of this round, (workers,), and what part of all they are. Raises DataError as `Mean`. Not collective."""
@@ -182,10 +193,20 @@ class Vote(Exchange):
     def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[float], Tree]:
         """One allreduce of one byte a coordinate, two from 128 workers on, and one of the scalars. Collective."""
         world, like = here.team.world, messages[0].vector
-        kind = np.int8 if world.workers < 128 else np.int16
         parts = [np.append(site.share * m.scalars, 0.0 if np.isfinite(m.vector).all() else np.nan)
                  for site, m in zip(here.team.sites, messages, strict=True)]  # fmt: skip
         scalars = world.total(parts, "scalars")
         demand_finite(scalars[-1:])
-        votes = world.sum([np.sign(m.vector).astype(kind) for m in messages], "votes")
+        votes = world.sum([np.sign(m.vector).astype(_ballot(world)) for m in messages], "votes")
         return Message(np.sign(votes).astype(like.dtype), scalars[:-1]), [0.0] * len(messages), state
+
+    def traffic(self, shape: Shape, here: Joint) -> Traffic:
+        """See `Exchange`."""
+        world = here.team.world
+        payload = shape.dim * _ballot(world).itemsize
+        return small_sum(world, shape.scalars + 1) + vector_sum(world, payload, payload)
+
+
+def _ballot(world: World) -> np.dtype:
+    """The type that the votes of all workers can be added up in."""
+    return np.dtype(np.int8 if world.workers < 128 else np.int16)

@@ -7,6 +7,7 @@ import numpy as np
 
 from mpiopt.arrays import namespace
 from mpiopt.engine.phase import Exchange, Joint, Tree
+from mpiopt.engine.traffic import Shape, Traffic, broadcast
 from mpiopt.problems.problem import Message
 
 
@@ -30,3 +31,9 @@ class Leader(Exchange):
         world.bcast(joined, world.host_of(winner), "leader")
         number = here.team.sites[0].worker - world.hosted.start + winner  # of all workers, where this is a group of them
         return Message(joined[:-1], np.array([float(joined[-1]), number])), [0.0] * len(messages), state
+
+    def traffic(self, shape: Shape, here: Joint) -> Traffic:
+        """See `Exchange`: each worker leads equally often."""
+        world = here.team.world
+        election = Traffic(1, nbytes=12)
+        return election + broadcast((shape.dim + 1) * shape.dtype.itemsize, len(world.hosted) / world.workers)

@@ -10,6 +10,7 @@ from mpiopt.arrays import Array, namespace
 from mpiopt.comm.staging import returned
 from mpiopt.compress.lowrank import Plan, PowerSgd
 from mpiopt.engine.phase import Exchange, Joint
+from mpiopt.engine.traffic import Shape, Traffic, vector_sum
 from mpiopt.errors import NumericalError
 from mpiopt.exchange.compressed import demand_finite
 from mpiopt.problems.problem import Message, Team, mean
@@ -49,6 +50,13 @@ class LowRank(Exchange):
         right = team.world.sum([part.astype(left.dtype, copy=False) for part in parts], "right factors")
         agreed = plan.decode(left, right)
         return Message(agreed, scalars), [m.vector - agreed for m in messages], Factors(right)
+
+    def traffic(self, shape: Shape, here: Joint) -> Traffic:
+        """See `Exchange`."""
+        world, plan = here.team.world, self._plan(here.team)
+        left, right = shape._replace(dim=plan.left_size).nbytes(1), plan.right_size * shape.dtype.itemsize
+        payload = plan.nbytes(shape.dtype)
+        return vector_sum(world, left, payload) + vector_sum(world, right, payload)
 
 
 def _mean_left(plan: Plan, messages: Sequence[Message], right: Array, team: Team) -> tuple[Array, Array]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from mpiopt.arrays import namespace, on_host
 from mpiopt.engine.phase import Exchange, Joint, Tree
+from mpiopt.engine.traffic import Shape, Traffic, broadcast, small_sum, vector_sum
 from mpiopt.errors import DataError
 from mpiopt.problems.problem import Message, mean
 
@@ -39,6 +40,11 @@ class Mean(Exchange):
         agreed = mean(here.team, heard, [share / total for share in shares])
         return agreed._replace(scalars=np.append(agreed.scalars, total)), [0.0] * len(messages), state
 
+    def traffic(self, shape: Shape, here: Joint) -> Traffic:
+        """See `Exchange`."""
+        whole = vector_sum(here.team.world, shape.nbytes())
+        return whole if here.clients.all else whole + small_sum(here.team.world, 1)
+
     def _shares(self, here: Joint) -> tuple[list[float], float]:
         """The shares of the workers of this rank that take part, 0 for the others, and the sum of all. Collective."""
         present = here.present
@@ -59,6 +65,10 @@ class Alone(Exchange):
         """Not collective."""
         return None, [0.0] * len(messages), state
 
+    def traffic(self, shape: Shape, here: Joint) -> Traffic:
+        """Nothing."""
+        return Traffic()
+
 
 @dataclass(frozen=True)
 class From(Exchange):
@@ -77,3 +87,7 @@ class From(Exchange):
             joined[size:] = xp.asarray(scalars)
         world.bcast(joined, world.host_of(self.worker))
         return Message(joined[:size], on_host(joined[size:])), [0.0] * len(messages), state
+
+    def traffic(self, shape: Shape, here: Joint) -> Traffic:
+        """See `Exchange`."""
+        return broadcast(8 * (shape.dim + shape.scalars), float(self.worker in here.team.world.hosted))

@@ -16,9 +16,10 @@ import numpy as np
 from mpiopt.arrays import Array, namespace, on_host
 from mpiopt.compress.compressor import Compressor, Payload, Stream
 from mpiopt.engine.phase import Exchange, Joint, PerWorker, Tree
+from mpiopt.engine.traffic import Shape, Traffic
 from mpiopt.errors import DataError, NumericalError
 from mpiopt.graphs.mixing import Mixing
-from mpiopt.graphs.topology import Topology
+from mpiopt.graphs.topology import LOOKED_AT, Topology
 from mpiopt.problems.problem import Message, Team
 from mpiopt.problems.protocols import Loss
 
@@ -74,6 +75,17 @@ class Neighbours(Exchange):
         heard = PerWorker(coder.total([(j, rows[j], much) for j, much in who]) for who in now.rows)
         left = [coder.left(message, row, w) for message, row, w in zip(messages, own, world.hosted, strict=True)]
         return heard, left, state
+
+    def traffic(self, shape: Shape, here: Joint) -> Traffic:
+        """See `Exchange`: over the first graphs, where they change."""
+        world, hosts, every = here.team.world, tuple(here.team.world.hosts.tolist()), self.topology.every
+        times = range(0, LOOKED_AT * every, every) if every else (0,)
+        plans = [plan(self.topology.at(world.workers, time), hosts, world.rank) for time in times]
+        rows = sum(len(some) for now in plans for some in now.sent) / len(plans)
+        if self.compressor is None:
+            return Traffic(1, 1, 1, rows * shape.nbytes())
+        payload = self.compressor.among(world.workers).nbytes(shape.dim, shape.dtype)
+        return Traffic(1, 1, 0, rows * (payload + 8 * (shape.scalars + 1)), payload)
 
 
 class Whole(NamedTuple):

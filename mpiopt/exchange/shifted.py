@@ -13,6 +13,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.comm.staging import returned
 from mpiopt.engine.phase import Exchange, Joint, PerWorker, Tree
+from mpiopt.engine.traffic import Shape, Traffic, vector_sum
 from mpiopt.errors import UsageError
 from mpiopt.exchange.around import Around
 from mpiopt.problems.problem import Message, Site, Team, mean
@@ -51,7 +52,7 @@ class Shifted(Around):
     def init(self, x: Array, team: Team) -> Shifts:
         """The first shifts. Collective."""
         inner = self.inner.init(x, team)
-        alpha = refreshing(self.inner, x, team.world.workers) if self.alpha is None else self.alpha
+        alpha = refreshing(self.inner, x.size, team.world.workers) if self.alpha is None else self.alpha
         if self.first is None:
             return Shifts(alpha, PerWorker(0.0 for _ in team.sites), 0.0, inner)
         if self.first == "message":
@@ -96,7 +97,7 @@ class Refreshed(Around):
 
     def init(self, x: Array, team: Team) -> Shifts:
         """Shifts of 0; of MARINA none before the first agreement. Collective where that of ``inner`` is."""
-        probability = refreshing(self.inner, x, team.world.workers) if self.probability is None else self.probability
+        probability = self._probability(x.size, team)
         own = PerWorker(0.0 for _ in team.sites)
         return Shifts(probability, own, None if self.previous else 0.0, self.inner.init(x, team))
 
@@ -119,14 +120,23 @@ class Refreshed(Around):
             common = renewed.vector
         return agreed, residual, Shifts(state.rate, own, common, inner)
 
+    def traffic(self, shape: Shape, here: Joint) -> Traffic:
+        """See `Exchange`: whole messages in place of compressed ones (MARINA) or beside them, as often as the coin says."""
+        heads = self._probability(shape.dim, here.team)
+        inner = self.inner.traffic(shape, here).times(1 - heads if self.previous else 1.0)
+        return vector_sum(here.team.world, shape.nbytes()).times(heads) + inner
+
+    def _probability(self, dim: int, team: Team) -> float:
+        return refreshing(self.inner, dim, team.world.workers) if self.probability is None else self.probability
+
     def _renewed(self, messages: Sequence[Message], here: Joint) -> tuple[Message, PerWorker]:
         """The mean of the whole messages, one vector round, and the messages to be kept. Collective."""
         return mean(here.team, messages, name="refresh"), PerWorker(message.vector.copy() for message in messages)
 
 
-def refreshing(inner: Exchange, x: Array, workers: int) -> float:
-    """1 / (1 + omega) of an exchange, for vectors like x. Raises UsageError where there is no omega."""
-    omega = inner.omega(x.size, workers)
+def refreshing(inner: Exchange, dim: int, workers: int) -> float:
+    """1 / (1 + omega) of an exchange, for vectors (dim,). Raises UsageError where there is no omega."""
+    omega = inner.omega(dim, workers)
     if omega is None:
         raise UsageError(f"{inner} has no variance constant to learn shifts by: give alpha or the probability yourself")
     return 1 / (1 + omega)

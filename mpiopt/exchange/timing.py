@@ -12,6 +12,7 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.engine.phase import Agreed, Exchange, Joint, PerWorker, Tree
+from mpiopt.engine.traffic import Shape, Traffic
 from mpiopt.errors import UsageError
 from mpiopt.exchange.around import Around
 from mpiopt.problems.problem import Message, Team
@@ -34,6 +35,10 @@ class Every(Around):
         if (here.round + 1) % self.rounds:
             return None, [message.vector for message in messages], state
         return self.inner(messages, state, here)
+
+    def traffic(self, shape: Shape, here: Joint) -> Traffic:
+        """See `Exchange`."""
+        return self.inner.traffic(shape, here).times(1 / self.rounds)
 
 
 class Parted(NamedTuple):
@@ -68,7 +73,11 @@ class Grouped(Around):
         agreed, residual, inner = self.inner(messages, state.inner, here._replace(team=self._team(here.team, state.shares)))
         return agreed, residual, state._replace(inner=inner)
 
-    def _team(self, team: Team, shares: PerWorker) -> Team:
+    def traffic(self, shape: Shape, here: Joint) -> Traffic:
+        """See `Exchange`."""
+        return self.inner.traffic(shape, here._replace(team=self._team(here.team, [site.share for site in here.team.sites])))
+
+    def _team(self, team: Team, shares: Sequence[float]) -> Team:
         """The team of this rank's group."""
         part = team.world.group(self.groups)
         sites = [replace(site, world=part, share=share) for site, share in zip(team.sites, shares, strict=True)]

@@ -45,5 +45,11 @@ class Clients:
             present[streams("clients", round).choice(living, wanted, replace=False)] = True
         return present
 
+    def chances(self, workers: int) -> np.ndarray:
+        """How likely each of the workers is to take part once the dead are, (workers,)."""
+        living = np.ones(workers)
+        living[list(self.dead)] = 0.0
+        return living if self.count is None else living * (self.count / living.sum())
+
 
 EVERYONE = Clients()

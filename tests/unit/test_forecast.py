@@ -15,7 +15,7 @@ from mpiopt.io.dataset.synthetic import Synthetic
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.solve_options import Solve
 from mpiopt.jobs.machine.node import memory_limit, memory_room
-from mpiopt.jobs.running import forecast
+from mpiopt.jobs.running import forecast, rehearsal
 from mpiopt.jobs.solve import method_of
 from mpiopt.methods import catalogue
 from mpiopt.problems.penalties import ElasticNet
@@ -119,10 +119,10 @@ SENT = {  # methods whose rounds are all alike after the first
 @pytest.mark.ranks(1, 2)
 @pytest.mark.parametrize("how", SENT)
 def test_what_a_round_sends_is_what_a_run_sends(worlds, comm, monkeypatch, how):
-    monkeypatch.setattr(forecast, "WIDE", 1 << 10)
-    monkeypatch.setattr(forecast, "TALL", 1 << 6)
+    monkeypatch.setattr(rehearsal, "WIDE", 1 << 10)
+    monkeypatch.setattr(rehearsal, "TALL", 1 << 6)
     dim, job, world = 5001, Solve(l2=1.0, intercept=True, **SENT[how]), worlds(workers=3, deterministic=comm.size == 1)
-    found = forecast.rehearse(job, method_of, world, dim).traffic
+    found = rehearsal.rehearse(job, method_of, world, dim).traffic
     team = team_of(Synthetic(rows=30, cols=dim - 1, per_row=4.0), world, ElasticNet(0.0, 1.0, free=1))
     records = []
     with np.errstate(all="ignore"):
@@ -135,12 +135,13 @@ def test_what_a_round_sends_is_what_a_run_sends(worlds, comm, monkeypatch, how):
 
 
 def test_a_coin_has_its_expectation(world, monkeypatch):
-    monkeypatch.setattr(forecast, "WIDE", 1 << 10)
-    monkeypatch.setattr(forecast, "TALL", 1 << 6)
+    monkeypatch.setattr(rehearsal, "WIDE", 1 << 10)
+    monkeypatch.setattr(rehearsal, "TALL", 1 << 6)
 
     def sent(method, p):
         job = Solve(method=method, l2=1.0, set=(("probability", p),))
-        return np.array(forecast.rehearse(job, method_of, world, 5000).traffic[:4])
+        found = rehearsal.rehearse(job, method_of, world, 5000).traffic
+        return np.array([found.messages, found.vector_rounds, found.long, found.nbytes])
 
     for method in ("marina", "rand_diana"):
         assert sent(method, 0.25) == pytest.approx(0.75 * sent(method, 1e-9) + 0.25 * sent(method, 1.0), rel=1e-6)
@@ -148,7 +149,7 @@ def test_a_coin_has_its_expectation(world, monkeypatch):
 
 def test_a_compressor_that_asks_for_too_much_is_refused(world):
     with pytest.raises(UsageError, match="k is 600: give at most the 500 coordinates"):
-        forecast.rehearse(Solve(method="ef", set=(("compress", "topk:k=600"),)), method_of, world, 500)
+        rehearsal.rehearse(Solve(method="ef", set=(("compress", "topk:k=600"),)), method_of, world, 500)
 
 
 def test_what_is_compressed_is_told(worlds, capsys):

@@ -1,0 +1,192 @@
+"""A rehearsal: a job's method on small made-up rows, on the very ranks, while what it allocates and sends is counted.
+
+Exchanges say themselves what they send. What a method says beside them (sums of a line search, products of a Newton step)
+is counted, and brought to the job's features: a message is a number of vectors of that length, and a few numbers.
+"""
+
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.comm.tally import Tally
+from mpiopt.engine.drive import solve
+from mpiopt.engine.method import Composed, Method
+from mpiopt.engine.phase import Exchange, Joint, Tree
+from mpiopt.engine.stop import Stop
+from mpiopt.engine.traffic import Shape, Traffic
+from mpiopt.errors import UsageError
+from mpiopt.exchange.around import Around
+from mpiopt.io.dataset.labels import Labels
+from mpiopt.io.dataset.linear_team import team_of
+from mpiopt.io.dataset.synthetic import Synthetic
+from mpiopt.jobs.machine.node import resident
+from mpiopt.jobs.running.warm_up import warm
+from mpiopt.kernels.csr import CSR
+from mpiopt.problems.penalties import ElasticNet
+from mpiopt.problems.problem import Message, Team
+from mpiopt.sampling.clients import Clients
+
+if TYPE_CHECKING:
+    from mpiopt.comm.world import World
+    from mpiopt.jobs.cli.solve_options import Solve
+
+Make = Callable[["Solve"], Method]  # the method that a job asks for
+
+ROUNDS = 12  # enough to fill the memory of L-BFGS
+NARROW, WIDE, TALL = 1 << 6, 1 << 16, 1 << 14  # features of the rehearsals, rows of a rank in the narrow one
+ENTRY = 8  # bytes of a number: vectors are float64
+MOST = 1 << 48
+
+
+class Effort(NamedTuple):
+    """Bytes of the program itself, vectors of doubles that a method holds on this rank, what this rank sends a round."""
+
+    program: int
+    dvectors: float
+    row_vectors: float
+    traffic: Traffic
+
+
+@dataclass(frozen=True)
+class Asked(Around):
+    """An exchange that is left out of the tally, since it will be asked. shapes : of the messages that it has heard."""
+
+    inner: Exchange
+    clients: Clients
+    shapes: list[Shape] = field(default_factory=list)
+
+    def __call__(
+        self, messages: Sequence[Message], state: Tree, here: Joint
+    ) -> tuple[Message | None, list[Array | float], Tree]:
+        """See `Exchange`."""
+        vector, scalars = messages[0]
+        self.shapes[:] = [Shape(vector.size, scalars.size, vector.dtype)]
+        with here.team.world.tally.paused():
+            return self.inner(messages, state, here)
+
+    def demand(self, dim: int, team: Team) -> None:
+        """Raise UsageError where vectors of that length cannot be compressed. Not collective."""
+        self.traffic(Shape(dim, 0, np.dtype(np.float64)), Joint(team, 0, self.clients))
+
+    def at(self, dim: int, team: Team) -> Traffic:
+        """What a call sends of ``dim`` coefficients; nothing where there was none."""
+        here = Joint(team, 0, self.clients)
+        return sum((self.traffic(shape._replace(dim=dim), here) for shape in self.shapes), Traffic())
+
+
+class Tape:
+    """A watcher that reads a tally at the start and after every round. Not collective."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally, self._rounds = tally, -1
+
+    def __call__(self, record: object) -> None:
+        """Read on."""
+        self._last = Counter(self._tally.by_name), self._tally.vector_rounds
+        if self._rounds < 0:
+            self._first = self._last
+        self._rounds += 1
+
+    def traffic(self, few: int, dim: int) -> Traffic:
+        """What was sent in a round of ``few`` coefficients, had there been ``dim``."""
+        counts, vectors = self._last[0] - self._first[0], self._last[1] - self._first[1]
+        messages = sum(count for (_, kind), count in counts.items() if kind == "messages")
+        nbytes = sum(count + count // (ENTRY * few) * ENTRY * (dim - few) for (_, kind), count in counts.items()
+                     if kind == "bytes")  # fmt: skip
+        return Traffic(messages, vectors, vectors, nbytes).times(1 / max(1, self._rounds))
+
+
+def rehearse(job: "Solve", make: Make, world: "World", dim: int) -> Effort:
+    """Run the job's method on made-up rows and count. Collective, some seconds. Raises MpioptError on every rank.
+
+    dim : the job's own, which its messages are to be of.
+    """
+    method, asked = overheard(made(job, make))
+    least = _team(job, world, NARROW, 8 * world.workers)
+    with world.together("looking at the compressor"):
+        few, many = (_enough(asked, features, least) for features in (NARROW, WIDE))
+        for exchange in asked:
+            exchange.demand(dim, least)
+    team = least if few == NARROW else _team(job, world, few, 8 * world.workers)
+    _solved(method, team)  # what is compiled or loaded once must not count
+    program = resident()
+    team = _team(job, world, many, 8 * world.workers)
+    wide, tape = _counted(method, team)
+    easy, _ = _counted(method, _team(job, world, many, 64 * world.workers, 1.0))  # some choose their local solver by this
+    tall, _ = _counted(method, _team(job, world, few, TALL * world.size))
+    if few > NARROW:  # a compressor has asked for more features, which are no row vectors
+        tall -= _counted(method, _team(job, world, few, 8 * world.workers))[0]
+    sent = sum((exchange.at(dim, team) for exchange in asked), tape.traffic(team.dim, dim))  # each has its turn once a round
+    return Effort(program, max(wide, easy) / (8 * many), max(tall, 0) / (8 * TALL), sent)
+
+
+def made(job: "Solve", make: Make) -> Method:
+    """The method, with all rows of a worker as server sample: made-up rows are few."""
+    return make(replace(job, server_rows=None))
+
+
+def overheard(method: Method) -> tuple[Method, list[Asked]]:
+    """The method with all its exchanges `Asked`, and these."""
+    if not isinstance(method, Composed):
+        return method, []
+    opening, *phases = (phase and phase._replace(exchange=Asked(phase.exchange, method.clients))
+                        for phase in (method.opening, *method.phases))  # fmt: skip
+    return replace(method, opening=opening, phases=tuple(phases)), [phase.exchange for phase in (opening, *phases) if phase]
+
+
+def _enough(asked: Sequence[Asked], least: int, team: Team) -> int:
+    """``least`` features, or as much more as a compressor needs. Raises UsageError where nothing is enough."""
+    while True:
+        try:
+            for exchange in asked:
+                exchange.demand(least, team)
+            return least
+        except UsageError:
+            if least > MOST:
+                raise
+            least *= 2
+
+
+class MadeUp(Synthetic):
+    """Rows whose labels are 0 and 1, which every loss takes."""
+
+    @property
+    def labels(self) -> Labels:
+        """0 and 1, not counted."""
+        return Labels((0.0, 1.0), None, 0.0, 1.0, float("nan"))
+
+    def read(self, lo: int, hi: int, dtype: type = np.float32) -> tuple[CSR, np.ndarray, None]:
+        """See `Synthetic.read`."""
+        matrix, y, weight = super().read(lo, hi, dtype)
+        return matrix, np.maximum(y, 0.0), weight
+
+
+def _team(job: "Solve", world: "World", features: int, rows: int, l2: float = 1e-3) -> Team:
+    source = MadeUp(rows=max(rows, world.workers), cols=features, per_row=4.0)
+    penalty = ElasticNet(job.l1, max(job.l2, l2) if job.l2 else 0.0, free=int(job.intercept))
+    team = team_of(source, world, penalty, loss=job.loss, values=job.values)
+    warm(team)
+    return team
+
+
+def _solved(method: Method, team: Team) -> Tape:
+    """What some rounds sent."""
+    tape = Tape(team.world.tally)
+    with np.errstate(all="ignore"):
+        solve(method, team, np.zeros(team.dim), Stop(rounds=ROUNDS), [tape])
+    return tape
+
+
+def _counted(method: Method, team: Team) -> tuple[int, Tape]:
+    """The most bytes that a solve has allocated at a time, and its tape."""
+    tracemalloc.start()
+    try:
+        tape = _solved(method, team)
+        return tracemalloc.get_traced_memory()[1], tape
+    finally:
+        tracemalloc.stop()
