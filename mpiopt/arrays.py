@@ -14,6 +14,14 @@ else:
     Array = np.ndarray  # what annotations see at run time, where cupy need not be there
 
 
+CARD = "__cuda_array_interface__"  # what arrays on a GPU have
+
+
+def is_array(x: object) -> bool:
+    """Whether something is an array, on the CPU or on a GPU."""
+    return isinstance(x, np.ndarray) or hasattr(x, CARD)
+
+
 def namespace(x: Array) -> ModuleType:
     """The module, numpy or cupy, whose functions work on ``x``."""
     if isinstance(x, np.ndarray):

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from mpiopt.arrays import Array, on_host
+from mpiopt.arrays import Array, is_array, on_host
 from mpiopt.engine.phase import PerRow, PerWorker, Tree
 from mpiopt.errors import DataError
 from mpiopt.io.runs.expected_forms import expected
@@ -29,7 +29,6 @@ from mpiopt.problems.problem import Point
 
 Json = Any
 TAGS = {kind.__name__: kind for kind in (PerWorker, PerRow)}
-CARD = "__cuda_array_interface__"  # what arrays on a GPU have
 COMMON = ("x", "gradient")  # fields of a Point that its docstring says are one array wherever the workers agree
 
 
@@ -167,7 +166,7 @@ def digest(array: np.ndarray) -> str:
 def _encoded(node: Tree, path: str, leaf: Callable[..., Json], each: Callable[..., Json]) -> Json:
     if node is None or type(node) in (bool, int, float, str):
         return node
-    if isinstance(node, np.ndarray) or hasattr(node, CARD):
+    if is_array(node):
         return leaf(node, path)
     if isinstance(node, np.generic):
         return {"scalar": node.dtype.str, "value": node.item()}
@@ -199,12 +198,12 @@ def _kinds() -> _Kinds:
 
 
 def _named(kind: str, name: str, array: Array) -> Json:
-    return {kind: name, "gpu": True} if hasattr(array, CARD) else {kind: name}
+    return {kind: name} if isinstance(array, np.ndarray) else {kind: name, "gpu": True}
 
 
 def _copied(array: Array, copies: dict[tuple, np.ndarray]) -> np.ndarray:
     """An array of the CPU itself; for one on a GPU its copy, one and the same wherever it occurs."""
-    if not hasattr(array, CARD):
+    if isinstance(array, np.ndarray):
         return array
     place = _place(array)
     if place not in copies:
@@ -214,5 +213,5 @@ def _copied(array: Array, copies: dict[tuple, np.ndarray]) -> np.ndarray:
 
 def _place(array: Array) -> tuple:
     """The same for arrays that are one and the same memory; empty ones are all different."""
-    about = getattr(array, CARD) if hasattr(array, CARD) else array.__array_interface__
+    about = array.__array_interface__ if isinstance(array, np.ndarray) else array.__cuda_array_interface__
     return about["data"][0] if array.size else id(array), array.shape, array.strides, array.dtype.str

@@ -15,7 +15,7 @@ from zlib import crc32
 
 import numpy as np
 
-from mpiopt.arrays import Array, on_host
+from mpiopt.arrays import Array, is_array, on_host
 from mpiopt.engine.method import Run
 from mpiopt.engine.phase import PerRow, PerWorker, Tree
 from mpiopt.numerics.trees import names
@@ -47,7 +47,7 @@ def _leaves(tree: Tree, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def _checksum(leaf: Any, part: int | None) -> int:
-    if not hasattr(leaf, "dtype"):
+    if not (is_array(leaf) or isinstance(leaf, np.generic)):
         return crc32(repr(leaf).encode())
     flat: Array = leaf.reshape(-1)
     if part is not None and flat.size > SHORT:

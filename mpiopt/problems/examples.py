@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -31,6 +31,7 @@ class Source(Protocol):
         """The first row that holds, or whose answer is, no finite number."""
 
 
+@runtime_checkable
 class Flat(Protocol):
     """One worker's rows, for models that look at a row as a vector."""
 

@@ -6,11 +6,13 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
-from mpiopt.arrays import Array, on_host
+from mpiopt.arrays import Array, is_array, on_host
 from mpiopt.errors import UsageError
 from mpiopt.problems.buffers import held
-from mpiopt.problems.problem import Site, Team
+from mpiopt.problems.examples import Flat
+from mpiopt.problems.problem import Ordered, Site, Team
 from mpiopt.problems.protocols import Formed, Holding, offers
 
 GLIMPSE = 64  # rows that are compared where all workers are to have the same
@@ -41,10 +43,11 @@ def _of(site: Site, rows: int | None) -> dict[str, Any]:
     """What models and, where all workers draw from the same, rows must have in common."""
     loss = site.loss
     model = {"model": (loss.dim, loss.form if offers(loss, Formed) else ""), "state of the model": tuple(held(loss).items())}
-    shared = rows is not None and rows == loss.rows == getattr(site.sample, "rows", None)
-    if rows is None or not shared or not offers(loss, Holding) or not hasattr(loss.data, "flat"):
+    if not (isinstance(site.sample, Ordered) and rows == loss.rows == site.sample.rows):
         return model
-    some = np.linspace(0, rows - 1, GLIMPSE).astype(int)
+    if not (offers(loss, Holding) and isinstance(loss.data, Flat)):
+        return model
+    some = np.linspace(0, loss.rows - 1, GLIMPSE).astype(int)
     return model | {"data set": loss.data.flat(some, np.dtype(np.float32))}
 
 
@@ -59,9 +62,9 @@ def _told(value: Any) -> tuple[str, str]:
 def _bytes(part: Any) -> bytes:
     if isinstance(part, tuple):
         return b"".join(map(_bytes, part))
-    if hasattr(part, "indptr"):  # sparse rows
+    if isinstance(part, csr_array):
         return b"".join(map(_bytes, (part.indptr, part.indices, part.data)))
-    if hasattr(part, "dtype") and hasattr(part, "shape"):
+    if is_array(part):
         array = np.ascontiguousarray(on_host(part))
         return f"{array.shape} {array.dtype}".encode() + array.tobytes()
     return _words(part).encode()

@@ -10,7 +10,7 @@ constant C of LIBLINEAR and scikit-learn is 1 / (lambda * sum of sample weights)
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
@@ -33,6 +33,15 @@ else:
 M = TypeVar("M", bound=Loss)
 
 Sample = Callable[[int], "Array | None"]  # a worker's step, from 0 on -> the rows that it looks at, None for all
+
+
+@runtime_checkable
+class Ordered(Protocol):
+    """A sample that draws from rows as they lie, and says how many there are."""
+
+    @property
+    def rows(self) -> int:
+        """Rows to draw from."""
 
 
 def everything(step: int) -> None:
