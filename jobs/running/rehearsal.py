@@ -54,11 +54,20 @@ class Effort(NamedTuple):
 
 @dataclass(frozen=True)
 class Asked(Around):
-    """An exchange that is left out of the tally, since it will be asked. shapes : of the messages that it has heard."""
+    """An exchange that is left out of the tally, since it will be asked.
+
+    shapes : of the messages that it has heard. dims : of the points then, of which a message may hold several.
+    """
 
     inner: Exchange
     clients: Clients
     shapes: list[Shape] = field(default_factory=list)
+    dims: list[int] = field(default_factory=list)
+
+    def init(self, x: Array, team: Team) -> Tree:
+        """See `Exchange`."""
+        self.dims[:] = [x.size]
+        return self.inner.init(x, team)
 
     def __call__(
         self, messages: Sequence[Message], state: Tree, here: Joint
@@ -76,7 +85,8 @@ class Asked(Around):
     def at(self, dim: int, team: Team) -> Traffic:
         """What a call sends of ``dim`` coefficients; nothing where there was none."""
         here = Joint(team, 0, self.clients)
-        return sum((self.traffic(shape._replace(dim=dim), here) for shape in self.shapes), Traffic())
+        told = [shape._replace(dim=dim * shape.dim // few) for shape, few in zip(self.shapes, self.dims, strict=False)]
+        return sum((self.traffic(shape, here) for shape in told), Traffic())
 
 
 class Tape:

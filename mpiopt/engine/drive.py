@@ -120,7 +120,7 @@ def solve(
         at, reason, text = latest[0], *ended(Reason.BROKEN, str(error))
     with team.world.tally.paused():
         if at.run is not None:
-            team.world.demand_alike(fingerprint(at.run), f"after round {at.run.round}")
+            team.world.demand_alike(fingerprint(at.run, not method.own), f"after round {at.run.round}")
         return _answered(method, team, at, reason, text, examiner)
 
 

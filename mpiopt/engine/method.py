@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from mpiopt.arrays import Array
-from mpiopt.engine.phase import Agreed, Exchange, Joint, Local, Outer, PerWorker, Phase, Tree, Work
+from mpiopt.engine.phase import Agreed, Exchange, Joint, Local, Outer, PerWorker, Phase, Tree, Work, told
 from mpiopt.errors import CapabilityError
 from mpiopt.problems.certificate import gradient_bound
 from mpiopt.problems.problem import Message, Point, Team, measures
@@ -48,6 +48,10 @@ class States(NamedTuple):
 class Method(Protocol):
     """Everything the driver loop needs."""
 
+    @property
+    def own(self) -> bool:
+        """Whether every worker has a point of its own; else all share one."""
+
     def init(self, x: Array, team: Team) -> Run:
         """The run before the first round. Collective."""
 
@@ -63,9 +67,14 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class Named:
-    """What a method is called where it refuses a problem."""
+    """What a method is called where it refuses a problem; workers share a point unless it says otherwise."""
 
     name: str = field(default="this method", kw_only=True, compare=False)
+
+    @property
+    def own(self) -> bool:
+        """See `Method.own`."""
+        return False
 
     def check(self, team: Team, *blocks: Work | Exchange | Outer) -> None:
         """Hold the losses against what the blocks need, once. Collective. Raises CapabilityError on every rank."""
@@ -89,7 +98,7 @@ class Composed(Named):
 
     @property
     def own(self) -> bool:
-        """Whether every worker has a point of its own; else all share one."""
+        """As the outer step is for."""
         return self.outer.own
 
     @property
@@ -139,8 +148,8 @@ class Composed(Named):
         for i in which:
             work, exchange = self.walked[i]
             done = [
-                work(at, agreed, state, Local(site, k, own, clients))
-                for at, state, site in zip(points, works[i], team.sites, strict=True)
+                work(at, heard, state, Local(site, k, own, clients))
+                for at, heard, state, site in zip(points, told(agreed, points), works[i], team.sites, strict=True)
             ]
             points, messages, works[i] = (PerWorker(column) for column in zip(*done, strict=True))
             agreed, _, exchanges[i] = exchange(messages, exchanges[i], Joint(team, k, clients))

@@ -1,7 +1,7 @@
 """The seams of a method: what a worker computes, how the ranks agree, and what they do with the result.
 
     Work       one worker computes, without communication:   (at, agreed) -> (point, message)
-    Exchange   the ranks agree:                               messages -> agreed
+    Exchange   the ranks agree:                               messages -> agreed, the same for all or each worker's own
     Outer      the agreed message moves the points:           (agreed, points) -> points
 
 State is plain data: NamedTuples of arrays and numbers, and sequences of such. What differs from worker to worker is wrapped
@@ -11,18 +11,19 @@ can be derived. What holds for all blocks of a method is said once, by the metho
 The blocks of this package are subclasses of these protocols, and say only what is not as here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, Protocol
 
 from mpiopt.arrays import Array
 from mpiopt.engine.traffic import Shape, Traffic
 from mpiopt.errors import CapabilityError
+from mpiopt.graphs.mixing import Spectrum
 from mpiopt.problems.problem import L, Message, Point, Site, Team
 from mpiopt.problems.protocols import Loss
 from mpiopt.sampling.clients import EVERYONE, Clients
 
 Tree = Any  # NamedTuples and sequences of arrays, numbers and further trees
-Agreed = Any  # a Message; None before the first agreement, and where workers go on alone, for blocks that can do without
+Agreed = Any  # a Message, or PerWorker ones; None before the first agreement, and where workers go on alone
 
 
 class PerWorker(tuple):
@@ -31,6 +32,16 @@ class PerWorker(tuple):
 
 class PerRow(tuple):
     """One array per hosted worker, with one entry per row of its share."""
+
+
+def told(agreed: Agreed, points: PerWorker) -> Sequence[Agreed]:
+    """What each of the workers that have ``points`` finds as agreed: the same, or its own."""
+    return agreed if isinstance(agreed, PerWorker) else [agreed] * len(points)
+
+
+def each(agreed: Agreed, change: Callable[[Message], Message]) -> Agreed:
+    """What was agreed, changed: the one message, or every worker's."""
+    return PerWorker(map(change, agreed)) if isinstance(agreed, PerWorker) else change(agreed)
 
 
 class Local(NamedTuple, Generic[L]):
@@ -106,6 +117,8 @@ class Exchange(Protocol):
     ) -> tuple[Agreed, Sequence[Array | float], Tree]:
         """The agreed message, and what was not sent of each worker's vector (the number 0 where all was).
 
+        PerWorker messages where each worker hears something else; the works then find their own as what was agreed.
+
         Where only some take part (``here.clients``) their share of all weights is one more scalar at the end.
         """
 
@@ -115,6 +128,10 @@ class Exchange(Protocol):
         Raises UsageError for vectors of a length that cannot be compressed, CapabilityError where it does not say.
         """
         raise CapabilityError(f"{type(self).__name__} does not say what it sends, which a forecast asks: give it a traffic")
+
+    def spectrum(self, dim: int, workers: int) -> Spectrum:
+        """What decides how fast vectors (dim,) of so many workers come together: at once, unless it is said otherwise."""
+        return Spectrum(1.0, 1.0, 0.0)
 
     def omega(self, dim: int, workers: int) -> float | None:
         """The variance constant of what it does to vectors (dim,); None where there is none."""

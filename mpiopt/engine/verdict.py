@@ -89,7 +89,7 @@ class Examiner:
         if not np.isfinite(found.objective):
             raise NumericalError(_unbounded(found.objective, run.round))
         tally = self.team.world.tally
-        alike = fingerprint(run, part=run.round), f"after round {run.round}"
+        alike = fingerprint(run, not self.method.own, run.round), f"after round {run.round}"
         sent, seconds, word = self.team.world.tallied(clock, word, *alike)
         counts = sent, tally.vector_rounds, tally.messages
         record = Record(run.round, seconds, found.objective, found.gradient_norm, found.gap, *counts)

@@ -3,6 +3,7 @@
 from mpiopt.arrays import Array
 from mpiopt.engine.phase import Exchange, Joint, Tree
 from mpiopt.engine.traffic import Shape, Traffic
+from mpiopt.graphs.mixing import Spectrum
 from mpiopt.problems.problem import Team
 
 
@@ -24,6 +25,10 @@ class Around(Exchange):
     def init(self, x: Array, team: Team) -> Tree:
         """The state of ``inner``. Collective where that is."""
         return self.inner.init(x, team)
+
+    def spectrum(self, dim: int, workers: int) -> Spectrum:
+        """That of ``inner``."""
+        return self.inner.spectrum(dim, workers)
 
     def traffic(self, shape: Shape, here: Joint) -> Traffic:
         """What ``inner`` sends."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from mpiopt.arrays import Array
 from mpiopt.compress.compressor import Compressor, Stream
-from mpiopt.engine.phase import Agreed, Exchange, Joint, PerWorker, Tree
+from mpiopt.engine.phase import Agreed, Exchange, Joint, PerWorker, Tree, each
 from mpiopt.exchange.around import Around
 from mpiopt.numerics.schedules import Constant, Schedule
 from mpiopt.problems.problem import Message, Team
@@ -52,7 +52,7 @@ class ErrorFeedback(Around):
         wanted = [m._replace(vector=rate * m.vector + e) for m, e in zip(messages, state.memory, strict=True)]
         agreed, residual, inner = self.inner(wanted, state.inner, here)
         if agreed is not None:
-            agreed = agreed._replace(vector=unscaled(agreed.vector, rate))
+            agreed = each(agreed, lambda message: message._replace(vector=unscaled(message.vector, rate)))
         return agreed, [0.0] * len(messages), Unsent(PerWorker(residual) if rate else state.memory, inner)
 
 

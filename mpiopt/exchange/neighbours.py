@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
 
-from mpiopt.arrays import Array, namespace, on_host
-from mpiopt.compress.compressor import Compressor, Payload, Stream
+from mpiopt.arrays import Array, namespace
+from mpiopt.compress.compressor import Compressor
 from mpiopt.engine.phase import Exchange, Joint, PerWorker, Tree
 from mpiopt.engine.traffic import Shape, Traffic
-from mpiopt.errors import DataError, NumericalError
-from mpiopt.graphs.mixing import Mixing
+from mpiopt.errors import DataError
+from mpiopt.exchange.neighbour_rows import Short, Whole
+from mpiopt.graphs.mixing import Mixing, Spectrum
 from mpiopt.graphs.topology import LOOKED_AT, Topology
 from mpiopt.problems.problem import Message, Team
-from mpiopt.problems.protocols import Loss
 
 
 class Plan(NamedTuple):
@@ -40,20 +40,24 @@ class Neighbours(Exchange):
 
     A worker's message goes once to every other rank with neighbours of it; edges within a rank cost no message. The exchange
     of a round is the round-th of the topology. compressor : what vectors are sent by; what was not sent of a worker's is the
-    rest of its own. Scalars travel beside, in the type of the vectors. A vector that is not finite makes what its neighbours
-    hear not finite either: no other rank is told, so that nobody has to be asked.
+    rest of its own. each : whether every single graph has to lead everywhere. Scalars travel beside. A vector that is not
+    finite makes what its neighbours hear not finite either: nobody else is told, so that nobody has to be asked.
     """
 
-    needs: ClassVar[type] = Loss
     topology: Topology
     compressor: Compressor | None = None
     purpose: str = "neighbours"
+    each: bool = False
+
+    def spectrum(self, dim: int, workers: int) -> Spectrum:
+        """See `Exchange`: that of the graphs."""
+        return self.topology.spectrum(workers)
 
     def init(self, x: Array, team: Team) -> Tree:
         """Nothing to remember. Collective. Raises DataError where ranks have other graphs or compress otherwise."""
         world = team.world
         with world.together("looking at the graph"):
-            self.topology.check(world.workers, "a decentralised method")
+            self.topology.check(world.workers, self.each)
             nbytes = None if self.compressor is None else self.compressor.among(world.workers).nbytes(x.size, x.dtype)
             form = crc32(f"{self} {nbytes} {x.dtype} {self.topology.at(world.workers, 0).graph.edges.tolist()}".encode())
         forms = world.tell_all(form)
@@ -86,73 +90,6 @@ class Neighbours(Exchange):
             return Traffic(1, 1, 1, rows * shape.nbytes())
         payload = self.compressor.among(world.workers).nbytes(shape.dim, shape.dtype)
         return Traffic(1, 1, 0, rows * (payload + 8 * (shape.scalars + 1)), payload)
-
-
-class Whole(NamedTuple):
-    """Messages on their way as they are, the scalars behind the vector. like : any of them."""
-
-    like: Message
-
-    def row(self, message: Message, worker: int) -> Array:
-        """What is sent of a worker's message."""
-        xp = namespace(message.vector)
-        return xp.concatenate([message.vector, xp.asarray(message.scalars, message.vector.dtype)])
-
-    def total(self, said: Sequence[tuple[int, Array, float]]) -> Message:
-        """The sum of what workers said, each times a number: (worker, row, number)."""
-        (_, row, much), *others = said
-        total = much * row
-        for _, row, much in others:
-            total += much * row
-        return Message(total[: self.like.vector.size], on_host(total[self.like.vector.size :]).astype(np.float64))
-
-    def left(self, message: Message, row: Array, worker: int) -> float:
-        """What was not sent of a vector."""
-        return 0.0
-
-
-class Short(NamedTuple):
-    """The same in bytes: a compressor's, then scalars and a last one that is not finite where the vector was not."""
-
-    like: Message
-    compressor: Compressor
-    purpose: str
-    here: Joint
-
-    def row(self, message: Message, worker: int) -> Array:
-        """See `Whole`."""
-        vector, flag = message.vector, 0.0
-        try:
-            payload = self.compressor.encode(vector, self._stream(worker))
-        except NumericalError:
-            payload, flag = self.compressor.encode(namespace(vector).zeros_like(vector), self._stream(worker)), np.nan
-        return np.concatenate([payload.view(np.uint8), np.append(message.scalars, flag).view(np.uint8)])
-
-    def total(self, said: Sequence[tuple[int, Array, float]]) -> Message:
-        """See `Whole`."""
-        vector = namespace(self.like.vector).zeros_like(self.like.vector)
-        scalars = np.zeros(self.like.scalars.size + 1)
-        for worker, row, much in said:
-            scalars += much * row[self._cut :].copy().view(np.float64)
-            self.compressor.add(self._payload(row), vector, self._stream(worker), much)
-        if not np.isfinite(scalars[-1]):
-            vector[:] = np.nan
-        return Message(vector, scalars[:-1])
-
-    def left(self, message: Message, row: Array, worker: int) -> Array:
-        """See `Whole`."""
-        return message.vector - self.compressor.decode(self._payload(row), message.vector, self._stream(worker))
-
-    @property
-    def _cut(self) -> int:
-        return -8 * (self.like.scalars.size + 1)
-
-    def _payload(self, row: Array) -> Payload:
-        return row[: self._cut].copy().view(self.like.vector.dtype if self.compressor.linear else np.uint8)
-
-    def _stream(self, worker: int) -> Stream:
-        sites, world = self.here.team.sites, self.here.team.world
-        return Stream.of(sites[0].streams, self.purpose, self.here.round, worker, world.workers)._replace(worker=worker)
 
 
 @lru_cache(16)

@@ -84,18 +84,18 @@ class Topology:
             found = found.worse(other)
         return found
 
-    def check(self, nodes: int, name: str, each: bool = False, fixed: bool = False) -> None:
-        """Raise in one sentence where the graphs are not what the method ``name`` needs. Not collective.
+    def demand_fixed(self) -> None:
+        """Raise CapabilityError where the graph changes. Not collective."""
+        if self.every:
+            raise CapabilityError("what neighbours remember of each other needs the same neighbours throughout: let the graph "
+                                  "not change")  # fmt: skip
 
-        They must lead everywhere: UsageError. each : every single one must. fixed : there must be only one: CapabilityError.
-        """
-        if fixed and self.every:
-            raise CapabilityError(f"{name} needs one graph throughout, since it remembers what the same neighbours sent: let "
-                                  "the graph not change")  # fmt: skip
+    def check(self, nodes: int, each: bool = False) -> None:
+        """Raise UsageError unless the graphs lead everywhere, every single one or all together. Not collective."""
         turns = self.family.together(nodes)
         if turns > 1 and each:
-            raise CapabilityError(f"{name} needs a graph that is connected in every exchange, and those of {self.family} are "
-                                  "only together: take exponential or hypercube")  # fmt: skip
+            raise UsageError(f"every graph has to be connected here, and those of {self.family} are only together: take "
+                             "exponential or hypercube")  # fmt: skip
         if turns > 1 and not self.every:
             raise UsageError(f"the graphs of {self.family} lead everywhere only one after the other: let the graph change "
                              "after every exchange")  # fmt: skip

@@ -89,3 +89,41 @@ def marina(c: Constants, noise: Noise, probability: float) -> float:
 def error_feedback(c: Constants, delta: float) -> float:
     """gamma = delta / (8 L): of the order that Stich, Karimireddy, The error-feedback framework, 2020, allows."""
     return max(delta, 1e-12) / (8 * c.Lmax)
+
+
+def consensus(step: float, lambda_max: float) -> float:
+    """Half of the longest step of decentralised gradient descent, (1 + lambda_min(W)) / L with lambda_max of I - W.
+
+    step : 1 / L, of the worst worker. Yuan, Ling, Yin, On the convergence of decentralized gradient descent, 2016, section 2.
+    """
+    return step * (2 - lambda_max) / 2
+
+
+def tracking(step: float, lambda_max: float) -> float:
+    """Half of (1 + lambda_min(W))^2 / (2 L), beyond which DIGing diverges even where all workers have the same loss.
+
+    As that is stable where both eigenvalues of [[w, -a], [L (w - 1), w - a L]] are within the unit circle for every eigenvalue
+    w of W. step : 1 / L, of the worst worker.
+    """
+    return step * (2 - lambda_max) ** 2 / 4
+
+
+class Adom(NamedTuple):
+    """The parameters of ADOM."""
+
+    alpha: float
+    eta: float
+    theta: float
+    sigma: float
+    tau: float
+
+
+def adom(mu: float, L: float, lambda_min: float, lambda_max: float) -> Adom:
+    """Those by which the distance falls to 1 - tau of it in a round, for losses that are all mu-strongly convex and L-smooth
+    and graphs whose matrices I - W have no eigenvalues but 0 outside of [lambda_min, lambda_max].
+
+    Kovalev, Shulgin, Richtarik, Rogozin, Gasnikov, ADOM: accelerated decentralized optimization method for time-varying
+    networks, ICML 2021, theorem 1.
+    """
+    eta = 2 * lambda_min * sqrt(mu * L) / (7 * lambda_max)
+    return Adom(1 / (2 * L), eta, mu / lambda_max, 1 / lambda_max, lambda_min / (7 * lambda_max) * sqrt(mu / L))

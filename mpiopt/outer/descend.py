@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from mpiopt.arrays import Array, pull
-from mpiopt.engine.phase import Joint, Outer, PerWorker, Tree
+from mpiopt.engine.phase import Joint, Outer, PerWorker, Tree, told
 from mpiopt.problems.problem import Message, Point, Team
 from mpiopt.transforms.transform import State, Transform
 
@@ -93,10 +93,13 @@ class Pull(Outer):
     own: ClassVar[bool] = True
     strength: float = 1.0
 
-    def __call__(self, agreed: Message | None, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+    def __call__(
+        self, agreed: Message | PerWorker | None, points: PerWorker, state: Tree, here: Joint
+    ) -> tuple[PerWorker, Tree]:
         """Not collective; moves the points where they are."""
-        for at in points if agreed is not None else ():
-            pull(at.x, agreed.vector, self.strength)
+        for at, goal in zip(points, told(agreed, points), strict=True):
+            if goal is not None:
+                pull(at.x, goal.vector, self.strength)
         return points, state
 
 

@@ -236,15 +236,15 @@ def test_the_spectrum_of_a_sequence_holds_of_its_graphs():
     assert len({one.lambda_min for one in each}) > 1
 
 
-def test_methods_may_ask_for_one_graph_or_for_connected_ones():
-    Topology(OnePeer(), 1).check(8, "m")
-    Topology(Ring(), 1).check(8, "m", each=True)
-    Topology(Ring()).check(8, "m", each=True, fixed=True)
-    with pytest.raises(CapabilityError, match="choco needs one graph throughout"):
-        Topology(Ring(), 1).check(8, "choco", fixed=True)
-    with pytest.raises(CapabilityError, match="adom needs a graph that is connected in every exchange, and those of OnePeer"):
-        Topology(OnePeer(), 1).check(8, "adom", each=True)
+def test_graphs_are_held_against_what_is_asked_of_them():
+    Topology(OnePeer(), 1).check(8)
+    Topology(Ring(), 1).check(8, each=True)
+    Topology(Ring()).demand_fixed()
+    with pytest.raises(CapabilityError, match="needs the same neighbours throughout: let the graph not change"):
+        Topology(Ring(), 1).demand_fixed()
+    with pytest.raises(UsageError, match=r"every graph has to be connected here, and those of OnePeer\(seed=0\) are only"):
+        Topology(OnePeer(), 1).check(8, each=True)
     with pytest.raises(UsageError, match="lead everywhere only one after the other: let the graph change"):
-        Topology(OnePeer()).check(8, "m")
+        Topology(OnePeer()).check(8)
     with pytest.raises(UsageError, match="is not connected: from nodes 2, 3 no path leads to node 0; add edges"):
-        Topology(Listed(0, Graph.of(4, [(0, 1), (2, 3)]))).check(4, "m")
+        Topology(Listed(0, Graph.of(4, [(0, 1), (2, 3)]))).check(4)

@@ -14,6 +14,7 @@ from mpiopt.engine.traffic import Shape
 from mpiopt.errors import CapabilityError
 from mpiopt.exchange.around import Around
 from mpiopt.exchange.compressed import Compressed
+from mpiopt.exchange.gossip import Remembered, Repeated
 from mpiopt.exchange.leader import Leader
 from mpiopt.exchange.mean import Alone, From, Mean
 from mpiopt.exchange.neighbours import Neighbours
@@ -29,6 +30,7 @@ SOME = Clients(2, dead=(1,))
 TWO = ("topk:0.2", "randk:0.3,shared=yes")  # one whose payloads are gathered, one whose payloads are added up
 PARTIAL = (Mean(), *(Compressed(find(text)) for text in TWO))
 ALL = (Mean(), Sum(), From(3), Alone(), Leader(), Every(3, Mean()), Neighbours(Topology.of("ring")),
+       Repeated(Neighbours(Topology.of("ring")), 3), Remembered(Neighbours(Topology.of("ring"), find("topk:0.2"))),
        *(Neighbours(Topology.of("complete", every=1), find(text)) for text in TWO),
        *(exchange for _, _, exchange in exchanges([(name, text) for name in AROUND for text in TWO])))  # fmt: skip
 

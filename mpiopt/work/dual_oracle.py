@@ -1,0 +1,80 @@
+"""DualOracle: Nesterov's method on the dual of a sum of losses, each of which one node of a graph holds.
+
+With phi_i = n share_i (f_i + penalty), of which F is the plain mean, every node has a z_i and asks for
+
+    g_i = argmax_x z_i.x - phi_i(x),
+
+the gradient of phi_i's conjugate at z_i; the g_i come together at the minimiser of F. What neighbours do to vectors, v ->
+v - W v, stands in for the projection onto those that add up to 0, and m_i remembers what it leaves undone.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from mpiopt.arrays import Array, namespace, norm
+from mpiopt.engine.phase import Local, Work
+from mpiopt.errors import CapabilityError
+from mpiopt.numerics.theory import Adom
+from mpiopt.problems.problem import Message, Point, Site
+from mpiopt.problems.protocols import Margins
+from mpiopt.problems.surrogate import Reference
+from mpiopt.work.exact import Exact
+
+FLOOR = 1e-14  # of |z|: a residual of a local solve that is as good as none
+
+
+class Dual(NamedTuple):
+    """What one node has; vectors (dim,)."""
+
+    steps: Adom | None
+    z: Array
+    ahead: Array  # z_g, where the conjugate's gradient was taken
+    behind: Array  # z_f
+    memory: Array  # m
+    sent: Array  # m - eta g, half of what it has said last
+
+
+@dataclass(frozen=True)
+class DualOracle(Work):
+    """One gradient of the conjugate, a local solve to ``accuracy`` of the residual where it starts; says 2 dim numbers.
+
+    The point is the last g_i. Kovalev, Shulgin, Richtarik, Rogozin, Gasnikov, ADOM, ICML 2021, algorithm 2.
+    """
+
+    needs: ClassVar[type] = Margins
+    accuracy: float = 1e-6
+
+    def init(self, x: Array, site: Site) -> Dual:
+        """All 0. Raises CapabilityError where the conjugate has no gradient everywhere."""
+        if not site.penalty.l2 > 0 or site.penalty.free:
+            raise CapabilityError("a dual oracle needs losses that are strongly convex in every coordinate: give an l2 above 0 "
+                                  "and no intercept, or use diging")  # fmt: skip
+        return Dual(None, *(namespace(x).zeros_like(x) for _ in range(5)))
+
+    def stepped(self, state: Dual, steps: Adom) -> Dual:
+        """The state before the first round, with the parameters that the method has found."""
+        return state._replace(steps=steps)
+
+    def __call__(self, at: Point, agreed: Message | None, state: Dual, here: Local) -> tuple[Point, Message, Dual]:
+        """Not collective."""
+        steps, d = state.steps, at.x.size
+        if agreed is not None:
+            delta = steps.sigma * (state.sent - agreed.vector[:d])
+            z = state.z + steps.eta * steps.alpha * (state.ahead - state.z) + delta
+            behind = state.ahead - steps.theta * (at.x - agreed.vector[d:])
+            state = state._replace(z=z, behind=behind, memory=state.sent - delta)
+        ahead = steps.tau * state.z + (1 - steps.tau) * state.behind
+        g = self._asked(ahead, at.x, here.site)
+        sent = state.memory - steps.eta * g
+        return (
+            at._replace(x=g),
+            Message(namespace(g).concatenate([sent, g]), np.zeros(0)),
+            state._replace(ahead=ahead, sent=sent),
+        )
+
+    def _asked(self, z: Array, start: Array, site: Site) -> Array:
+        """The gradient of phi_i's conjugate at z (dim,), looked for from ``start``."""
+        phi, q = Reference.of(site.loss, site.penalty, 0.0), z / (site.world.workers * site.share)
+        return Exact(self.accuracy, FLOOR * norm(q))(phi, q, site.loss.point(start), ())[0]
