@@ -4,7 +4,6 @@ from itertools import product
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
 
 from mpiopt.engine.drive import rounds, solve
 from mpiopt.engine.stop import Stop
@@ -108,6 +107,8 @@ def test_many_features_give_the_support_of_liblinear(worlds):
     data, penalty = Data(rows=80, features=400, density=0.05, seed=3), L1(0.01)
     team = data.team(worlds(workers=4), penalty)
     found = solve(fista(), team, np.zeros(data.dim), Stop(rounds=100, gradient=1e-12))
+    from sklearn.linear_model import LogisticRegression  # here: every rank imports this file
+
     theirs = LogisticRegression(l1_ratio=1, solver="liblinear", fit_intercept=False, C=1 / (0.01 * 80), tol=1e-8)
     theirs = theirs.set_params(max_iter=10000).fit(data.a, data.y).coef_[0]
     np.testing.assert_array_equal(found.x != 0, theirs != 0)

@@ -41,11 +41,15 @@ def rows_of(dataset: Dataset, dtype=np.float32):
     return y, matrix.indptr, matrix.indices, matrix.data
 
 
-def peer(path: Path, dtype=np.float32, **options):
-    """The same by scikit-learn."""
+def peer(world, path: Path, dtype=np.float32):
+    """The same by scikit-learn. Collective."""
+    return world.tell(by_scikit_learn(path, dtype) if world.rank == 0 else None)
+
+
+def by_scikit_learn(path: Path, dtype):
     from sklearn.datasets import load_svmlight_file
 
-    a, y = load_svmlight_file(str(path), dtype=np.float64, **options)
+    a, y = load_svmlight_file(str(path), dtype=np.float64)
     return y, a.indptr, a.indices, a.data.astype(dtype)
 
 
@@ -66,11 +70,12 @@ def test_text_comes_back_as_scikit_learn_reads_it(world, shared_tmp, values, sha
     text = lay(world, shared_tmp / "a.svm", random_text(300, 40))
     index = convert(world, [text], shared_tmp / "a.h5", Options(shuffle=None, values=values, shards=shards))
     dataset = Dataset.open(shared_tmp / "a.h5", world)
-    assert_same_rows(rows_of(dataset, values), peer(text, values))
+    expected = peer(world, text, values)
+    assert_same_rows(rows_of(dataset, values), expected)
     assert dataset.index.values == values == replace(dataset, index=replace(index, values=None)).values  # of old: as rows are
-    assert (index.rows, index.nnz, len(index.shards)) == (300, len(peer(text)[3]), shards)
+    assert (index.rows, index.nnz, len(index.shards)) == (300, len(expected[3]), shards)
     assert dataset.labels.distinct == (-1.0, 1.0) and sum(dataset.labels.counts) == 300
-    assert dataset.labels.mean == pytest.approx(peer(text)[0].mean(), abs=1e-15)
+    assert dataset.labels.mean == pytest.approx(expected[0].mean(), abs=1e-15)
 
 
 @SIZES
@@ -79,7 +84,7 @@ def test_shuffled_rows_are_the_rows_in_the_recorded_order(world, shared_tmp):
     convert(world, [text], shared_tmp / "a.h5", Options(shuffle=5, shards=3))
     dataset = Dataset.open(shared_tmp / "a.h5", world)
     assert dataset.index.shuffle == 5
-    assert_same_rows(rows_of(dataset), reordered(peer(text), Shuffle(257, 5)(0, 257)))
+    assert_same_rows(rows_of(dataset), reordered(peer(world, text), Shuffle(257, 5)(0, 257)))
 
 
 @pytest.mark.ranks(3)
@@ -389,7 +394,7 @@ def test_lines_longer_than_the_buffer(world, shared_tmp, monkeypatch):
     monkeypatch.setattr(reading, "BLOCK", 64)
     text = lay(world, shared_tmp / "a.svm", "1 " + " ".join(f"{k}:1" for k in range(1, 2000)) + "\n" + random_text(50, 30))
     convert(world, [text], shared_tmp / "a.h5", Options(shuffle=None))
-    assert_same_rows(rows_of(Dataset.open(shared_tmp / "a.h5", world)), peer(text))
+    assert_same_rows(rows_of(Dataset.open(shared_tmp / "a.h5", world)), peer(world, text))
 
 
 @pytest.mark.ranks(1, 2)
