@@ -20,25 +20,43 @@ from mpiopt.io.dataset.reading import Dataset, Shards, into
 class DenseSource(Protocol):
     """Dense rows with class numbers 0 to classes - 1. Nothing but opening one is collective."""
 
-    name: str
-    content: str  # the same for the same rows, and for no others
-    rows: int
-    shape: tuple[int, ...]
-    classes: int
-    labels: Labels
-    item: Item
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def content(self) -> str:
+        """The same for the same rows, and for no others."""
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one row."""
+
+    @property
+    def classes(self) -> int:
+        """How many there are."""
+
+    @property
+    def labels(self) -> Labels:
+        """The labels of all rows."""
+
+    @property
+    def item(self) -> Item:
+        """What a row is."""
 
     def blocks(self, workers: int) -> np.ndarray:
         """Row bounds (workers + 1,) int64 of contiguous blocks with equally many rows; blocks may be empty."""
-        ...
 
-    def read(self, lo: int, hi: int, dtype=np.float32) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, lo: int, hi: int, dtype: np.typing.DTypeLike | None = np.float32) -> tuple[np.ndarray, np.ndarray]:
         """Rows lo <= i < hi as (hi - lo, *shape) of ``dtype``, scaled, and their class numbers (hi - lo,) int64.
 
         dtype : None for the rows as they are stored, for `Item.scaled` to scale later: pixels then take a quarter of the
         memory. Holds nothing beyond what it returns and one chunk. Raises DataError.
         """
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +66,12 @@ class Dense(Shards):
     @classmethod
     def accept(cls, path: Path, index: Index) -> None:
         """See that the rows are dense. Raises DataError."""
-        if index.item is None:
-            raise DataError(f"{path} holds sparse rows, but dense ones are needed here: convert images or npz")
+        _dense(path, index)
 
     @property
     def item(self) -> Item:
         """What a row is."""
-        return self.index.item
+        return _dense(self.path, self.index)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -70,7 +87,7 @@ class Dense(Shards):
         """See `DenseSource.blocks`."""
         return even(self.rows, workers)
 
-    def read(self, lo: int, hi: int, dtype: type | None = np.float32) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, lo: int, hi: int, dtype: np.typing.DTypeLike | None = np.float32) -> tuple[np.ndarray, np.ndarray]:
         """See `DenseSource.read`. Checksums are verified on the way, and that labels and values are sound. Not collective."""
         x, y, at = np.empty((hi - lo, *self.shape), dtype or self.item.stored), np.empty(hi - lo, np.int64), 0
         for shard, first, last in self.parts(lo, hi):
@@ -95,6 +112,12 @@ class Dense(Shards):
             into(data, first + at, chunk[: len(part)])
             self.item.scale_into(chunk[: len(part)], part)
             at += len(part)
+
+
+def _dense(path: Path, index: Index) -> Item:
+    if index.item is None:
+        raise DataError(f"{path} holds sparse rows, but dense ones are needed here: convert images or npz")
+    return index.item
 
 
 def open_dense(name: str, world: World) -> DenseSource:
@@ -124,7 +147,7 @@ class Held(NamedTuple):
 
 
 def held(source: DenseSource, world: World, ownership: Literal["sharded", "shared"] = "sharded",
-         dtype=np.float32) -> list[Held]:  # fmt: skip
+         dtype: np.typing.DTypeLike | None = np.float32) -> list[Held]:  # fmt: skip
     """What every worker that this rank hosts draws from, in worker order.
 
     sharded : each its own block. shared : each all rows, which the workers of a rank have in common. dtype : see

@@ -46,7 +46,7 @@ class Item:
         """As `scaled`, into ``out`` : (n, *shape), contiguous, perhaps x itself."""
         rows, stored = out.reshape(len(out), self.size), x.reshape(len(x), self.size)
         np.divide(stored, out.dtype.type(self.scale), out=rows, dtype=out.dtype)
-        if self.mean is not None:
+        if self.mean is not None and self.std is not None:
             rows -= self._spread(self.mean, out.dtype)
             rows /= self._spread(self.std, out.dtype)
 

@@ -83,6 +83,13 @@ class Index:
     numbering: Numbering | None = None
     values: str | None = None
 
+    @property
+    def first(self) -> int:
+        """The number by which the first feature went in its text. Raises DataError where that is not known."""
+        if self.numbering is None:
+            raise DataError("the data set does not say by which number its first feature went: convert it again")
+        return self.numbering.base
+
 
 def stride_for(rows: int) -> int:
     """Rows between two entries of the table of nonzeros: a power of two, 1 up to STRIDES rows."""
@@ -217,15 +224,15 @@ def _read_numbering(file: h5py.File) -> Numbering:
 
 
 def _labels(file: h5py.File) -> Labels:
-    ends = (float(attribute(file, f"label_{end}", float, int)) for end in ("least", "greatest", "mean"))
+    least, greatest, mean = (float(attribute(file, f"label_{end}", float, int)) for end in ("least", "greatest", "mean"))
     positive = float(attribute(file, "label_positive", float, int)) if "label_positive" in file.attrs else None
     if "labels" not in set(file):
-        return Labels(None, None, *ends, positive)
+        return Labels(None, None, least, greatest, mean, positive)
     values = column(file, "labels/values", NUMBER, (None,))[()].tolist()
     counts = column(file, "labels/rows", NUMBER, (None,))[()].astype(int).tolist()
     if len(values) > FEW:
         raise ValueError(f"it lists {len(values):,} labels, more than {FEW}")
-    return Labels(tuple(values), tuple(counts) or None, *ends, positive)
+    return Labels(tuple(values), tuple(counts) or None, least, greatest, mean, positive)
 
 
 def _read_shards(file: h5py.File) -> tuple[Shard, ...]:

@@ -36,8 +36,9 @@ class Labels:
     @property
     def plus(self) -> float | None:
         """The label that becomes +1 where nothing else is said; None where that has to be said."""
-        two = self.distinct is not None and len(self.distinct) == 2
-        return self.distinct[1] if two and self.positive is None else self.positive
+        if self.positive is None and self.distinct is not None and len(self.distinct) == 2:
+            return self.distinct[1]
+        return self.positive
 
     @property
     def one(self) -> bool:
@@ -122,8 +123,9 @@ def _chosen(raw: np.ndarray, labels: Labels, positive: str) -> np.ndarray:
 def _rule(positive: str):
     match = _RULE.fullmatch(positive)
     try:
-        return _TESTS[match[1]], float(match[2])
-    except (TypeError, ValueError):
+        test, bound = match.groups() if match else (None, positive)
+        return _TESTS[test], float(bound)
+    except ValueError:
         raise UsageError(
             f"`positive={positive!r}` is neither a label nor a rule: give a number, or <, <=, >, >=, == or != and a number"
         ) from None
@@ -143,7 +145,7 @@ class Tallied:
         self.least, self.greatest = min(self.least, float(y.min())), max(self.greatest, float(y.max()))
         if self.counts is not None:
             values, counts = np.unique(y, return_counts=True)
-            self._count(zip(values.tolist(), counts.tolist(), strict=True))
+            self._count(self.counts, zip(values.tolist(), counts.tolist(), strict=True))
 
     def merge(self, other: "Tallied") -> None:
         """Add what another rank has counted."""
@@ -151,12 +153,12 @@ class Tallied:
         if other.counts is None:
             self.counts = None
         elif self.counts is not None:
-            self._count(other.counts.items())
+            self._count(self.counts, other.counts.items())
 
-    def _count(self, pairs: Iterable[tuple[float, int]]) -> None:
+    def _count(self, counts: dict[float, int], pairs: Iterable[tuple[float, int]]) -> None:
         for value, count in pairs:
-            self.counts[value] = self.counts.get(value, 0) + count
-        if len(self.counts) > FEW:
+            counts[value] = counts.get(value, 0) + count
+        if len(counts) > FEW:
             self.counts = None
 
     def summary(self, mean: float) -> Labels:

@@ -33,7 +33,10 @@ def _numbered(index: Index, base: int) -> Index:
 
 def notes(index: Index, like: Index | None) -> list[str]:
     """What is to be said of a set from text, made like ``like``, in sentences."""
-    numbering, out = index.numbering, []
+    numbering = index.numbering
+    out: list[str] = []
+    if numbering is None:
+        return out
     if numbering.by == "guessed":
         out.append("the first feature is taken to be number 1, since no index 0 occurs; if that is wrong give `base=0`, and "
                    "`like=TRAIN.h5` for a test set")  # fmt: skip

@@ -14,7 +14,7 @@ from mpiopt.problems.problem import Team
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
-    from mpiopt.problems.penalties import Penalty
+    from mpiopt.problems.protocols import Penalty
 
 
 def team_of(

@@ -21,7 +21,7 @@ class Measured:
         """Count rows that will stand at rows ``at`` : (n,), or from row ``at`` on, with ``lengths`` : (n,) nonzeros."""
         if not len(lengths):
             return
-        span = (at + np.arange(len(lengths)) if np.ndim(at) == 0 else at) // stride_for(self.rows)
+        span = (at if isinstance(at, np.ndarray) else at + np.arange(len(lengths))) // stride_for(self.rows)
         first = int(span.min())
         counts = np.bincount(span - first, weights=lengths)  # exact: sums of integers below 2^53
         self.spans[first : first + len(counts)] += counts.astype(np.int64)

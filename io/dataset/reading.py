@@ -3,12 +3,12 @@
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import h5py
 import numpy as np
@@ -37,16 +37,23 @@ class Shards(ABC):
 
         Collective over ``world``; None for this process alone. Raises DataError on every rank.
         """
-        path, index = Path(path), None
-        with nullcontext() if world is None else world.together(f"opening {path}"):
-            if world is None or world.rank == 0:
-                index = read_index(path)
-                with parsing(path, "convert again"):
-                    consistent(index)
-                cls.accept(path, index)
-                for shard in index.shards:
-                    _complete(path, shard)
-        return cls(path, index if world is None else world.tell(index))
+        path = Path(path)
+        if world is None:
+            return cls(path, cls._sound(path))
+        with world.together(f"opening {path}"):
+            index = cls._sound(path) if world.rank == 0 else None
+        return cls(path, world.tell(index))
+
+    @classmethod
+    def _sound(cls, path: Path) -> Index:
+        """The index, once all that it names is there."""
+        index = read_index(path)
+        with parsing(path, "convert again"):
+            consistent(index)
+        cls.accept(path, index)
+        for shard in index.shards:
+            _complete(path, shard)
+        return index
 
     @classmethod
     @abstractmethod
@@ -114,7 +121,7 @@ class Shards(ABC):
             self.read(start, min(start + step, hi), None)
 
     @abstractmethod
-    def read(self, lo: int, hi: int, dtype: type | None) -> tuple:
+    def read(self, lo: int, hi: int, dtype: np.typing.DTypeLike | None) -> tuple:
         """Rows lo <= i < hi, looked at as they come in (`dataset.row_checks`)."""
 
 
@@ -142,12 +149,13 @@ class Dataset(Shards):
         return self.index.nnz
 
     @cached_property
-    def values(self) -> str:
+    def values(self) -> Literal["float32", "float64"]:
         """Type of the stored values, float32 or float64; of a set of before indexes said so that in its first shard.
 
         Raises DataError.
         """
-        return self.index.values or self._type(self.parts(0, self.rows)).name
+        stored = self.index.values or self._type(self.parts(0, self.rows)).name
+        return "float64" if stored == "float64" else "float32"
 
     def blocks(self, workers: int) -> np.ndarray:
         """Row bounds (workers + 1,) int64 of contiguous blocks with about equally many nonzeros; blocks may be empty.
@@ -160,7 +168,7 @@ class Dataset(Shards):
         cuts = np.rint(np.interp(cost[-1] * np.arange(1, workers) / workers, cost, rows))
         return np.concatenate(([0], cuts, [self.rows])).astype(np.int64)
 
-    def read(self, lo: int, hi: int, dtype: type | None = None) -> tuple[CSR, np.ndarray, np.ndarray | None]:
+    def read(self, lo: int, hi: int, dtype: np.typing.DTypeLike | None = None) -> tuple[CSR, np.ndarray, np.ndarray | None]:
         """Rows lo <= i < hi with values of ``dtype``, raw labels and weights (hi - lo,) float64; see `Source.read`.
 
         Beside what it returns it holds one chunk. Checksums are verified on the way, and that pointers, columns, values,
@@ -218,7 +226,7 @@ def _complete(index: Path, shard: Shard) -> Path:
         size = path.stat().st_size
     except OSError as error:
         raise DataError(
-            f"the shard {path} is missing on host {socket.gethostname()} ({error.strerror.lower()}): "
+            f"the shard {path} is missing on host {socket.gethostname()} ({str(error.strerror).lower()}): "
             f"{begun(index) or 'the folder of shards must stand beside the index, and every host must see it'}"
         ) from error
     if size != shard.nbytes:

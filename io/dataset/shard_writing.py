@@ -109,7 +109,7 @@ class ShardWriter(_Writer):
         self._indices.append(block.indices)
         self._y.append(block.y)
         if self._weight is not None:
-            self._weight.append(block.weight)
+            self._weight.append(np.ones(len(block.y)) if block.weight is None else block.weight)
 
 
 class _Column:

@@ -13,25 +13,43 @@ from mpiopt.kernels.csr import CSR
 class Source(Protocol):
     """Sparse rows with labels. Nothing but opening one is collective."""
 
-    name: str
-    content: str  # the same for the same rows, and for no others
-    rows: int
-    cols: int
-    nnz: int
-    labels: Labels
-    values: Literal["float32", "float64"]  # as what they are stored
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def content(self) -> str:
+        """The same for the same rows, and for no others."""
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+
+    @property
+    def cols(self) -> int:
+        """How many features there are."""
+
+    @property
+    def nnz(self) -> int:
+        """Stored entries of all rows."""
+
+    @property
+    def labels(self) -> Labels:
+        """The labels of all rows."""
+
+    @property
+    def values(self) -> Literal["float32", "float64"]:
+        """As what they are stored."""
 
     def blocks(self, workers: int) -> np.ndarray:
         """Row bounds (workers + 1,) int64 of contiguous blocks with about equally many nonzeros; blocks may be empty."""
-        ...
 
-    def read(self, lo: int, hi: int, dtype: type | None = None) -> tuple[CSR, np.ndarray, np.ndarray | None]:
+    def read(self, lo: int, hi: int, dtype: np.typing.DTypeLike | None = None) -> tuple[CSR, np.ndarray, np.ndarray | None]:
         """Rows lo <= i < hi with values of ``dtype``, their raw labels (hi - lo,) float64 and weights, if there are any.
 
         dtype : float32 or float64; None for the values as they are stored. Holds nothing beyond what it
         returns and a few chunks. Raises DataError.
         """
-        ...
 
 
 class Share(NamedTuple):
@@ -44,7 +62,7 @@ class Share(NamedTuple):
     weight: np.ndarray | None
 
 
-def shares(source: Source, world: World, dtype: type | None = None) -> list[Share]:
+def shares(source: Source, world: World, dtype: np.typing.DTypeLike | None = None) -> list[Share]:
     """The rows of every worker that this rank hosts, in worker order; a block may be empty.
 
     Collective: a share that one rank cannot read raises the same DataError on every rank.
@@ -54,7 +72,7 @@ def shares(source: Source, world: World, dtype: type | None = None) -> list[Shar
         return [_share(source, int(bounds[w]), int(bounds[w + 1]), dtype) for w in world.hosted]
 
 
-def _share(source: Source, lo: int, hi: int, dtype: type | None) -> Share:
+def _share(source: Source, lo: int, hi: int, dtype: np.typing.DTypeLike | None) -> Share:
     return Share(lo, hi, *source.read(lo, hi, dtype))
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numba import njit
@@ -13,7 +13,10 @@ from mpiopt.io.dataset.labels import Labels
 from mpiopt.kernels.csr import CSR
 from mpiopt.kernels.host.hashing import draw, mix, unit
 
-Generator = TypeVar("Generator")  # a dataclass with ``kind``, its specification's first word
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Generator = TypeVar("Generator", bound="DataclassInstance")  # with ``kind``, its specification's first word
 _PROBE = 2048  # rows whose mean margin is taken for that of all
 
 
@@ -58,7 +61,7 @@ class Synthetic:
         return self.name
 
     @property
-    def values(self) -> str:
+    def values(self) -> Literal["float32"]:
         """Type of the stored values."""
         return "float32"
 
@@ -77,7 +80,7 @@ class Synthetic:
         """Row bounds (workers + 1,) int64: equally many rows, which here have equally many nonzeros on average."""
         return even(self.rows, workers)
 
-    def read(self, lo: int, hi: int, dtype: type | None = None) -> tuple[CSR, np.ndarray, None]:
+    def read(self, lo: int, hi: int, dtype: np.typing.DTypeLike | None = None) -> tuple[CSR, np.ndarray, None]:
         """Rows lo <= i < hi, their labels (hi - lo,) float64, no weights; see `Source.read`."""
         indptr = self._indptr(lo, hi)
         matrix = CSR.empty(hi - lo, int(indptr[-1]), self.cols, dtype or np.float32)

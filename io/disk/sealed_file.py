@@ -84,9 +84,9 @@ def damage(path: Path) -> str:
     return f"the checksum of what begins at byte {broken[0]:,} does not hold" if broken else ""
 
 
-def write(file: int, data: bytes | np.ndarray, at: int | None = None) -> None:
+def write(file: int, data: bytes | bytearray | memoryview | np.ndarray, at: int | None = None) -> None:
     """Write all of ``data`` (bytes) at an offset, or where the file stands. Raises OSError."""
-    view, done = memoryview(data).cast("B"), 0
+    view, done = memoryview(data.data if isinstance(data, np.ndarray) else data).cast("B"), 0
     while done < len(view):
         rest = view[done:]
         done += os.write(file, rest) if at is None else os.pwrite(file, rest, at + done)

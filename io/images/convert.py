@@ -32,6 +32,7 @@ from mpiopt.io.dataset.writing import dense_index, finish, shard_count, together
 from mpiopt.io.images.sources import Pack
 from mpiopt.words import counted
 
+Sent = tuple[np.ndarray, np.ndarray, np.ndarray]  # places, values and labels of rows
 PIECE = 1 << 22  # bytes
 _SHARD = 1 << 3  # bytes that count as one nonzero of a sparse set when the shards are counted
 
@@ -127,7 +128,7 @@ class _Conversion:
                 if file is None:
                     self.x[at : at + len(y)] = x.reshape(len(y), -1)
                 else:
-                    file.write(x)  # not through the map: a full disk is then an error and not a signal
+                    file.write(x.data)  # not through the map: a full disk is then an error and not a signal
                 self.y[at : at + len(y)] = y
                 self.tallied.add(y)
                 at += len(y)
@@ -158,14 +159,14 @@ class _Conversion:
     def _writer(self, shard: int) -> DenseWriter:
         return DenseWriter(self.output.folder / shard_name(shard), self.pieces.rows(shard), self.item, self.options.gzip)
 
-    def _exchange(self, pieces: list[int]) -> list[tuple[np.ndarray, ...]]:
+    def _exchange(self, pieces: list[int]) -> list[Sent]:
         """Send each rank d the rows of ``pieces[d]`` and receive this rank's: places, values and labels by sender."""
         outgoing = [self._take(piece) for piece in pieces]
         if self.world.size == 1:
             return outgoing
         return list(zip(*(self.world.alltoall(field) for field in zip(*outgoing, strict=True)), strict=True))
 
-    def _take(self, piece: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _take(self, piece: int) -> Sent:
         """This rank's rows that go to ``piece``, none if there is no such piece."""
         ends = self.pieces.bounds[piece : piece + 2] if piece < len(self.pieces) else (0, 0)
         lo, hi = np.searchsorted(self.places, ends)

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
+from typing import cast
 
 import numpy as np
 from numpy.lib import format as npy
 
 from mpiopt.errors import DataError
 from mpiopt.io.images.sources import class_numbers, exactly, spans
+from mpiopt.io.text.parts import Bytes
 
 # what readers raise for a damaged archive; NotImplementedError is zipfile's for a compression that it does not know
 _BROKEN = (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError)
@@ -35,13 +36,13 @@ class Member:
         return prod(self.shape[1:]) * self.dtype.itemsize
 
     @contextmanager
-    def at(self, lo: int) -> Iterator[BinaryIO]:
+    def at(self, lo: int) -> Iterator[Bytes]:
         """The member as a stream that stands before entry ``lo``."""
         with _member(self.path, self.name) as file:
             file.seek(self.start + lo * self.entry)
             yield file
 
-    def take(self, file: BinaryIO, count: int) -> np.ndarray:
+    def take(self, file: Bytes, count: int) -> np.ndarray:
         """The next entries (count, ...) of a stream from `at`. Raises DataError."""
         raw = exactly(file, count * self.entry, self.path)
         return np.frombuffer(raw, self.dtype).reshape(count, *self.shape[1:])
@@ -53,10 +54,10 @@ class Member:
 
 
 @contextmanager
-def _member(path: Path, name: str) -> Iterator[BinaryIO]:
+def _member(path: Path, name: str) -> Iterator[Bytes]:
     try:
         with zipfile.ZipFile(path) as archive, archive.open(name + ".npy") as file:
-            yield file
+            yield cast("Bytes", file)  # a ZipExtFile
     except _BROKEN as error:
         raise DataError(f"{path} cannot be read to its end (array {name!r}: {error}): it is damaged or incomplete") from error
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from mpiopt.errors import DataError
-from mpiopt.io.text.parts import BROKEN, opened
+from mpiopt.io.text.parts import BROKEN, Bytes, opened
 
 BLOCK = 1 << 22  # bytes of rows that are read at a time
 
@@ -16,22 +16,35 @@ BLOCK = 1 << 22  # bytes of rows that are read at a time
 class Pack(Protocol):
     """Dense rows of one file (or pair of files) in its order. Nothing is collective; small enough to be told to others."""
 
-    path: Path
-    rows: int
-    shape: tuple[int, ...]
-    stored: str
-    files: tuple[Path, ...]
+    @property
+    def path(self) -> Path:
+        """The file, or the first of them."""
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one row."""
+
+    @property
+    def stored(self) -> str:
+        """The type of the values."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All of them."""
 
     def blocks(self, lo: int, hi: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rows lo <= i < hi in blocks of some BLOCK bytes: x (n, *shape) of type ``stored``, class numbers y (n,) int32.
 
         Raises DataError.
         """
-        ...
 
 
 @contextmanager
-def stream(path: Path) -> Iterator[BinaryIO]:
+def stream(path: Path) -> Iterator[Bytes]:
     """A file's decompressed content; what goes wrong while reading becomes a DataError."""
     try:
         with opened(path) as file:
@@ -40,7 +53,7 @@ def stream(path: Path) -> Iterator[BinaryIO]:
         raise DataError(f"{path} cannot be read to its end ({error}): it is damaged or incomplete") from error
 
 
-def exactly(file: BinaryIO, size: int, path: Path) -> bytearray:
+def exactly(file: Bytes, size: int, path: Path) -> bytearray:
     """The next ``size`` bytes. Raises DataError where the file ends before."""
     out = bytearray(size)
     held = 0

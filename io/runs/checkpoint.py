@@ -143,11 +143,12 @@ class Store:
         """
         world, flat = self.world, flatten((at.run, at.best))
         index = _index(flat, team)
-        draft, error = None, None
+        draft: Draft | None = None
+        error: Exception | None = None
         try:
             if world.rank == 0:
                 about = {"schema": CHECKPOINT, "schema_version": SCHEMA_VERSION, "version": __version__,
-                         "created": datetime.now(UTC).isoformat(timespec="seconds"), "round": at.run.round,
+                         "created": datetime.now(UTC).isoformat(timespec="seconds"), "round": at.begun.round,
                          "run_id": self.run_id, "identity": json.dumps(dict(identity))}  # fmt: skip
                 columns = dict(zip(at.history[-1]._fields, map(list, zip(*at.history, strict=True)), strict=True))
                 draft = Draft(self._begun(), about, index, {**columns, "fresh": list(at.fresh)}, forms(index))
@@ -167,7 +168,8 @@ class Store:
             try:
                 if error is not None:
                     raise error
-                draft.finish()
+                if draft is not None:
+                    draft.finish()
                 self._rename()
             except (OSError, MpioptError) as caught:
                 self._held.discard()
@@ -237,7 +239,7 @@ def _write_own(
     ):
         for piece, content in pieces:
             try:
-                if error is None:
+                if error is None and draft is not None:
                     draft.put(f"workers/{piece.worker}/{piece.name}", content, piece.start)
             except OSError as caught:
                 error = caught
@@ -258,9 +260,11 @@ def _read(saved: Saved, world: World, arrays: dict[str, np.ndarray], own: dict[i
                 for name, array in mine.items():
                     file.read(f"workers/{worker}/{name}", worker_bytes.content(array))
         for load in _loads(saved.index, world):
-            found = [np.empty(piece.stop - piece.start, np.uint8) for piece in load] if file is not None else []
-            for piece, content in zip(load, found, strict=False):
-                file.read(f"workers/{piece.worker}/{piece.name}", content, piece.start)
+            found = []
+            if file is not None:
+                found = [np.empty(piece.stop - piece.start, np.uint8) for piece in load]
+                for piece, content in zip(load, found, strict=True):
+                    file.read(f"workers/{piece.worker}/{piece.name}", content, piece.start)
             worker_bytes.scattered(world, load, found, own)
         with world.together(f"reading {saved.path}"):
             if file is not None and file.failed:

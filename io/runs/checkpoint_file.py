@@ -37,7 +37,8 @@ class Draft:
         columns: Mapping[str, list],
         forms: Mapping[str, Form],
     ) -> None:
-        self._file, self._pieces, pages = file.fileno(), [], Pages()
+        self._file, pages = file.fileno(), Pages()
+        self._pieces: list[tuple[int, int, int]] = []
         with h5py.File(pages, "w", libver=("earliest", "v110")) as plan:
             plan.attrs.update(attributes)
             plan["index"] = json.dumps(index)
@@ -51,7 +52,8 @@ class Draft:
         for at, content in pages.written():  # from its beginning on, by which it is known as ours
             sealed_file.write(self._file, content, at)
         os.ftruncate(self._file, pages.length)
-        self._thread, self._checksum = ThreadPoolExecutor(1), None
+        self._thread = ThreadPoolExecutor(1)
+        self._checksum: tuple[int, int, Future[int]] | None = None
 
     def put(self, name: str, content: np.ndarray, start: int = 0) -> None:
         """Write bytes (n,) uint8 of the dataset ``name`` from byte ``start`` on; the checksum is found meanwhile.
@@ -60,11 +62,11 @@ class Draft:
         """
         if content.size:
             at, before = self._places[name] + start, self._checksum
-            self._checksum = (at, at + content.size, self._thread.submit(crc32, content))
+            self._checksum = (at, at + content.size, self._thread.submit(crc32, content.data))
             sealed_file.write(self._file, content, at)
             self._settle(before)
 
-    def _settle(self, piece: tuple[int, int, Future] | None) -> None:
+    def _settle(self, piece: tuple[int, int, Future[int]] | None) -> None:
         if piece is not None:
             start, stop, checksum = piece
             self._pieces.append((start, stop, checksum.result()))
@@ -97,7 +99,7 @@ class Content:
 
     def read(self, name: str, out: np.ndarray, start: int = 0) -> None:
         """Fill ``out`` (n,) uint8 with the bytes of ``name`` from byte ``start`` on; what goes wrong is put into ``failed``."""
-        view, done = memoryview(out), 0
+        view, done = out.data, 0
         try:
             while done < out.size and not self.failed:
                 count = os.preadv(self._file.fileno(), [view[done:]], self._places[name] + start + done)

@@ -2,8 +2,9 @@
 
 import json
 import os
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
@@ -26,7 +27,8 @@ FORM = [[int], str]  # the shape of an array, and its type as NumPy writes it
 INDEX = {"tree": object, "parts": [[object]], "arrays": {str: FORM}, "own": [{str: FORM}], "shared": [str], "rows": [int]}
 
 
-class Saved(NamedTuple):
+@dataclass(frozen=True)
+class Saved:
     """A sound checkpoint as it was found; the same on every rank."""
 
     path: Path
@@ -48,14 +50,14 @@ def newest(paths: tuple[Path, ...]) -> Saved | None:
 
     Raises DataError where none is sound, or where the sound one is not for this version.
     """
-    wrong = []
+    wrong: list[str] = []
     for path in paths:
         try:
             if not (found := damage(path)):
                 with parsing(path, "start anew with `resume=never`"):
                     saved = _opened(path)
                 said = f"{' and '.join(wrong)} cannot be used: going on from {path}, which is of round {saved.round}"
-                return saved._replace(warning=said) if wrong else saved
+                return replace(saved, warning=said) if wrong else saved
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -109,4 +111,4 @@ def forms(index: dict[str, Any]) -> dict[str, Form]:
 
 def why(error: Exception) -> str:
     """What the system says of a failure, in a few words."""
-    return os.strerror(error.errno).lower() if getattr(error, "errno", None) else str(error).splitlines()[0]
+    return os.strerror(error.errno).lower() if isinstance(error, OSError) and error.errno else str(error).splitlines()[0]

@@ -37,7 +37,8 @@ from mpiopt.words import storable
 
 SCHEMA_VERSION = 1
 CHUNK = 512  # rounds in a chunk of a column
-BUFFERS, NOTHING = "buffers", MappingProxyType({})
+BUFFERS = "buffers"
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 INTEGERS = ("round", "bytes_sent", "vector_rounds", "messages", "steps", "leader")
 
 

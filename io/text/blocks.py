@@ -36,7 +36,17 @@ class BlockParser(Intake):
     def __init__(self, read: Read, store: Store, values: np.dtype, base: int, limit: int | None = None) -> None:
         super().__init__(store, values, base, limit)
         self._read = read
-        self.least, self.greatest = int(np.iinfo(np.int64).max), 0
+        self._least, self._greatest = int(np.iinfo(np.int64).max), 0
+
+    @property
+    def least(self) -> int:
+        """The least index so far."""
+        return self._least
+
+    @property
+    def greatest(self) -> int:
+        """The greatest index so far."""
+        return self._greatest
 
     def read(self, part: Part, each: Callable[[int], bool]) -> list[int]:
         """Read one file; ``each(bytes)`` is told of every block and ends the reading by False.
@@ -92,5 +102,5 @@ class BlockParser(Intake):
         if not np.isfinite(y).all():
             raise DataError(f"{path}, row {row + int((~np.isfinite(y)).argmax())} has a label that is not finite")
         if len(indices):
-            self.least, self.greatest = min(self.least, int(indices.min())), max(self.greatest, int(indices.max()))
+            self._least, self._greatest = min(self.least, int(indices.min())), max(self.greatest, int(indices.max()))
         return Block(y, lengths, indices.astype(np.int32), stored)

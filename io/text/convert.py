@@ -19,7 +19,7 @@ import numpy as np
 from mpiopt.comm.world import World
 from mpiopt.errors import DataError, UsageError
 from mpiopt.io.dataset.index import WIDEST, Index, Numbering, shard_name
-from mpiopt.io.dataset.labels import Labels
+from mpiopt.io.dataset.labels import Tallied
 from mpiopt.io.dataset.like_training import training_set
 from mpiopt.io.dataset.measured import Measured
 from mpiopt.io.dataset.output_files import Output
@@ -76,7 +76,8 @@ def convert(world: World, sources: Sequence[str | Path], target: str | Path, opt
     like = None
     if options.like is not None:
         like = training_set(options.like, world, options.base, options.features, options.normalize)
-        options = replace(options, base=str(like.numbering.base), features=like.cols, normalize=like.normalize, one_label=True)
+        options = replace(options, base="1" if like.first else "0", features=like.cols,
+                          normalize="l2" if like.normalize == "l2" else "none", one_label=True)  # fmt: skip
     with writing(world, target, options.overwrite) as output:
         with told_plainly(output.target):
             files = spooled(world, [Path(source) for source in sources], output.folder)
@@ -90,17 +91,17 @@ class _Conversion:
                  like: Index | None, progress: Callable[[str], None]) -> None:  # fmt: skip
         self.world, self.sources, self.output, self.options, self.progress = world, sources, output, options, progress
         self.files, self.like = files, like
-        limit = None if like is None else like.cols + like.numbering.base
+        limit = None if like is None else like.cols + like.first
         self.store = Store(options.memory, output.folder / f"scratch-{world.rank}.bin")
         self.parser = options.reader.parser(self.store, np.dtype(options.values), 1 if options.base == "1" else 0, limit)
 
     def run(self) -> Index:
         """All of it."""
         firsts = self._parse()
-        labels = self._plan()
+        tallied = self._plan()
         self._bin(firsts)
         mine = move(self.world, self.output, self.pieces, self._exchange, self._writer, self._append, self.progress)
-        labels = together_labels(self.world, labels, self.sums, self.measured.rows)
+        labels = together_labels(self.world, tallied, self.sums, self.measured.rows)
         labels = labels if self.like is None else replace(labels, positive=self.like.labels.plus)
         self.measured.merge(self.world)
         self.store.scratch.unlink(missing_ok=True)
@@ -126,7 +127,7 @@ class _Conversion:
                 raise
         return _firsts(self.world, counted)
 
-    def _plan(self) -> Labels:
+    def _plan(self) -> Tallied:
         """Agree on shape, base, shards and pieces."""
         options, parser = self.options, self.parser
         told = self.world.tell_all((parser.least, parser.greatest, parser.nnz, parser.singles, parser.rows, parser.dropped))
@@ -146,13 +147,14 @@ class _Conversion:
         shards = shard_count(options.shards, sum(rows), sum(nnz))
         piece = min(max(PIECE, sum(nnz) // PIECES), LARGEST)
         self.pieces = Pieces.of(sum(rows), shards, max(1, round(sum(nnz) / shards / piece)))
-        self.measured, self.sums = Measured(sum(rows)), []
+        self.measured = Measured(sum(rows))
+        self.sums: list[float] = []
         return parser.labels
 
     def _numbering(self, zero: bool, dropped: int) -> Numbering:
         """By which number the first feature goes, and how that is known; ``zero`` : whether an index 0 occurs."""
         if self.like is not None:
-            return Numbering(self.like.numbering.base, "like", str(self.options.like), dropped)
+            return Numbering(self.like.first, "like", str(self.options.like), dropped)
         if self.options.base != "auto":
             return Numbering(int(self.options.base), "given")
         return Numbering(0, "seen") if zero else Numbering(1, "guessed")

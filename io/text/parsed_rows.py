@@ -84,7 +84,8 @@ class Run:
         return np.diff(ends[self.cuts])
 
 
-class _Stretch(NamedTuple):
+@dataclass(frozen=True)
+class _Stretch:
     """An array in a file, read by slices."""
 
     path: Path

@@ -9,8 +9,10 @@ import lzma
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from io import BufferedIOBase, RawIOBase
+from math import inf
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,8 +22,9 @@ from mpiopt.kernels.host.text import PAD
 
 BLOCK = 1 << 20  # bytes parsed at a time: they stay in the cache
 LINE = 1 << 28  # bytes of the longest line: some 20 million entries
+Bytes = RawIOBase | BufferedIOBase
 MARK = b"\xef\xbb\xbf"  # of UTF-8, with which some editors begin a file
-_OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 _SLOW = 8  # how much longer a compressed byte takes than a plain one
 BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
@@ -54,24 +57,24 @@ def parts(sources: Sequence[str | Path], rank: int, ranks: int, lines: bool = Tr
     return mine
 
 
-def _probe(path: Path) -> tuple[int, Callable[..., BinaryIO] | None]:
+def _probe(path: Path) -> tuple[int, Callable[..., Bytes] | None]:
     """A file's size and what decompresses it, if it is compressed."""
     try:
         with open(path, "rb") as file:
             head = file.read(8)
             size = os.fstat(file.fileno()).st_size
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror.lower()}") from error
+        raise DataError(f"{path} cannot be read: {str(error.strerror).lower()}") from error
     return size, next((opener for magic, opener in _OPENERS.items() if head.startswith(magic)), None)
 
 
-def opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> Bytes:
     """A file's content, decompressed if it is compressed. Raises DataError; reading may raise `BROKEN`."""
     opener = _probe(path)[1]
     return open(path, "rb", buffering=0) if opener is None else opener(path, "rb")
 
 
-def _line_start(file: BinaryIO, position: int) -> int:
+def _line_start(file: Bytes, position: int) -> int:
     """The first line start at or after ``position``."""
     if position == 0:
         return 0
@@ -89,7 +92,7 @@ def blocks(part: Part) -> Iterator[tuple[np.ndarray, int, int]]:
     """
     try:
         with opened(part.path) as file:
-            at, left = 0, float("inf")
+            at, left = 0, inf
             if part.stop is not None:
                 at, end = _line_start(file, part.start), _line_start(file, part.stop)
                 left = end - at
@@ -99,13 +102,13 @@ def blocks(part: Part) -> Iterator[tuple[np.ndarray, int, int]]:
         raise DataError(f"{part.path} cannot be read to its end ({error}): it is damaged or incomplete") from error
 
 
-def _lines(path: Path, file: BinaryIO, at: int, left: float) -> Iterator[tuple[np.ndarray, int, int]]:
+def _lines(path: Path, file: Bytes, at: int, left: float) -> Iterator[tuple[np.ndarray, int, int]]:
     raw, held = bytearray(BLOCK + PAD), 0
     while True:
         room = len(raw) - PAD - 1  # one byte for a last line without its newline
         got = 0
         with memoryview(raw) as view:
-            while left and held < room and (got := file.readinto(view[held : min(held + left, room)])):
+            while left and held < room and (got := file.readinto(view[held : int(min(held + left, room))])):
                 held, left = held + got, left - got
         ended = not left or not got
         if ended and held and raw[held - 1] != 10:

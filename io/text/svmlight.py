@@ -18,6 +18,7 @@ from mpiopt.kernels.host import text as kernel
 LONGEST = 4096  # characters of a number that the kernel leaves aside
 _ODDS = 1 << 14
 _PLAIN_NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_END = re.compile(rb"[ \t\r\n#]")
 _NO_NUMBER = re.compile(rb"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 
 
@@ -107,7 +108,7 @@ class Parser(Intake):
 
 
 def _token(text: np.ndarray, position: int) -> bytes:
-    return re.match(rb"[^ \t\r\n#]*", text[position : position + LONGEST + 1].tobytes())[0]
+    return _END.split(text[position : position + LONGEST + 1].tobytes(), 1)[0]
 
 
 def _double(token: bytes) -> float:

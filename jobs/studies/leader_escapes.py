@@ -155,8 +155,8 @@ def in_turn(alpha: float) -> Centred:
 
     A round ends with the point of the worker whose turn comes next: it is this that the centre moves towards.
     """
-    steps = Steps(sgd(1.0), drift=Elastic(alpha, alpha))
-    return Centred(None, (Phase(steps, Ahead(Mean())),), Stay(), clients=Turn())
+    drift = Elastic(alpha, alpha)
+    return Centred(None, (Phase(Steps(sgd(1.0), drift=drift), Ahead(Mean())),), Stay(), clients=Turn(), drift=drift)
 
 
 def unstable(lab: Lab, workers: int) -> int:

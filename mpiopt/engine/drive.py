@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from time import perf_counter
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
 from mpiopt.arrays import Array
 from mpiopt.engine.fingerprint import fingerprint
 from mpiopt.engine.method import Method, Run
-from mpiopt.engine.stop import Limits, Reason, Record, Stop, Watcher, ended
+from mpiopt.engine.stop import R, Reason, Record, Rule, Stop, Watcher, ended
 from mpiopt.engine.verdict import Best, Examiner, judged
-from mpiopt.errors import NumericalError
+from mpiopt.errors import NumericalError, UsageError
 from mpiopt.problems.certificate import Certificate, certify
 from mpiopt.problems.lifted import lifted
 from mpiopt.problems.problem import Team
@@ -29,7 +29,7 @@ class Solution:
     reason_text: str
     history: tuple[Record, ...]
     certificate: Certificate
-    run: Run = field(repr=False)
+    run: Run | None = field(repr=False)  # None where a solve that went on broke at once
 
     @property
     def final(self) -> Record:
@@ -37,25 +37,32 @@ class Solution:
         return self.history[-1]
 
 
-class Standing(NamedTuple):
+class Standing(NamedTuple, Generic[R]):
     """Where a solve stands after a round: all that another one needs to go on as if it had never stopped."""
 
     run: Run | None = None
-    history: tuple[Record, ...] = ()
+    history: tuple[R, ...] = ()
     fresh: tuple[bool, ...] = ()  # per record whether the answer may have changed since the one before
     best: Best | None = None  # of the points so far, where the run keeps it
 
-    def after(self, run: Run, record: Record, fresh: bool) -> "Standing":
+    @property
+    def begun(self) -> Run:
+        """The run. Raises UsageError before there is one."""
+        if self.run is None:
+            raise UsageError("no round has been run, so that there is no run yet: run one")
+        return self.run
+
+    def after(self, run: Run, record: R, fresh: bool) -> "Standing[R]":
         """Where it stands one round later."""
         return self._replace(run=run, history=(*self.history, record), fresh=(*self.fresh, fresh))
 
     @property
-    def judged(self) -> list[Record]:
+    def judged(self) -> list[R]:
         """What stopping rules look at: the records of rounds that may have changed the answer, and the last."""
         return [*compress(self.history[:-1], self.fresh), *self.history[-1:]]
 
 
-Keeper = Callable[[Standing, Reason | None], None]  # with the reason for which the solve ends here, if it does
+Keeper = Callable[[Standing[R], Reason | None], None]  # with the reason for which the solve ends here, if it does
 
 
 def rounds(method: Method, team: Team, run: Array | Run) -> Iterator[Run]:
@@ -82,10 +89,10 @@ def always(round: int) -> bool:  # noqa: A002 - the field's word
 def solve(
     method: Method,
     team: Team,
-    x: Array | Standing,
+    x: Array | Standing[Record],
     stop: Stop,
-    watch: Sequence[Watcher] = (),
-    keep: Sequence[Keeper] = (),
+    watch: Sequence[Watcher[Record]] = (),
+    keep: Sequence[Keeper[Record]] = (),
     interruption: Callable[[], str] = undisturbed,
 ) -> Solution:
     """Run ``method`` from ``x`` until a stopping rule holds. Collective.
@@ -107,7 +114,7 @@ def solve(
     start, latest = [x], [begun._replace(run=None)]
     del x, begun  # what a run of old has held is given up as it is replaced
 
-    def kept(at: Standing, reason: Reason | None) -> None:
+    def kept(at: Standing[Record], reason: Reason | None) -> None:
         latest[:] = [at._replace(best=examiner.best)]
         for keeper in keep:
             keeper(latest[0], reason)
@@ -124,12 +131,12 @@ def solve(
         return _answered(method, team, at, reason, text, examiner)
 
 
-def _answered(method: Method, team: Team, at: Standing, reason: Reason, text: str, examiner: Examiner) -> Solution:
+def _answered(method: Method, team: Team, at: Standing[Record], reason: Reason, text: str, examiner: Examiner) -> Solution:
     """The best point with its certificate; the last one where only that reaches the tolerance. Collective."""
     effort = 0 if reason is Reason.INTERRUPTED else max(10, at.history[-1].vector_rounds)
     candidates = [] if examiner.best is None else [examiner.best.x]
     if reason.converged or not candidates:
-        candidates.append(method.answer(at.run, team).x)
+        candidates.append(method.answer(at.begun, team).x)
     for x in candidates:
         proved = certify(team, x, effort)
         found, said = judged(reason, text, proved, examiner.stop, team.rows)
@@ -138,13 +145,13 @@ def _answered(method: Method, team: Team, at: Standing, reason: Reason, text: st
     return Solution(x, found, said, at.history, proved, at.run)
 
 
-Recorder = Callable[[Run, float, str], tuple[Record, bool, str]]  # run, clock, word -> record, whether fresh, agreed word
+Recorder = Callable[[Run, float, str], tuple[R, bool, str]]  # run, clock, word -> record, whether fresh, agreed word
 
 
-class Driven(NamedTuple):
+class Driven(NamedTuple, Generic[R]):
     """Where a run ended, and why."""
 
-    at: Standing
+    at: Standing[R]
     reason: Reason
     text: str
 
@@ -152,14 +159,14 @@ class Driven(NamedTuple):
 def drive(
     method: Method,
     team: Team,
-    x: Array | Standing,
-    recorder: Recorder,
-    stop: Limits,
-    watch: Sequence[Watcher] = (),
-    keep: Sequence[Keeper] = (),
+    x: Array | Standing[R],
+    recorder: Recorder[R],
+    stop: Rule[R],
+    watch: Sequence[Watcher[R]] = (),
+    keep: Sequence[Keeper[R]] = (),
     interruption: Callable[[], str] = undisturbed,
     due: Callable[[int], bool] = always,
-) -> Driven:
+) -> Driven[R]:
     """The loop of `solve`, with anybody's records. Collective.
 
     recorder : makes the record of a round, collectively. due : the rounds, alike on all ranks, that are recorded besides the
@@ -186,7 +193,7 @@ def drive(
     return Driven(at, *found)
 
 
-def _taken_up(at: Standing, team: Team, stop: Limits) -> tuple[float, tuple[Reason, str] | None]:
+def _taken_up(at: Standing[R], team: Team, stop: Rule[R]) -> tuple[float, tuple[Reason, str] | None]:
     """The clock of a solve that goes on, and whether it has nothing left to do; its tally is put back. Not collective."""
     last, tally = at.history[-1], team.world.tally
     tally.bytes = last.bytes_sent if team.world.rank == 0 else 0  # known as the sum over the ranks

@@ -3,15 +3,47 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from mpiopt.words import counted
 
 PATIENCE = 20  # rounds without any improvement before a method counts as stalled or diverged
 
 
+class Line(Protocol):
+    """What every line of a history says. Bytes, messages and vector rounds are cumulative, bytes summed over the ranks."""
+
+    @property
+    def round(self) -> int:
+        """The number of the round."""
+
+    @property
+    def seconds(self) -> float:
+        """Of the solver, so far."""
+
+    @property
+    def objective(self) -> float:
+        """As it is known."""
+
+    @property
+    def bytes_sent(self) -> int:
+        """Payload over all ranks, so far."""
+
+    @property
+    def vector_rounds(self) -> int:
+        """So far."""
+
+    @property
+    def messages(self) -> int:
+        """So far."""
+
+
+R = TypeVar("R", bound=Line)
+Seen = TypeVar("Seen", bound=Line, contravariant=True)
+
+
 class Record(NamedTuple):
-    """One line of the history. Bytes, messages and vector rounds are cumulative, bytes summed over the ranks."""
+    """One line of the history of a solve; see `Line`."""
 
     round: int
     seconds: float
@@ -23,7 +55,7 @@ class Record(NamedTuple):
     messages: int
 
 
-Watcher = Callable[[Record], None]
+Watcher = Callable[[R], None]
 
 
 class Reason(Enum):
@@ -51,8 +83,19 @@ class Reason(Enum):
         self.converged = converged
 
 
+class Rule(Protocol[Seen]):
+    """Says of a history whether a run ends."""
+
+    @property
+    def rounds(self) -> int | None:
+        """The number of the last round that it allows; None where there is none."""
+
+    def reached(self, history: Sequence[Seen], /) -> tuple[Reason, str] | None:
+        """Why the run ends, and a sentence that says so; None where it goes on."""
+
+
 @dataclass(frozen=True)
-class Limits:
+class Limits(Generic[R]):
     """What a run may spend; None leaves a limit out.
 
     rounds : method steps; bytes : payload over all ranks; seconds : of the solver.
@@ -62,7 +105,7 @@ class Limits:
     bytes: float | None = None
     seconds: float | None = None
 
-    def reached(self, history: Sequence[Record]) -> tuple[Reason, str] | None:
+    def reached(self, history: Sequence[R]) -> tuple[Reason, str] | None:
         """The first rule that holds, and its sentence with the numbers that made it hold.
 
         history : the records of the rounds that may have changed the answer, and of the last round.
@@ -71,7 +114,7 @@ class Limits:
             return ended(reason, numbers)
         return None
 
-    def _holding(self, history: Sequence[Record]) -> Iterator[tuple[Reason, str]]:
+    def _holding(self, history: Sequence[R]) -> Iterator[tuple[Reason, str]]:
         now = history[-1]
         if self.rounds is not None and now.round >= self.rounds:
             yield Reason.ROUNDS, counted(now.round, "round", form="d")
@@ -82,7 +125,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Stop(Limits):
+class Stop(Limits[Record]):
     """When to stop: at the first of these, or at a limit.
 
     gradient : |grad F| (of the shortest subgradient where F has a kink); gap : certified bound on F - F*.

@@ -73,9 +73,9 @@ class Examiner:
     def reached(self, history: Sequence[Record]) -> tuple[Reason, str] | None:
         """As `Stop.reached`; rounding ends a solve too."""
         found = self.stop.reached(history)
-        settled = self.best is not None and self.best.noise <= self.terms.limit
-        if settled and not (found and found[0].converged):
-            return ended(Reason.ROUNDING, _rounding(self.best.gradient_norm, self.best.noise))
+        best, settled = self.best, found is not None and found[0].converged
+        if not settled and best is not None and best.noise <= self.terms.limit:
+            return ended(Reason.ROUNDING, _rounding(best.gradient_norm, best.noise))
         return found
 
     def __call__(self, run: Run, clock: float, word: str) -> tuple[Record, bool, str]:

@@ -63,8 +63,8 @@ class Family:
     concordance: ClassVar[float | None] = None
     recedes: ClassVar[bool] = False
     cuda: ClassVar[Cuda | None] = None
-    chance: ClassVar[Callable[[Array], Array] | None] = None
-    link: ClassVar[Callable[[float], float] | None] = None
+    chance: ClassVar[Callable[..., Array] | None] = None
+    link: ClassVar[Callable[..., float] | None] = None
     rise: ClassVar[Callable[..., float] | None] = None
     dual_step: ClassVar[Callable[..., tuple[float, float]] | None] = None
     dual_gap: ClassVar[Callable[..., float] | None] = None

@@ -22,8 +22,8 @@ PAPER = "Zhang, Choromanska, LeCun, Deep learning with elastic averaging SGD, NI
 def easgd(rule: Transform, workers: int, period: int = 10, beta: float = 0.9) -> Centred:
     """Elastic averaging SGD: beta/workers of the way to the centre, which goes beta of the way to the mean."""
     elastic(beta)
-    steps = Steps(rule, Period(period), Elastic(beta / workers, beta))
-    return Centred(None, (Phase(steps, Mean()),), Stay())
+    drift = Elastic(beta / workers, beta)
+    return Centred(None, (Phase(Steps(rule, Period(period), drift), Mean()),), Stay(), drift=drift)
 
 
 def eamsgd(lr: Schedule, workers: int, period: int = 10, beta: float = 0.9, delta: float = 0.99) -> Centred:

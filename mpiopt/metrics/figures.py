@@ -7,6 +7,7 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.comm.world import World
+from mpiopt.errors import CapabilityError
 from mpiopt.losses.family import Family
 from mpiopt.metrics.ranking import Ranking
 
@@ -113,6 +114,8 @@ def calibration(world: World, family: Family, rows: Rows) -> Array:
 
     Of empty intervals the last two are NaN. family : one with ``chance``.
     """
+    if family.chance is None:
+        raise CapabilityError(f"the {family.name} loss says no probability of a label, so that none can be calibrated")
     chance = family.chance(rows.margins)
     within = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], chance)
     weights = np.ones_like(chance) if rows.weights is None else rows.weights

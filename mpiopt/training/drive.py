@@ -66,7 +66,7 @@ class Lesson(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Goal(Limits):
+class Goal(Limits[Lesson]):
     """When training ends: at the first of these, or at a limit. accuracy : on held-out rows, 0 to 1."""
 
     epochs: float | None = None
@@ -125,11 +125,11 @@ class Trained:
 def train(
     method: Training,
     team: Team,
-    x: Array | Standing,
+    x: Array | Standing[Lesson],
     goal: Goal,
     exam: Exam | None = None,
-    watch: Sequence[Watcher] = (),
-    keep: Sequence[Keeper] = (),
+    watch: Sequence[Watcher[Lesson]] = (),
+    keep: Sequence[Keeper[Lesson]] = (),
     interruption: Callable[[], str] = undisturbed,
     due: Callable[[int], bool] = always,
     rows: int | None = None,
@@ -154,9 +154,9 @@ def train(
         demand_sound(team)
         raise
     with team.world.tally.paused():
-        answer = answered(method, at.run, team)
+        answer = answered(method, at.begun, team)
         score = (np.nan, np.nan) if exam is None else exam.score(team, [answer] * len(team.sites))
-        return Trained(*answer, *score, reason, text, at.history, at.run)
+        return Trained(*answer, *score, reason, text, at.history, at.begun)
 
 
 def answered(method: Training, run: Run, team: Team) -> Answer:
@@ -165,8 +165,8 @@ def answered(method: Training, run: Run, team: Team) -> Answer:
     return Answer(x, agreed(team, x))
 
 
-def _keep(keeper: Keeper, method: Training, team: Team, at: Standing, reason: Reason | None) -> None:
-    keeper(at._replace(run=method.kept(at.run, team)), reason)
+def _keep(keeper: Keeper[Lesson], method: Training, team: Team, at: Standing[Lesson], reason: Reason | None) -> None:
+    keeper(at._replace(run=method.kept(at.begun, team)), reason)
 
 
 def lesson(
@@ -178,14 +178,15 @@ def lesson(
     alike = fingerprint(run, shared=not method.own), f"after round {run.round}"
     sent, seconds, word = world.tallied(clock, word, *alike)
     leader = world.best([log.loss for log in logs])
-    examined = exam is not None and exam.due(run.round)
-    *scores, consensus = _examined(method, team, exam, run, leader) if examined else (np.nan,) * 5
+    test_loss, accuracy, own, led, consensus = (np.nan,) * 5
+    if exam is not None and exam.due(run.round):
+        test_loss, accuracy, own, led, consensus = _examined(method, team, exam, run, leader)
     counts = sent, world.tally.vector_rounds, world.tally.messages, done.steps
-    record = Lesson(run.round, seconds, done.loss, *counts, done.rows / rows, *scores, leader, consensus)
+    record = Lesson(run.round, seconds, done.loss, *counts, done.rows / rows, test_loss, accuracy, own, led, leader, consensus)
     return record, True, word
 
 
-def _examined(method: Training, team: Team, exam: Exam, run: Run, leader: int) -> tuple[float, ...]:
+def _examined(method: Training, team: Team, exam: Exam, run: Run, leader: int) -> tuple[float, float, float, float, float]:
     """Test loss, accuracy, own and leader's accuracy, consensus distance. Collective."""
     sites, answer = team.sites, answered(method, run, team)
     loss, accuracy = exam.score(team, [answer] * len(sites))

@@ -1,6 +1,6 @@
 """Methods that train: compositions without an opening, whose record is what the workers' own steps have seen."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from mpiopt.errors import CapabilityError, NumericalError
 from mpiopt.problems.buffers import Buffer, held, put
 from mpiopt.problems.problem import Message, Point, Site, Team, mean
 from mpiopt.problems.protocols import Seated, offers
+from mpiopt.work.drift import Elastic
 from mpiopt.work.log import Log
 
 
@@ -80,12 +81,14 @@ class Training(Composed):
 
 @dataclass(frozen=True)
 class Centred(Training):
-    """Elastic averaging: the answer is the centre."""
+    """Elastic averaging: the answer is the centre. drift : of the first phase's work."""
+
+    drift: Elastic = field(kw_only=True)
 
     def answer(self, run: Run, team: Team) -> Point:
         """The centre after the last agreement. Not collective."""
         centre = run.states.works[0][0].drift.centre.copy()
-        return Point(centre if run.agreed is None else self.phases[0].work.drift.moved(centre, run.agreed))
+        return Point(centre if run.agreed is None else self.drift.moved(centre, run.agreed))
 
 
 def average(run: Run, team: Team) -> Array:

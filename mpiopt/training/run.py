@@ -1,34 +1,40 @@
 """One door to the driver loop for any method: `solve` for those that solve convex problems, `train` for those that train."""
 
 from collections.abc import Sequence
-from typing import overload
+from typing import Any, overload
 
 from mpiopt.arrays import Array
 from mpiopt.engine.drive import Keeper, Solution, Standing, solve
 from mpiopt.engine.method import Method
-from mpiopt.engine.stop import Stop, Watcher
+from mpiopt.engine.stop import Record, Stop, Watcher
 from mpiopt.errors import UsageError
 from mpiopt.problems.problem import Team
-from mpiopt.training.drive import Exam, Goal, Trained, train
+from mpiopt.training.drive import Exam, Goal, Lesson, Trained, train
 from mpiopt.training.method import Training
 
 
 @overload
 def run(
-    method: Training, team: Team, x: Array | Standing, until: Goal, watch: Sequence[Watcher] = (), keep: Sequence[Keeper] = (),
+    method: Training, team: Team, x: Array | Standing[Lesson], until: Goal, watch: Sequence[Watcher[Lesson]] = (),
+    keep: Sequence[Keeper[Lesson]] = (),
     *, exam: Exam | None = None,
 ) -> Trained: ...  # fmt: skip
 @overload
 def run(
-    method: Method, team: Team, x: Array | Standing, until: Stop, watch: Sequence[Watcher] = (), keep: Sequence[Keeper] = ()
+    method: Method,
+    team: Team,
+    x: Array | Standing[Record],
+    until: Stop,
+    watch: Sequence[Watcher[Record]] = (),
+    keep: Sequence[Keeper[Record]] = (),
 ) -> Solution: ...
 def run(
     method: Method,
     team: Team,
-    x: Array | Standing,
+    x: Array | Standing[Any],
     until: Stop | Goal,
-    watch: Sequence[Watcher] = (),
-    keep: Sequence[Keeper] = (),
+    watch: Sequence[Watcher[Any]] = (),
+    keep: Sequence[Keeper[Any]] = (),
     *,
     exam: Exam | None = None,
 ) -> Solution | Trained:

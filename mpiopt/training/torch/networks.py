@@ -4,6 +4,7 @@ They draw their start from torch's generator, as `TorchModel` wants. UsageError 
 """
 
 from itertools import pairwise
+from typing import Any
 
 from mpiopt.errors import UsageError
 from mpiopt.training.torch.model import Module, torch_module
@@ -66,7 +67,9 @@ def _colours(shape: tuple[int, ...]) -> int:
 def _colours_first() -> Module:
     """(b, height, width, colours) or (b, height, width) to (b, colours, height, width), without a copy."""
 
-    class ColoursFirst(torch_module().nn.Module):
+    base: Any = torch_module().nn.Module
+
+    class ColoursFirst(base):
         def forward(self, x):
             return x.permute(0, 3, 1, 2) if x.ndim == 4 else x.unsqueeze(1)
 
@@ -76,8 +79,9 @@ def _colours_first() -> Module:
 def _residual(channels: int, wider: int) -> Module:
     """relu(x + norm(conv(relu(norm(conv(x)))))), the first convolution halving the picture where there are more channels."""
     nn = torch_module().nn
+    base: Any = nn.Module
 
-    class Residual(nn.Module):
+    class Residual(base):
         def __init__(self):
             super().__init__()
             self.stride = 1 if wider == channels else 2
