@@ -8,14 +8,14 @@ agreed on. Methods whose mathematics does not fit (SPAG, truncated Newton) imple
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from mpiopt.arrays import Array
 from mpiopt.engine.phase import Agreed, Exchange, Joint, Local, Outer, PerWorker, Phase, Tree, Work, told
 from mpiopt.errors import CapabilityError
 from mpiopt.problems.certificate import gradient_bound
 from mpiopt.problems.problem import Message, Point, Team, measures
-from mpiopt.problems.protocols import demand
+from mpiopt.problems.protocols import Asking, demand
 from mpiopt.sampling.clients import EVERYONE, Clients
 
 
@@ -52,16 +52,16 @@ class Method(Protocol):
     def own(self) -> bool:
         """Whether every worker has a point of its own; else all share one."""
 
-    def init(self, x: Array, team: Team) -> Run:
+    def init(self, x: Array, team: Team[Any]) -> Run:
         """The run before the first round. Collective."""
 
-    def step(self, run: Run, team: Team) -> Run:
+    def step(self, run: Run, team: Team[Any]) -> Run:
         """One round; spends ``run``. Collective."""
 
-    def measure(self, run: Run, team: Team) -> Measured:
+    def measure(self, run: Run, team: Team[Any]) -> Measured:
         """Objective, gradient norm and certified gap of the answer. Collective."""
 
-    def answer(self, run: Run, team: Team) -> Point:
+    def answer(self, run: Run, team: Team[Any]) -> Point:
         """The point to record, stop on and save."""
 
 
@@ -76,7 +76,7 @@ class Named:
         """See `Method.own`."""
         return False
 
-    def check(self, team: Team, *blocks: Work | Exchange | Outer) -> None:
+    def check(self, team: Team, *blocks: Asking) -> None:
         """Hold the losses against what the blocks need, once. Collective. Raises CapabilityError on every rank."""
         with team.world.together("setting up the method"):
             demand(self.name, [site.loss for site in team.sites], blocks)

@@ -8,7 +8,7 @@ Where messages are gradients, ``rate`` is the step size that they will be multip
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mpiopt.arrays import Array
 from mpiopt.compress.compressor import Compressor, Stream
@@ -23,7 +23,7 @@ ONE = Constant(1.0)
 class Unsent(NamedTuple):
     """What was not sent so far, (dim,) or the number 0: of every worker, or of what all agreed on; the state within."""
 
-    memory: PerWorker | Array | float
+    memory: Any
     inner: Tree
 
 

@@ -33,15 +33,17 @@ class LowRank(Exchange):
     needs: ClassVar[type] = Blocks
     power: PowerSgd
 
-    def _plan(self, team: Team) -> Plan:
+    def _plan(self, team: Team[Blocks]) -> Plan:
         return self.power.on(team.sites[0].loss.blocks)
 
-    def init(self, x: Array, team: Team) -> Factors:
+    def init(self, x: Array, team: Team[Blocks]) -> Factors:
         """Normal numbers, the same on all ranks. Collective. Raises UsageError for a model without matrices to compress."""
         start = self._plan(team).start(x.dtype, team.sites[0].streams("powersgd"))
         return Factors(returned(team.world.bcast(start), x))  # the tails of normal numbers go through logarithms
 
-    def __call__(self, messages: Sequence[Message], state: Factors, here: Joint) -> tuple[Message, list[Array], Factors]:
+    def __call__(
+        self, messages: Sequence[Message], state: Factors, here: Joint[Blocks]
+    ) -> tuple[Message, list[Array], Factors]:
         """Two allreduces. Collective."""
         team, plan = here.team, self._plan(here.team)
         left, scalars = _mean_left(plan, messages, state.right, team)
@@ -59,7 +61,7 @@ class LowRank(Exchange):
         return vector_sum(world, left, payload) + vector_sum(world, right, payload)
 
 
-def _mean_left(plan: Plan, messages: Sequence[Message], right: Array, team: Team) -> tuple[Array, Array]:
+def _mean_left(plan: Plan, messages: Sequence[Message], right: Array, team: Team[Blocks]) -> tuple[Array, Array]:
     """The mean of M Q, and of the scalars. Collective. Raises NumericalError on every rank."""
     parts = []
     for message in messages:

@@ -102,6 +102,8 @@ def plan(mixing: Mixing, hosts: tuple[int, ...], rank: int) -> Plan:
     out = np.unique(np.stack([at[receiver[goes]], sender[goes]]).T, axis=0)  # (rank, worker) once each, in order
     back = np.unique(np.stack([at[sender[comes]], sender[comes]]).T, axis=0)
     ranks = np.unique(out[:, 0]).tolist()
-    rows = [[*zip(*(part.tolist() for part in mixing.row(worker)), strict=True)] for worker in np.flatnonzero(at == rank)]
+    rows = [
+        [*zip(*(part.tolist() for part in mixing.row(worker)), strict=True)] for worker in np.flatnonzero(at == rank).tolist()
+    ]
     sent, heard = ([pairs[pairs[:, 0] == other, 1].tolist() for other in ranks] for pairs in (out, back))
     return Plan(ranks, sent, heard, [*zip(sender[here].tolist(), receiver[here].tolist(), strict=True)], rows)

@@ -12,6 +12,7 @@ for working sets by violation.
 
 from dataclasses import dataclass
 from math import sqrt
+from typing import TypeGuard
 from zlib import crc32
 
 import numpy as np
@@ -21,9 +22,9 @@ from mpiopt.engine.method import Composed, Measured, Named, Run, measured
 from mpiopt.engine.phase import PerWorker
 from mpiopt.outer.face import newton_on_face
 from mpiopt.problems.columns import coordinates, restricted
-from mpiopt.problems.penalties import ElasticNet, Penalty
-from mpiopt.problems.problem import Point, Team, gradient
-from mpiopt.problems.protocols import Columns, offers
+from mpiopt.problems.penalties import ElasticNet
+from mpiopt.problems.problem import Point, Team, gradient, offered
+from mpiopt.problems.protocols import Columns, Penalty
 
 FORCING = 0.1  # what CG leaves of the residual on a face; with the limit on products it also keeps flat faces at bay
 ROUNDING = 10 * np.finfo(float).eps  # of the gradient: a violation below is not worth chasing
@@ -50,14 +51,15 @@ class ActiveSet(Named):
     def init(self, x: Array, team: Team) -> Run:
         """Evaluate at x. Collective."""
         self.check(team, *self.inner.blocks)
-        if not self._restricts(team):
+        if not (kinked(team.penalty) and offered(team, Columns)):
             return self.inner.init(x, team)
         points = PerWorker(site.loss.point(x) for site in team.sites)
         return Run(points, gradient(team, points), ())
 
     def step(self, run: Run, team: Team) -> Run:
         """One cycle. Collective."""
-        if not self._restricts(team):
+        penalty = team.penalty
+        if not (kinked(penalty) and offered(team, Columns)):
             return self.inner.step(run, team)
         x, loss = run.points[0].x, team.sites[0].loss
         residual = team.penalty.residual(x, run.agreed.vector)
@@ -66,15 +68,11 @@ class ActiveSet(Named):
         where = coordinates(loss, features)
         violation, slope = team.world.dots([(residual, residual), (run.agreed.vector, run.agreed.vector)])
         target = max(self.ratio * sqrt(violation), ROUNDING * sqrt(slope))
-        found = self._solve(restricted(team, features), x[where], target)
+        found = self._solve(restricted(team, features), penalty, x[where], target)
         x = np.zeros(x.size)
         x[where] = found[0].x
         points = PerWorker(Point(x, at.margins) for at in found)
         return Run(points, gradient(team, points), (), run.round + 1)
-
-    def _restricts(self, team: Team) -> bool:
-        """Whether working sets are of use: for an l1 part, and a loss that can look at a part of its features."""
-        return kinked(team.penalty) and offers(team.sites[0].loss, Columns)
 
     def _working_set(self, x: Array, residual: Array) -> Array:
         """The support, and the features with the largest violation among the others; ascending."""
@@ -87,13 +85,13 @@ class ActiveSet(Named):
         support[np.flatnonzero(equal)[: most - int(above.sum())]] = True
         return np.flatnonzero(support)
 
-    def _solve(self, part: Team, x: Array, target: float) -> PerWorker:
+    def _solve(self, part: Team[Columns], penalty: ElasticNet, x: Array, target: float) -> PerWorker:
         """The points at a solution on the working set. Collective."""
         for _ in range(self.cycles):
             run = self._settled(self.inner.init(x, part), part, target)
             if self.inner.measure(run, part).gradient_norm <= target:
                 break
-            run = run._replace(points=newton_on_face(part, run.points, run.agreed.vector, FORCING, self.products))
+            run = run._replace(points=newton_on_face(part, penalty, run.points, run.agreed.vector, FORCING, self.products))
             x = run.points[0].x
         return run.points
 
@@ -116,6 +114,6 @@ class ActiveSet(Named):
         return run.points[0]
 
 
-def kinked(penalty: Penalty) -> bool:
+def kinked(penalty: Penalty) -> TypeGuard[ElasticNet]:
     """Whether there is an l1 part."""
     return isinstance(penalty, ElasticNet) and penalty.l1 > 0

@@ -13,7 +13,7 @@ without a mu of its own. The gradient of F at w is what the inner method evaluat
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mpiopt.arrays import Array
 from mpiopt.engine.method import Composed, Measured, Named, Run, States
@@ -21,6 +21,7 @@ from mpiopt.methods.dane import server_dane
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.ranges import within
 from mpiopt.problems.problem import Message, Point, Team
+from mpiopt.problems.protocols import Margins
 from mpiopt.work.server import server_mu
 
 
@@ -39,7 +40,7 @@ class Catalyst(Named):
     """``steps`` steps of ``inner`` a stage; tau : the team -> tau, asked once, at the start, and may be collective."""
 
     inner: Composed
-    tau: Callable[[Team], float]
+    tau: Callable[[Team[Any]], float]
     steps: int = 1
     dvectors: int = 18
 
@@ -87,7 +88,7 @@ def aide(server_rows: int | None = None, tau: float | None = None, steps: int = 
 
     within(1, steps=steps)
 
-    def found(team: Team) -> float:
+    def found(team: Team[Margins]) -> float:
         return server_mu(team, server_rows) if tau is None else tau
 
     return Catalyst(server_dane(server_rows, tau, accuracy=accuracy), found, steps)

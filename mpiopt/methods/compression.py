@@ -19,7 +19,7 @@ from mpiopt.arrays import Array
 from mpiopt.compress.catalogue import find
 from mpiopt.compress.compressor import Compressor
 from mpiopt.engine.method import Measured, Run, measured
-from mpiopt.engine.phase import Exchange, Local, PerWorker, Phase, Tree
+from mpiopt.engine.phase import Exchange, Local, PerWorker, Phase, Tree, Work
 from mpiopt.errors import CapabilityError
 from mpiopt.exchange.compressed import Compressed
 from mpiopt.exchange.feedback import ErrorFeedback
@@ -30,8 +30,9 @@ from mpiopt.numerics import theory
 from mpiopt.numerics.theory import Constants, Noise
 from mpiopt.outer.descend import Downhill, Length, Relax
 from mpiopt.problems.problem import Message, Point, Site, Team, gradient
+from mpiopt.problems.protocols import Curvature
 from mpiopt.training.method import Training
-from mpiopt.work.log import Log
+from mpiopt.work.log import Log, sampled
 from mpiopt.work.steps import Minibatch
 
 Law = Callable[[Constants, int], tuple[float, ...]]  # constants, dim -> the step, and the relaxation where there is one
@@ -49,14 +50,14 @@ class Compressing(Training):
     steps: tuple[float | None, ...] = (None,)
     dvectors: int = field(default=14, compare=False)
 
-    def init(self, x: Array, team: Team) -> Run:
+    def init(self, x: Array, team: Team[Curvature]) -> Run:
         """Find the steps, and begin at x. Collective: 60 vector rounds where a step is to be found."""
         run = super().init(x, team)
-        steps = self.steps
-        if None in steps:
+        steps = [given for given in self.steps if given is not None]
+        if len(steps) < len(self.steps):
             found = self.law(constants(team, np.zeros_like(x)), x.size)
-            steps = tuple(one if given is None else given for given, one in zip(steps, found, strict=True))
-            steps = tuple(team.world.bcast(np.array(steps)).tolist())  # alike, whatever the law's arithmetic was
+            steps = [one if given is None else given for given, one in zip(self.steps, found, strict=True)]
+            steps = team.world.bcast(np.array(steps)).tolist()  # alike, whatever the law's arithmetic was
         works = tuple(PerWorker(_begun(state, steps[0]) for state in work) for work in run.states.works)
         return run._replace(states=run.states._replace(works=works, outer=Length(steps[-1])))
 
@@ -75,7 +76,7 @@ class Leading(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Image(Minibatch):
+class Image(Work):
     """x - gamma grad f_w(x): the message of methods that compress where a step leads."""
 
     def init(self, x: Array, site: Site) -> Leading:
@@ -84,8 +85,8 @@ class Image(Minibatch):
 
     def __call__(self, at: Point, agreed: Message | None, state: Leading, here: Local) -> tuple[Point, Message, Leading]:
         """Not collective."""
-        at, message, state = super().__call__(at, agreed, state, here)
-        return at, message._replace(vector=at.x - state.step * message.vector), state
+        g, log = sampled(at.x, state.log, here)
+        return at, Message(at.x - state.step * g, np.array([log.loss])), state._replace(log=log)
 
 
 def _begun(state: Tree, step: float) -> Tree:

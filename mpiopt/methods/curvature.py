@@ -11,11 +11,12 @@ from mpiopt.errors import UsageError
 from mpiopt.numerics.theory import Constants
 from mpiopt.problems.lifted import largest
 from mpiopt.problems.problem import Message, Team, mean
+from mpiopt.problems.protocols import Curvature
 
 SAFETY = 1.02
 
 
-def constants(team: Team, x: Array) -> Constants:
+def constants(team: Team[Curvature], x: Array) -> Constants:
     """L, the L_i and mu of F at x (dim,); at 0, where the logistic loss is steepest, they hold everywhere. Collective.
 
     F is the plain mean of n share_w (f_w + penalty) over the n workers, and the L_i are those of these: theory knows no
@@ -37,11 +38,11 @@ def constants(team: Team, x: Array) -> Constants:
     return Constants(whole + l2, float(top), float(top) * sqrt(squares), l2, n)
 
 
-def _mean(team: Team, parts: Sequence[Array]) -> Array:
+def _mean(team: Team[Curvature], parts: Sequence[Array]) -> Array:
     return mean(team, [Message(part, np.zeros(0)) for part in parts], name="curvature").vector
 
 
-def _agreed_length(team: Team, v: Array) -> float:
+def _agreed_length(team: Team[Curvature], v: Array) -> float:
     """Of a vector that all ranks hold. Collective."""
     world = team.world
     return roomy(

@@ -21,6 +21,7 @@ from mpiopt.methods.ranges import above, within
 from mpiopt.outer.plane_search import PlaneSearch
 from mpiopt.outer.relax import Add, HeavyBall
 from mpiopt.problems.problem import Team
+from mpiopt.problems.protocols import Margins
 from mpiopt.work.corrected import Corrected
 from mpiopt.work.exact import Exact
 from mpiopt.work.gradient import Gradient
@@ -71,7 +72,7 @@ def hb_dane(
 
     within(0, beta=beta)
 
-    def momentum(team: Team) -> float:
+    def momentum(team: Team[Margins]) -> float:
         return heavy_ball(team.penalty.l2, server_mu(team, server_rows) if mu is None else mu) if beta is None else beta
 
     return Composed(GRADIENT, (_server(server_rows, mu, eta, accuracy),), HeavyBall(momentum), dvectors=17)

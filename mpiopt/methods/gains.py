@@ -50,10 +50,15 @@ def warmed(rounds: int, gain: float, sigma: float) -> float:
 
 
 class Gain(Protocol):
-    """first : M of the first trial. tests : whether the server computes its test; needs_whole : whether D_F is wanted."""
+    """How M is found."""
 
-    tests: bool
-    needs_whole: bool
+    @property
+    def tests(self) -> bool:
+        """Whether the server computes its test."""
+
+    @property
+    def needs_whole(self) -> bool:
+        """Whether D_F is wanted."""
 
     @property
     def first(self) -> float:

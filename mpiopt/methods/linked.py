@@ -43,14 +43,13 @@ def linked(
     take in all that was sent; diana, shifts learnt at 1 / (1 + omega). back : compresses what was agreed once more. force :
     also where the theory asks for another link. advice : for the sentences. Raises UsageError, CapabilityError.
     """
-    last = method.phases[-1] if isinstance(method, Composed) and method.phases else None
-    if last is None or not isinstance(last.exchange, Mean):
+    if not isinstance(method, Composed) or not method.phases or not isinstance(method.phases[-1].exchange, Mean):
         raise CapabilityError(f"{name} does not end its rounds with a mean that could be compressed: use one that does, such "
                               f"as {advice.methods}")  # fmt: skip
     if method.own:
         raise CapabilityError(f"{name} agrees on points, which do not become small: compress sgd or local_sgd, whose messages "
                               "are steps")  # fmt: skip
-    rate = _unit(method)
+    last, rate = method.phases[-1], _unit(method)
     exchange = _exchange(compress, link, force, advice, rate)
     if exchange.needs_all and not method.clients.all:
         what = f"`link={link}`" if link in LEARNT else compress

@@ -35,7 +35,7 @@ PRODUCTS = 1000  # at most for one direction
 class Rule(Protocol):
     """When CG has done enough."""
 
-    def target(self, cg: CG, team: Team) -> float:
+    def target(self, cg: CG, team: Team[Margins]) -> float:
         """The number to compare with, from CG at its start."""
 
     def holds(self, cg: CG, before: float, target: float) -> bool:
@@ -53,7 +53,7 @@ class ModelDecrease:
 
     ratio: float = 0.1
 
-    def target(self, cg: CG, team: Team) -> float:
+    def target(self, cg: CG, team: Team[Margins]) -> float:
         """e; ``ratio`` where l2 is 0."""
         l2 = team.penalty.l2
         return min(self.ratio, sqrt(sqrt(cg.rz / l2))) if l2 > 0 else self.ratio
@@ -69,7 +69,7 @@ class Residual:
 
     ratio: float = 0.1
 
-    def target(self, cg: CG, team: Team) -> float:
+    def target(self, cg: CG, team: Team[Margins]) -> float:
         """ratio |b|."""
         return self.ratio * cg.residual
 
@@ -100,13 +100,13 @@ class TruncatedNewton(Named):
     dvectors: int = 16
     needs: ClassVar[type] = Margins
 
-    def init(self, x: Array, team: Team) -> Run:
+    def init(self, x: Array, team: Team[Margins]) -> Run:
         """Arrive at x. Collective: one vector round and the preconditioner's. Raises CapabilityError on every rank."""
         self.check(team, self)
         refuse_kinks(team.penalty)
         return self._arrive(PerWorker(site.loss.point(x) for site in team.sites), 0, team)
 
-    def step(self, run: Run, team: Team) -> Run:
+    def step(self, run: Run, team: Team[Margins]) -> Run:
         """One product, or the search and the arrival at the next point. Collective."""
         under_way, cg = run.states, run.states.cg
         if cg.rz == 0 or cg.products == PRODUCTS or self.rule.holds(cg, under_way.before, under_way.target):
@@ -118,24 +118,24 @@ class TruncatedNewton(Named):
         cg = krylov.advance(cg, hp, lambda r: self.preconditioner(r, under_way.kept, run.points, team), team.world.dots)
         return run._replace(states=under_way._replace(cg=cg, before=before), round=run.round + 1)
 
-    def _arrive(self, points: PerWorker, round: int, team: Team) -> Run:  # noqa: A002 - the field's word
+    def _arrive(self, points: PerWorker, round: int, team: Team[Margins]) -> Run:  # noqa: A002 - the field's word
         agreed = gradient(team, points)
         kept = self.preconditioner.prepare(points, team)
         b = -team.penalty.residual(points[0].x, agreed.vector)
         cg = krylov.begin(b, lambda r: self.preconditioner(r, kept, points, team), team.world.dots)
         return Run(points, agreed, Inexact(cg, 0.0, self.rule.target(cg, team), kept), round)
 
-    def _moved(self, points: PerWorker, cg: CG, round: int, team: Team) -> PerWorker:  # noqa: A002
+    def _moved(self, points: PerWorker, cg: CG, round: int, team: Team[Margins]) -> PerWorker:  # noqa: A002
         if not self.damped:
             return search(team, points, cg.x, round)
         delta = sqrt(max(cg.bx - team.world.dots([(cg.x, cg.r)])[0], 0.0))  # x.H x, since H x = b - r
         return along(team, points, cg.x, [site.loss.margins(cg.x) for site in team.sites], 1 / (1 + delta), round)
 
-    def measure(self, run: Run, team: Team) -> Measured:
+    def measure(self, run: Run, team: Team[Margins]) -> Measured:
         """Of the point last arrived at. Collective: one small sum."""
         return measured(team, run.points[0].x, run.agreed)._replace(fresh=run.states.cg.products == 0)
 
-    def answer(self, run: Run, team: Team) -> Point:
+    def answer(self, run: Run, team: Team[Margins]) -> Point:
         """The point last arrived at."""
         return run.points[0]
 

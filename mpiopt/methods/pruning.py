@@ -23,6 +23,8 @@ from mpiopt.work.steps import Minibatch
 class Pruning(Training):
     """A training whose workers see a pruned point from the start."""
 
+    outer: Prune
+
     def init(self, x: Array, team: Team) -> Run:
         """All workers at x, pruned. Collective."""
         run = super().init(x, team)

@@ -66,7 +66,7 @@ class Spag(Named):
     dvectors: int = 18
     needs: ClassVar[type] = Margins
 
-    def init(self, x: Array, team: Team) -> Run:
+    def init(self, x: Array, team: Team[Margins]) -> Run:
         """x, v = x; mu and sigma found where not given. Collective."""
         self.check(team, self)
         if not team.penalty.smooth:
@@ -84,10 +84,10 @@ class Spag(Named):
         first = self.gain.first
         return Run(points, None, Accelerating(x, warmed(self.warm, first, sigma), first, mu, sigma, rows, memories))
 
-    def _phi(self, site: Site, mu: float) -> Reference:
+    def _phi(self, site: Site[Margins], mu: float) -> Reference:
         return Reference.of(sample(site, self.rows), site.penalty, mu)
 
-    def step(self, run: Run, team: Team) -> Run:
+    def step(self, run: Run, team: Team[Margins]) -> Run:
         """One trial. Collective: an allreduce and a broadcast of d-vectors."""
         points, _, state, k = run
         weights = weigh(state.ratio, state.gain, state.sigma)
@@ -110,13 +110,13 @@ class Spag(Named):
         return Run(ends, None, state._replace(v=told.vector, ratio=weights.ratio, margins=rows), k + 1)
 
     def _mirror(
-        self, site: Site, x: Point, v: Point, y: Point, agreed: Message, weights: Weights, mu: float, memory: Tree
+        self, site: Site[Margins], x: Point, v: Point, y: Point, agreed: Message, weights: Weights, mu: float, memory: Tree
     ) -> tuple[Message, Tree]:
         """The server's v', and what its test needs: [D_phi(x', y), alpha^2 ((1 - beta) D_phi(v', v) + beta D_phi(v', y))]."""
         if site.worker != 0:
             return Message(agreed.vector, np.empty(2 if self.gain.tests else 0)), memory
         phi = self._phi(site, mu)
-        x, v, y = (Point(at.x, at.margins[: phi.loss.margin_count]) for at in (x, v, y))
+        x, v, y = (Point(at.x, at.known[: phi.loss.margin_count]) for at in (x, v, y))
         v = v._replace(slope=phi.loss.value_grad(v)[1])
         q = (1 - weights.beta) * phi.grad(v) + weights.beta * phi.grad(y)
         q -= weights.eta * (agreed.vector + site.penalty.grad(y.x))
@@ -128,27 +128,27 @@ class Spag(Named):
         room = (1 - weights.beta) * phi.bregman(ahead, v) + weights.beta * phi.bregman(ahead, y)
         return Message(z, np.array([phi.bregman(end, y), weights.alpha**2 * room])), memory
 
-    def measure(self, run: Run, team: Team) -> Measured:
+    def measure(self, run: Run, team: Team[Margins]) -> Measured:
         """Of x, whose gradient the method never computes: one vector round of recording. Collective."""
         return measured(team, run.points[0].x, gradient(team, run.points))
 
-    def answer(self, run: Run, team: Team) -> Point:
+    def answer(self, run: Run, team: Team[Margins]) -> Point:
         """x, not y or v."""
         return run.points[0]
 
 
 def _blend(x: Point, v: Point, a: float, b: float) -> Point:
     """a x + b v, with margins."""
-    return Point(a * x.x + b * v.x, a * x.margins + b * v.margins)
+    return Point(a * x.x + b * v.x, a * x.known + b * v.known)
 
 
 def _blends(points: Sequence[Point], others: Sequence[Point], a: float, b: float) -> PerWorker:
     """The same for every hosted worker, on one common x."""
     first = _blend(points[0], others[0], a, b)
-    return PerWorker(Point(first.x, a * x.margins + b * v.margins) for x, v in zip(points, others, strict=True))
+    return PerWorker(Point(first.x, a * x.known + b * v.known) for x, v in zip(points, others, strict=True))
 
 
-def _divergence(team: Team, to: PerWorker, at: PerWorker) -> float:
+def _divergence(team: Team[Margins], to: PerWorker, at: PerWorker) -> float:
     """D_F(to, at). Collective: one small sum."""
     parts = [np.array([site.loss.bregman(a, b.margins)]) for site, a, b in zip(team.sites, at, to, strict=True)]
     step = to[0].x - at[0].x

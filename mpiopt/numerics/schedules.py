@@ -25,7 +25,7 @@ from mpiopt.errors import UsageError
 class Schedule(Protocol):
     """A number for every step. Not collective."""
 
-    def __call__(self, step: int) -> float:
+    def __call__(self, step: int, /) -> float:
         """The number of step = 0, 1, 2, ..., an ordinary float so that it leaves the type of arrays alone."""
 
 

@@ -14,17 +14,20 @@ from mpiopt.numerics import krylov
 from mpiopt.outer.line_search import differences
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Message, Point, Team, mean
+from mpiopt.problems.protocols import Margins
 
 CANDIDATES = tuple(4.0**-k for k in range(6))
 
 
-def newton_on_face(team: Team, points: PerWorker, slope: Array, ratio: float, products: int) -> PerWorker:
+def newton_on_face(
+    team: Team[Margins], penalty: ElasticNet, points: PerWorker, slope: Array, ratio: float, products: int
+) -> PerWorker:
     """The best of six points along the cut-off Newton step, or the points as they are where none is better.
 
     slope : gradient of f at x, (dim,). Collective: one vector round for the diagonal, one per product (at most
-    ``products``, fewer once CG's residual has fallen to ``ratio``), and a small sum. For elastic nets.
+    ``products``, fewer once CG's residual has fallen to ``ratio``), and a small sum. penalty : that of the team.
     """
-    x, penalty = points[0].x, team.penalty
+    x = points[0].x
     face = penalty.support(x)
     gradient = np.where(face, penalty.residual(x, slope), 0.0)
     p = _direction(team, points, face, gradient, ratio, products)
@@ -37,7 +40,7 @@ def newton_on_face(team: Team, points: PerWorker, slope: Array, ratio: float, pr
     return PerWorker(Point(trials[best], rows[best]) for rows in margins)
 
 
-def _direction(team: Team, points: PerWorker, face: Array, gradient: Array, ratio: float, products: int) -> Array:
+def _direction(team: Team[Margins], points: PerWorker, face: Array, gradient: Array, ratio: float, products: int) -> Array:
     """-H^-1 g on the face, 0 elsewhere. Collective."""
     penalty = team.penalty
     hessians = [site.loss.hessian(at) for site, at in zip(team.sites, points, strict=True)]

@@ -16,9 +16,8 @@ from mpiopt.arrays import Array
 from mpiopt.engine.phase import Joint, Outer, PerWorker, Tree
 from mpiopt.errors import CapabilityError
 from mpiopt.outer.plane_search import REFRESH, minimise
-from mpiopt.problems.penalties import Penalty
 from mpiopt.problems.problem import Message, Point, Team, mean_scalars
-from mpiopt.problems.protocols import Margins
+from mpiopt.problems.protocols import Margins, Penalty
 
 ENOUGH = 0.1  # of the decrease that the slope promises
 CANDIDATES = tuple(4.0**-k for k in range(10))
@@ -67,7 +66,7 @@ class SmoothOnly(Outer):
         return self.outer.step_size(round)
 
 
-def search(team: Team, points: PerWorker, direction: Array, round: int) -> PerWorker:  # noqa: A002 - the field's word
+def search(team: Team[Margins], points: PerWorker, direction: Array, round: int) -> PerWorker:  # noqa: A002 - the field's word
     """The workers' points at the minimiser of F along ``direction`` (dim,). Collective: a few small sums."""
     rows = [site.loss.margins(direction)[None, :] for site in team.sites]
     c = float(minimise(team, points, [direction], rows)[0])
@@ -75,7 +74,7 @@ def search(team: Team, points: PerWorker, direction: Array, round: int) -> PerWo
 
 
 def along(
-    team: Team,
+    team: Team[Margins],
     points: PerWorker,
     direction: Array,
     rows: Sequence[Array],
@@ -104,7 +103,7 @@ class Backtracking(Outer):
 
     needs: ClassVar[type] = Margins
 
-    def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+    def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint[Margins]) -> tuple[PerWorker, Tree]:
         """All candidates in one small sum; a few more where none is enough. Collective."""
         team, p, at = here.team, agreed.vector, points[0]
         rows = [site.loss.margins(p) for site in team.sites]
@@ -119,7 +118,7 @@ class Backtracking(Outer):
 
 
 def differences(
-    team: Team, points: Sequence[Point], gradient: Array, steps: Sequence[Array], margins: Sequence[Sequence[Array]]
+    team: Team[Margins], points: Sequence[Point], gradient: Array, steps: Sequence[Array], margins: Sequence[Sequence[Array]]
 ) -> tuple[Array, Array]:
     """F(x + step) - F(x) for each step, (k,), without cancellation, and gradient.step. Collective: one sum of 3 k numbers.
 
@@ -131,7 +130,7 @@ def differences(
     return changes + slopes + 0.5 * bends, slopes
 
 
-def bregmans(team: Team, points: Sequence[Point], margins: Sequence[Sequence[Array]]) -> list[np.ndarray]:
+def bregmans(team: Team[Margins], points: Sequence[Point], margins: Sequence[Sequence[Array]]) -> list[np.ndarray]:
     """How far each worker's loss lies above its tangent at each of k trials, (k,) per hosted worker. Not collective.
 
     margins : per hosted worker those at each trial, (rows,).

@@ -44,12 +44,14 @@ class PlaneSearch(Outer):
     needs: ClassVar[type] = Margins
     jacobi: bool = False
 
-    def init(self, x: Array, team: Team) -> PlaneMemory:
+    def init(self, x: Array, team: Team[Margins]) -> PlaneMemory:
         """No last step yet. Collective: one vector round with ``jacobi``."""
         buffers = PerRow(beside(x, (2 + self.jacobi, site.loss.margin_count), 0) for site in team.sites)
         return PlaneMemory(np.zeros(0), diagonal(team, x) if self.jacobi else np.zeros(0), buffers)
 
-    def __call__(self, agreed: Message, points: PerWorker, state: PlaneMemory, here: Joint) -> tuple[PerWorker, PlaneMemory]:
+    def __call__(
+        self, agreed: Message, points: PerWorker, state: PlaneMemory, here: Joint[Margins]
+    ) -> tuple[PerWorker, PlaneMemory]:
         """Three to six small allreduces. Collective."""
         directions, buffers, team = [agreed.vector], state.margins, here.team
         if self.jacobi:
@@ -71,7 +73,7 @@ class PlaneSearch(Outer):
         return PerWorker(moved), state._replace(step=step)
 
 
-def _move(site: Site, at: Point, x: Array, step: Array, c: Array, buffer: Array, round: int) -> Point:  # noqa: A002 - the field's word
+def _move(site: Site[Margins], at: Point, x: Array, step: Array, c: Array, buffer: Array, round: int) -> Point:  # noqa: A002 - the field's word
     """The worker's next point; the buffer's last row becomes the margins of the step."""
     last = buffer[-1]
     last *= c[-1] if len(c) == len(buffer) else 0.0
@@ -83,25 +85,27 @@ def _move(site: Site, at: Point, x: Array, step: Array, c: Array, buffer: Array,
     cancelled = norm(last) < CANCEL * longest
     if cancelled:
         site.loss.margins(step, out=last)
-    if cancelled or round % REFRESH == REFRESH - 1 or norm(last) < SLIGHT * norm(at.margins):
+    if cancelled or round % REFRESH == REFRESH - 1 or norm(last) < SLIGHT * norm(at.known):
         return Point(x, site.loss.margins(x, out=at.margins))
-    np.add(at.margins, last, out=at.margins)
-    return Point(x, at.margins)
+    margins = at.known
+    margins += last
+    return Point(x, margins)
 
 
-def diagonal(team: Team, x: Array) -> Array:
+def diagonal(team: Team[Margins], x: Array) -> Array:
     """The diagonal of the Hessian of f at x, (dim,). Collective: one vector round."""
     points = [site.loss.point(x) for site in team.sites]
     messages = [Message(site.loss.diagonal(at), np.empty(0)) for site, at in zip(team.sites, points, strict=True)]
     return mean(team, messages, name="diagonal").vector
 
 
-def minimise(team: Team, points: Sequence[Point], directions: Sequence[Array], rows: Sequence[Array]) -> Array:
+def minimise(team: Team[Margins], points: Sequence[Point], directions: Sequence[Array], rows: Sequence[Array]) -> Array:
     """argmin over c of F(x + sum_k c_k d_k), (k,), for smooth penalties. Collective: a few small allreduces.
 
     directions : k arrays (dim,); rows : per hosted worker their margins (k, rows).
     """
-    k, pairs, bends = len(directions), along(team.penalty, points[0].x, directions), []
+    k, pairs = len(directions), along(team.penalty, points[0].x, directions)
+    bends: list[Array] = []
 
     def evaluate(c: Array) -> tuple[float, Array, Array]:
         parts = [site.loss.plane(at, p, c) for site, at, p in zip(team.sites, points, rows, strict=True)]

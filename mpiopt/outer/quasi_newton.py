@@ -46,7 +46,7 @@ class QuasiNewton(Outer):
     memory: int = 10
     jacobi: bool = False
 
-    def init(self, x: Array, team: Team) -> Secants:
+    def init(self, x: Array, team: Team[Margins]) -> Secants:
         """No pairs yet. Collective: one vector round with ``jacobi``. Raises CapabilityError on every rank."""
         refuse_kinks(team.penalty)
         none = np.zeros(0)
@@ -55,7 +55,7 @@ class QuasiNewton(Outer):
         scale = diagonal(team, x) + team.penalty.grad(beside(x, x.size, 1))
         return Secants((), none, none, namespace(x).where(scale > 0, scale, 1.0))
 
-    def __call__(self, agreed: Message, points: PerWorker, state: Secants, here: Joint) -> tuple[PerWorker, Secants]:
+    def __call__(self, agreed: Message, points: PerWorker, state: Secants, here: Joint[Margins]) -> tuple[PerWorker, Secants]:
         """Two to five small sums. Collective."""
         pairs, x = state.pairs, points[0].x
         gradient = here.team.penalty.residual(x, agreed.vector)

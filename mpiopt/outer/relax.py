@@ -8,7 +8,7 @@ Polyak, Some methods of speeding up the convergence of iteration methods, 1964, 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from mpiopt.arrays import Array
 from mpiopt.engine.phase import Joint, Outer, PerWorker, Tree
@@ -22,7 +22,7 @@ class Add(Outer):
 
     needs: ClassVar[type] = Margins
 
-    def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint) -> tuple[PerWorker, Tree]:
+    def __call__(self, agreed: Message, points: PerWorker, state: Tree, here: Joint[Margins]) -> tuple[PerWorker, Tree]:
         """Not collective."""
         return moved(here.team, points, points[0].x + agreed.vector), state
 
@@ -42,19 +42,19 @@ class HeavyBall(Outer):
     """
 
     needs: ClassVar[type] = Margins
-    momentum: Callable[[Team], float]
+    momentum: Callable[[Team[Any]], float]
 
-    def init(self, x: Array, team: Team) -> Rolling:
+    def init(self, x: Array, team: Team[Margins]) -> Rolling:
         """No last x. Collective where ``momentum`` is."""
         return Rolling(None, self.momentum(team))
 
-    def __call__(self, agreed: Message, points: PerWorker, state: Rolling, here: Joint) -> tuple[PerWorker, Rolling]:
+    def __call__(self, agreed: Message, points: PerWorker, state: Rolling, here: Joint[Margins]) -> tuple[PerWorker, Rolling]:
         """Not collective."""
         x = points[0].x
         step = agreed.vector if state.x is None else agreed.vector + state.beta * (x - state.x)
         return moved(here.team, points, x + step), state._replace(x=x)
 
 
-def moved(team: Team, points: PerWorker, x: Array) -> PerWorker:
+def moved(team: Team[Margins], points: PerWorker, x: Array) -> PerWorker:
     """The points of all hosted workers at x (dim,), their margins written over the old ones. Not collective."""
     return PerWorker(Point(x, site.loss.margins(x, out=at.margins)) for site, at in zip(team.sites, points, strict=True))

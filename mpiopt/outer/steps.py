@@ -51,7 +51,7 @@ class Forward:
 
     lipschitz: float | None = None
 
-    def init(self, x: Array, team: Team) -> Lipschitz:
+    def init(self, x: Array, team: Team[Margins]) -> Lipschitz:
         """L where it is given. Collective; raises UsageError on every rank where ``lipschitz`` is not positive."""
         if self.lipschitz is not None:
             if not 0 < self.lipschitz < np.inf:
@@ -61,7 +61,7 @@ class Forward:
         return Lipschitz(0.0, max(float(largest) * (1 + 1e-6), _least(x)))
 
     def __call__(
-        self, slope: Array, points: Sequence[Point], state: Lipschitz, team: Team, last: Array | None = None
+        self, slope: Array, points: Sequence[Point], state: Lipschitz, team: Team[Margins], last: Array | None = None
     ) -> tuple[PerWorker, Lipschitz, float]:
         """The workers' points at p; ``slope`` (dim,) is the gradient of f at y. Collective: one small sum a trial.
 
@@ -99,11 +99,13 @@ class Proximal(Outer):
     needs: ClassVar[type] = Margins
     forward: Forward = Forward()
 
-    def init(self, x: Array, team: Team) -> Lipschitz:
+    def init(self, x: Array, team: Team[Margins]) -> Lipschitz:
         """See `Forward.init`. Collective."""
         return self.forward.init(x, team)
 
-    def __call__(self, agreed: Message, points: PerWorker, state: Lipschitz, here: Joint) -> tuple[PerWorker, Lipschitz]:
+    def __call__(
+        self, agreed: Message, points: PerWorker, state: Lipschitz, here: Joint[Margins]
+    ) -> tuple[PerWorker, Lipschitz]:
         """p. Collective: one small sum a trial."""
         ahead, state, _ = self.forward(agreed.vector, points, state, here.team)
         return ahead, self.forward.eased(state, ahead[0].x)
@@ -128,12 +130,14 @@ class Accelerated(Outer):
     needs: ClassVar[type] = Margins
     forward: Forward = Forward()
 
-    def init(self, x: Array, team: Team) -> Extrapolated:
+    def init(self, x: Array, team: Team[Margins]) -> Extrapolated:
         """t = 1: no momentum yet. Collective."""
         rows = PerRow(beside(x, site.loss.margin_count, 0) for site in team.sites)
         return Extrapolated(self.forward.init(x, team), 1.0, x, rows)
 
-    def __call__(self, agreed: Message, points: PerWorker, state: Extrapolated, here: Joint) -> tuple[PerWorker, Extrapolated]:
+    def __call__(
+        self, agreed: Message, points: PerWorker, state: Extrapolated, here: Joint[Margins]
+    ) -> tuple[PerWorker, Extrapolated]:
         """The next y. Collective: one small sum a trial."""
         ahead, lengths, turn = self.forward(agreed.vector, points, state.lipschitz, here.team, state.p)
         p, t = ahead[0].x, state.t
@@ -164,12 +168,12 @@ class Polyak(Outer):
     forward: Forward = Forward()
     beta: float | None = None
 
-    def init(self, x: Array, team: Team) -> Heavy:
+    def init(self, x: Array, team: Team[Margins]) -> Heavy:
         """No last y yet. Collective."""
         rows = PerRow(beside(x, site.loss.margin_count, 0) for site in team.sites)
         return Heavy(self.forward.init(x, team), np.zeros(0), rows)
 
-    def __call__(self, agreed: Message, points: PerWorker, state: Heavy, here: Joint) -> tuple[PerWorker, Heavy]:
+    def __call__(self, agreed: Message, points: PerWorker, state: Heavy, here: Joint[Margins]) -> tuple[PerWorker, Heavy]:
         """The next y. Collective: one small sum a trial."""
         y, rows = points[0].x, PerRow(at.margins for at in points)
         ahead, lengths, _ = self.forward(agreed.vector, points, state.lipschitz, here.team)
@@ -184,7 +188,7 @@ class Polyak(Outer):
         return min(away * away, 0.99) if self.beta is None else self.beta
 
 
-def carried(team: Team, points: PerWorker, beta: float, shift: Array, rows: Sequence[Array]) -> PerWorker:
+def carried(team: Team[Margins], points: PerWorker, beta: float, shift: Array, rows: Sequence[Array]) -> PerWorker:
     """The workers' points at x + beta shift, or at the nearest point where the penalty is finite. Not collective.
 
     shift : (dim,); rows : its margins, (rows,) per hosted worker.
@@ -201,7 +205,7 @@ def _least(x: Array) -> float:
     return float(np.finfo(x.dtype).tiny)
 
 
-def _curvature_along(slope: Array, points: Sequence[Point], team: Team) -> float:
+def _curvature_along(slope: Array, points: Sequence[Point], team: Team[Margins]) -> float:
     """v.H v / v.v for v along the gradient of f: a lower bound of L. Collective: one small sum."""
     largest = float(abs(slope).max()) if slope.size else 0.0
     slope = namespace(slope).ldexp(slope, -frexp(largest)[1])  # near 1, exactly: its squares need room
@@ -212,7 +216,7 @@ def _curvature_along(slope: Array, points: Sequence[Point], team: Team) -> float
     return curvature / size if size > 0 else 0.0
 
 
-def _divergence(team: Team, points: Sequence[Point], ahead: Sequence[Point], pairs: Sequence[Pair]) -> list[float]:
+def _divergence(team: Team[Margins], points: Sequence[Point], ahead: Sequence[Point], pairs: Sequence[Pair]) -> list[float]:
     """D_f(p, y), and the inner products of ``pairs``. Collective: one small sum."""
     parts = [np.array([site.loss.bregman(at, to.margins)]) for site, at, to in zip(team.sites, points, ahead, strict=True)]
     return mean_scalars(team, parts, "step", pairs).tolist()

@@ -38,6 +38,13 @@ class Point(NamedTuple):
     gradient: Array | None = None  # (dim,) gradient of f at x, where agreed
     loss: float | None = None  # this worker's running loss, where it trains
 
+    @property
+    def known(self) -> Array:
+        """The margins, of a point that a loss of margins has made. Raises CapabilityError where there are none."""
+        if self.margins is None:
+            raise CapabilityError("the margins of this point are not known: make it by the `point` of a loss that has them")
+        return self.margins
+
 
 class Loss(Protocol):
     """f_w: one worker's mean loss. Not collective, except where said."""
@@ -138,8 +145,9 @@ class Dual(Margins, Protocol):
     def dual_point(self, alpha: Array, q: Array, ridge: float, bias: float) -> Array:
         """The x (dim,) that dual variables (rows,) stand for."""
 
-    def dual_descent(self, alpha: Array, z: Array, ridge: float, bias: float, seed: int, epochs: int, ratio: float) -> Array:
-        """Epochs in place on alpha and z; the duality gap that each met."""
+    def dual_descent(self, alpha: Array, z: Array, ridge: float, bias: float, seed: int, epochs: int, ratio: float,
+                     steps: int = 1) -> Array:  # fmt: skip
+        """Epochs in place on alpha and z, of at most so many steps a row; the duality gap that each met."""
 
     def demand_descent(self, name: str = "this method") -> None:
         """Raises CapabilityError, in the name of a method, where there is no step for this loss, or not on this device."""
@@ -288,7 +296,7 @@ class Penalty(Protocol):
         """The shortest element of g + subdifferential(x), (dim,): the gradient of F where the penalty is smooth."""
 
 
-INSTEAD = {
+INSTEAD: dict[type, str] = {
     Loss: "a loss that has them",
     Curvature: "gradient, nesterov or lbfgs by mpiopt.engine.drive.solve, which asks for no more than a value and a gradient",
     Margins: "mpiopt.engine.drive.solve, which makes margins of any loss, or mpiopt.problems.lifted.lifted",
@@ -316,7 +324,15 @@ def offers(loss: object, kind: type[K]) -> TypeGuard[K]:
     return not lacking(loss, kind)
 
 
-def demand(name: str, losses: Iterable[object], blocks: Iterable[Any]) -> None:
+class Asking(Protocol):
+    """What asks something of a loss: a block of a method, or a whole one."""
+
+    @property
+    def needs(self) -> type:
+        """One of the capabilities above."""
+
+
+def demand(name: str, losses: Iterable[object], blocks: Iterable[Asking]) -> None:
     """Raises CapabilityError where a block of the method ``name`` needs what a loss lacks. Not collective."""
     for loss in losses:
         for block in blocks:

@@ -9,6 +9,7 @@ using an approximate Newton-type method, 2014, eq. 13). It holds for smooth pena
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic
 
 import numpy as np
 
@@ -16,21 +17,31 @@ from mpiopt.arrays import Array, beside, namespace
 from mpiopt.problems.problem import Point
 from mpiopt.problems.protocols import Margins, Penalty
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # with a default, as for `Team`
+
+    S = TypeVar("S", bound=Margins, covariant=True, default=Margins)
+else:
+    from typing import TypeVar
+
+    S = TypeVar("S", bound=Margins, covariant=True)
+G = TypeVar("G", bound=Margins)
+
 
 @dataclass(frozen=True)
-class Reference:
+class Reference(Generic[S]):
     """phi: one worker's loss with its own ridge. Not collective.
 
     ridge : D on the penalised coordinates, ``ridge_free`` on the ``free`` trailing ones.
     """
 
-    loss: Margins
+    loss: S
     ridge: float
     ridge_free: float
     free: int
 
     @staticmethod
-    def of(loss: Margins, penalty: Penalty, mu: float) -> "Reference":
+    def of(loss: G, penalty: Penalty, mu: float) -> "Reference[G]":
         """phi = f_w + penalty + (mu/2)|z|^2."""
         return Reference(loss, penalty.l2 + mu, mu, penalty.free)
 

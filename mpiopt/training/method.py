@@ -1,7 +1,7 @@
 """Methods that train: compositions without an opening, whose record is what the workers' own steps have seen."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class WithBuffers(NamedTuple):
 class Training(Composed):
     """Phases and an outer step; the state of the first phase's work has a `Log` as ``log``."""
 
-    def init(self, x: Array, team: Team) -> Run:
+    def init(self, x: Array, team: Team[Any]) -> Run:
         """All workers at x. Collective. Raises CapabilityError for penalties with a kink: steps follow gradients."""
         if not team.penalty.smooth:
             raise CapabilityError("training follows gradients, and the penalty has none everywhere: leave the l1 part or the "

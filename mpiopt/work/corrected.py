@@ -7,7 +7,7 @@ Shamir, Srebro, Zhang 2014 (DANE), eq. 13; Hendrikx et al. 2020 (SPAG), eq. 3, f
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -23,10 +23,10 @@ from mpiopt.work.server import sample, spread
 class LocalSolver(Protocol):
     """Minimises phi(z) - q.z on one worker."""
 
-    def init(self, x: Array, phi: Reference) -> Tree:
+    def init(self, x: Array, phi: Reference[Any]) -> Tree:
         """What it keeps from call to call."""
 
-    def __call__(self, phi: Reference, q: Array, at: Point, memory: Tree) -> tuple[Array, Tree]:
+    def __call__(self, phi: Reference[Any], q: Array, at: Point, memory: Tree) -> tuple[Array, Tree]:
         """An approximate minimiser z (dim,), started at or near ``at``."""
 
 
@@ -43,7 +43,7 @@ class Corrected(Work):
     eta: float = 1.0
     rows: int | None = None
 
-    def init(self, x: Array, site: Site) -> Tree:
+    def init(self, x: Array, site: Site[Margins]) -> Tree:
         """The solver's memory. Raises CapabilityError for penalties that are not smooth."""
         if not site.penalty.smooth:
             raise CapabilityError(
@@ -52,14 +52,14 @@ class Corrected(Work):
             )
         return self.solver.init(x, self._phi(site))
 
-    def _phi(self, site: Site) -> Reference:
+    def _phi(self, site: Site[Margins]) -> Reference:
         mu = spread(site, self.rows) if self.mu is None else self.mu
         return Reference.of(sample(site, self.rows), site.penalty, mu)
 
-    def __call__(self, at: Point, agreed: Message, memory: Tree, here: Local) -> tuple[Point, Message, Tree]:
+    def __call__(self, at: Point, agreed: Message, memory: Tree, here: Local[Margins]) -> tuple[Point, Message, Tree]:
         """Solve the local problem; as many passes over the rows as the solver takes."""
         phi = self._phi(here.site)
-        own = at if self.rows is None else Point(at.x, at.margins[: self.rows])
+        own = at if self.rows is None else Point(at.x, at.known[: self.rows])
         if own.slope is None:
             own = own._replace(slope=phi.loss.value_grad(own)[1])
         q = phi.grad(own)

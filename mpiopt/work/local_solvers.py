@@ -6,7 +6,7 @@ Auto           DualDescent where its epochs hardly depend on the conditioning, N
 """
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from mpiopt.engine.phase import PerRow, Tree
 from mpiopt.numerics import krylov
 from mpiopt.numerics.newton import newton, unpack
 from mpiopt.problems.problem import Point
+from mpiopt.problems.protocols import Columns
 from mpiopt.problems.rounding import residue
 from mpiopt.problems.surrogate import Reference
 
@@ -91,11 +92,11 @@ class DualDescent:
     epochs: int = 5
     floor: ClassVar[float] = 0.01
 
-    def init(self, x: Array, phi: Reference) -> DualMemory:
+    def init(self, x: Array, phi: Reference[Columns]) -> DualMemory:
         """Dual variables at their start, their image unknown."""
         return DualMemory(PerRow((np.full(phi.loss.rows, phi.loss.family.dual_start),)), None, 0)
 
-    def __call__(self, phi: Reference, q: Array, at: Point, memory: DualMemory) -> tuple[Array, DualMemory]:
+    def __call__(self, phi: Reference[Columns], q: Array, at: Point, memory: DualMemory) -> tuple[Array, DualMemory]:
         """A minimiser to the stated accuracy; two passes' worth of work per epoch."""
         (alpha,), calls, loss = memory.alpha, memory.calls, phi.loss
         if loss.intercept and phi.ridge_free < self.floor:
@@ -132,7 +133,7 @@ class Auto:
     difficulty: float = 10.0
     features: int = 1000
 
-    def choose(self, phi: Reference) -> DualDescent | NewtonCG:
+    def choose(self, phi: Reference[Any]) -> DualDescent | NewtonCG:
         """The solver for one worker's rows."""
         loss = phi.loss
         few = not loss.descends or loss.features <= self.features
@@ -142,10 +143,10 @@ class Auto:
         hard = squares * loss.family.curvature_bound > self.difficulty * loss.weight * phi.ridge
         return self.newton if hard else self.dual
 
-    def init(self, x: Array, phi: Reference) -> Tree:
+    def init(self, x: Array, phi: Reference[Any]) -> Tree:
         """The chosen solver's memory."""
         return self.choose(phi).init(x, phi)
 
-    def __call__(self, phi: Reference, q: Array, at: Point, memory: Tree) -> tuple[Array, Tree]:
+    def __call__(self, phi: Reference[Any], q: Array, at: Point, memory: Tree) -> tuple[Array, Tree]:
         """What the chosen solver finds."""
         return self.choose(phi)(phi, q, at, memory)

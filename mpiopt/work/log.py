@@ -1,6 +1,6 @@
 """How far a worker has come in training, kept as ``log`` in the state of every Work that looks at samples."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,7 +44,8 @@ def sampled(x: Array, log: Log, here: Local) -> tuple[Array, Log]:
     if offers(site.loss, Drawing):
         site.loss.reseed(site.streams("model", log.steps, site.worker))
     point = Point(x) if rows is not None else site.loss.point(x)
-    value, g = site.loss.value_grad(point) if rows is None else site.loss.value_grad(point, rows)
+    loss: Any = site.loss  # which takes rows where it is sampled
+    value, g = loss.value_grad(point) if rows is None else loss.value_grad(point, rows)
     if site.penalty.l2:
         g += site.penalty.grad(x).astype(g.dtype, copy=False)
         value += site.penalty.value(x)

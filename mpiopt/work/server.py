@@ -1,18 +1,18 @@
 """The server sample: the first n rows of worker 0, and works that only the server does."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from mpiopt.arrays import Array, namespace
 from mpiopt.engine.phase import Local, Tree, Work
 from mpiopt.errors import UsageError
-from mpiopt.problems.problem import Message, Point, Site, Team
+from mpiopt.problems.problem import L, Message, Point, Site, Team
+from mpiopt.problems.protocols import Margins
 from mpiopt.words import counted
 
 
-def sample(site: Site, rows: int | None) -> Any:
+def sample(site: Site[Margins], rows: int | None) -> Margins:
     """The loss of the first ``rows`` rows of a site; all of them for None.
 
     Raises UsageError where the site holds fewer, or where they weigh nothing.
@@ -30,7 +30,7 @@ def sample(site: Site, rows: int | None) -> Any:
     return head
 
 
-def occupied(site: Site) -> Site:
+def occupied(site: Site[L]) -> Site[L]:
     """The site, as a server's. Raises UsageError where it has nothing to model the objective with."""
     if not site.loss.weight > 0:
         raise UsageError(
@@ -40,7 +40,7 @@ def occupied(site: Site) -> Site:
     return site
 
 
-def spread(site: Site, rows: int | None) -> float:
+def spread(site: Site[Margins], rows: int | None) -> float:
     """The default mu of a sample of n rows (all of the worker's for None):  c R^2 / n * (1 - n / N).
 
     c is the loss's largest curvature, R the worker's longest row, so that c R^2 / n is what one row adds at most to the
@@ -56,7 +56,7 @@ def spread(site: Site, rows: int | None) -> float:
     return loss.steepest * site.loss.radius**2 * heaviest / loss.weight * missing
 
 
-def server_mu(team: Team, rows: int | None) -> float:
+def server_mu(team: Team[Margins], rows: int | None) -> float:
     """`spread` of the server sample, on every rank. Collective; raises UsageError on every rank, as `sample`."""
     with team.world.together("measuring the server sample"):
         found = [np.array([spread(occupied(site), rows) if site.worker == 0 else 0.0]) for site in team.sites]
