@@ -111,7 +111,7 @@ class Composed(Named):
         """All works, exchanges and the outer step."""
         return (*(block for phase in self.walked for block in phase), self.outer)
 
-    def init(self, x: Array, team: Team) -> Run:
+    def init(self, x: Array, team: Team[Any]) -> Run:
         """Evaluate at x, the same array on every rank. Collective."""
         states = self._states(x, team)
         return self._opened(Run(PerWorker(site.loss.point(x) for site in team.sites), None, states), team)
