@@ -49,7 +49,9 @@ class Flat:
 
 def flatten(tree: Tree, path: str = "run") -> Flat:
     """Take a tree apart; arrays of the CPU are not copied. Not collective. Raises TypeError for what is not plain data."""
-    flat, known, each, copies = Flat(), {}, [], {}
+    flat, each = Flat(), []
+    known: dict[tuple, str] = {}
+    copies: dict[tuple, np.ndarray] = {}
 
     def leaf(array: Array, path: str) -> Json:
         name = known.setdefault(_place(array), path)
@@ -67,7 +69,8 @@ def flatten(tree: Tree, path: str = "run") -> Flat:
 
 
 def _add_worker(flat: Flat, known: dict[tuple, str], copies: dict[tuple, np.ndarray], nodes: list[tuple[Tree, str]]) -> None:
-    mine, own = {}, {}
+    mine: dict[tuple, str] = {}
+    own: dict[str, np.ndarray] = {}
 
     def leaf(array: Array, path: str) -> Json:
         place = _place(array)
@@ -140,7 +143,7 @@ def _look(table: Mapping[str, Any], name: Any, what: str) -> Any:
         raise ValueError(f"it has {what} {str(name)[:60]!r}, which is not known") from None
 
 
-def _made(kind: type, items: list[Tree]) -> Tree:
+def _made(kind: type[Any], items: list[Tree]) -> Tree:
     if len(items) != len(kind._fields):
         raise ValueError(f"{kind.__name__} has {len(kind._fields)} parts, and {len(items)} are given")
     return kind(*items)
@@ -160,7 +163,7 @@ def alike(flat: Flat, several: bool) -> list[str]:
 def digest(array: np.ndarray) -> str:
     """The same for arrays of the same shape, type and bits, and for no others."""
     content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    return f"{array.shape} {array.dtype.str} {blake2b(content, digest_size=16).hexdigest()}"
+    return f"{array.shape} {array.dtype.str} {blake2b(content.data, digest_size=16).hexdigest()}"
 
 
 def _encoded(node: Tree, path: str, leaf: Callable[..., Json], each: Callable[..., Json]) -> Json:

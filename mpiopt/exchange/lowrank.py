@@ -53,7 +53,7 @@ class LowRank(Exchange):
         agreed = plan.decode(left, right)
         return Message(agreed, scalars), [m.vector - agreed for m in messages], Factors(right)
 
-    def traffic(self, shape: Shape, here: Joint) -> Traffic:
+    def traffic(self, shape: Shape, here: Joint[Blocks]) -> Traffic:
         """See `Exchange`."""
         world, plan = here.team.world, self._plan(here.team)
         left, right = shape._replace(dim=plan.left_size).nbytes(1), plan.right_size * shape.dtype.itemsize
