@@ -11,7 +11,7 @@ from dataclasses import fields
 from hashlib import blake2b
 from typing import Any
 
-from mpiopt.comm.world import unlike
+from mpiopt.comm.agreements import unlike
 from mpiopt.errors import UnlikeError
 from mpiopt.jobs.cli.flags import flag
 from mpiopt.registry.plugins import loaded

@@ -102,7 +102,7 @@ class ActiveSet(Named):
             signs = np.sign(run.points[0].x)
             run = self.inner.step(run, part)
             turned = not np.array_equal(signs, np.sign(run.points[0].x))
-            same = 0 if part.world.agree(np.array([turned]), "signs")[0] else same + 1
+            same = 0 if part.world.extremes(np.array([turned]), "signs")[1][0] else same + 1
         return run
 
     def measure(self, run: Run, team: Team) -> Measured:

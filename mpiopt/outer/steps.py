@@ -22,7 +22,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from mpiopt.arrays import Array, beside, namespace
-from mpiopt.comm.world import Pair
+from mpiopt.comm.sums import Pair
 from mpiopt.engine.phase import Joint, Outer, PerRow, PerWorker
 from mpiopt.errors import UsageError
 from mpiopt.problems.problem import Message, Point, Team, mean_scalars

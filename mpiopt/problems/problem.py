@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeGuard, runt
 import numpy as np
 
 from mpiopt.arrays import Array, namespace, on_host
-from mpiopt.comm.world import Pair, World
+from mpiopt.comm.sums import Pair
+from mpiopt.comm.world import World
 from mpiopt.errors import DataError
 from mpiopt.numerics.streams import Streams
 from mpiopt.problems.penalties import sliced

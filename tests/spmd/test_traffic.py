@@ -62,7 +62,7 @@ def test_an_exchange_says_what_it_sends(worlds, kind, ordered):
 
 @pytest.mark.ranks(3)
 def test_what_is_gathered_in_pieces_is_said_so(worlds, monkeypatch):
-    monkeypatch.setattr("mpiopt.comm.world.BATCH", 500)
+    monkeypatch.setattr("mpiopt.comm.moves.BATCH", 500)
     world = worlds(workers=WORKERS)
     assert [world.pieces(np.full(WORKERS, each)) for each in (1, 100, 250, 300)] == [1, 1, 3, 3]  # of 2, 2 and 1 workers
 

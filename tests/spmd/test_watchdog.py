@@ -233,37 +233,6 @@ def test_a_rank_that_stops_before_the_ranks_have_met_is_named(world, shared_tmp)
     assert any("waits in together" in line for line in told[0]) and not told[1], told
 
 
-@pytest.mark.ranks(3)
-def test_every_collective_passes_the_gate(world):
-    seen = []
-
-    class Watch:
-        def entered(self, name: str, who: str) -> None:
-            seen.append(name + who)
-
-        def left(self, who: str) -> None:
-            seen.append("")
-
-    world.watches.append(Watch())
-    x = np.ones(3)
-    calls = [
-        lambda: world.sum([x]), lambda: world.total([x]), lambda: world.gather(x), lambda: list(world.each(x, most=1)),
-        lambda: world.alltoall([x] * 3), lambda: world.bcast(x), lambda: world.tell(1), lambda: world.tell_all(1),
-        lambda: world.extremes(x), lambda: world.best([1.0]), lambda: world.split(0).free(), lambda: world.by_node().free(),
-        lambda: world.group(1).barrier(), lambda: world.window("w", 3, np.dtype(float)).get(), lambda: world.agree(x),
-        lambda: world.swap([x, x], [(world.rank + 1) % 3, (world.rank - 1) % 3]), lambda: world.tallied(0.0), world.barrier,
-        world.rest, lambda: world.in_order(int), lambda: world.waiting("w").__enter__(),
-    ]  # fmt: skip
-    for call in calls:
-        before = len(seen)
-        call()
-        assert len(seen) > before
-    before = len(seen)
-    with world.together("counting"):
-        pass
-    assert seen[before:] == ["together", ""] and seen.count("barrier of a group") == 1 and "w get of a window" in seen
-
-
 @pytest.mark.parametrize("option", ["--watchdog", "--watchdog-abort"])
 def test_times_must_be_positive(launch, option):
     done = launch(2, ["-m", "mpiopt.jobs", *LONG, option, "0"], timeout=60)

@@ -309,7 +309,6 @@ def test_nan_on_any_one_rank_is_agreed_on_by_all(world):
     # MPI_MAX of NaN and a number depends on the order of the operands, and so on the rank
     for bad in range(world.size):
         x = np.array([np.nan if world.rank == bad else 1.0, 2.0])
-        assert_array_equal(world.agree(x), [np.inf, 2.0])
         low, high = world.extremes(x)
         assert_array_equal(low, [-np.inf, 2.0])
         assert_array_equal(high, [np.inf, 2.0])
@@ -324,11 +323,6 @@ def test_the_best_is_the_lowest_worker_with_the_smallest_value(worlds, values):
     world = worlds(workers=5)
     clean = np.nan_to_num(values, nan=np.inf, posinf=np.inf, neginf=-np.inf)
     assert world.best([values[w] for w in world.hosted]) == int(np.argmin(clean))
-
-
-@SIZES
-def test_agree_is_the_elementwise_maximum(world):
-    assert_array_equal(world.agree([world.rank, -world.rank, 0.5]), [world.size - 1, 0, 0.5])
 
 
 @SIZES
@@ -358,18 +352,6 @@ def test_by_node_holds_the_ranks_of_this_host(world):
     assert part.size == hosts.count(world.host)
     assert set(part.tell_all(world.host)) == {world.host}
     part.free()
-
-
-@SIZES
-def test_ranks_act_in_order(world, shared_tmp):
-    log = shared_tmp / "log"
-
-    def act() -> None:
-        with log.open("a") as lines:
-            lines.write(f"{world.rank}\n")
-
-    world.in_order(act)
-    assert log.read_text().split() == [str(r) for r in range(world.size)]
 
 
 @SIZES
@@ -433,15 +415,14 @@ def test_a_sum_of_vectors_is_one_message_of_its_own_length(worlds, ranks, determ
 @SIZES
 def test_only_vectors_count_as_vector_rounds(world):
     world.total([np.ones(3)])
-    world.agree([1.0])
     world.best([1.0])
     world.extremes([1.0, 2.0])
     world.gather(np.ones(world.rank + 1))
-    assert (world.tally.messages, world.tally.vector_rounds) == (5, 0)
-    assert world.tally.bytes == 24 + 8 + 12 + 32 + 8 * (world.rank + 1)
+    assert (world.tally.messages, world.tally.vector_rounds) == (4, 0)
+    assert world.tally.bytes == 24 + 12 + 32 + 8 * (world.rank + 1)
     world.swap([np.ones(4)], [world.rank])
     world.bcast(np.ones(4))
-    assert (world.tally.messages, world.tally.vector_rounds) == (7, 3 - 1)
+    assert (world.tally.messages, world.tally.vector_rounds) == (6, 3 - 1)
 
 
 @SIZES
