@@ -19,10 +19,12 @@ from mpiopt.problems.protocols import Columns
 from mpiopt.problems.rounding import residue
 from mpiopt.problems.surrogate import Reference
 
+NOISE = 64  # eps of q, which a local gradient of that length is the difference of grad phi and: about its rounding
+
 
 @dataclass(frozen=True)
 class NewtonCG:
-    """Until the local gradient has fallen to ``ratio`` of its start, in at most ``steps`` Newton steps.
+    """Until the local gradient has fallen to ``ratio`` of its start, or in rounding no longer falls; at most ``steps`` steps.
 
     One step of a loose solve needs no search and no second gradient: the outer search decides how far to go. Without a ridge
     the Hessian may be singular, and CG ends where its residual is rounding.
@@ -40,12 +42,13 @@ class NewtonCG:
     def __call__(self, phi: Reference, q: Array, at: Point, memory: Tree) -> tuple[Array, Tree]:
         """A minimiser to the stated accuracy."""
         g = phi.grad(at) - q
-        target = self.ratio * norm(g)
+        target, noise, last = self.ratio * norm(g), NOISE * float(np.finfo(q.dtype).eps) * norm(q), np.inf
         inner = self.ratio if self.steps == 1 else 0.1
         for _ in range(self.steps):
             size = norm(g)
-            if size <= target:
+            if size <= target or (size <= noise and not size < last):
                 break
+            last = size
             forcing = inner if self.steps == 1 else max(min(inner, np.sqrt(size)), 0.5 * target / size)
             floor = 0.0 if phi.ridge > 0 else residue(phi.loss, at)
             p = krylov.solve(phi.hessian(at), -g, phi.jacobi(at), forcing, self.products, floor=floor).x
