@@ -18,9 +18,9 @@ JOBS = ["-m", "mpiopt.jobs"]
 SOLVE = ["solve", "rcv1:rows=300,cols=3000,per_row=8", "--method", "gradient", "--gap-tol", "0"]
 LIMITED = """
 import resource, sys
-from mpi4py import MPI
-resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))
 from mpiopt.jobs.launch import main
+assert main([*{solve}, "--rounds", "1"]) == 0  # what numba compiles it also writes
+resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -30,7 +30,7 @@ def sentences(done) -> list[str]:
 
 
 def limited(launch, tmp_path: Path, room: int, *argv: str):
-    (tmp_path / "limited.py").write_text(LIMITED.format(room=room))
+    (tmp_path / "limited.py").write_text(LIMITED.format(room=room, solve=SOLVE))
     return launch(2, [str(tmp_path / "limited.py"), *SOLVE, *argv], timeout=100, cwd=tmp_path)
 
 
