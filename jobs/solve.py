@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.jobs.cli.console import Console
-from mpiopt.jobs.cli.flags import flag
+from mpiopt.jobs.cli.run_options import demand_not_negative, kept
 from mpiopt.jobs.cli.solve_options import Solve
-from mpiopt.jobs.running.job_files import apart, of_run, tell_unlocked
+from mpiopt.jobs.running.job_files import apart, of_run
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
@@ -21,13 +21,11 @@ if TYPE_CHECKING:
     from mpiopt.engine.stop import Stop
 
 GAP_TOL = 1e-8  # where no tolerance is given
-EVERY = 300.0  # seconds between checkpoints where nothing is said
 
 
 def run(job: Solve, world: "World", console: Console) -> dict[str, Any]:
     """Read, solve, record. Collective. Raises MpioptError on every rank."""
     from mpiopt.jobs.running.solving import solving
-    from mpiopt.jobs.running.watchdog import guarded
 
     job = complete(job)
     method = method_of(job)
@@ -35,36 +33,19 @@ def run(job: Solve, world: "World", console: Console) -> dict[str, Any]:
         from mpiopt.jobs.running.forecast import forecast
 
         return forecast(job, method_of, world, console)
-    tell_unlocked(of_run(job), world, console)
-    with guarded(job, world, console):
-        return solving(job, method, stop_of(job), world, console)
+    return solving(job, method, stop_of(job), world, console)
 
 
 def complete(job: Solve) -> Solve:
     """The job with the defaults that depend on other options. Raises UsageError for values that cannot be."""
     from mpiopt.jobs.running import gpu_solving
 
-    for name in ("rounds", "bytes", "seconds", "gradient_tol", "gap_tol", "l1", "l2", "every_seconds", "margin"):
-        value = getattr(job, name)
-        if value is not None and not value >= 0:
-            raise UsageError(f"{flag(name)} {value:g}: give a number that is not negative")
+    demand_not_negative(job, "rounds", "gradient_tol", "gap_tol", "l1", "l2")
     apart(of_run(job))
     if job.gradient_tol is None and job.gap_tol is None:
         job = replace(job, gap_tol=GAP_TOL)
     gpu_solving.check(job)
     return kept(replace(job, data="default" if job.data is None else job.data))
-
-
-def kept(job: Any) -> Any:
-    """A job with its default for --every-seconds. Raises UsageError for options about a checkpoint that is not named."""
-    given = [name for name in ("every_rounds", "every_seconds") if getattr(job, name) is not None]
-    if job.every_rounds is not None and job.every_rounds < 1:
-        raise UsageError(f"--every-rounds {job.every_rounds}: give a whole number of at least 1")
-    if job.checkpoint is not None:
-        return job if given else replace(job, every_seconds=EVERY)
-    for name in given + ["resume"] * (job.resume == "must"):
-        raise UsageError(f"{flag(name)} is about a checkpoint: give --checkpoint FILE too")
-    return job
 
 
 def method_of(job: Solve) -> "Method":

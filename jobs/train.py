@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from mpiopt.errors import UsageError
 from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.cli.run_options import demand_not_negative, kept
 from mpiopt.jobs.cli.train_options import Train
-from mpiopt.jobs.running.job_files import apart, of_run, tell_unlocked
-from mpiopt.jobs.solve import kept
+from mpiopt.jobs.running.job_files import apart, of_run
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
@@ -22,12 +22,9 @@ if TYPE_CHECKING:
 def run(job: Train, world: "World", console: Console) -> dict[str, Any]:
     """Read, train, record. Collective. Raises MpioptError on every rank."""
     from mpiopt.jobs.running.training import training
-    from mpiopt.jobs.running.watchdog import guarded
 
     job = complete(job)
-    tell_unlocked(of_run(job), world, console)
-    with guarded(job, world, console):
-        return training(job, world, console)
+    return training(job, world, console)
 
 
 def complete(job: Train) -> Train:
@@ -36,10 +33,7 @@ def complete(job: Train) -> Train:
     from mpiopt.jobs.running import gpu_training
     from mpiopt.methods import TRAINERS, find
 
-    for name in ("lr", "momentum", "warmup", "decay", "clip", "bytes", "seconds", "every_seconds", "margin"):
-        value = getattr(job, name)
-        if value is not None and not value >= 0:
-            raise UsageError(f"--{name} {value:g}: give a number that is not negative")
+    demand_not_negative(job, "lr", "momentum", "warmup", "decay", "clip")
     for name in ("epochs", "record", "examine"):
         if not 0 < getattr(job, name) < inf:
             raise UsageError(

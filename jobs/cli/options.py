@@ -60,9 +60,10 @@ def _scalar(text: str) -> Scalar:
 
 Whole = Annotated[int, Parameter(converter=whole)]
 MaybeWhole = Annotated[int | None, Parameter(converter=whole)]
+_SETTING = "A parameter of the method, see mpiopt methods NAME; may be repeated. In a job file: a table [set]."
 Settings = Annotated[
     tuple[tuple[str, Scalar], ...],
-    Parameter(converter=settings, n_tokens=1, metavar="KEY=VALUE", show_default=False),
+    Parameter(converter=settings, n_tokens=1, metavar="KEY=VALUE", help=_SETTING, show_default=False),
 ]
 _LOSSES = f"Loss of a row: {', '.join(registry.names())}; mpiopt methods losses shows them."
 Loss = Annotated[str, Parameter(converter=loss, help=_LOSSES)]

@@ -1,33 +1,23 @@
 """The options of ``mpiopt solve``."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from mpiopt.jobs.cli.options import Loss, MaybeWhole, Plugins, Settings, Whole
+from mpiopt.jobs.cli.options import Loss, MaybeWhole, Settings, Whole
+from mpiopt.jobs.cli.run_options import RunOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Solve:
-    """Fit a sparse linear model over all ranks, in few rounds.
-
-    Minimises the mean of the rows' losses plus l2/2 |x|^2 + l1 |x|_1; the intercept is not penalised. The constant C of
-    LIBLINEAR and scikit-learn is 1 / (N l2), with N rows.
-
-    SIGTERM, SIGUSR1, SIGUSR2 or SIGINT to any rank, and the approaching end of a Slurm job, end the run after the round
-    under way, its run file complete. With --checkpoint the exit code is then 75, and the same command goes on as if it
-    had never stopped, bit for bit (with --workers on any number of ranks, and then bit for bit with --deterministic);
-    without, it is 130. A second SIGINT ends the run at once.
-    """
+class LinearFit:
+    """What is minimised, by which method, and how exactly. In --help before the options that every run has."""
 
     data: str | None = field(default=None, kw_only=False)
     """DATA.h5 of mpiopt convert, or a generator: default, rcv1, kdd2010, rcv1:rows=60000,seed=3. [default: default]"""
     method: str = "spcg"
     """One of the list that mpiopt methods prints."""
     set: Settings = ()
-    """A parameter of the method, see mpiopt methods NAME; may be repeated. In a job file: a table [set]."""
     compress: str | None = None
     """Send the second message of dane, spcg and their kin in fewer bytes: topk:0.01, qsgd:bits=4, natural, ..."""
     error_feedback: Annotated[bool, Parameter(negative=())] = False
@@ -47,10 +37,6 @@ class Solve:
     """Type of the stored entries; vectors are always float64. [default: as they are stored]"""
     rounds: Whole = 1000
     """Stop after so many rounds."""
-    bytes: float | None = None
-    """Stop after so many bytes sent, summed over all ranks."""
-    seconds: float | None = None
-    """Stop after so many seconds of solving."""
     gradient_tol: float | None = None
     """Stop at this norm of the gradient (with l1: of the shortest subgradient)."""
     gap_tol: float | None = None
@@ -59,45 +45,30 @@ class Solve:
     """Rows of worker 0 that model the whole, for methods with a server."""
     mu: float | None = None
     """Regularisation of the local models; methods that use it find it themselves."""
-    workers: MaybeWhole = None
-    """Workers that the rows are divided among, at least one a rank. [default: one a rank]"""
-    deterministic: bool = False
-    """Same bits for any rank count (with --workers fixed), by ordered sums."""
-    seed: Whole = 0
-    """Seed of everything random."""
-    checkpoint: Path | None = None
-    """Keep where the run stands in this file (HDF5), the generation before in FILE.1; both are replaced only if they are
-    checkpoints."""
-    every_rounds: MaybeWhole = None
-    """Write the checkpoint every so many rounds; it is written at the end of a run anyway."""
-    every_seconds: float | None = None
-    """Write it every so many seconds of solving. [default: 300 unless --every-rounds is given]"""
-    resume: Literal["auto", "must", "never"] = "auto"
-    """Go on from the checkpoint where there is one, or fail where there is none, or start anew."""
-    device: Literal["cpu", "gpu"] = "cpu"
-    """gpu: one NVIDIA GPU a rank, by its number on the node; ranks share where there are fewer (extra: cuda13 or cuda12)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solve(RunOptions, LinearFit):
+    """Fit a sparse linear model over all ranks, in few rounds.
+
+    Minimises the mean of the rows' losses plus l2/2 |x|^2 + l1 |x|_1; the intercept is not penalised. The constant C of
+    LIBLINEAR and scikit-learn is 1 / (N l2), with N rows.
+
+    SIGTERM, SIGUSR1, SIGUSR2 or SIGINT to any rank, and the approaching end of a Slurm job, end the run after the round
+    under way, its run file complete. With --checkpoint the exit code is then 75, and the same command goes on as if it
+    had never stopped, bit for bit (with --workers on any number of ranks, and then bit for bit with --deterministic);
+    without, it is 130. A second SIGINT ends the run at once.
+    """
+
     check_against: Literal["cpu"] | None = None
     """After a solve on a GPU, compare value, gradient and optimum with the CPU's; exit with 1 where they differ."""
-    margin: float = 60.0
-    """Seconds before the end of a Slurm job at which to stop."""
     dry_run: bool = False
     """Read no rows: say what memory and messages the run would take. Exit with 1 where a node has too little memory."""
-    watchdog: float | None = None
-    """Warn of ranks that keep the others waiting for so many seconds, and say what they are doing."""
-    watchdog_abort: float | None = None
-    """End the run with exit code 1 where a rank waits for so many seconds."""
-    strict: bool = False
-    """Exit with 3 where the run ends before it reaches a tolerance."""
-    out: Path | None = None
-    """Run file to write (HDF5): history, solution, configuration."""
-    overwrite: bool = False
-    """Replace an existing run file; nothing else is."""
-    from_: Annotated[Path | None, Parameter(name="--from")] = None
-    """Start from the solution of this run file."""
-    plugin: Plugins = ()
-    config: Path | None = None
-    """Job file (TOML with the names of these options), or a run file to repeat; the command line comes first. What says
-    where to write (out, checkpoint, overwrite, resume) is never taken from a run file."""
+
+    @property
+    def inputs(self) -> tuple[str | None, ...]:
+        """Where rows come from: files and generators."""
+        return (self.data,)
 
     @property
     def given(self) -> dict[str, Any]:

@@ -1,24 +1,17 @@
 """The options of ``mpiopt train``."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from mpiopt.jobs.cli.options import MaybeWhole, Plugins, Settings, Whole
+from mpiopt.jobs.cli.options import MaybeWhole, Settings, Whole
+from mpiopt.jobs.cli.run_options import RunOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train:
-    """Train a model on dense rows over all ranks: every worker takes local steps, and the method says how they agree.
-
-    A preset (mnist-mlp, mnist-cnn, cifar-cnn, cifar-resnet20) is a job file that comes with the package; what the command
-    line or --config says goes before it. Without one, a small perceptron learns blobs.
-
-    An epoch is as many rows as there are, looked at by all workers together. Signals and the end of a Slurm job end the
-    run at the next record; with --checkpoint the exit code is then 75, and the same command goes on; without, it is 130.
-    """
+class ModelFit:
+    """What is trained, on which rows, by which method, and how long. In --help before the options that every run has."""
 
     preset: str | None = field(default=None, kw_only=False)
     """The name of a preset."""
@@ -27,11 +20,10 @@ class Train:
     test: str | None = None
     """Rows to be examined on. [default: none, but for blobs]"""
     model: str = "mlp:32"
-    """softmax, mlp:WIDTH,WIDTH,..., cnn or resnet20 (these two need the extra torch)."""
+    """softmax, mlp:WIDTH,WIDTH,..., cnn or resnet20 (these two need the extra torch, and run on the CPU)."""
     method: str = "local_sgd"
     """How workers agree: one of those that mpiopt methods lists under training."""
     set: Settings = ()
-    """A parameter of the method, see mpiopt methods NAME; may be repeated. In a job file: a table [set]."""
     compress: str | None = None
     """Send messages in fewer bytes: topk:0.01, randk:0.1, qsgd:bits=4, scaled_sign, natural, powersgd:rank=2, vote, ...
     (mpiopt methods compressors)."""
@@ -77,10 +69,6 @@ class Train:
     """Stop at this accuracy on the test rows, 0 to 1."""
     rounds: MaybeWhole = None
     """Stop after so many rounds."""
-    bytes: float | None = None
-    """Stop after so many bytes sent, summed over all ranks."""
-    seconds: float | None = None
-    """Stop after so many seconds of training."""
     record: float = 0.1
     """Epochs between records."""
     examine: float = 1.0
@@ -89,39 +77,20 @@ class Train:
     """Examine the workers' own points too."""
     leader: bool = False
     """Examine the leader's point too."""
-    workers: MaybeWhole = None
-    """Workers, at least one a rank. [default: one a rank]"""
-    deterministic: bool = False
-    """Same bits for any rank count (with --workers fixed), by ordered sums."""
-    seed: Whole = 0
-    """Seed of everything random."""
-    checkpoint: Path | None = None
-    """Keep where the run stands in this file (HDF5), the generation before in FILE.1; both are replaced only if they are
-    checkpoints."""
-    every_rounds: MaybeWhole = None
-    """Write the checkpoint at the first record after so many rounds; it is written at the end of a run anyway."""
-    every_seconds: float | None = None
-    """Write it at the first record after so many seconds. [default: 300 unless --every-rounds is given]"""
-    resume: Literal["auto", "must", "never"] = "auto"
-    """Go on from the checkpoint where there is one, or fail where there is none, or start anew."""
-    device: Literal["cpu", "gpu"] = "cpu"
-    """gpu: one NVIDIA GPU a rank, by its number on the node; ranks share where there are fewer (extra: cuda13 or cuda12).
-    For softmax and mlp."""
-    margin: float = 60.0
-    """Seconds before the end of a Slurm job at which to stop."""
-    watchdog: float | None = None
-    """Warn of ranks that keep the others waiting for so many seconds, and say what they are doing."""
-    watchdog_abort: float | None = None
-    """End the run with exit code 1 where a rank waits for so many seconds."""
-    strict: bool = False
-    """Exit with 3 where the run ends before it reaches --accuracy."""
-    out: Path | None = None
-    """Run file to write (HDF5): history, solution, configuration."""
-    overwrite: bool = False
-    """Replace an existing run file; nothing else is."""
-    from_: Annotated[Path | None, Parameter(name="--from")] = None
-    """Start from the solution of this run file."""
-    plugin: Plugins = ()
-    config: Path | None = None
-    """Job file (TOML with the names of these options), or a run file to repeat; the command line comes first. What says
-    where to write (out, checkpoint, overwrite, resume) is never taken from a run file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(RunOptions, ModelFit):
+    """Train a model on dense rows over all ranks: every worker takes local steps, and the method says how they agree.
+
+    A preset (mnist-mlp, mnist-cnn, cifar-cnn, cifar-resnet20) is a job file that comes with the package; what the command
+    line or --config says goes before it. Without one, a small perceptron learns blobs.
+
+    An epoch is as many rows as there are, looked at by all workers together. Signals and the end of a Slurm job end the
+    run at the next record; with --checkpoint the exit code is then 75, and the same command goes on; without, it is 130.
+    """
+
+    @property
+    def inputs(self) -> tuple[str | None, ...]:
+        """Where rows come from: files and generators."""
+        return (self.data, self.test)

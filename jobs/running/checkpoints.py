@@ -16,7 +16,7 @@ from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
-    from mpiopt.jobs.cli.solve_options import Solve
+    from mpiopt.jobs.cli.run_options import RunOptions
 
 AGAIN, INTERRUPTED, UNCONVERGED = 75, 130, 3  # exit codes
 
@@ -27,7 +27,7 @@ class Checkpoints:
     store : where, if at all; found : the checkpoint to go on from, if any.
     """
 
-    def __init__(self, job: "Solve", console: Console, run_id: str, store: Store | None, found: Saved | None) -> None:
+    def __init__(self, job: "RunOptions", console: Console, run_id: str, store: Store | None, found: Saved | None) -> None:
         self.run_id = run_id
         self._rounds, self._seconds = job.every_rounds, job.every_seconds
         self._console, self._store, self._found = console, store, found
@@ -37,7 +37,7 @@ class Checkpoints:
 
     @staticmethod
     @contextmanager
-    def of(job: "Solve", world: "World", console: Console) -> "Iterator[Checkpoints]":
+    def of(job: "RunOptions", world: "World", console: Console) -> "Iterator[Checkpoints]":
         """Look for what --checkpoint and --resume speak of, and have the names for this job alone while entered.
 
         Collective. Raises DataError or UsageError on every rank.

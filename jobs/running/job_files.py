@@ -5,13 +5,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from mpiopt.errors import UsageError
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
     from mpiopt.jobs.cli.console import Console
+    from mpiopt.jobs.cli.solve_options import Solve
+    from mpiopt.jobs.cli.train_options import Train
 
 
 class Claim(NamedTuple):
@@ -22,17 +24,7 @@ class Claim(NamedTuple):
     written: bool
 
 
-class Running(Protocol):
-    """A job that may write a run file and a checkpoint."""
-
-    data: str | None
-    from_: Path | None
-    plugin: tuple[Path, ...]
-    out: Path | None
-    checkpoint: Path | None
-
-
-def of_run(job: Running) -> Iterator[Claim]:
+def of_run(job: "Solve | Train") -> Iterator[Claim]:
     """The files of a solve or a training."""
     from mpiopt.io.dataset import index as layout
     from mpiopt.io.disk.held_name import partial
@@ -46,7 +38,7 @@ def of_run(job: Running) -> Iterator[Claim]:
         yield Claim(f"--from {job.from_}", (job.from_,), False)
     for file in job.plugin:
         yield Claim(f"--plugin {file}", (file,), False)
-    for name in (job.data, getattr(job, "test", None)):
+    for name in job.inputs:
         if name is not None and Path(name).exists():  # else it is a generator
             yield Claim(f"the data set {name}", layout.names(Path(name)), False)
 

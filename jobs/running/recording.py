@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,13 +14,7 @@ from mpiopt.jobs.cli.console import Console, Progress
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
-
-
-class Recorded(Protocol):
-    """A job that may write a run file."""
-
-    out: Path | None
-    overwrite: bool
+    from mpiopt.jobs.cli.run_options import RunOptions
 
 
 class Recording:
@@ -50,7 +44,7 @@ class Recording:
                 self._file.finish(*answer)
 
 
-def reserve(job: Recorded, run_id: str, world: "World") -> None:
+def reserve(job: "RunOptions", run_id: str, world: "World") -> None:
     """See to it that the run file can be written, before anything is read. Collective. Raises DataError on every rank."""
     with world.together(f"looking at the run file {job.out}"):
         if job.out is not None and world.rank == 0:
@@ -59,7 +53,7 @@ def reserve(job: Recorded, run_id: str, world: "World") -> None:
 
 @contextmanager
 def recorded(
-    job: Recorded, about: Mapping[str, Any], past: Sequence[Any], world: "World", console: Console
+    job: "RunOptions", about: Mapping[str, Any], past: Sequence[Any], world: "World", console: Console
 ) -> Iterator[Recording]:
     """Record a run while entered. ``about`` : the file's attributes; ``past`` : its records so far. Collective.
 

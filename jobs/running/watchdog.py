@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from fcntl import LOCK_EX, LOCK_NB, flock
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from mpiopt.comm.watchdog import Watchdog
@@ -16,22 +16,14 @@ from mpiopt.jobs.cli.flags import flag
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
+    from mpiopt.jobs.cli.run_options import RunOptions
 
 
 PREFIX, LOCK = ".mpiopt-watchdog-", "held"
 OURS = re.compile(rf"\d+|{LOCK}")  # the files in a folder of a watchdog
 
 
-class Guarded(Protocol):
-    """A job that can be watched over: seconds until a warning and until the end, and what tells of a shared folder."""
-
-    watchdog: float | None
-    watchdog_abort: float | None
-    out: Path | None
-    checkpoint: Path | None
-
-
-def guarded(job: Guarded, world: "World", console: Console) -> AbstractContextManager:
+def guarded(job: "RunOptions", world: "World", console: Console) -> AbstractContextManager:
     """Watch over the ranks while entered, if the job asks for it. Collective. Raises UsageError on every rank."""
     for name in ("watchdog", "watchdog_abort"):
         if getattr(job, name) is not None and not getattr(job, name) > 0:
@@ -77,7 +69,7 @@ def _sweep(place: Path) -> None:
                 folder.rmdir()
 
 
-def _assemble(job: Guarded, world: "World", console: Console) -> None:
+def _assemble(job: "RunOptions", world: "World", console: Console) -> None:
     """Wait for all ranks, which share no folder yet; who waits too long says so, and ends the job if asked to. Collective."""
     end, due = job.watchdog_abort or inf, (job.watchdog or inf) * (1 if world.rank == 0 else 2)  # the first rank speaks first
 

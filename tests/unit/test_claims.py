@@ -4,7 +4,6 @@ import os
 from dataclasses import fields
 from itertools import permutations
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -73,7 +72,7 @@ def test_a_conversion_does_not_read_what_it_writes(place, source):
 
 def test_every_pair_of_claims_is_looked_at(place):
     files = {name: Path(f"{name}.h5") for name in ("out", "checkpoint", "from_")}
-    job = SimpleNamespace(**files, plugin=(Path("own.py"),), data="d.h5", test="b.h5")
+    job = Train(**files, plugin=(Path("own.py"),), data="d.h5", test="b.h5")
     claims = list(of_run(job))
     assert len(claims) == 6
     for one, other in permutations(claims, 2):

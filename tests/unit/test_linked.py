@@ -10,6 +10,7 @@ from mpiopt.exchange.feedback import ErrorFeedback, TwoWay
 from mpiopt.exchange.lowrank import LowRank
 from mpiopt.exchange.shifted import Shifted
 from mpiopt.io.dataset.synthetic import Synthetic
+from mpiopt.jobs.cli.flags import flagged, switches
 from mpiopt.jobs.cli.solve_options import Solve
 from mpiopt.jobs.cli.train_options import Train
 from mpiopt.jobs.reports.comparison import compressing
@@ -208,7 +209,7 @@ def test_solve_is_given_advice_that_it_can_follow(how):
     compress, feedback, method = how
     with pytest.raises((CapabilityError, UsageError), match=ADVISED[how]) as found:
         method_of(Solve(compress=compress, error_feedback=feedback, method=method))
-    options = {word.strip(":,.") for word in str(found.value).split() if word.startswith("--")}
+    options = {word.strip(":,.") for word in flagged(str(found.value), switches(Solve())).split() if word.startswith("--")}
     assert options <= {f"--{name.replace('_', '-')}" for name in Solve.__dataclass_fields__}
 
 
@@ -221,7 +222,7 @@ def test_run_files_of_solves_say_how_messages_were_compressed(world):
     source = Synthetic(rows=9, cols=8, per_row=4.0)
 
     def said(**given):
-        about = described(Solve(**given), source, world)
+        about = described(Solve(**given), source)
         return about["compress"], about["link"], compressing(about)
 
     assert said() == (None, None, None)

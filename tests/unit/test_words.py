@@ -13,8 +13,7 @@ from mpiopt.errors import UsageError
 from mpiopt.jobs.cli import configuration
 from mpiopt.jobs.cli.configuration import _load, parsed
 from mpiopt.jobs.cli.console import Console
-from mpiopt.jobs.cli.solve_options import Solve
-from mpiopt.jobs.running.solving import certified, distance
+from mpiopt.jobs.running.solve_outcome import certified, distance
 from mpiopt.numerics.streams import Streams
 from mpiopt.sampling.batches import Batches
 from mpiopt.words import counted, harmless, storable
@@ -78,6 +77,6 @@ def test_a_job_file_has_bounds(tmp_path):
 def test_what_is_proved_of_coefficients_stands_beside_the_gap():
     found = {"gap": 2e-9, "tight_gap": 5e-10, "objective": 1.0}
     for l2, told in ((1e-3, "; coefficients within 1.0e-03"), (0.0, "")):
-        said = certified(Solve(l2=l2), found | {"coefficient_error": distance(5e-10, l2)})
+        said = certified(found | {"coefficient_error": distance(5e-10, l2)})
         assert said == "F - F* <= 2.00e-09, tight bound 5.00e-10" + told
-    assert "--gradient-tol" in certified(Solve(l2=0.0), found | {"gap": float("inf")})
+    assert "--gradient-tol" in certified(found | {"gap": float("inf")})

@@ -1,0 +1,85 @@
+"""The options that every run has, a solve as well as a training: where it ends, what it keeps, who watches."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from cyclopts import Parameter
+
+from mpiopt.errors import UsageError
+from mpiopt.jobs.cli.flags import flag
+from mpiopt.jobs.cli.options import MaybeWhole, Plugins, Whole
+
+Job = TypeVar("Job", bound="RunOptions")
+EVERY = 300.0  # seconds between checkpoints where nothing is said
+OWN = ("bytes", "seconds", "every_seconds", "margin")  # of these options, the numbers that may not be negative
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What a run is asked whatever it computes. In --help they follow the options of what is computed."""
+
+    bytes: float | None = None
+    """Stop after so many bytes sent, summed over all ranks."""
+    seconds: float | None = None
+    """Stop after so many seconds, recording and examinations left out."""
+    workers: MaybeWhole = None
+    """Workers that the rows are divided among, at least one a rank. [default: one a rank]"""
+    deterministic: bool = False
+    """Same bits for any rank count (with --workers fixed), by ordered sums."""
+    seed: Whole = 0
+    """Seed of everything random."""
+    checkpoint: Path | None = None
+    """Keep where the run stands in this file (HDF5), the generation before in FILE.1; both are replaced only if they are
+    checkpoints."""
+    every_rounds: MaybeWhole = None
+    """Write the checkpoint at the first record after so many rounds; it is written at the end of a run anyway."""
+    every_seconds: float | None = None
+    """Write it at the first record after so many seconds. [default: 300 unless --every-rounds is given]"""
+    resume: Literal["auto", "must", "never"] = "auto"
+    """Go on from the checkpoint where there is one, or fail where there is none, or start anew."""
+    device: Literal["cpu", "gpu"] = "cpu"
+    """gpu: one NVIDIA GPU a rank, by its number on the node; ranks share where there are fewer (extra: cuda13 or cuda12)."""
+    margin: float = 60.0
+    """Seconds before the end of a Slurm job at which to stop."""
+    watchdog: float | None = None
+    """Warn of ranks that keep the others waiting for so many seconds, and say what they are doing."""
+    watchdog_abort: float | None = None
+    """End the run with exit code 1 where a rank waits for so many seconds."""
+    strict: bool = False
+    """Exit with 3 where the run ends before it reaches what it was to reach: a tolerance, or an accuracy."""
+    out: Path | None = None
+    """Run file to write (HDF5): history, solution, configuration."""
+    overwrite: bool = False
+    """Replace an existing run file; nothing else is."""
+    from_: Annotated[Path | None, Parameter(name="--from")] = None
+    """Start from the solution of this run file."""
+    plugin: Plugins = ()
+    config: Path | None = None
+    """Job file (TOML with the names of these options), or a run file to repeat; the command line comes first. What says
+    where to write (out, checkpoint, overwrite, resume) is never taken from a run file."""
+
+
+def demand_not_negative(job: RunOptions, *names: str) -> None:
+    """Raise UsageError where one of these options, or of those that every run has, is a negative number or none."""
+    for name in (*names, *OWN):
+        value = getattr(job, name)
+        if value is not None and not value >= 0:
+            raise UsageError(f"{flag(name)} {value:g}: give a number that is not negative")
+
+
+def kept(job: Job) -> Job:
+    """A job with its default for --every-seconds. Raises UsageError for options about a checkpoint that is not named."""
+    given = [name for name in ("every_rounds", "every_seconds") if getattr(job, name) is not None]
+    if job.every_rounds is not None and job.every_rounds < 1:
+        raise UsageError(f"--every-rounds {job.every_rounds}: give a whole number of at least 1")
+    if job.checkpoint is not None:
+        return job if given else replace(job, every_seconds=EVERY)
+    for name in given + ["resume"] * (job.resume == "must"):
+        raise UsageError(f"{flag(name)} is about a checkpoint: give --checkpoint FILE too")
+    return job
+
+
+def repeatable(job: Job) -> Job:
+    """The job for a run file to repeat: without the checkpoint, which is this run's own."""
+    return replace(job, checkpoint=None, every_rounds=None, every_seconds=None, resume="auto")

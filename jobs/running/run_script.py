@@ -1,0 +1,129 @@
+"""One run from its options to the exit code, a solve or a training: claim, open, check, record, finish.
+
+What the two do each in its way are three hooks; the rest is said here once.
+"""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from textwrap import fill
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from mpiopt.arrays import on_host
+from mpiopt.engine.drive import Keeper, Solution, Standing
+from mpiopt.engine.stop import Watcher
+from mpiopt.jobs.cli.configuration import to_toml
+from mpiopt.jobs.cli.console import WIDTH, Console
+from mpiopt.jobs.cli.run_options import repeatable
+from mpiopt.jobs.running.checkpoints import Checkpoints
+from mpiopt.jobs.running.job_files import of_run, tell_unlocked
+from mpiopt.jobs.running.recording import columns, recorded, reserve
+from mpiopt.jobs.running.signals import Signals, end_of_job
+from mpiopt.jobs.running.watchdog import guarded
+from mpiopt.problems.problem import Team
+from mpiopt.training.drive import Trained
+from mpiopt.words import counted
+
+if TYPE_CHECKING:
+    from mpiopt.comm.world import World
+    from mpiopt.jobs.cli.solve_options import Solve
+    from mpiopt.jobs.cli.train_options import Train
+
+KEPT = ("reason", "reason_text", "converged", "objective")  # of the facts about an end, those that every run file keeps
+
+
+class Course(NamedTuple):
+    """What a run is given on its way. standing : where it goes on, None for the start; collective, and for one call."""
+
+    standing: Callable[[], Standing | None]
+    watch: list[Watcher]
+    keep: list[Keeper]
+    interruption: Callable[[], str]
+
+
+class Outcome(NamedTuple):
+    """How a run ended.
+
+    end : with the answer. converged : whether it came to what was asked of it; None where that was nothing. facts : about
+    the answer, by name; ``final`` of them are kept in the run file. lines : about it for people, each with its heading.
+    buffers : what a model keeps beside x.
+    """
+
+    end: Solution | Trained
+    converged: bool | None
+    facts: dict[str, Any]
+    final: tuple[str, ...]
+    lines: list[tuple[str, str]]
+    intercept: bool = False
+    buffers: Mapping[str, Any] = {}
+
+
+class Hooks(Protocol):
+    """What one kind of run puts into the script. All are collective, called once, in this order, and raise on every rank."""
+
+    job: "Solve | Train"
+    doing: str  # "solving", before the name of the data set
+
+    def opened(self) -> Mapping[str, Any]:
+        """Find the rows, none of which is read yet; what a checkpoint must have been of, for this run to go on from it."""
+
+    def built(self) -> tuple[Team, dict[str, Any]]:
+        """The team, ready to go, and what its run file says of it from the start."""
+
+    def ended(self, course: Course) -> Outcome:
+        """Run to the end."""
+
+
+def carried_out(hooks: Hooks, world: "World", console: Console) -> dict[str, Any]:
+    """Run, record and tell. Collective. Raises MpioptError on every rank."""
+    tell_unlocked(of_run(hooks.job), world, console)
+    margin = hooks.job.margin
+    with (
+        guarded(hooks.job, world, console),
+        Signals(end_of_job(margin, console.note)) as signals,
+        Checkpoints.of(hooks.job, world, console) as kept,
+    ):
+        return _carried_out(hooks, world, console, signals, kept)
+
+
+def _carried_out(
+    hooks: Hooks, world: "World", console: Console, signals: Callable[[], str], kept: Checkpoints
+) -> dict[str, Any]:
+    reserve(hooks.job, kept.run_id, world)
+    console(f"reading {hooks.job.data}")
+    kept.check(hooks.opened())
+    team, about = hooks.built()
+    job = hooks.job
+    about |= {"method": job.method, "world_size": world.size, "workers": world.workers, "seed": job.seed, "device": job.device,
+              "config": to_toml(repeatable(job)), "run_id": kept.run_id, "checkpoint": kept.path}  # fmt: skip
+    console(f"{hooks.doing} {about['dataset']} with {job.method} on {counted(world.size, 'rank')}")
+    with recorded(job, about, kept.history, world, console) as recording:
+        keepers = [*kept.keepers(team), recording.ended]
+        outcome = hooks.ended(Course(lambda: kept.standing(team), recording.watchers, keepers, signals))
+        found = _facts(outcome, job)
+        final = {name: found[name] for name in (*KEPT, *outcome.final)}
+        recording.finish(*_split(on_host(outcome.end.x), outcome.intercept), final, outcome.buffers)
+    console.show(_page(outcome, found))
+    return {**about, "config": tomllib.loads(about["config"]), **found, "resumed_after": kept.round,
+            "exit_code": kept.exit_code(outcome.end.reason, job.strict and not outcome.converged)}  # fmt: skip
+
+
+def _facts(outcome: Outcome, job: "Solve | Train") -> dict[str, Any]:
+    """What came out of a run; what its own facts say of the objective, which may be proved, comes before its last record."""
+    end, last = outcome.end, outcome.end.final
+    return {
+        "reason": end.reason.name, "reason_text": end.reason_text, "converged": outcome.converged, "rounds": last.round,
+        "vector_rounds": last.vector_rounds, "messages": last.messages, "bytes_sent": last.bytes_sent,
+        "seconds": last.seconds, "objective": last.objective, **outcome.facts,
+        "out": None if job.out is None else str(job.out), "history": columns(end.history),
+    }  # fmt: skip
+
+
+def _split(x: Any, intercept: bool) -> tuple[Any, float]:
+    """The coefficients, and the intercept behind them, 0 where none was fitted."""
+    return (x[:-1], float(x[-1])) if intercept else (x, 0.0)
+
+
+def _page(outcome: Outcome, found: Mapping[str, Any]) -> str:
+    """A run in a few lines of at most 80 columns."""
+    lines = [*outcome.lines, ("ended", found["reason_text"]), *([("run file", found["out"])] if found["out"] else [])]
+    return "\n".join(fill(f"{name:9s}  {value}", WIDTH, subsequent_indent=" " * 11) for name, value in lines)

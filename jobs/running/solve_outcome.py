@@ -1,0 +1,69 @@
+"""What is said of a solve at its end: numbers for the run file and JSON, lines for people."""
+
+from collections.abc import Mapping
+from math import inf, sqrt
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mpiopt.arrays import on_host
+from mpiopt.engine.drive import Solution
+from mpiopt.jobs.cli.console import size
+from mpiopt.jobs.reports.comparison import compressing
+from mpiopt.words import counted
+
+if TYPE_CHECKING:
+    from mpiopt.comm.world import World
+    from mpiopt.jobs.cli.solve_options import Solve
+
+FINAL = ("gradient_norm", "gap", "tight_gap", "coefficient_error")
+
+
+def facts(job: "Solve", solution: Solution) -> dict[str, Any]:
+    """What is known of the answer, beside what is of every run's."""
+    proved = solution.certificate
+    return {
+        "objective": proved.objective, "gradient_norm": proved.gradient_norm, "gap": proved.gap, "tight_gap": proved.tight_gap,
+        "coefficient_error": distance(proved.tight_gap, job.l2),
+        "nonzero_coefficients": int(np.count_nonzero(on_host(solution.x))),
+    }  # fmt: skip
+
+
+def distance(gap: float, l2: float) -> float:
+    """How far, in norm, the penalised coefficients can be from the optimum's: F grows at least by l2/2 |x - x*|^2."""
+    return sqrt(2 * gap / l2) if l2 > 0 else inf
+
+
+def certified(found: Mapping[str, Any]) -> str:
+    """What is proved, and how else to end where nothing is."""
+    if not np.isfinite(found["gap"]):
+        return "nothing: no bound applies; --gradient-tol ends at a gradient norm"
+    tight = f", tight bound {found['tight_gap']:.2e}" if found["tight_gap"] < found["gap"] else ""
+    hidden = found["tight_gap"] < np.finfo(float).eps * abs(found["objective"])
+    below = " (below the rounding of F)" if hidden else ""
+    error = found["coefficient_error"]  # infinite without an l2 penalty
+    within = f"; coefficients within {error:.1e}" if np.isfinite(error) else ""
+    return f"F - F* <= {found['gap']:.2e}{tight}{below}{within}"
+
+
+def lines(
+    job: "Solve", about: Mapping[str, Any], solution: Solution, found: Mapping[str, Any], world: "World"
+) -> list[tuple[str, str]]:
+    """A solve for people. about : of its data; found : `facts`."""
+    last = solution.final
+    penalty = f"l2 {job.l2:g}" + (f", l1 {job.l1:g}" if job.l1 else "") + (", intercept" if job.intercept else "")
+    fewer = f", {compressing(about)}" if about["compress"] else ""
+    support = f"{found['nonzero_coefficients']:,} of {about['features'] + job.intercept:,} coefficients are not 0"
+    signs = f"{about['label_positive']} is +1, {about['label_negative']} is -1" if "label_positive" in about else ""
+    return [
+        ("data", f"{about['dataset']}: {counted(about['rows'], 'row')}, {counted(about['features'], 'feature')}, "
+                 f"{counted(about['nonzeros'], 'nonzero')}"),
+        *([("labels", signs)] if signs else []),
+        ("problem", f"{job.loss}, {penalty} (C = {1 / (about['rows'] * job.l2):.6g})" if job.l2 else f"{job.loss}, {penalty}"),
+        ("method", f"{job.method} on {counted(world.size, 'rank')}, {counted(world.workers, 'worker')}{fewer}"),
+        ("work", f"{counted(last.round, 'round')}, {counted(last.vector_rounds, 'vector round')}, "
+                 f"{size(last.bytes_sent)} sent, {last.seconds:.2f} s"),
+        ("objective", f"{found['objective']:.15g}, |gradient| {found['gradient_norm']:.2e}"),
+        ("certified", certified(found)),
+        *([("support", support)] if job.l1 else []),
+    ]  # fmt: skip
