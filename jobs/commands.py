@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError, Parameter
 from mpiopt import __version__
 from mpiopt.errors import UsageError
 from mpiopt.jobs.cli.configuration import from_file
+from mpiopt.registry.plugins import load_file
 
 
 class Needs(NamedTuple):
@@ -33,6 +34,7 @@ COMMANDS = {
     "slurm": Needs(False, False),
 }
 
+HELP = {"--help", "-h"}
 OFF = Parameter(negative=())  # a flag that is off unless given
 
 
@@ -68,6 +70,8 @@ def parse(argv: Sequence[str]) -> Call | Callable[[], None]:
     Raises UsageError.
     """
     argv = ["/dev/stdin" if word == "-" else word for word in argv] or ["--help"]
+    if HELP & set(argv):
+        _plug_in(argv)
     names = [argv[0]] if argv[0] in COMMANDS else list(COMMANDS)
     try:
         command, bound, _ = _app(names).parse_args(argv, exit_on_error=False, print_error=False)
@@ -77,6 +81,17 @@ def parse(argv: Sequence[str]) -> Call | Callable[[], None]:
         raise UsageError(f"{error} (see {hint})") from error
     called = command(*bound.args, **bound.kwargs) if hasattr(command, "is_job") else None
     return called or (lambda: command(*bound.args, **bound.kwargs))
+
+
+def _plug_in(argv: Sequence[str]) -> None:
+    """Load the plugins that a request for help names: the help of options lists what there is when they are imported.
+
+    Raises UsageError.
+    """
+    for word, after in zip(argv, [*argv[1:], ""], strict=True):
+        option, _, value = word.partition("=")
+        if option == "--plugin" and (value or after):
+            load_file(value or after)
 
 
 def _app(names: Sequence[str]) -> App:

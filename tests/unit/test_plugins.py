@@ -140,9 +140,11 @@ def test_one_of_each_from_outside_on_two_ranks(launch, tmp_path):
 def test_the_lists_have_what_a_file_brings(launch, tmp_path):
     plugins = laid(tmp_path)
     names = ["losses", "compressors", "readers", "own_dane"]
-    done = launch(None, "from mpiopt.jobs.launch import main\n" + "".join(
-        f"assert main({['methods', name, *plugins]}) == 0\n" for name in names))  # fmt: skip
+    asked = [["solve", "--help", *plugins], *(["methods", name, *plugins] for name in names)]
+    done = launch(None, "from mpiopt.jobs.launch import main\n" + "".join(f"assert main({argv}) == 0\n" for argv in asked))
     assert done.returncode == 0, done.stderr
+    help_text = " ".join(done.stdout.replace("│", " ").split())  # of the options
+    assert "poisson, squared_hinge, own_loss; mpiopt methods losses shows them" in help_text
     assert all(word in done.stdout for word in ("own_loss", "own_half", "own_csv", "mpiopt solve --method own_dane"))
 
 
