@@ -42,7 +42,7 @@ class Point(NamedTuple):
     def known(self) -> Array:
         """The margins, of a point that a loss of margins has made. Raises CapabilityError where there are none."""
         if self.margins is None:
-            raise CapabilityError("the margins of this point are not known: make it by the `point` of a loss that has them")
+            raise CapabilityError("the margins of this point are not known: make it by point(x) of a loss that has them")
         return self.margins
 
 
