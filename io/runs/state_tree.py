@@ -1,7 +1,7 @@
 """The tree of a Run taken apart into JSON and named arrays, and put together again as it was.
 
     null, bool, number, text    themselves
-    [...]                       a tuple;  {"type": "module.Name", "items": [...]} a NamedTuple
+    [...]                       a tuple;  {"type": "module.Name", "parts": {...}} a NamedTuple, its parts by name
     {"scalar": "<f8", ...}      a number of NumPy's
     {"array": name}             an array that all workers have in common
     {"own": name}               an array of one worker
@@ -121,8 +121,8 @@ def unflatten(
         if "scalar" in node:
             return np.dtype(node["scalar"]).type(node["value"])
         if "type" in node:
-            items = [decoded(child, own, parts) for child in expected(node.get("items"), list, "its state")]
-            return _made(_look(kinds, node["type"], "the part"), items)
+            named = expected(node.get("parts"), {str: object}, "its state").items()
+            return _made(_look(kinds, node["type"], "the part"), {name: decoded(child, own, parts) for name, child in named})
         tag, each = _look(TAGS, node.get("tag"), "the tag"), expected(node.get("each"), (list, int), "its state")
         if isinstance(each, list):
             return tag(decoded(child, own, ()) for child in each)
@@ -143,10 +143,12 @@ def _look(table: Mapping[str, Any], name: Any, what: str) -> Any:
         raise ValueError(f"it has {what} {str(name)[:60]!r}, which is not known") from None
 
 
-def _made(kind: type[Any], items: list[Tree]) -> Tree:
-    if len(items) != len(kind._fields):
-        raise ValueError(f"{kind.__name__} has {len(kind._fields)} parts, and {len(items)} are given")
-    return kind(*items)
+def _made(kind: type[Any], parts: dict[str, Tree]) -> Tree:
+    """A NamedTuple by the names of its parts: in any order, and what has a default since then may be missing."""
+    known = set(kind._fields)
+    if not known - set(kind._field_defaults) <= parts.keys() <= known:
+        raise ValueError(f"{kind.__name__} has the parts {', '.join(kind._fields)}, and given are {', '.join(parts)[:60]}")
+    return kind(**parts)
 
 
 def alike(flat: Flat, several: bool) -> list[str]:
@@ -177,8 +179,8 @@ def _encoded(node: Tree, path: str, leaf: Callable[..., Json], each: Callable[..
         return each(node, path)
     if not isinstance(node, tuple):
         raise TypeError(f"{path} is a {type(node).__name__}: state is made of tuples, arrays and numbers")
-    items = [_encoded(child, f"{path}/{name}", leaf, each) for name, child in zip(names(node), node, strict=True)]
-    return items if type(node) is tuple else {"type": _title(type(node)), "items": items}
+    parts = {name: _encoded(child, f"{path}/{name}", leaf, each) for name, child in zip(names(node), node, strict=True)}
+    return list(parts.values()) if type(node) is tuple else {"type": _title(type(node)), "parts": parts}
 
 
 def _title(kind: type) -> str:

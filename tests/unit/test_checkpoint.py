@@ -153,6 +153,20 @@ def test_a_tree_of_another_version_is_refused():
         unflatten(flat.tree | {"type": "mpiopt.gone.Pair"}, {}, [], [])
 
 
+class Later(NamedTuple):
+    """Pair, in a version that has put another part before its own, and given it a default."""
+
+    added: str = "none yet"
+    second: object = None
+    first: object = None
+
+
+def test_a_state_is_read_by_the_names_of_its_parts():
+    flat = flatten(Pair(1, 2))
+    title = f"{Later.__module__}.{Later.__qualname__}"
+    assert unflatten(flat.tree | {"type": title}, {}, [], []) == Later("none yet", second=2, first=1)
+
+
 def test_a_state_is_known_wherever_its_class_has_moved():
     flat = flatten(Message(1, 2))
     assert unflatten(flat.tree | {"type": "mpiopt.once.here.Message"}, {}, [], []) == Message(1, 2)
