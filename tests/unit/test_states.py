@@ -28,13 +28,12 @@ from mpiopt.numerics.trees import names
 from mpiopt.outer.descend import Descend
 from mpiopt.problems.penalties import L2
 from mpiopt.problems.problem import Point, Team
-from mpiopt.problems.protocols import Loss
 from mpiopt.sampling.clients import Clients
 from mpiopt.training.method import Training
 from mpiopt.transforms import rules
 from mpiopt.transforms.rules import RULES
-from mpiopt.work.steps import Minibatch, Steps
-from tests.exchange_sets import exchanges
+from mpiopt.work.steps import Steps
+from tests.exchange_sets import AROUND, agreements, exchanges, team_of
 from tests.problem_sets import Data
 from tests.training_sets import Shared, built
 
@@ -133,10 +132,10 @@ def test_whatever_a_method_that_trains_keeps_has_a_name(worlds):
 
 
 def test_whatever_an_agreement_in_fewer_bytes_keeps_has_a_name(worlds):
-    data, world = Shared(workers=4), worlds(workers=4)
-    for _, _, exchange in exchanges():
-        if exchange.needs is Loss:
-            checked(Training(None, (Phase(Minibatch(), exchange),), Descend(RULE)), data.team(world), data.start)
+    team = team_of(worlds(workers=4))
+    for name, text, exchange in exchanges([(name, "topk:0.2") for name in AROUND]):
+        for *_, state in agreements(exchange, team, 3):
+            assert not list(unnamed((state,))), (name, text)
 
 
 def test_a_plain_tuple_of_numbers_is_seen():
