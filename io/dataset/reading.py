@@ -172,7 +172,7 @@ class Dataset(Shards):
         """Rows lo <= i < hi with values of ``dtype``, raw labels and weights (hi - lo,) float64; see `Source.read`.
 
         Beside what it returns it holds one chunk. Checksums are verified on the way, and that pointers, columns, values,
-        labels and weights are what they must be. Not collective. Raises DataError.
+        labels and weights are what they must be. Not collective. Raises DataError, and UsageError where ``dtype`` is too small.
         """
         parts = list(self.parts(lo, hi))
         spans = [self._span(*part) for part in parts]
@@ -188,6 +188,7 @@ class Dataset(Shards):
                 indptr += at - start
                 into(held.indices, start, matrix.indices[here])
                 into(held.data, start, matrix.data[here])
+                row_checks.narrowed(matrix.data[here], held.data, start)
                 row_checks.entries(matrix, rows, first)
                 into(held.y, first, y[rows])
                 row_checks.labelled(y[rows], self.labels)

@@ -1,6 +1,6 @@
 """What the rows of a shard must be, looked at where they enter, so that no kernel needs bounds checks.
 
-Everything raises ValueError with a few words, for `Shards.opened` to name the file.
+What is not as it must be raises ValueError with a few words, for `Shards.opened` to name the file.
 """
 
 from typing import NamedTuple
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from mpiopt.errors import UsageError
 from mpiopt.io.dataset.dense_row import Item
 from mpiopt.io.dataset.index import CHUNK, Shard
 from mpiopt.io.dataset.labels import Labels, shown
@@ -62,6 +63,19 @@ def entries(matrix: CSR, rows: slice, first: int) -> None:
     indptr = matrix.indptr[rows.start : rows.stop + 1]
     if found := complaint(indptr, matrix.indices, matrix.data, matrix.shape[1], first):
         raise ValueError(found)
+
+
+def narrowed(values: np.ndarray, stored: h5py.Dataset, start: int) -> None:
+    """See that ``values`` (n,), read from entry ``start`` on, have lost none to the type that they are wanted in.
+
+    Raises UsageError: what is stored is sound.
+    """
+    if values.dtype.itemsize >= stored.dtype.itemsize:
+        return
+    for at in range(0, len(values), CHUNK):
+        lost = ~np.isfinite(values[at : at + CHUNK])
+        if lost.any() and np.isfinite(value := stored[start + at + int(lost.argmax())]):
+            raise UsageError(f"the value {value:g} is stored, which is too large for `values={values.dtype}`: leave that out")
 
 
 def labelled(y: np.ndarray, labels: Labels) -> None:

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from mpiopt.errors import DataError
-from mpiopt.io.text.parts import BROKEN, Bytes, opened
+from mpiopt.io.text.parts import BROKEN, Bytes, cut_off, opened
 
 BLOCK = 1 << 22  # bytes of rows that are read at a time
 
@@ -50,7 +50,7 @@ def stream(path: Path) -> Iterator[Bytes]:
         with opened(path) as file:
             yield file
     except BROKEN as error:
-        raise DataError(f"{path} cannot be read to its end ({error}): it is damaged or incomplete") from error
+        raise cut_off(path, error) from error
 
 
 def exactly(file: Bytes, size: int, path: Path) -> bytearray:

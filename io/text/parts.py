@@ -18,13 +18,14 @@ import numpy as np
 
 from mpiopt.comm.blocks import even
 from mpiopt.errors import DataError
+from mpiopt.io.text.bounded_xz import MOST, BoundedXz
 from mpiopt.kernels.host.text import PAD
 
 BLOCK = 1 << 20  # bytes parsed at a time: they stay in the cache
 LINE = 1 << 28  # bytes of the longest line: some 20 million entries
 Bytes = RawIOBase | BufferedIOBase
 MARK = b"\xef\xbb\xbf"  # of UTF-8, with which some editors begin a file
-_OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": BoundedXz}
 _SLOW = 8  # how much longer a compressed byte takes than a plain one
 BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
@@ -74,6 +75,13 @@ def opened(path: Path) -> Bytes:
     return open(path, "rb", buffering=0) if opener is None else opener(path, "rb")
 
 
+def cut_off(path: Path, error: Exception) -> DataError:
+    """What to raise where reading ``path`` has raised one of `BROKEN`."""
+    if isinstance(error, lzma.LZMAError) and "limit" in str(error):
+        return DataError(f"{path} wants more than {MOST >> 20} MiB of memory to be decompressed: compress it by xz -9 or less")
+    return DataError(f"{path} cannot be read to its end ({error}): it is damaged or incomplete")
+
+
 def _line_start(file: Bytes, position: int) -> int:
     """The first line start at or after ``position``."""
     if position == 0:
@@ -99,7 +107,7 @@ def blocks(part: Part) -> Iterator[tuple[np.ndarray, int, int]]:
                 file.seek(at)
             yield from _lines(part.path, file, at, left)
     except BROKEN as error:
-        raise DataError(f"{part.path} cannot be read to its end ({error}): it is damaged or incomplete") from error
+        raise cut_off(part.path, error) from error
 
 
 def _lines(path: Path, file: Bytes, at: int, left: float) -> Iterator[tuple[np.ndarray, int, int]]:

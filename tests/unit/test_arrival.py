@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mpiopt.comm.world import World
-from mpiopt.errors import DataError
+from mpiopt.errors import DataError, UsageError
 from mpiopt.io.dataset import row_checks
 from mpiopt.io.dataset.dense import Dense
 from mpiopt.io.dataset.labels import Labels
@@ -137,8 +137,11 @@ def test_values_that_single_precision_does_not_hold_are_refused(place):
     forged_shard(place / "s.h5", 0, entry("X/data", 5, 1e39))
     data = Dataset.open(place / "s.h5")
     assert data.read(0, 60)[0].data.max() == 1e39
-    with pytest.raises(DataError, match=r"has the value inf \(float32\)"):
+    with pytest.raises(UsageError, match=r"the value 1e\+39 is stored, which is too large for `values=float32`"):
         data.read(0, 60, np.float32)
+    forged_shard(place / "s.h5", 0, entry("X/data", 5, np.inf))
+    with pytest.raises(DataError, match=r"has the value inf \(float32\)"):
+        Dataset.open(place / "s.h5").read(0, 60, np.float32)
 
 
 def attribute(name: str, value: object) -> Change:

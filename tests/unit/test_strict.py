@@ -1,13 +1,13 @@
 """The exit code of ``mpiopt solve --strict``, by the reason that a solve ends with: 0 for a tolerance reached, 3 for none."""
 
-from dataclasses import replace
+from pathlib import Path
 
+import h5py
 import pytest
 
-from mpiopt.engine.stop import Reason
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.commands import parse
-from mpiopt.jobs.running import solving
+from tests.forged import forged
 
 ONE_HOT = "1 1:1\n1 1:1\n-1 1:1\n-1 2:1\n-1 2:1\n1 2:1\n1 3:1\n-1 3:1\n"
 PURE = "1 1:1\n1 1:1\n-1 2:1\n1 2:1\n-1 3:1\n1 3:1\n"
@@ -21,7 +21,7 @@ def ended(worlds, tmp_path, monkeypatch):
     def run(rows: str, *options: str) -> tuple[str, int]:
         monkeypatch.chdir(tmp_path)
         (tmp_path / "rows.svm").write_text(rows)
-        for argv in (["convert", "rows.svm", "rows.h5"], ["solve", "rows.h5", *options]):
+        for argv in (["convert", "rows.svm", "rows.h5", "--overwrite"], ["solve", "rows.h5", *options]):
             call = parse(argv)
             found = call.run(call.job, worlds(workers=3), Console(json=True))
         return found["reason"], found["exit_code"]
@@ -45,7 +45,18 @@ def test_without_it_a_run_that_has_not_converged_is_no_failure(ended):
     assert ended(PURE, "--l2", "0", "--intercept") == ("SEPARABLE", 0)
 
 
-def test_what_the_certificate_does_not_bear_out_is_not_reached(ended, monkeypatch):
-    honest = solving.solve
-    monkeypatch.setattr(solving, "solve", lambda *given: replace(honest(*given), reason=Reason.REFUTED, reason_text="No."))
-    assert ended(ONE_HOT, "--l2", "0.01", "--strict") == ("REFUTED", 3)
+def test_what_the_certificate_does_not_bear_out_is_not_reached(ended):
+    """A run that ended at its tolerance goes on from a checkpoint in which somebody has put another x beside old margins."""
+    keep = ("--l2", "0.01", "--checkpoint", "c.h5", "--strict")
+    assert ended(ONE_HOT, *keep) == ("GAP", 0)
+
+    def moved(file: h5py.File) -> None:
+        names: list[str] = []
+        file.visit(names.append)
+        points = [file[name] for name in names if name.endswith("/x")]
+        assert points
+        for x in points:
+            x[...] = x[...] + 0.1
+
+    forged(Path("c.h5"), moved)
+    assert ended(ONE_HOT, *keep) == ("REFUTED", 3)
