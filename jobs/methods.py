@@ -29,8 +29,8 @@ GIVEN = ("rule", "lr", "workers", "total_steps", "clients", "meeting")  # what m
 class Methods:
     """List the methods, or show one: its parameters, what it needs, its paper.
 
-    The name compressors lists what --compress takes, losses what --loss takes, readers what convert reads; each of these can
-    be shown too.
+    The name compressors lists what --compress takes, losses what --loss takes, readers what convert reads, graphs what methods
+    without a centre take; each of the first three can be shown too.
     """
 
     name: str | None = field(default=None, kw_only=False)
@@ -41,6 +41,7 @@ class Methods:
 def run(job: Methods, world: None, console: Console) -> dict[str, Any]:
     """Print the catalogue or one entry of it. Raises UsageError for an unknown name."""
     from mpiopt.compress.catalogue import CATALOGUE
+    from mpiopt.graphs.topology import FAMILIES
     from mpiopt.io.text.readers import READERS
     from mpiopt.losses.registry import catalogue as losses
     from mpiopt.methods import catalogue, find, training
@@ -62,6 +63,8 @@ def run(job: Methods, world: None, console: Console) -> dict[str, Any]:
         return _readers(READERS.all(), console)
     if job.name in READERS.all():
         return _readers({job.name: READERS[job.name]}, console)
+    if job.name == "graphs":
+        return _graphs(FAMILIES, console)
     if job.name is not None:
         entry = find(job.name, solving | learning)
         console.show(_page(entry, "train" if job.name in learning else "solve"))
@@ -71,7 +74,8 @@ def run(job: Methods, world: None, console: Console) -> dict[str, Any]:
     console.show(f"\n{_list('mpiopt train', learning, width)}")
     console.show("\nL1: solves problems with an L1 penalty too. Parameters, needs, paper:\n"
                  "mpiopt methods NAME; what --compress takes: mpiopt methods compressors;\n"
-                 "what --loss takes: mpiopt methods losses")  # fmt: skip
+                 "what --loss takes: mpiopt methods losses; who is whose neighbour: mpiopt methods\n"
+                 "graphs")  # fmt: skip
     return {name: _facts(entry) for name, entry in (solving | learning).items()}
 
 
@@ -100,6 +104,16 @@ def _readers(known: "Mapping[str, Reader]", console: Console) -> dict[str, Any]:
             for name, entry in known.items()]  # fmt: skip
     console.show(table(["--reader", "what it reads", "files"], rows))
     return {name: {"summary": entry.summary, "paper": entry.paper, "suffixes": list(entry.suffixes)}
+            for name, entry in known.items()}  # fmt: skip
+
+
+def _graphs(known: "Mapping[str, Spelt]", console: Console) -> dict[str, Any]:
+    """What the parameter graph takes."""
+    wide = WIDTH - max(map(len, known)) - max(len(", ".join(entry.parameters)) for entry in known.values()) - 4
+    rows = [[name, ", ".join(entry.parameters), textwrap.shorten(entry.summary, max(wide, 20), placeholder=" ...")]
+            for name, entry in known.items()]  # fmt: skip
+    console.show(table(["graph", "parameters", "what it is"], rows))
+    return {name: {"summary": entry.summary, "paper": entry.paper, "parameters": list(entry.parameters)}
             for name, entry in known.items()}  # fmt: skip
 
 

@@ -33,9 +33,10 @@ LINKS = {
 }  # fmt: skip
 
 
-def flipped(run, world: World, training: bool) -> None:
-    """One bit of what all ranks hold alike: of x, or in training of the first array of the state, if any (x, or a centre)."""
-    x: Array | None = next(_arrays(run.states), None) if training else run.points[0].x
+def flipped(run, world: World, own: bool) -> None:
+    """One bit of what all ranks hold alike: of x, or where x is or may be a worker's own of the first array of the state, if
+    any (x, or a centre)."""
+    x: Array | None = next(_arrays(run.states), None) if own else run.points[0].x
     if world.rank == 1 and x is not None:
         x.view(np.uint64)[np.argmax(abs(x))] ^= np.uint64(1 << 40)
 
@@ -50,13 +51,14 @@ def _arrays(tree):
 def solved(name: str, world: World, flip: bool) -> str:
     """The answer and the reason."""
     entry = catalogue()[name]
+    method = entry.make()
     team = Data(rows=300, features=200, seed=3, density=0.1).team(world, ElasticNet(0.0 if entry.smooth_only else 2e-3, 1e-4))
 
     def keep(at, reason):
         if flip and at.run.round == AT:
-            flipped(at.run, world, False)
+            flipped(at.run, world, method.own)
 
-    found = solve(entry.make(), team, np.zeros(team.dim), Stop(rounds=ROUNDS, gap=1e-9), keep=[keep])
+    found = solve(method, team, np.zeros(team.dim), Stop(rounds=ROUNDS, gap=1e-9), keep=[keep])
     return f"{found.reason.name} {found.final.round} {found.certificate.gap!r} {hash(found.x.tobytes())}"
 
 
@@ -67,7 +69,7 @@ def trained(name: str, world: World, flip: bool) -> str:
     rule = chain(ClipNorm(1.0), rules.adam(Cosine(0.05, 2 * ROUNDS)))
     known = {"rule": rule, "lr": Cosine(0.05, 10**6), "workers": world.workers, "period": 3, "meeting": 6,
              "total_steps": 3 * ROUNDS, "groups": 1}  # fmt: skip
-    if base == "scaffnew":
+    if entry.steady:
         known["lr"] = lambda step: 0.05
     method = entry.make(**{key: value for key, value in known.items() if key in entry.parameters})
     if link:

@@ -9,6 +9,8 @@ from mpiopt.methods.catalyst import ENTRIES as CATALYST
 from mpiopt.methods.cocoa import ENTRIES as COCOA
 from mpiopt.methods.compression import ENTRIES as COMPRESSION
 from mpiopt.methods.dane import ENTRIES as DANE
+from mpiopt.methods.decentralised import SOLVERS as DECENTRALISED_SOLVERS
+from mpiopt.methods.decentralised import TRAINERS as DECENTRALISED_TRAINERS
 from mpiopt.methods.elastic import ENTRIES as ELASTIC
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.federated import ENTRIES as FEDERATED
@@ -25,8 +27,10 @@ Build = TypeVar("Build", bound=Callable[..., Any])
 __all__ = ["SOLVERS", "TRAINERS", "Entry", "catalogue", "find", "register", "training"]
 
 GROUP = "mpiopt.methods"  # entry points of packages that bring methods of either kind
-SOLVERS = Registry("method", (*DANE, *CATALYST, *SPAG, *NEWTON, *COCOA, *FIRST_ORDER, *COMPRESSION), GROUP)
-TRAINERS = Registry("method", (*AVERAGING, *LEADER, *ELASTIC, *ONE_SIDED, *FEDERATED, *PRUNING), GROUP)
+SOLVERS = Registry(
+    "method", (*DANE, *CATALYST, *SPAG, *NEWTON, *COCOA, *FIRST_ORDER, *COMPRESSION, *DECENTRALISED_SOLVERS), GROUP
+)
+TRAINERS = Registry("method", (*AVERAGING, *LEADER, *ELASTIC, *ONE_SIDED, *FEDERATED, *PRUNING, *DECENTRALISED_TRAINERS), GROUP)
 
 
 def catalogue() -> Registry[Entry]:
