@@ -25,6 +25,8 @@ COMMANDS = {
     "describe": Needs(False, False),
     "solve": Needs(True, True),
     "train": Needs(True, True),
+    "predict": Needs(True, True),
+    "score": Needs(True, True),
     "methods": Needs(False, False),
     "report": Needs(False, False),
     "watch": Needs(False, False),

@@ -39,8 +39,9 @@ class Convert:
     normalize: Literal["none", "l2", "channels"] = "none"
     """l2: divide each row of text by its Euclidean norm. channels: bring each colour of images to mean 0 and deviation 1."""
     like: Path | None = None
-    """The training set of this test set (DATA.h5). Of text: take base, features, normalisation and the label that is +1 from
-    it; entries of features that it does not have are left out and counted. Of images: take mean and deviation."""
+    """The training set of this test set (DATA.h5), or a run on it (RUN.h5). Of text: take base, features, normalisation and
+    the label that is +1 from it; entries of features that it does not have are left out and counted. Of images: take mean
+    and deviation, from DATA.h5."""
     shuffle: MaybeWhole = None
     """Seed of the order of the rows. [default: 0]"""
     no_shuffle: Annotated[bool, Parameter(negative=())] = False
@@ -123,17 +124,16 @@ def _found(name: str | None, sources: list[Path], world: "World") -> "tuple[Read
 
 
 def _text(job: Convert, common: dict[str, Any], world: "World", console: Console) -> "Index":
-    from mpiopt.io.dataset.index import read_index
-    from mpiopt.io.dataset.like_training import notes
+    from mpiopt.io.dataset.like_training import notes, training_frame
     from mpiopt.io.text.convert import Options, convert
 
     if job.normalize == "channels":
         raise UsageError("--normalize channels is for images, but the sources are text")
     options = Options(normalize=job.normalize, base=job.base, features=job.features, like=job.like, values=job.values, **common)
     index = convert(world, job.files[:-1], job.files[-1], options, console)
-    with world.together(f"reading {job.like}"):
-        told = notes(index, None if job.like is None else read_index(job.like)) if world.rank == 0 else []
-    for sentence in told:
+    base = "auto" if index.numbering is None else str(index.numbering.base)
+    like = None if job.like is None else training_frame(job.like, world, base, None, "none")
+    for sentence in notes(index, like):
         console.note(f"note: {sentence}")
     return index
 

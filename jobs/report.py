@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from mpiopt.io.runs.run_file import RunData
     from mpiopt.jobs.reports.sheet import Sheet
 
-EDGE = 1 << 16  # bytes at either end of a file that are searched
-
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
@@ -84,30 +82,19 @@ def _command(run: "RunData") -> str:
 
 def _draw(sheet: "Sheet", job: Report, console: Console) -> None:
     try:
-        from mpiopt.jobs.reports.plots import save
+        from mpiopt.jobs.reports.plots import demand_ours, figure, save
     except ImportError as error:
         raise MpioptError("pictures need matplotlib: pip install 'mpiopt[report]'") from error
     from mpiopt.jobs.reports.page import page
 
     for path in filter(None, (job.png, job.out)):
-        if path.is_file() and not _drawn(path):
-            raise UsageError(f"{path} exists, and mpiopt report has not written it: give the picture or the page another name")
+        demand_ours(path)
     try:
         if job.png:
-            save(sheet, job.png)
+            save(figure(sheet), job.png)
             console.note(f"wrote {job.png}")
         if job.out:
             job.out.write_text(harmless(page(sheet)), encoding="utf-8")
             console.note(f"wrote {job.out}")
     except OSError as error:
         raise UsageError(f"{error.filename} cannot be written: {error.strerror}") from error
-
-
-def _drawn(path: Path) -> bool:
-    """Whether a file is a page or a picture of this command, which may be written again. Raises OSError."""
-    from mpiopt.jobs.reports.plots import MARK
-
-    with path.open("rb") as file:
-        head = file.read(EDGE)
-        file.seek(max(0, path.stat().st_size - EDGE))
-        return MARK.encode() in head or MARK.encode() in file.read()

@@ -83,13 +83,6 @@ class Index:
     numbering: Numbering | None = None
     values: str | None = None
 
-    @property
-    def first(self) -> int:
-        """The number by which the first feature went in its text. Raises DataError where that is not known."""
-        if self.numbering is None:
-            raise DataError("the data set does not say by which number its first feature went: convert it again")
-        return self.numbering.base
-
 
 def stride_for(rows: int) -> int:
     """Rows between two entries of the table of nonzeros: a power of two, 1 up to STRIDES rows."""

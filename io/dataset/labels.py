@@ -86,6 +86,12 @@ def binary_labels(raw: np.ndarray, labels: Labels, positive: str | None = None) 
     return _signs(raw == labels.plus)
 
 
+def by_rule(raw: np.ndarray, positive: str) -> np.ndarray:
+    """Raw labels (rows,) as -1 and +1, float32, by the label or rule that is +1; all may be on one side. Raises UsageError."""
+    test, bound = _rule(positive)
+    return _signs(test(raw, bound))
+
+
 class Sides(NamedTuple):
     """What the labels of two classes are called: those that become +1 and -1."""
 

@@ -1,37 +1,67 @@
-"""What a test set takes from its training set, so that a column and a label mean the same in both."""
+"""What a test set takes from its training set, or from a run on it, so that a column and a label mean the same in both."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 from mpiopt.comm.world import World
 from mpiopt.errors import UsageError
-from mpiopt.io.dataset.index import Index, Numbering
+from mpiopt.io.dataset.index import Index
 from mpiopt.io.dataset.labels import Labels, shown
 from mpiopt.io.dataset.reading import Dataset
+from mpiopt.io.disk.file_kind import RUN, schema_of
+from mpiopt.io.runs.run_file import read_run
 from mpiopt.words import counted
 
 
-def training_set(path: str | Path, world: World, base: str, features: int | None, normalize: str) -> Index:
-    """The index of the training set, where it says what is needed and nothing given beside it says otherwise.
+class Frame(NamedTuple):
+    """What the columns and labels of a data set mean.
+
+    first : number of the first feature in text. normalize : none or l2. positive : the label that is +1 where nothing else
+    is said. names : of the features. labels : of its rows, None where only a run tells of it.
+    """
+
+    name: str
+    cols: int
+    first: int
+    normalize: str
+    positive: float | None = None
+    names: tuple[str, ...] | None = None
+    labels: Labels | None = None
+
+    @staticmethod
+    def of(index: Index, name: str, base: str = "auto") -> "Frame":
+        """That of a data set; ``base`` tells of one that does not say so. Not collective. Raises UsageError."""
+        if index.numbering is None and base == "auto":
+            raise UsageError(f"{name} does not say by which number its first feature went: give `base=0` or `base=1` as well, "
+                             "whichever its text had")  # fmt: skip
+        first = int(base) if index.numbering is None else index.numbering.base
+        return Frame(name, index.cols, first, index.normalize, index.labels.plus, index.features, index.labels)
+
+    @staticmethod
+    def of_run(path: str | Path) -> "Frame":
+        """That of the data which a run was on. Not collective. Raises DataError, UsageError."""
+        told = read_run(path).attributes
+        if not {"features", "number_base", "normalize"} <= told.keys():
+            raise UsageError(f"{path} does not say how the text of its data was numbered: give the data set in its place")
+        return Frame(str(path), told["features"], told["number_base"], told["normalize"])
+
+
+def training_frame(path: str | Path, world: World, base: str, features: int | None, normalize: str) -> Frame:
+    """The frame of a training set (DATA.h5) or of a run on it (RUN.h5), where nothing given beside it says otherwise.
 
     Collective. Raises UsageError or DataError on every rank.
     """
-    index = Dataset.open(path, world).index
-    number = base if index.numbering is None else str(index.numbering.base)
-    if number == "auto":
-        raise UsageError(f"{path} does not say by which number its first feature went: give `base=0` or `base=1` as well, "
-                         "whichever its text had")  # fmt: skip
-    for name, given, wanted in (("base", base, number), ("features", features, index.cols),
-                                ("normalize", normalize, index.normalize)):  # fmt: skip
+    with world.together(f"reading {path}"):
+        run = Frame.of_run(path) if world.rank == 0 and schema_of(Path(path)) == RUN else None
+    frame = world.tell(run) or Frame.of(Dataset.open(path, world).index, str(path), base)
+    for name, given, wanted in (("base", base, str(frame.first)), ("features", features, frame.cols),
+                                ("normalize", normalize, frame.normalize)):  # fmt: skip
         if given not in (wanted, None, "auto", "none"):
             raise UsageError(f"`{name}={given}` contradicts `like`: {path} has {wanted}; leave one of them out")
-    return index if index.numbering is not None else _numbered(index, int(number))
+    return frame
 
 
-def _numbered(index: Index, base: int) -> Index:
-    return Index(**{**vars(index), "numbering": Numbering(base, "given")})
-
-
-def notes(index: Index, like: Index | None) -> list[str]:
+def notes(index: Index, like: Frame | None) -> list[str]:
     """What is to be said of a set from text, made like ``like``, in sentences."""
     numbering = index.numbering
     out: list[str] = []
@@ -43,7 +73,7 @@ def notes(index: Index, like: Index | None) -> list[str]:
     if numbering.dropped:
         left = counted(numbering.dropped, "entry", "entries")
         out.append(f"{left} of features beyond the {index.cols:,} of {numbering.like} left out")
-    if like is not None and (strange := unknown_labels(index.labels, like.labels)):
+    if like is not None and like.labels is not None and (strange := unknown_labels(index.labels, like.labels)):
         out.append(f"labels that {numbering.like} does not have: {', '.join(map(shown, strange[:8]))}"
                    f"{', ...' if len(strange) > 8 else ''}")  # fmt: skip
     return out

@@ -6,6 +6,7 @@ import numpy as np
 
 from mpiopt.errors import UsageError
 from mpiopt.io.dataset.labels import Labels, binary_labels, sides
+from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.dataset.source import Share, Source, shares
 from mpiopt.losses.family import Family
 from mpiopt.losses.registry import catalogue, find
@@ -51,6 +52,14 @@ def classes(source: Source, loss: str, positive: str | None) -> dict[str, str]:
         return {}
     found = sides(source.labels, positive)
     return {"label_positive": found.positive, "label_negative": found.negative}
+
+
+def frame(source: Source) -> dict[str, str | int]:
+    """What text must be read by to have the columns of a source, as attributes; none for what is not from text."""
+    index = source.index if isinstance(source, Dataset) else None
+    if index is None or index.numbering is None:
+        return {}
+    return {"number_base": index.numbering.base, "normalize": index.normalize}
 
 
 def fitting(loss: str, labels: Labels, positive: str | None) -> Family:

@@ -12,8 +12,8 @@ from mpiopt.errors import UsageError
 
 HEAD = 1 << 20  # bytes looked at
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-RUN, DATA, CHECKPOINT = "mpiopt-run", "mpiopt-data", "mpiopt-checkpoint"
-LETTERS = {name: len(name).to_bytes(8, "little") + name.encode() for name in (RUN, DATA, CHECKPOINT)}
+RUN, DATA, CHECKPOINT, PREDICTIONS = "mpiopt-run", "mpiopt-data", "mpiopt-checkpoint", "mpiopt-predictions"
+LETTERS = {name: len(name).to_bytes(8, "little") + name.encode() for name in (RUN, DATA, CHECKPOINT, PREDICTIONS)}
 
 
 def schema_of(path: Path) -> str | None:

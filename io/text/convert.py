@@ -20,7 +20,7 @@ from mpiopt.comm.world import World
 from mpiopt.errors import DataError, UsageError
 from mpiopt.io.dataset.index import WIDEST, Index, Numbering, shard_name
 from mpiopt.io.dataset.labels import Tallied
-from mpiopt.io.dataset.like_training import training_set
+from mpiopt.io.dataset.like_training import Frame, training_frame
 from mpiopt.io.dataset.measured import Measured
 from mpiopt.io.dataset.output_files import Output
 from mpiopt.io.dataset.rows_to_shards import Pieces, demand_two, move
@@ -44,10 +44,11 @@ class Options:
 
     normalize : "l2" divides each row by its Euclidean norm. shuffle : seed of the rows' order, None to keep it. shards :
     their number, None for one per 2^22 nonzeros up to 256. base : the first index; "auto" is 1 unless an index 0 occurs.
-    features : at least so many columns. like : the training set (DATA.h5) of this test set, from which base, columns,
-    normalisation and positive label are taken; entries of features that it does not have are left out (before rows are
-    normalised) and counted. gzip : level, None for none. one_label : accept rows that all have the same label (data to be
-    scored), as with ``like``. memory : bytes of parsed rows a rank keeps. reader : of the sources, the same on all ranks.
+    features : at least so many columns. like : the training set (DATA.h5) of this test set, or a run on it (RUN.h5), from
+    which base, columns, normalisation and positive label are taken; entries of features that it does not have are left out
+    (before rows are normalised) and counted. gzip : level, None for none. one_label : accept rows that all have the same
+    label (data to be scored), as with ``like``. memory : bytes of parsed rows a rank keeps. reader : of the sources, the
+    same on all ranks.
     """
 
     normalize: Literal["none", "l2"] = "none"
@@ -75,7 +76,7 @@ def convert(world: World, sources: Sequence[str | Path], target: str | Path, opt
     """
     like = None
     if options.like is not None:
-        like = training_set(options.like, world, options.base, options.features, options.normalize)
+        like = training_frame(options.like, world, options.base, options.features, options.normalize)
         options = replace(options, base="1" if like.first else "0", features=like.cols,
                           normalize="l2" if like.normalize == "l2" else "none", one_label=True)  # fmt: skip
     with writing(world, target, options.overwrite) as output:
@@ -88,7 +89,7 @@ class _Conversion:
     """One conversion: parse, plan, move. Every method but those of one rank's rows is collective."""
 
     def __init__(self, world: World, sources: list[str], files: list[Path], output: Output, options: Options,
-                 like: Index | None, progress: Callable[[str], None]) -> None:  # fmt: skip
+                 like: Frame | None, progress: Callable[[str], None]) -> None:  # fmt: skip
         self.world, self.sources, self.output, self.options, self.progress = world, sources, output, options, progress
         self.files, self.like = files, like
         limit = None if like is None else like.cols + like.first
@@ -102,7 +103,7 @@ class _Conversion:
         self._bin(firsts)
         mine = move(self.world, self.output, self.pieces, self._exchange, self._writer, self._append, self.progress)
         labels = together_labels(self.world, tallied, self.sums, self.measured.rows)
-        labels = labels if self.like is None else replace(labels, positive=self.like.labels.plus)
+        labels = labels if self.like is None else replace(labels, positive=self.like.positive)
         self.measured.merge(self.world)
         self.store.scratch.unlink(missing_ok=True)
         for copy in set(self.files) - set(map(Path, self.sources)):
@@ -110,7 +111,7 @@ class _Conversion:
         self.world.barrier()  # the folder is renamed only when it holds nothing but shards
         index = described(self.measured, self.form.cols, labels, shuffle=self.options.shuffle,
                           normalize=self.options.normalize, sources=tuple(self.sources), numbering=self.numbering,
-                          values=self.options.values, features=None if self.like is None else self.like.features)  # fmt: skip
+                          values=self.options.values, features=None if self.like is None else self.like.names)  # fmt: skip
         return finish(self.world, self.output, mine, index)
 
     def _parse(self) -> list[int]:

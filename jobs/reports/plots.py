@@ -23,6 +23,7 @@ STROKES = ("-", (0, (5, 2)), (0, (1, 1.5)))
 MARKERS = "osD^v<>P"
 AXES = (("round", "rounds", ""), ("bytes_sent", "bytes sent, all ranks", "B"), ("seconds", "seconds", ""))
 MARK = "drawn by mpiopt report"  # in every picture and page
+EDGE = 1 << 16  # bytes at either end of a file that are searched for it
 POINTS = 600  # drawn of a curve; long runs are thinned
 FEW = 40  # rounds that are all marked; a longer run has marks along its way
 SPREAD = 8  # runs whose lengths differ by more than this are drawn on a logarithmic axis
@@ -40,7 +41,7 @@ def figure(sheet: Sheet) -> Figure:
     if not sheet.picture:
         raise UsageError(f"{sheet.runs[0].path} has no loss or accuracy yet that could be drawn: leave --png and --out out")
     with matplotlib.rc_context(STYLE):
-        names = list(map(_plain, sheet.labels))
+        names = list(map(plain_label, sheet.labels))
         longest = max(map(len, names))
         columns = max(1, min(6, len(sheet.labels), int(130 / (longest + 8))))
         lines, rows = -(-len(sheet.labels) // columns), len(sheet.picture)
@@ -62,7 +63,7 @@ def figure(sheet: Sheet) -> Figure:
         return made
 
 
-def _plain(label: str) -> str:
+def plain_label(label: str) -> str:
     """A name as it stands: to Matplotlib one that begins with an underscore is none."""
     return " " * label.startswith("_") + harmless(label)
 
@@ -118,14 +119,25 @@ def thinned(count: int) -> np.ndarray:
     return np.unique(np.concatenate([close, np.linspace(0, count - 1, POINTS // 2).astype(int)]))
 
 
-def save(sheet: Sheet, path: Path) -> None:
-    """Write the picture; the file's name ends in its format, png where it has none. Raises UsageError, OSError."""
-    picture, kind = figure(sheet), path.suffix[1:] or "png"
+def save(picture: Figure, path: Path) -> None:
+    """Write a picture; the file's name ends in its format, png where it has none. Raises UsageError, OSError."""
+    kind = path.suffix[1:] or "png"
     if kind not in picture.canvas.get_supported_filetypes():
         raise UsageError(f"{path} cannot be written: {kind} is no format of pictures; give a .png, .svg or .pdf")
     name = {"png": "Software", "svg": "Creator", "pdf": "Creator", "ps": "Creator", "eps": "Creator"}.get(kind)
     with _without_glyphs():
         picture.savefig(path, format=kind, metadata={name: MARK} if name else None)
+
+
+def demand_ours(path: Path) -> None:
+    """See that nothing is replaced but a page or a picture of mpiopt. Raises UsageError, OSError."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        head = file.read(EDGE)
+        file.seek(max(0, path.stat().st_size - EDGE))
+        if MARK.encode() not in head and MARK.encode() not in file.read():
+            raise UsageError(f"{path} exists, and mpiopt has not drawn it: give the picture or the page another name")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from mpiopt.engine.drive import solve
 from mpiopt.engine.method import Method
 from mpiopt.engine.stop import Stop
 from mpiopt.errors import UsageError
-from mpiopt.io.dataset.linear_team import classes, team_of
+from mpiopt.io.dataset.linear_team import classes, frame, team_of
 from mpiopt.io.dataset.source import Source
 from mpiopt.io.runs.run_file import read_solution
 from mpiopt.jobs.cli.console import Console
@@ -121,7 +121,7 @@ def described(job: "Solve", source: Source) -> dict[str, Any]:
     return {
         "dataset": source.name, "rows": source.rows, "features": source.cols, "nonzeros": source.nnz, "loss": job.loss,
         "l2": job.l2, "l1": job.l1, "intercept": job.intercept, "positive": job.positive, "compress": compressor_of(job),
-        "link": link_of(job), **classes(source, job.loss, job.positive),
+        "link": link_of(job), **classes(source, job.loss, job.positive), **frame(source),
     }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from mpiopt.errors import DataError, UsageError
 from mpiopt.io.dataset.index import Numbering, read_index
 from mpiopt.io.dataset.labels import binary_labels
-from mpiopt.io.dataset.like_training import notes
+from mpiopt.io.dataset.like_training import Frame, notes
 from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.dataset.source import open_source
 from mpiopt.io.text.convert import Options, convert
@@ -54,7 +54,7 @@ def test_columns_normalisation_and_classes_are_those_of_the_training_set(world, 
     assert index.numbering == Numbering(0, "like", str(shared_tmp / "a.h5"), 3) and index.normalize == normalize
     assert dense(shared_tmp / "a.h5", world)[2].numbering == Numbering(0, "seen")
     assert index.labels.plus == 7 and index.labels.one
-    said = notes(index, read_index(shared_tmp / "a.h5"))
+    said = notes(index, Frame.of(read_index(shared_tmp / "a.h5"), ""))
     assert len(said) == 1 and said[0].startswith("3 entries of features beyond the 6 of")
 
 
@@ -84,7 +84,9 @@ def test_a_class_keeps_its_sign_in_a_set_that_has_others(world, shared_tmp):
     index = convert(world, [test], shared_tmp / "t.h5", Options(like=shared_tmp / "a.h5", shuffle=None))
     labels = open_source(str(shared_tmp / "t.h5"), world).labels
     assert_array_equal(binary_labels(np.array([1.0, 5.0]), labels), [1, -1])
-    assert notes(index, read_index(shared_tmp / "a.h5")) == [f"labels that {shared_tmp / 'a.h5'} does not have: 5"]
+    assert notes(index, Frame.of(read_index(shared_tmp / "a.h5"), "")) == [
+        f"labels that {shared_tmp / 'a.h5'} does not have: 5"
+    ]
 
 
 @SIZES

@@ -159,7 +159,7 @@ def test_any_name_is_drawn_as_it_stands(tmp_path, capfd):
 def test_a_file_of_somebody_else_is_kept(tmp_path, name):
     target = tmp_path / name
     target.write_text("#!/bin/bash\nmpiopt report a.h5\n")
-    with pytest.raises(UsageError, match=f"{name} exists, and mpiopt report has not written it"):
+    with pytest.raises(UsageError, match=f"{name} exists, and mpiopt has not drawn it"):
         run(Report(runs=(written(tmp_path / "a.h5", HALVING),), **{"png" if "png" in name else "out": target}), None, Console())
     assert target.read_text().startswith("#!")
 

@@ -1,0 +1,92 @@
+"""``mpiopt predict``: what a model says of rows, in the order of their source."""
+
+if __name__ == "__main__":
+    from alone import alone
+
+    alone(__file__)
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from mpiopt.errors import DataError, MpioptError, UsageError
+from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.cli.options import Plugins
+from mpiopt.words import counted
+
+if TYPE_CHECKING:
+    from mpiopt.arrays import Array
+    from mpiopt.comm.world import World
+    from mpiopt.io.runs.fitted import Fitted
+    from mpiopt.io.runs.predictions import Predictions, Sheet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predict:
+    """Apply a model to rows: mpiopt predict RUN.h5 DATA.h5 --out P.csv
+
+    Of two classes: margin, probability (where the loss has one) and class; else the expected label. One line a row, in the
+    order of the source; a data set that was shuffled is put back into it.
+    """
+
+    files: Annotated[tuple[Path, ...], Parameter(name="--file", metavar="RUN.h5 DATA.h5|TEXT...")] = field(kw_only=False)
+    """A run of mpiopt solve, then a data set, a generator, or files of svmlight text, - for standard input."""
+    out: Path | None = None
+    """Where to write, .csv or .h5. [default: CSV on standard output]"""
+    overwrite: Annotated[bool, Parameter(negative=())] = False
+    """Replace an existing file of predictions; nothing else is."""
+    plugin: Plugins = ()
+
+
+def run(job: Predict, world: "World", console: Console) -> dict[str, Any]:
+    """Read, apply, write. Collective. Raises MpioptError on every rank."""
+    from mpiopt.jobs.running.applying import in_order, models, rows, stacked
+
+    if len(job.files) < 2:
+        raise UsageError("predict needs a run and the data: mpiopt predict RUN.h5 DATA.h5")
+    if job.out is None and console.json:
+        raise UsageError("--json takes standard output for itself: give --out for the predictions")
+    path, *data = job.files
+    (model,) = models([path], world)
+    named = ", ".join(map(str, data))
+    console(f"reading {named}")
+    with rows(data, path, world, console) as source:
+        model.demand_columns(source)
+        share = stacked(source, world)
+        margins = in_order(model.margins(share.matrix), share, source, world)
+        console(f"writing {counted(source.rows, 'prediction')}")
+        _write(job, model, named, margins, world)
+    if job.out is not None:
+        console.show(f"{job.out}: {counted(source.rows, 'prediction')}, {', '.join(model.names)}")
+    return {"run": str(path), "data": named, "rows": source.rows, "out": None if job.out is None else str(job.out)}
+
+
+def _write(job: Predict, model: "Fitted", data: str, margins: "Array", world: "World") -> None:
+    """Gather the margins piece by piece on the rank that writes. Collective. Raises MpioptError on every rank."""
+    pieces, error = world.each(margins, "predictions"), None
+    if world.rank == 0:
+        try:
+            with _sheet(job, model, data) as sheet:
+                for piece in pieces:
+                    sheet.add(model.predictions(piece))
+        except (OSError, MpioptError) as failed:
+            error = failed
+    for _ in pieces:
+        pass
+    with world.together(f"writing {job.out or 'predictions'}"):
+        if isinstance(error, OSError):
+            raise DataError(f"{job.out or 'standard output'} cannot be written: {(error.strerror or str(error)).lower()}")
+        if error is not None:
+            raise error
+
+
+def _sheet(job: Predict, model: "Fitted", data: str) -> "AbstractContextManager[Sheet | Predictions]":
+    from mpiopt.io.runs.predictions import Predictions, Text
+
+    if job.out is None:
+        return nullcontext(Text(sys.stdout.buffer, model.names))
+    return Predictions(job.out, model.names, {"run": str(model.path), "data": data}, overwrite=job.overwrite)

@@ -1,0 +1,83 @@
+"""Rows to apply models to: a data set, a generator, or text, which is converted as the model's own data were."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.errors import UsageError
+from mpiopt.io.dataset.shuffle import Shuffle
+from mpiopt.io.dataset.source import Share, Source, open_source, shares
+from mpiopt.io.disk.file_kind import DATA, schema_of
+from mpiopt.io.runs.fitted import Fitted
+from mpiopt.words import counted
+
+if TYPE_CHECKING:
+    from mpiopt.comm.world import World
+    from mpiopt.jobs.cli.console import Console
+
+
+def models(paths: Sequence[Path], world: "World") -> list[Fitted]:
+    """The models of run files, read by one rank. Collective. Raises DataError, UsageError on every rank."""
+    with world.together(f"reading {', '.join(map(str, paths))}"):
+        found = [Fitted.read(path) for path in paths] if world.rank == 0 else []
+    return world.tell(found)
+
+
+@contextmanager
+def rows(files: Sequence[Path], like: Path, world: "World", console: "Console") -> Iterator[Source]:
+    """The rows of a data set or generator, or of text, in whose place a data set stands meanwhile. Collective.
+
+    like : the run whose columns they are to have. Raises DataError, UsageError on every rank.
+    """
+    if not _is_text(files, world):
+        if len(files) > 1:
+            raise UsageError(f"{files[1]}: give one data set, or files of text")
+        yield open_source(str(files[0]), world)
+        return
+    from mpiopt.io.text.convert import Options, convert
+
+    with world.together("making a scratch folder"):
+        folder = Path(mkdtemp(prefix="mpiopt-", dir=Path.cwd())) if world.rank == 0 else None
+    folder = world.tell(folder)
+    try:
+        index = convert(world, files, folder / "rows.h5", Options(shuffle=None, like=like), console)
+        if dropped := index.numbering.dropped:
+            console.note(f"note: {counted(dropped, 'entry', 'entries')} of features that {like} does not know left out")
+        yield open_source(folder / "rows.h5", world)
+    finally:
+        world.barrier()
+        if world.rank == 0:
+            rmtree(folder, ignore_errors=True)
+
+
+def _is_text(files: Sequence[Path], world: "World") -> bool:
+    """Whether the first file is one that is no data set; what does not exist is a generator's name, or will be missed."""
+    with world.together(f"looking at {files[0]}"):
+        found = files[0].exists() and schema_of(files[0]) != DATA if world.rank == 0 else False
+    return world.tell(found)
+
+
+def stacked(source: Source, world: "World") -> Share:
+    """The rows of this rank, which is one worker. Collective."""
+    return shares(source, world)[0]
+
+
+def in_order(values: Array, share: Share, source: Source, world: "World") -> Array:
+    """Values of this rank's rows, (rows,), for the rows of its block of the source's own order. Collective."""
+    seed = getattr(getattr(source, "index", None), "shuffle", None)
+    if seed is None:
+        return values
+    bounds = np.array([*world.tell_all(share.lo), source.rows])
+    places = Shuffle(source.rows, seed)(share.lo, share.hi - share.lo)
+    order = np.argsort(places)
+    asked = np.split(places[order], np.searchsorted(places[order], bounds[1:-1]))
+    answers = world.alltoall([values[wanted - share.lo] for wanted in world.alltoall(asked, "order")], "order")
+    out = np.empty_like(values)
+    out[order] = np.concatenate(answers)
+    return out

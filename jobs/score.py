@@ -1,0 +1,106 @@
+"""``mpiopt score``: how good models are on rows with labels, exactly, over all ranks."""
+
+if __name__ == "__main__":
+    from alone import alone
+
+    alone(__file__)
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from mpiopt.errors import UsageError
+from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.cli.options import Plugins
+from mpiopt.words import counted
+
+if TYPE_CHECKING:
+    from mpiopt.comm.world import World
+    from mpiopt.io.dataset.source import Share
+    from mpiopt.io.runs.fitted import Fitted
+    from mpiopt.jobs.reports.scores import Scored
+    from mpiopt.metrics.figures import Rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Score models on rows with labels: mpiopt score RUN.h5... DATA.h5
+
+    Of two classes: area under the ROC curve and average precision, exact with ties, accuracy (also balanced), precision,
+    recall, F1 at probability 1/2; of numbers: RMSE, MAE, R2. Log loss, Brier score, deviance and pseudo-R2 where a loss has
+    them. Rows stay on their ranks.
+    """
+
+    files: Annotated[tuple[Path, ...], Parameter(name="--file", metavar="RUN.h5... DATA.h5")] = field(kw_only=False)
+    """Runs of mpiopt solve, and last the data: a data set, a generator, or a file of svmlight text."""
+    metric: tuple[str, ...] = ()
+    """Only this figure; may be repeated. [default: all]"""
+    calibration: Annotated[bool, Parameter(negative=())] = False
+    """Also show how often rows of about equal probability are of class +1."""
+    png: Path | None = None
+    """Write a picture of the ROC curve, precision against recall, and calibration."""
+    plugin: Plugins = ()
+
+
+def run(job: Score, world: "World", console: Console) -> dict[str, Any]:
+    """Read, apply, sum up. Collective. Raises MpioptError on every rank."""
+    from mpiopt.jobs.reports.scores import demand_drawable, tables
+    from mpiopt.jobs.running.applying import models, rows, stacked
+
+    if len(job.files) < 2:
+        raise UsageError("score needs a run and, last, the data: mpiopt score RUN.h5 TEST.h5")
+    *runs, data = job.files
+    demand_drawable(job.png)
+    fitted = models(runs, world)
+    console(f"reading {data}")
+    with rows([data], runs[0], world, console) as source:
+        for model in fitted:
+            model.demand_columns(source)
+            model.demand_labels(source)
+        console(f"scoring {counted(source.rows, 'row')} on {counted(world.size, 'rank')}")
+        held = stacked(source, world)
+        found = [_scored(job, model, _rows(model, held), world) for model in fitted]
+    console.show(
+        "\n\n".join([f"{data}: {counted(source.rows, 'row')}", *tables([path.stem for path in runs], found, job.calibration)])
+    )
+    if job.png is not None:
+        with world.together(f"drawing {job.png}"):
+            if world.rank == 0:
+                _draw(job.png, runs, found)
+        console.note(f"wrote {job.png}")
+    return {"data": str(data), "rows": source.rows,
+            "scores": [{"run": str(path), **one.said} for path, one in zip(runs, found, strict=True)]}  # fmt: skip
+
+
+def _rows(model: "Fitted", share: "Share") -> "Rows":
+    """A rank's rows with what a model says of them."""
+    from mpiopt.metrics.figures import Rows
+
+    return Rows(model.margins(share.matrix), model.labels(share.labels), share.weight)
+
+
+def _scored(job: Score, model: "Fitted", rows: "Rows", world: "World") -> "Scored":
+    """What is said of one model. Collective. Raises UsageError."""
+    from mpiopt.jobs.reports.scores import Scored
+    from mpiopt.metrics.figures import calibration, figures
+    from mpiopt.metrics.ranking import Ranking
+
+    found = figures(world, model.family, rows)
+    if unknown := [name for name in job.metric if name not in found]:
+        raise UsageError(f"--metric {unknown[0]}: {model.path} is scored by {', '.join(found)}")
+    shown = {name: found[name] for name in job.metric or found}
+    curve = Ranking.of(world, rows.margins, rows.y > 0, rows.weights).curve(world) if job.png and model.classes else None
+    table = calibration(world, model.family, rows) if (job.calibration or job.png) and model.family.chance else None
+    return Scored(shown, curve, table)
+
+
+def _draw(path: Path, runs: list[Path], found: "list[Scored]") -> None:
+    from mpiopt.jobs.reports.plots import save
+    from mpiopt.jobs.reports.scores_plot import figure
+
+    try:
+        save(figure([run.stem for run in runs], found), path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
