@@ -1,6 +1,6 @@
 """Small problems that are hard in one way each: every convex method ends right, or says why not.
 
-The truth is dense Newton in extended precision (`tests.adversarial_sets`). `ENDS` is the table of reasons.
+The truth is dense Newton in extended precision (`tests.adversarial_sets`). `SURE`, `SLOW` and `BOLD` are the table of reasons.
 """
 
 from functools import cache
@@ -16,36 +16,33 @@ from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.methods import catalogue, find
 from tests.adversarial_sets import Case, Extended, cases
 
+CERTAIN = {Reason.GAP, Reason.EXACT, Reason.ROUNDING}
+RIGHT = CERTAIN | {Reason.HIDDEN, Reason.STALLED}  # all of these are said of minimisers, to the last digits, and of no others
 SURE = ("spcg", "lbfgs", "tron", "giant", "dane")  # right on every problem that has an optimum
-SLOW = {  # but for these on several workers without a penalty: linear convergence, at rates that 1000 rounds are too few for
-    # the mean of H_w^-1 is a million times too long across the one row that only one worker holds
-    "giant": ["one row a million times longer"],
-    # a round takes off lambda / (lambda + mu) along an eigenvalue lambda of H, and mu is 1e5 times the smallest and more
-    "dane": [
-        "sum of columns logistic",
-        "sum of columns least_squares",
-        "nearly collinear logistic",
-        "nearly collinear least_squares",
-        "hilbert logistic",
-        "hilbert least_squares",
-        "columns from 1e-3 to 1e3 logistic",
-        "columns from 1e-3 to 1e3 least_squares",
-        "columns from 1e-8 to 1e8 logistic",
-        "columns from 1e-8 to 1e8 least_squares",
-        "one row a million times longer",
-        "years logistic",
-        "years least_squares",
-    ],
+SLOW = {  # but for these on several workers, still on their way after 1000 rounds
+    # the mean of the H_w^-1 is a million times too long across the one row that only one worker holds
+    "giant": {"one row a million times longer"},
+    # a round takes off lambda / (lambda + mu) along an eigenvalue lambda of H, and mu is hundreds of times the smallest
+    "dane": {
+        *("constant column logistic", "constant column least_squares", "constant column and five rows"),
+        *("more features than rows", "sum of columns logistic", "sum of columns least_squares"),
+        *("nearly collinear logistic", "nearly collinear least_squares", "hilbert logistic", "hilbert least_squares"),
+        *("columns from 1e-3 to 1e3 logistic", "columns from 1e-3 to 1e3 least_squares"),
+        *("columns from 1e-8 to 1e8 logistic", "columns from 1e-8 to 1e8 least_squares"),
+        *("one row a million times longer", "years logistic", "years least_squares"),
+    },
 }
+BOLD = ("server_dane", "spag", "cocoa", "dcgd")  # may leave the way with default parameters, and then say DIVERGED:
+# the first two where the server's rows tell little of the others' (mu is of the size of what they lack, and no bound); cocoa
+# climbs in the dual alone, and F at w(alpha) stays high for long where l2 is small; dcgd hovers about the optimum as far off
+# as the workers' own gradients there are long
 TOLERANCE = 1e-8
-ENOUGH = 40  # problems, at least, on which a first-order method is right or uses up its rounds
-EXACT = {Reason.GAP, Reason.EXACT, Reason.ROUNDING}
-LAST = EXACT | {Reason.HIDDEN, Reason.STALLED}  # as far as rounding lets
-ENDS = {  # kind of problem (`kind`) -> how SURE methods may end, and how the others
-    "none": ({Reason.SEPARABLE}, {Reason.SEPARABLE, Reason.ROUNDS}),
-    "near": (LAST, EXACT | {Reason.ROUNDS}),
-    "far": (LAST, LAST | {Reason.ROUNDS, Reason.DIVERGED, Reason.BROKEN, Reason.REFUTED}),
-}
+ENOUGH = 40  # problems, at least, on which another method is right, or uses up its rounds, whatever the penalty
+FEW = {"cocoa": 25} | dict.fromkeys(("dcgd", "ef", "ef21", "diana", "rand_diana", "marina", "gdci", "vr_gdci"), 5)
+# problems, at least, on which these are right within 100 rounds; the others on ENOUGH
+
+
+PROBLEMS = {case.name: case for case in cases()}
 
 
 @cache
@@ -53,9 +50,6 @@ def lowest(name: str, l1: float, l2: float) -> float:
     """min F less F(0), which are nearly alike where little is to gain."""
     truth = Extended(PROBLEMS[name], l1, l2)
     return truth.minimum(), truth.value_grad(truth.zero)[0]
-
-
-PROBLEMS = {case.name: case for case in cases()}
 
 
 def exists(case: Case, l1: float, l2: float) -> bool:
@@ -78,15 +72,6 @@ def right(case: Case, l1: float, l2: float, found: Solution) -> bool:
     return bool(above <= max(allowed, 1e-9 * (start - best), 1e-13 * abs(start)))
 
 
-def kind(case: Case, l1: float, l2: float) -> str:
-    """Without an optimum; else whether all numbers are near 1, or some so far from it that squares or sums lose digits."""
-    if not exists(case, l1, l2):
-        return "none"
-    sizes = np.append(abs(case.a).max(0), abs(case.y).max())
-    sizes = sizes[sizes > 0]
-    return "near" if 1e-3 < sizes.min() and sizes.max() < 1e3 and (not l2 or 1e-7 <= l2 <= 1e3) else "far"
-
-
 def ended(world: World, name: str, case: Case, l1: float, l2: float) -> Solution | None:
     """The end of a method on a problem; None where it is refused."""
     rounds = 1000 if name in SURE else 100
@@ -97,17 +82,43 @@ def ended(world: World, name: str, case: Case, l1: float, l2: float) -> Solution
         return None
 
 
-def verdict(world: World, name: str, case: Case, l1: float, l2: float, found: Solution | None) -> str:
-    """What is wrong with the end of a method on a problem, "" for nothing."""
+def slow(world: World, name: str, case: Case, found: Solution) -> bool:
+    """Whether a method is on its way, where it is known to be slow."""
+    way = [record.objective for record in found.history]
+    return world.workers > 1 and case.name in SLOW.get(name, ()) and way[-1] < way[500]
+
+
+def fits(world: World, name: str, case: Case, l1: float, l2: float, found: Solution | None) -> bool:
+    """Whether a method may end so on a problem, and what it says of its answer is true."""
     if found is None:
-        return f"{name} on {case.name}: refused" if name in SURE else ""
-    told = f"{name} on {case.name}, l1 {l1:g}, l2 {l2:g}: {found.reason_text} F = {found.certificate.objective!r}"
-    what = kind(case, l1, l2)
-    slow = world.workers > 1 and l2 == 0 and found.reason is Reason.ROUNDS and case.name in SLOW.get(name, ())
-    if not slow and found.reason not in ENDS[what][name not in SURE]:
-        return told
-    owed = what != "none" and not slow and (name in SURE or found.reason.converged)
-    return told if owed and not right(case, l1, l2, found) else ""
+        return name not in SURE
+    if found.certificate.objective > found.history[0].objective * (1 + 1e-13):
+        return False
+    if not exists(case, l1, l2):
+        return found.reason is Reason.SEPARABLE or (name not in SURE and found.reason is Reason.ROUNDS)
+    if found.reason in RIGHT:
+        return right(case, l1, l2, found)
+    if name in SURE:
+        return found.reason is Reason.ROUNDS and (right(case, l1, l2, found) or slow(world, name, case, found))
+    return found.reason is Reason.ROUNDS or (name in BOLD and found.reason is Reason.DIVERGED)
+
+
+def check(world: World, pairs: list[tuple[str, str]]) -> tuple[list[str], int, int]:
+    """All that is wrong; on how many problems all ends are right or have used up the rounds, and on how many some are right."""
+    wrong, good, best = [], set(), set()
+    with np.errstate(all="ignore"):
+        for method, name in pairs:
+            case, ends = PROBLEMS[name], []
+            for l1, l2 in penalties(case, find(method).smooth_only):
+                found = ended(world, method, case, l1, l2)
+                if not fits(world, method, case, l1, l2, found):
+                    told = "refused" if found is None else f"{found.reason_text} F = {found.certificate.objective!r}"
+                    wrong.append(f"{method} on {name}, l1 {l1:g}, l2 {l2:g}: {told}")
+                if found and exists(case, l1, l2):
+                    ends.append((found.reason is Reason.ROUNDS, right(case, l1, l2, found)))
+            good |= {name} if ends and all(any(end) for end in ends) else set()
+            best |= {name} if any(end[1] for end in ends) else set()
+    return wrong, len(good), len(best)
 
 
 def chosen(share: int) -> list[tuple[str, str]]:
@@ -116,33 +127,31 @@ def chosen(share: int) -> list[tuple[str, str]]:
     return [pair for pair in pairs if blake2b("/".join(pair).encode()).digest()[0] % share == 0]
 
 
-def check(world: World, pairs: list[tuple[str, str]]) -> tuple[list[str], int]:
-    """All that is wrong, and on how many problems the methods are right or use up their rounds."""
-    wrong, good = [], set()
-    with np.errstate(all="ignore"):
-        for method, name in pairs:
-            case = PROBLEMS[name]
-            for l1, l2 in penalties(case, find(method).smooth_only):
-                found = ended(world, method, case, l1, l2)
-                told = verdict(world, method, case, l1, l2, found)
-                wrong += [told] if told else []
-                if found and not told and (found.reason.converged or found.reason is Reason.ROUNDS):
-                    good.add(name)
-    return wrong, len(good)
-
-
 def test_there_are_sixty():
     assert len(PROBLEMS) >= 60
+    assert {name for names in SLOW.values() for name in names} < set(PROBLEMS)
 
 
 @pytest.mark.ranks(1, limit=300)
-def test_some_methods_on_some_problems(world):
-    assert not check(world, chosen(40))[0]
+def test_some_methods_on_some_problems(worlds):
+    assert not check(worlds(workers=3), chosen(120))[0]
+
+
+@pytest.mark.ranks(1, limit=300)
+@pytest.mark.parametrize("method", ["spcg", "gradient"])
+def test_a_quick_method_on_all_problems(world, method):
+    everything(world, method)
 
 
 @pytest.mark.study
 @pytest.mark.ranks(1, 3, limit=1200)
 @pytest.mark.parametrize("method", list(catalogue()))
 def test_a_method_on_all_problems(world, method):
-    wrong, good = check(world, [(method, name) for name in PROBLEMS])
-    assert not wrong and good >= ENOUGH
+    everything(world, method)
+
+
+def everything(world: World, method: str) -> None:
+    """Hold a method to the table on all problems."""
+    wrong, good, best = check(world, [(method, name) for name in PROBLEMS])
+    assert not wrong
+    assert method in SURE or (good >= ENOUGH and best >= FEW.get(method, ENOUGH))
