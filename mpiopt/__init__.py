@@ -19,6 +19,7 @@ if _CHECKING:
     from mpiopt.errors import CapabilityError, DataError, LaunchError, MpioptError, NumericalError, UnlikeError, UsageError
     from mpiopt.io.dataset.linear_team import team_of
     from mpiopt.io.dataset.source import open_source as open_data
+    from mpiopt.io.dataset.writing import write_shards as write_data
     from mpiopt.io.runs.run_file import read_run
     from mpiopt.losses.family import Family
     from mpiopt.losses.huber import Huber
@@ -51,6 +52,7 @@ _HOMES = {
     "errors": "CapabilityError DataError LaunchError MpioptError NumericalError UnlikeError UsageError",
     "io.dataset.linear_team": "team_of",
     "io.dataset.source": "open_data=open_source",
+    "io.dataset.writing": "write_data=write_shards",
     "io.runs.run_file": "read_run",
     "losses.family": "Family",
     "losses.huber": "Huber",
@@ -122,6 +124,7 @@ __all__ = [
     "run",
     "solve",
     "team_of",
+    "write_data",
 ]  # fmt: skip
 
 # In a checkout, io/ and jobs/ stand beside this folder rather than inside it.

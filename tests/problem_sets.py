@@ -4,7 +4,6 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse
 
-from mpiopt.comm.blocks import balanced
 from mpiopt.comm.world import World
 from mpiopt.kernels.csr import CSR
 from mpiopt.losses.least_squares import LeastSquares
@@ -59,3 +58,19 @@ class Data:
             h = np.array([(self.objective(x + s, penalty)[1] - self.objective(x - s, penalty)[1]) / 2e-6 for s in steps])
             x = x - np.linalg.solve(h, self.objective(x, penalty)[1])
         return x
+
+
+def balanced(indptr: np.ndarray, owners: int) -> np.ndarray:
+    """Bounds (owners + 1,) of contiguous row blocks that hold about equally many nonzeros.
+
+    indptr : (rows + 1,) row pointers of the whole matrix. A row counts for its nonzeros and one more, so that
+    empty rows are shared out too. Blocks may be empty.
+    """
+    rows = len(indptr) - 1
+    cost = (np.asarray(indptr) - indptr[0]) + np.arange(rows + 1)
+    targets = cost[-1] * np.arange(1, owners) / owners
+    cuts = np.searchsorted(cost, targets, side="left")
+    # the nearer of the two neighbouring row boundaries
+    lower = np.maximum(cuts - 1, 0)
+    cuts = np.where(targets - cost[lower] < cost[np.minimum(cuts, rows)] - targets, lower, cuts)
+    return np.concatenate(([0], cuts, [rows])).astype(np.int64)

@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from mpiopt.comm.blocks import even
+from mpiopt.comm.blocks import even, owner
 from mpiopt.comm.gate import Gate, Watch
 from mpiopt.comm.tally import Tally
 from mpiopt.comm.wire import Wire
@@ -78,7 +78,7 @@ class Ranks:
 
     def host_of(self, worker: int) -> int:
         """The rank that hosts ``worker``."""
-        return int(np.searchsorted(self._bounds, worker, side="right")) - 1
+        return owner(self._bounds, worker)
 
     def slices(self, size: int) -> list[slice]:
         """The even share of a vector's entries that each hosted worker sees to where all ranks hold the vector."""

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.comm.blocks import even
+from mpiopt.comm.blocks import even, owner
 from mpiopt.comm.gate import ALONE, Gate
 from mpiopt.comm.staging import brought, landed, landing
 
@@ -63,7 +63,7 @@ class Window:
 
     def fetch_and_add(self, amount: int, at: int = 0) -> int:
         """Add ``amount`` to whole number ``at`` and return what it was before, in one. Not collective."""
-        rank = int(np.searchsorted(self._bounds, at, side="right")) - 1
+        rank = owner(self._bounds, at)
         given, before = np.array([amount], self.dtype), np.empty(1, self.dtype)
         with self._call(f"{self._name} fetch and add", given.nbytes):
             self._win.Fetch_and_op(given, before, rank, at - self._bounds[rank], self._mpi.SUM)

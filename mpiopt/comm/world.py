@@ -18,7 +18,7 @@ from time import monotonic, sleep
 import numpy as np
 
 from mpiopt.comm.agreements import Agreements
-from mpiopt.comm.blocks import even
+from mpiopt.comm.blocks import even, owner
 from mpiopt.comm.gate import ALONE, GROUP
 from mpiopt.comm.moves import Moves
 from mpiopt.comm.sums import Sums
@@ -69,7 +69,7 @@ class World(Sums, Moves, Agreements):
                     f"{groups} groups of {counted(self.size, 'rank')} cannot be made: give a number from 1 to {self.size}"
                 )
             bounds = even(self.size, groups or 1)
-            part = self.by_node() if groups is None else self.split(int(np.searchsorted(bounds, self.rank, "right")))
+            part = self.by_node() if groups is None else self.split(owner(bounds, self.rank))
             part._call = self._call.beside(GROUP)
             self._groups[groups] = part
         return self._groups[groups]

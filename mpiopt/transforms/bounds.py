@@ -58,20 +58,6 @@ class ClipNorm(Transform):
 
 
 @dataclass(frozen=True)
-class ClipValue(Transform):
-    """Every coordinate of u brought to [-limit, limit]. Raises UsageError unless 0 < limit < infinity."""
-
-    limit: float
-
-    def __post_init__(self) -> None:
-        demand(0 < self.limit < inf, "the largest coordinate", self.limit, "a finite number above 0")
-
-    def __call__(self, u: Array, x: Array, state: State, step: int) -> tuple[Array, State]:
-        """One pass."""
-        return namespace(u).clip(u, -self.limit, self.limit, out=u), state
-
-
-@dataclass(frozen=True)
 class Prox(Transform):
     """u <- prox(x + u, schedule(step)) - x, last in a chain: the forward-backward step.
 

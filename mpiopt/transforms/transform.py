@@ -99,7 +99,7 @@ def chain(*parts: Transform) -> Chain:
 class Blocked(Transform):
     """``inner`` applied to ``block`` coordinates at a time, so that long vectors pass through the cache once.
 
-    inner : acts on every coordinate by itself and in place, as all of `momentum`, `adaptive`, Scale, Decay and ClipValue
+    inner : acts on every coordinate by itself and in place, as all of `momentum`, `adaptive`, Scale and Decay
     do. On a GPU, and for vectors of at most one block, it is applied at once. fused : (g, x, state, step) -> the next
     state, what `Transform.move` of ``inner`` is on a GPU, in one pass. Raises UsageError unless block >= 1.
     """

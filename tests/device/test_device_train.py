@@ -37,7 +37,7 @@ from mpiopt.problems.softmax import Softmax
 from mpiopt.sampling.batches import Batches
 from mpiopt.training.drive import Exam, Goal, train
 from mpiopt.transforms import rules
-from mpiopt.transforms.bounds import ClipNorm, ClipValue, Decay, Prox
+from mpiopt.transforms.bounds import ClipNorm, Decay, Prox
 from mpiopt.transforms.momentum import Divide
 from mpiopt.transforms.transform import chain
 
@@ -149,7 +149,6 @@ FALLING = lambda step: 0.1 / (1 + step)  # noqa: E731 - a schedule
 CHAINS = {
     **{name: entry.make(**({"lr": FALLING} if "lr" in entry.parameters else {})) for name, entry in rules.RULES.items()},
     "clipped": chain(ClipNorm(0.5), Decay(0.1), rules.momentum(FALLING)),
-    "clipped values": chain(ClipValue(0.2), rules.sgd(FALLING)),
     "slow": chain(Divide(FALLING), rules.torch_nag(0.1)),
     "forward-backward": chain(rules.sgd(FALLING), Prox(L2(0.3).prox, FALLING)),
     "nothing": chain(),

@@ -5,12 +5,11 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from mpiopt.comm.blocks import balanced
 from mpiopt.methods.compression import dcgd, diana, ef, ef21, gdci, marina, rand_diana, vr_gdci
 from mpiopt.methods.curvature import constants
 from mpiopt.numerics import theory
 from mpiopt.problems.penalties import L2
-from tests.problem_sets import Data
+from tests.problem_sets import Data, balanced
 from tests.training_sets import Shared, path
 
 WORKERS = 4
