@@ -115,7 +115,8 @@ def plain(text: str, line: Line, folder: Path, tree: Path) -> list[str]:
     """An output without what depends on the moment; without any number where the line is loose."""
     if text.startswith("{"):
         try:
-            return json.dumps(timeless(json.loads(text)), indent=0, default=str).replace(str(folder), "DIR").splitlines()
+            said = json.dumps(timeless(json.loads(text)), indent=0, default=str, sort_keys=True)
+            return said.replace(str(folder), "DIR").splitlines()
         except json.JSONDecodeError:
             pass
     text = text.replace(str(folder), "DIR").replace(str(tree), "TREE").replace("\r", "")
@@ -141,7 +142,8 @@ def contents(path: Path, line: Line) -> Any:
     def visit(name: str, item: Any) -> None:
         for key, value in item.attrs.items():
             if not MOMENT.fullmatch(key):
-                found[f"{name}@{key}"] = None if line.loose else str(value)
+                told = "\n".join(sorted(value.splitlines())) if key == "config" else str(value)  # in whatever order
+                found[f"{name}@{key}"] = None if line.loose else told
         if isinstance(item, h5py.Dataset) and not MOMENT.fullmatch(name.rpartition("/")[2]):
             raw = item[()]
             if isinstance(raw, bytes):  # the classes of a checkpoint's state, wherever they are defined

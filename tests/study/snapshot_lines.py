@@ -8,28 +8,56 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mpiopt.jobs.commands import COMMANDS
 from tests.image_files import idx
 
 SOLVE = ["solve", "rows.h5", "--l2", "1e-2", "--deterministic", "--workers", "3", "--out", "r.h5"]
 TRAIN = ["train", "--data", "blobs:rows=90,features=4", "--model", "mlp:3", "--epochs", "1", "--batch", "5", "--deterministic",
          "--workers", "3", "--out", "r.h5"]  # fmt: skip
-COMPRESSORS = ["identity", "fp16", "bf16", "topk:0.5", "randk:0.5", "block:4", "permk", "sign", "scaled_sign", "two_means",
-               "qsgd:bits=4", "terngrad", "natural", "natural_dithering", "sketch", "kashin", "powersgd:rank=1", "vote",
-               "topk:0.5+natural"]  # fmt: skip
-BIASED = [
-    "fp16",
-    "bf16",
-    "topk:0.5",
-    "scaled_sign",
-    "two_means",
-    "powersgd:rank=1",
-    "topk:0.5+natural",
-]  # these need error feedback
-RULES = ["sgd", "momentum", "nag", "torch_momentum", "torch_nag", "adagrad", "adadelta", "rmsprop", "adam", "adamw"]
-
-
+COMPRESSORS = """identity fp16 bf16 topk:0.5 randk:0.5 block:4 permk sign scaled_sign two_means qsgd:bits=4 terngrad natural
+    natural_dithering sketch kashin powersgd:rank=1 vote topk:0.5+natural""".split()
+BIASED = "fp16 bf16 topk:0.5 scaled_sign two_means powersgd:rank=1 topk:0.5+natural".split()  # these need error feedback
+RULES = "sgd momentum nag torch_momentum torch_nag adagrad adadelta rmsprop adam adamw".split()
 NOISE = ("mpiopt", "what")  # words of the headings
-PERIODLESS = ("sgd", "one_shot", "async_sgd", "scaffnew", "dpf", "incremental_pruning", "one_shot_pruning")  # take no period
+PERIODLESS = "sgd one_shot async_sgd scaffnew dpf incremental_pruning one_shot_pruning".split()  # take no period
+REFUSED = {  # the beginning of command lines, and their ends
+    "": "nothing",
+    "solve": """
+        nowhere.h5 | three.h5 | real.h5 | noise.h5 | short.h5 | a.h5 | pictures.h5 | rows.svm | rcv1:rows=-3 |
+        rcv1:nothing=3 | nothing:rows=3
+    """,
+    "solve rows.h5": """
+        --method nothing | --method easgd | --l1 0.1 | --l2 -1 | --l2 word | --rounds 1.5 | --unknown 1 |
+        --set nothing=1 | --set accuracy=word | --set accuracy | --compress nothing | --compress topk:0.1 |
+        --error-feedback | --resume must | --every-rounds 2 | --checkpoint c.h5 --resume must | --checkpoint a.h5 |
+        --out a.h5 | --out rows.h5 --overwrite | --out a.h5 --from a.h5 | --from t.h5 | --from noise.h5 |
+        --config nowhere.toml | --config bad.toml | --workers 0 | --check-against cpu | --device gpu | --positive 7 |
+        --l2 0 --method spcg --rounds 3 | --l2 0 --method dane --rounds 3
+    """,
+    "train": """
+        nothing | --method spcg | --method nothing | --model nothing | --rule nothing | --data rows.h5 |
+        --data nowhere.h5 | --batch 0 | --batch 9999 --data blobs:rows=50 | --epochs 0 | --accuracy 2 |
+        --accuracy 0.5 --data pictures.h5 | --redundancy 0 | --redundancy 2 --ownership shared | --compress topk:0.1 |
+        --link ef | --clients 2 --method easgd | --dead 9 | --delay 9:x | --device gpu | --set period=0 | --set lr=1 |
+        --lr 1e30 --epochs 1 --data blobs:rows=60 --rule sgd
+    """,
+    "convert": """
+        nowhere.svm new.h5 | bad.svm new.h5 | empty.svm new.h5 | one.svm new.h5 | rows.svm |
+        pictures.npz new.h5 --normalize l2 | small-images-idx3-ubyte new.h5
+    """,
+    "convert rows.svm": """
+        rows.h5 | rows.svm | new.h5 --normalize channels | new.h5 --base 7 | new.h5 --features 3 | new.h5 --gzip 12 |
+        new.h5 --shards 0 | pictures.npz new.h5
+    """,
+    "describe": "nowhere.h5 | noise.h5 | short.h5 | a.h5 | rows.svm",
+    "report": "nowhere.h5 | rows.h5 | noise.h5 | a.h5 t.h5 | a.h5 --png p.nothing",
+    "watch": "nowhere.h5 | rows.h5",
+    "methods": "nothing",
+    "reproduce": "nothing | leader-escapes --data rows.h5",
+    "bench": "nothing | sums --runs 0",
+    "slurm": "nothing | describe rows.h5",
+    "slurm solve rows.h5": "--time soon | --nodes 0 | --array l2 | --unknown 1 | --signal-margin 9999",
+}
 
 
 class Line(NamedTuple):
@@ -44,10 +72,7 @@ class Line(NamedTuple):
 def prepare(folder: Path, mpiopt: Callable[..., object]) -> None:
     """The files that the lines begin with."""
     draws = random.Random(5)
-    rows = [
-        [draws.choice((-1, 1)), *sorted(draws.sample(range(1, 41), draws.randint(1, 9)))]
-        for _ in range(60)
-    ]  # fmt: skip
+    rows = [[draws.choice((-1, 1)), *sorted(draws.sample(range(1, 41), draws.randint(1, 9)))] for _ in range(60)]
     text = [f"{y} " + " ".join(f"{j}:{draws.choice(('1', '0.5', '-2', '0.25'))}" for j in columns) for y, *columns in rows]
     (folder / "rows.svm").write_text("\n".join(text) + "\n")
     (folder / "real.svm").write_text("\n".join(f"{k / 7:.4f} {line.partition(' ')[2]}" for k, line in enumerate(text)) + "\n")
@@ -110,9 +135,8 @@ def _options() -> Iterator[Line]:
     for name, words in options.items():
         yield Line(f"solve with {name}", [[*SOLVE, *words.split()]])
     for workers in ("1", "80"):
-        yield Line(
-            f"solve with {workers} workers", [["solve", "rows.h5", "--l2", "1e-2", "--workers", workers, "--out", "r.h5"]]
-        )
+        argv = ["solve", "rows.h5", "--l2", "1e-2", "--workers", workers, "--out", "r.h5"]
+        yield Line(f"solve with {workers} workers", [argv])
     yield Line("solve reals", [["solve", "real.h5", *SOLVE[2:], "--loss", "least_squares"]], ranks=2)
     yield Line("solve three", [["solve", "three.h5", *SOLVE[2:], "--positive", "2"]])
     yield Line("solve three by rule", [["solve", "three.h5", *SOLVE[2:], "--positive", "<=1"]])
@@ -188,23 +212,10 @@ def _files() -> Iterator[Line]:
 
 def _others(names: list[str]) -> Iterator[Line]:
     yield Line("help", [["--help"], ["--version"], []])
-    for command in (
-        "convert",
-        "describe",
-        "solve",
-        "train",
-        "methods",
-        "report",
-        "watch",
-        "bench",
-        "reproduce",
-        "doctor",
-        "slurm",
-    ):
+    for command in COMMANDS:
         yield Line(f"{command} help", [[command, "--help"]])
-    yield Line(
-        "methods", [["methods"], ["methods", "--json"], ["methods", "compressors"], ["methods", "compressors", "--json"]]
-    )
+    lists = (["methods"], ["methods", "compressors"])
+    yield Line("methods", [[*argv, *more] for argv in lists for more in ([], ["--json"])])
     yield Line("every method", [["methods", name] for name in names])
     yield Line("every compressor", [["methods", re.split("[:+]", name)[0]] for name in COMPRESSORS])
     yield Line("reproduce list", [["reproduce"], ["reproduce", "--json"]])
@@ -221,114 +232,10 @@ def _others(names: list[str]) -> Iterator[Line]:
 
 
 def _refused() -> Iterator[Line]:
-    words = """
-nothing
-solve nowhere.h5
-solve rows.h5 --method nothing
-solve rows.h5 --method easgd
-solve rows.h5 --l1 0.1
-solve rows.h5 --l2 -1
-solve rows.h5 --l2 word
-solve rows.h5 --rounds 1.5
-solve rows.h5 --unknown 1
-solve rows.h5 --set nothing=1
-solve rows.h5 --set accuracy=word
-solve rows.h5 --set accuracy
-solve rows.h5 --compress nothing
-solve rows.h5 --compress topk:0.1
-solve rows.h5 --error-feedback
-solve rows.h5 --resume must
-solve rows.h5 --every-rounds 2
-solve rows.h5 --checkpoint c.h5 --resume must
-solve rows.h5 --checkpoint a.h5
-solve rows.h5 --out a.h5
-solve rows.h5 --out rows.h5 --overwrite
-solve rows.h5 --out a.h5 --from a.h5
-solve rows.h5 --from t.h5
-solve rows.h5 --from noise.h5
-solve rows.h5 --config nowhere.toml
-solve rows.h5 --config bad.toml
-solve rows.h5 --workers 0
-solve rows.h5 --check-against cpu
-solve rows.h5 --device gpu
-solve rows.h5 --positive 7
-solve three.h5
-solve real.h5
-solve noise.h5
-solve short.h5
-solve a.h5
-solve pictures.h5
-solve rows.svm
-solve rcv1:rows=-3
-solve rcv1:nothing=3
-solve nothing:rows=3
-solve rows.h5 --l2 0 --method spcg --rounds 3
-solve rows.h5 --l2 0 --method dane --rounds 3
-train nothing
-train --method spcg
-train --method nothing
-train --model nothing
-train --rule nothing
-train --data rows.h5
-train --data nowhere.h5
-train --batch 0
-train --batch 9999 --data blobs:rows=50
-train --epochs 0
-train --accuracy 2
-train --accuracy 0.5 --data pictures.h5
-train --redundancy 0
-train --redundancy 2 --ownership shared
-train --compress topk:0.1
-train --link ef
-train --clients 2 --method easgd
-train --dead 9
-train --delay 9:x
-train --device gpu
-train --set period=0
-train --set lr=1
-train --lr 1e30 --epochs 1 --data blobs:rows=60 --rule sgd
-convert nowhere.svm new.h5
-convert bad.svm new.h5
-convert empty.svm new.h5
-convert one.svm new.h5
-convert rows.svm
-convert rows.svm rows.h5
-convert rows.svm rows.svm
-convert rows.svm new.h5 --normalize channels
-convert rows.svm new.h5 --base 7
-convert rows.svm new.h5 --features 3
-convert rows.svm new.h5 --gzip 12
-convert rows.svm new.h5 --shards 0
-convert pictures.npz new.h5 --normalize l2
-convert rows.svm pictures.npz new.h5
-convert small-images-idx3-ubyte new.h5
-describe nowhere.h5
-describe noise.h5
-describe short.h5
-describe a.h5
-describe rows.svm
-report nowhere.h5
-report rows.h5
-report noise.h5
-report a.h5 t.h5
-report a.h5 --png p.nothing
-watch nowhere.h5
-watch rows.h5
-methods nothing
-reproduce nothing
-reproduce leader-escapes --data rows.h5
-bench nothing
-bench sums --runs 0
-slurm nothing
-slurm describe rows.h5
-slurm solve rows.h5 --time soon
-slurm solve rows.h5 --nodes 0
-slurm solve rows.h5 --array l2
-slurm solve rows.h5 --unknown 1
-slurm solve rows.h5 --signal-margin 9999
-""".strip().splitlines()
-    for line in words:
-        yield Line(f"refused {line}", [line.split()])
+    for begin, ends in REFUSED.items():
+        for end in ends.split("|"):
+            words = f"{begin} {end}".split()
+            yield Line(f"refused {' '.join(words)}", [words])
     for line in (
         "solve nowhere.h5",
         "convert bad.svm new.h5",
