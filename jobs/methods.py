@@ -29,8 +29,8 @@ GIVEN = ("rule", "lr", "workers", "total_steps", "clients", "meeting")  # what m
 class Methods:
     """List the methods, or show one: its parameters, what it needs, its paper.
 
-    The name compressors lists what --compress takes, losses what --loss takes, readers what convert reads, graphs what methods
-    without a centre take; each of the first three can be shown too.
+    The name compressors lists what --compress takes, losses what --loss takes, readers what convert reads, graphs what --graph
+    takes; each of the first three can be shown too.
     """
 
     name: str | None = field(default=None, kw_only=False)
@@ -74,7 +74,7 @@ def run(job: Methods, world: None, console: Console) -> dict[str, Any]:
     console.show(f"\n{_list('mpiopt train', learning, width)}")
     console.show("\nL1: solves problems with an L1 penalty too. Parameters, needs, paper:\n"
                  "mpiopt methods NAME; what --compress takes: mpiopt methods compressors;\n"
-                 "what --loss takes: mpiopt methods losses; who is whose neighbour: mpiopt methods\n"
+                 "what --loss takes: mpiopt methods losses; what --graph takes: mpiopt methods\n"
                  "graphs")  # fmt: skip
     return {name: _facts(entry) for name, entry in (solving | learning).items()}
 
@@ -108,11 +108,11 @@ def _readers(known: "Mapping[str, Reader]", console: Console) -> dict[str, Any]:
 
 
 def _graphs(known: "Mapping[str, Spelt]", console: Console) -> dict[str, Any]:
-    """What the parameter graph takes."""
+    """What --graph takes."""
     wide = WIDTH - max(map(len, known)) - max(len(", ".join(entry.parameters)) for entry in known.values()) - 4
     rows = [[name, ", ".join(entry.parameters), textwrap.shorten(entry.summary, max(wide, 20), placeholder=" ...")]
             for name, entry in known.items()]  # fmt: skip
-    console.show(table(["graph", "parameters", "what it is"], rows))
+    console.show(table(["--graph", "parameters", "what it is"], rows))
     return {name: {"summary": entry.summary, "paper": entry.paper, "parameters": list(entry.parameters)}
             for name, entry in known.items()}  # fmt: skip
 

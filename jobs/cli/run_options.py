@@ -23,6 +23,12 @@ class RunOptions:
     """Stop after so many bytes sent, summed over all ranks."""
     seconds: float | None = None
     """Stop after so many seconds, recording and examinations left out."""
+    graph: str | None = None
+    """Who hears whom in a method without a centre: ring, torus:rows=3, geometric:radius=0.3,seed=1, ... (mpiopt methods
+    graphs), or a file with an edge a line, two workers, from 0 on. [default: ring]"""
+    graph_every: MaybeWhole = None
+    """Agreements after which the graph changes: a random one is drawn anew, any other has its nodes renamed. [default: it
+    stays]"""
     workers: MaybeWhole = None
     """Workers that the rows are divided among, at least one a rank. [default: one a rank]"""
     deterministic: bool = False
@@ -58,6 +64,20 @@ class RunOptions:
     config: Path | None = None
     """Job file (TOML with the names of these options), or a run file to repeat; the command line comes first. What says
     where to write (out, checkpoint, overwrite, resume) is never taken from a run file."""
+
+    @property
+    def neighbourhood(self) -> dict[str, str | int]:
+        """What of the graph is given, as methods without a centre take it. Raises DataError for a file that is none."""
+        every = {} if self.graph_every is None else {"graph_every": self.graph_every}
+        return every if self.graph is None else {"graph": _graph_text(self.graph), **every}
+
+
+def _graph_text(text: str) -> str:
+    from mpiopt.graphs.topology import FAMILIES, LIST, written
+    from mpiopt.io.text.edges import graph_file
+
+    named = text.partition(":")[0].strip() in (*FAMILIES, LIST)
+    return text if named or not Path(text).exists() else written(graph_file(text))
 
 
 def demand_not_negative(job: RunOptions, *names: str) -> None:

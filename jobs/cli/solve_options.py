@@ -73,5 +73,5 @@ class Solve(RunOptions, LinearFit):
     @property
     def given(self) -> dict[str, Any]:
         """The parameters that the method is given."""
-        found: dict[str, Any] = {"server_rows": self.server_rows, "mu": self.mu, **dict(self.set)}
+        found: dict[str, Any] = {"server_rows": self.server_rows, "mu": self.mu, **self.neighbourhood, **dict(self.set)}
         return {name: value for name, value in found.items() if value is not None}

@@ -95,7 +95,7 @@ def due(calendar: Sequence[Calendar], console: Console) -> Callable[[int], bool]
 def method_of(job: "Train", workers: int, per_epoch: float) -> tuple[Training, dict[str, Any]]:
     """The method, and the parameters of it that the job gives. Raises UsageError."""
     entry = find(job.method, catalogue())
-    given = dict(job.set)
+    given = {**job.neighbourhood, **dict(job.set)}
     rate = rate_of(job, per_epoch)
     known = {"rule": rule_of(job, rate), "lr": rate, "workers": workers, "total_steps": max(1, round(job.epochs * per_epoch)),
              "clients": Clients(job.clients, job.dead), "meeting": max(1, round(job.record * per_epoch))}  # fmt: skip

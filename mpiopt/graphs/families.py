@@ -26,6 +26,9 @@ class Family(ABC):
 
     seed: int = 0
 
+    def __str__(self) -> str:
+        return f"the graph {self!r}"
+
     def __call__(self, nodes: int, turn: int = 0) -> Graph:
         """The graph of a turn, connected unless `together` says otherwise. Raises UsageError where there is none."""
         graph = Graph.of(nodes, np.concatenate([np.empty((0, 2), np.int64), *self.pairs(np.arange(nodes))]))
@@ -133,6 +136,9 @@ class Listed(Family):
 
     graph: Graph | None = None
     what: str = "a graph of one's own"
+
+    def __str__(self) -> str:
+        return self.what
 
     def pairs(self, i: np.ndarray) -> list[np.ndarray]:
         """As they are. Raises UsageError where the graph is for another number of nodes."""

@@ -67,15 +67,14 @@ class Graph:
         return not self.components.any()
 
     def demand_connected(self, name: str, remedy: str) -> None:
-        """Raise UsageError naming a component, and what to do, unless the graph ``name`` is connected."""
+        """Raise UsageError naming a component, and what to do, unless this graph, called ``name``, is connected."""
         apart = np.flatnonzero(self.components == self.components.max())
         if self.connected:
             return
         which = "nodes" if len(apart) > 1 else "node"
         shown = ", ".join(map(str, apart[:SHOWN])) + f" and {len(apart) - SHOWN} more" * (len(apart) > SHOWN)
         raise UsageError(
-            f"the graph {name} of {counted(self.nodes, 'node')} is not connected: from {which} {shown} no path "
-            f"leads to node 0; {remedy}"
+            f"{name} of {counted(self.nodes, 'node')} is not connected: from {which} {shown} no path leads to node 0; {remedy}"
         )
 
     def relabelled(self, order: np.ndarray) -> "Graph":

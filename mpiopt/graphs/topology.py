@@ -1,6 +1,7 @@
 """Topology: who hears whom in every exchange, and how much; how a line of text says it.
 
 ring  path  star  complete  torus:rows=3  hypercube  exponential  one_peer  geometric:radius=0.3,seed=1  erdos_renyi:0.4
+edges:0-1 1-2 2-0     a graph of one's own
 """
 
 from dataclasses import dataclass
@@ -15,16 +16,19 @@ from mpiopt.graphs.families import (
     Family,
     Geometric,
     Hypercube,
+    Listed,
     OnePeer,
     Path,
     Ring,
     Star,
     Torus,
 )
+from mpiopt.graphs.graph import Graph, read_edges
 from mpiopt.graphs.mixing import Mixing, Spectrum, law
 from mpiopt.registry.entry import Spelt
 from mpiopt.registry.registry import Registry
 
+LIST = "edges"  # a graph that is written out
 LOOKED_AT = 32  # graphs of a sequence whose spectra are looked at
 
 _YING = "Ying, Yuan, Chen, Hu, Pan, Yin, Exponential graph is provably efficient for decentralized deep training, 2021"
@@ -66,7 +70,10 @@ class Topology:
     def of(text: str, every: int = 0, weights: str = "metropolis") -> "Topology":
         """What a text says, as at the head of this file. Raises UsageError in a sentence that says what is possible."""
         name, _, rest = text.strip().partition(":")
-        return Topology(FAMILIES.find(name).spelt(rest), every, weights)
+        if name == LIST:
+            graph = read_edges((edge.replace("-", " ") for edge in rest.split()), "the list of edges")
+            return Topology(Listed(graph=graph, what="the list of edges"), every, weights)
+        return Topology(FAMILIES.find(name, more=", or a list of edges such as edges:0-1 1-2").spelt(rest), every, weights)
 
     def turn(self, time: int) -> int:
         """Which graph of the family the ``time``-th exchange has."""
@@ -94,13 +101,18 @@ class Topology:
         """Raise UsageError unless the graphs lead everywhere, every single one or all together. Not collective."""
         turns = self.family.together(nodes)
         if turns > 1 and each:
-            raise UsageError(f"every graph has to be connected here, and those of {self.family} are only together: take "
+            raise UsageError(f"every graph has to be connected here, and those of {self.family!r} are only together: take "
                              "exponential or hypercube")  # fmt: skip
         if turns > 1 and not self.every:
-            raise UsageError(f"the graphs of {self.family} lead everywhere only one after the other: let the graph change "
+            raise UsageError(f"the graphs of {self.family!r} lead everywhere only one after the other: let the graph change "
                              "after every exchange")  # fmt: skip
         joint = reduce(or_, (self.family(nodes, turn) for turn in range(turns)))
         joint.demand_connected(str(self.family), "add edges, or take another graph")
+
+
+def written(graph: Graph) -> str:
+    """The text of a graph, as `Topology.of` takes it."""
+    return f"{LIST}:" + " ".join(f"{a}-{b}" for a, b in graph.edges.tolist())
 
 
 @lru_cache(16)

@@ -9,7 +9,7 @@ from mpiopt.errors import CapabilityError, DataError, UsageError
 from mpiopt.graphs.families import Complete, ErdosRenyi, Geometric, Listed, OnePeer, Path, Ring, Star
 from mpiopt.graphs.graph import Graph, read_edges
 from mpiopt.graphs.mixing import LAWS, Mixing, law
-from mpiopt.graphs.topology import FAMILIES, Topology
+from mpiopt.graphs.topology import FAMILIES, Topology, written
 
 ANY = st.sampled_from(["ring", "path", "torus", "exponential", "star", "complete", "geometric:radius=0.6", "erdos_renyi:0.6"])
 TEXTS = st.one_of(ANY, st.just("hypercube"), st.just("one_peer"))
@@ -75,6 +75,18 @@ def test_a_list_of_edges_is_read_and_a_bad_line_named():
             read_edges(["0 1", line], "g.txt")
     with pytest.raises(DataError, match=r"g.txt has no edges"):
         read_edges(["# nothing"], "g.txt")
+
+
+@FEW
+@given(PAIRS)
+def test_a_graph_is_written_out_and_read_again(pairs):
+    graph = Graph.of(12, [*pairs, (0, 11)])
+    topology = Topology.of(written(graph), 2)
+    assert topology.family(12).edges.tolist() == graph.edges.tolist() != []
+    with pytest.raises(UsageError, match="the list of edges has 12 nodes for 5 workers"):
+        topology.at(5, 0)
+    with pytest.raises(DataError, match="line 2 of the list of edges is '3 x'"):
+        Topology.of("edges:0-1 3-x")
 
 
 # ---------------------------------------------------------------------------------------------- families
@@ -148,7 +160,7 @@ def test_random_graphs_are_what_they_say():
 
 
 @pytest.mark.parametrize(("family", "nodes", "told"), [
-    (Geometric(0, 0.01), 10, r"Geometric\(.*\), drawn 100 times, of 10 nodes is not connected: from .* give a larger radius"),
+    (Geometric(0, 0.01), 10, r"the graph Geometric\(.*\), drawn 100 times, of 10 nodes is not .* give a larger radius"),
     (ErdosRenyi(0, 1e-9), 10, "is not connected: from .* give a larger probability"),
     (OnePeer(), 6, r"one_peer are for 1, 2, 4, 8, ... workers, not 6"),
     (Listed(0, Graph.of(3, [(0, 1)]), "g.txt"), 4, "g.txt has 3 nodes for 4 workers"),
@@ -246,5 +258,5 @@ def test_graphs_are_held_against_what_is_asked_of_them():
         Topology(OnePeer(), 1).check(8, each=True)
     with pytest.raises(UsageError, match="lead everywhere only one after the other: let the graph change"):
         Topology(OnePeer()).check(8)
-    with pytest.raises(UsageError, match="is not connected: from nodes 2, 3 no path leads to node 0; add edges"):
-        Topology(Listed(0, Graph.of(4, [(0, 1), (2, 3)]))).check(4)
+    with pytest.raises(UsageError, match=r"^mine of 4 nodes is not connected: from nodes 2, 3 no path leads to node 0; add"):
+        Topology(Listed(0, Graph.of(4, [(0, 1), (2, 3)]), "mine")).check(4)
