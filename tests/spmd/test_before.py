@@ -1,6 +1,7 @@
 """Files that an earlier version wrote are read: data sets, runs and checkpoints, kept as tests/before/VERSION.tar.xz.
 
-Each archive was written on 2 ranks in a folder of its own, from the rows.svm and pictures.npz that it holds:
+Each archive was written on 2 ranks in a folder of its own, from the rows.svm and pictures.npz that it holds. In 0.1.0-named
+checkpoints name the parts of a state; before, they did not.
 
     convert rows.svm rows.h5;  convert pictures.npz pictures.h5
     solve rows.h5 --l2 1e-2 --intercept --out solve.h5 --deterministic --workers 2
@@ -12,6 +13,7 @@ Each archive was written on 2 ranks in a folder of its own, from the rows.svm an
 import tarfile
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -82,8 +84,21 @@ def test_runs_are_read_and_repeated(world):
 
 
 @pytest.mark.ranks(1, 2)
-def test_checkpoints_are_refused_in_a_sentence(world):
-    for argv in ([*SOLVE, "--method", "lbfgs", "--checkpoint", "solve.checkpoint.h5"],
-                 [*TRAIN, "--epochs", "4", "--decay", "0", "--checkpoint", "train.checkpoint.h5"]):  # fmt: skip
-        with pytest.raises(DataError, match="was written by an earlier mpiopt, which kept states in another form: go on with"):
-            run(world, [*argv, "--resume", "must"])
+def test_checkpoints_go_on_or_are_refused_in_a_sentence(world):
+    solving = [*SOLVE, "--method", "lbfgs", "--checkpoint", "solve.checkpoint.h5", "--resume", "must"]
+    learning = [*TRAIN, "--epochs", "4", "--checkpoint", "train.checkpoint.h5", "--resume", "must"]
+    with h5py.File("solve.checkpoint.h5") as file:
+        nameless = file.attrs["schema_version"] < 3
+    if nameless:
+        for argv in (solving, learning):
+            with pytest.raises(DataError, match="was written by an earlier mpiopt, which kept states in another form: go on"):
+                run(world, argv)
+        return
+    found = run(world, solving)
+    part = read_run("part.h5").history["objective"]
+    assert (found["resumed_after"], found["reason"], found["exit_code"]) == (3, "GAP", 0)
+    assert found["history"]["objective"][:4] == list(part) and found["rounds"] < 20
+    found = run(world, learning)
+    part = read_run("train.h5").history["objective"]
+    assert (found["resumed_after"], found["reason"], found["exit_code"]) == (5, "EPOCHS", 0)
+    assert found["history"]["objective"][1 : len(part)] == list(part)[1:] and found["objective"] < part[-1]
