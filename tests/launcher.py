@@ -31,6 +31,7 @@ from pathlib import Path
 from mpi4py import MPI
 from mpiopt.jobs.launch import main
 
+rank = MPI.COMM_WORLD.rank
 for k, argv in enumerate(json.loads(sys.argv[1])):
     sys.stdout.flush(), sys.stderr.flush()
     for number, name in ((1, "stdout"), (2, "stderr")):
@@ -39,7 +40,7 @@ for k, argv in enumerate(json.loads(sys.argv[1])):
         code = main(argv)
     finally:
         signal.alarm(0)  # which ends what failed and does not leave
-    Path(f"{k}.code.{MPI.COMM_WORLD.rank}").write_text(str(code))
+    Path(f"{k}.code.{rank}").write_text(str(code))
 """
 BEGAN = time()
 
@@ -170,7 +171,7 @@ def series(size: int, argvs: list[list[str]], folder: Path, timeout: float = 200
     """Run command lines of mpiopt one after the other on the same ranks, which thus begin but once.
 
     The return code of each is the greatest that a rank gave back, as mpiexec has it. What makes one end by force must have
-    a launch of its own.
+    a launch of its own, and what needs no MPI, and ends it, can only be the last.
     """
     (folder / "series.py").write_text(SERIES)
     whole = run(size, [str(folder / "series.py"), json.dumps(argvs)], folder, timeout, None, None)

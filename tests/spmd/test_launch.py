@@ -68,7 +68,6 @@ BAD = {
     "nowhere.h5": (["solve", "nowhere.h5"], 1),
     "the run file /proc/nowhere/r.h5 cannot be written": (["solve", SMALL, "--out", "/proc/nowhere/r.h5"], 1),
     "the run file nowhere.h5 cannot be read": (["solve", SMALL, "--from", "nowhere.h5"], 1),
-    "no method 'nope'": (["methods", "nope"], 2),
     "nowhere.h5 cannot be read": (["report", "nowhere.h5"], 1),
 }
 
@@ -82,6 +81,10 @@ def refused(series):
 @pytest.mark.parametrize("part", BAD)
 def test_bad_input_is_one_sentence(refused, part):
     one_sentence(refused[part], BAD[part][1], part)
+
+
+def test_bad_input_to_what_needs_no_mpi_is_one_sentence(launch):
+    one_sentence(launch(3, [*JOBS, "methods", "nope"]), 2, "there is no method 'nope'")
 
 
 def test_debug_shows_the_traceback_and_strict_tells_a_run_that_did_not_converge(series):

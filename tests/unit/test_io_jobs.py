@@ -1,6 +1,7 @@
 """``mpiopt convert`` and ``mpiopt describe`` as users start them: results, sentences, exit codes, nothing left behind."""
 
 import json
+from shutil import copytree
 
 import h5py
 import pytest
@@ -9,14 +10,21 @@ MPIOPT = ["-m", "mpiopt.jobs"]
 TEXT = "+1 1:3 2:4\n-1 2:1 # half\n-1\n+1 5:2\n"
 
 
-def test_convert_and_describe(launch, tmp_path):
-    (tmp_path / "a.svm").write_text(TEXT)
-    target = tmp_path / "a.h5"
-    done = launch(2, [*MPIOPT, "convert", str(tmp_path / "a.svm"), str(target), "--normalize", "l2", "--shuffle", "7"])
+@pytest.fixture(scope="module")
+def converted(series, tmp_path_factory):
+    """The folder of a data set made by two ranks, and what is said of its making and of it."""
+    folder = tmp_path_factory.mktemp("converted")
+    (folder / "a.svm").write_text(TEXT)
+    target = str(folder / "a.h5")
+    return folder, series(2, ["convert", str(folder / "a.svm"), target, "--normalize", "l2", "--shuffle", "7"],
+                          ["describe", target])  # fmt: skip
+
+
+def test_convert_and_describe(launch, converted):
+    folder, (done, shown) = converted
     assert done.returncode == 0, done.stderr
     assert "4 rows, 5 features, 4 nonzeros" in done.stdout
     assert done.stderr.count("note: the first feature is taken to be number 1, since no index 0 occurs") == 1
-    shown = launch(None, [*MPIOPT, "describe", str(target)])
     assert shown.returncode == 0, shown.stderr
     for line in (
         "rows        4",
@@ -28,57 +36,57 @@ def test_convert_and_describe(launch, tmp_path):
     ):
         assert line in shown.stdout
     assert max(len(line) for line in shown.stdout.splitlines()[1:]) <= 80
-    told = json.loads(launch(None, [*MPIOPT, "describe", str(target), "--json", "--no-check"]).stdout)
+    told = json.loads(launch(None, [*MPIOPT, "describe", str(folder / "a.h5"), "--json", "--no-check"]).stdout)
     assert told["numbering"]["by"] == "guessed" and told["labels"]["positive"] == 1
     assert (told["rows"], told["nonzeros"], told["shuffle"], told["checksums"]) == (4, 4, 7, "not checked")
 
 
-def test_describe_tells_of_damage(launch, tmp_path):
-    (tmp_path / "a.svm").write_text(TEXT)
-    assert launch(1, [*MPIOPT, "convert", str(tmp_path / "a.svm"), str(tmp_path / "a.h5")]).returncode == 0
-    shard = tmp_path / "a.shards" / "0000.h5"
+def test_describe_tells_of_damage(launch, converted, tmp_path):
+    copytree(converted[0], tmp_path / "b")
+    shard = tmp_path / "b" / "a.shards" / "0000.h5"
     with h5py.File(shard) as file:
         at = file["y"].id.get_chunk_info(0).byte_offset
     raw = bytearray(shard.read_bytes())
     raw[at] ^= 1
     shard.write_bytes(raw)
-    done = launch(None, [*MPIOPT, "describe", str(tmp_path / "a.h5")])
+    done = launch(None, [*MPIOPT, "describe", str(tmp_path / "b" / "a.h5")])
     assert done.returncode == 1
     assert "1 of 1 damaged" in done.stdout
     assert done.stderr.count("0000.h5 is damaged") == 1 and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    "options, code, sentence",
-    [
-        (["--shuffle", "3", "--no-shuffle"], 2, "contradict each other"),
-        (["--gzip", "10"], 2, "--gzip 10 is not between 1 and 9"),
-        (["--base", "1"], 1, "line 2: '0:1' has index 0"),
-    ],
-)
-def test_bad_input_is_one_sentence_on_three_ranks(launch, tmp_path, options, code, sentence):
+BAD = {
+    "contradict each other": (["--shuffle", "3", "--no-shuffle"], 2),
+    "--gzip 10 is not between 1 and 9": (["--gzip", "10"], 2),
+    "line 2: '0:1' has index 0": (["--base", "1"], 1),
+}
+
+
+def test_bad_input_is_one_sentence_on_three_ranks(series, tmp_path):
     (tmp_path / "a.svm").write_text("1 1:1\n-1 0:1\n")
-    done = launch(3, [*MPIOPT, "convert", str(tmp_path / "a.svm"), str(tmp_path / "a.h5"), *options])
-    assert done.returncode == code
-    assert done.stderr.count(sentence) == 1 and "Traceback" not in done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("launch")) == ["a.svm"]
+    files = [str(tmp_path / "a.svm"), str(tmp_path / "a.h5")]
+    for (sentence, (_, code)), done in zip(
+        BAD.items(), series(3, *(["convert", *files, *options] for options, _ in BAD.values())), strict=True
+    ):
+        assert done.returncode == code
+        assert done.stderr.count(sentence) == 1 and "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.svm"]
 
 
-def test_values_are_solved_as_they_are_stored(launch, tmp_path):
+def test_values_are_solved_as_they_are_stored(series, tmp_path):
     (tmp_path / "a.svm").write_text("1 1:0.1 2:1\n-1 1:0.3 2:1\n1 2:0.7\n")
     target = str(tmp_path / "a.h5")
-    convert = [*MPIOPT, "convert", str(tmp_path / "a.svm"), target]
-    assert launch(1, [*convert, "--values", "float64"]).returncode == 0
-    plain, single = (json.loads(launch(1, [*MPIOPT, "solve", target, "--l2", "1e-3", "--json", *more]).stdout)
-                     for more in ([], ["--values", "float32"]))  # fmt: skip
+    convert = ["convert", str(tmp_path / "a.svm"), target, "--values", "float64"]
+    solve = ["solve", target, "--l2", "1e-3"]
+    done, *solved = series(1, convert, [*solve, "--json"], [*solve, "--json", "--values", "float32"])
+    assert done.returncode == 0
+    plain, single = (json.loads(one.stdout) for one in solved)
     assert (plain["config"]["values"], single["config"]["values"]) == ("float64", "float32")
     assert plain["objective"] != single["objective"]
     (tmp_path / "a.svm").write_text("1 1:1e200\n-1 1:-1e-200\n")
-    done = launch(2, [*convert, "--values", "float64", "--overwrite"])
+    done, normal, solved = series(2, [*convert, "--overwrite"], [*convert, "--overwrite", "--normalize", "l2"], solve)
     assert done.returncode == 1 and done.stderr.count("a.svm has the value 1e+200, and no value may be above 1e+150") == 1
-    assert launch(1, [*convert, "--values", "float64", "--overwrite", "--normalize", "l2"]).returncode == 0
-    solved = launch(2, [*MPIOPT, "solve", target, "--l2", "1e-3"])
-    assert solved.returncode == 0 and "Warning" not in solved.stderr
+    assert normal.returncode == solved.returncode == 0 and "Warning" not in solved.stderr
 
 
 def test_a_full_disk_loses_nothing(launch, tmp_path):
