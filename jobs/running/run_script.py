@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from mpiopt.arrays import on_host
 from mpiopt.engine.drive import Keeper, Solution, Standing
 from mpiopt.engine.stop import Watcher
+from mpiopt.io.runs.run_file import NOTHING
 from mpiopt.jobs.cli.configuration import to_toml
 from mpiopt.jobs.cli.console import WIDTH, Console
 from mpiopt.jobs.cli.run_options import repeatable
@@ -54,14 +55,19 @@ class Outcome(NamedTuple):
     final: tuple[str, ...]
     lines: list[tuple[str, str]]
     intercept: bool = False
-    buffers: Mapping[str, Any] = {}
+    buffers: Mapping[str, Any] = NOTHING
 
 
 class Hooks(Protocol):
     """What one kind of run puts into the script. All are collective, called once, in this order, and raise on every rank."""
 
-    job: "Solve | Train"
-    doing: str  # "solving", before the name of the data set
+    @property
+    def job(self) -> "Solve | Train":
+        """What was asked for; what the rows say of it is filled in once they are opened."""
+
+    @property
+    def doing(self) -> str:
+        """What is said before the name of the data set: "solving"."""
 
     def opened(self) -> Mapping[str, Any]:
         """Find the rows, none of which is read yet; what a checkpoint must have been of, for this run to go on from it."""

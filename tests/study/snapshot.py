@@ -119,10 +119,22 @@ def plain(text: str, line: Line, folder: Path, tree: Path) -> list[str]:
             return said.replace(str(folder), "DIR").splitlines()
         except json.JSONDecodeError:
             pass
-    text = text.replace(str(folder), "DIR").replace(str(tree), "TREE").replace("\r", "")
+    text = "\n".join(untimed(text.replace(str(folder), "DIR").replace(str(tree), "TREE").replace("\r", "").splitlines()))
     for pattern, word in RULES + ([(r"\d[\d.,]*(e[+-]?\d+)?", "#")] if line.loose else []):
         text = re.sub(pattern, word, text)
     return [re.sub(r" +", " ", row).rstrip() for row in text.splitlines() if not PROGRESS.match(row)]
+
+
+def untimed(rows: list[str]) -> Iterator[str]:
+    """The rows of a text, with # in those columns of its tables that are headed by a word of the moment."""
+    spans: list[tuple[int, int]] = []
+    for before, row in zip(["", *rows], rows, strict=False):
+        if re.fullmatch(r"-+(  -+)+", row):
+            spans = [span.span() for span in re.finditer("-+", row) if MOMENT.fullmatch(before[slice(*span.span())].strip())]
+        spans = spans if row else []
+        for lo, hi in () if row.startswith("--") else spans:
+            row = f"{row[:lo]}{'#':>{hi - lo}}{row[hi:]}"
+        yield row
 
 
 def timeless(node: Any) -> Any:

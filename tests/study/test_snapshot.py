@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from mpiopt.jobs.cli.console import table
 from mpiopt.jobs.commands import COMMANDS
 from mpiopt.methods import catalogue, training
-from tests.study.snapshot import differences
+from tests.study.snapshot import differences, untimed
 from tests.study.snapshot_lines import lines
 
 PROGRAM = Path(__file__).with_name("snapshot.py")
@@ -32,6 +33,16 @@ def test_every_difference_is_told():
         "/a/code:", "/a/out[1]:", "/b: only in the new one", "/gone: only in the old one"
     ]  # fmt: skip
     assert list(differences(old, old)) == []
+
+
+def test_seconds_are_no_difference_and_all_else_of_a_table_is():
+    def told(seconds, bytes_sent):
+        rows = [["spcg", seconds, bytes_sent], ["dane", "0.1", "9 kB"]]
+        return list(untimed(f"seconds\n{table(['run', 'seconds', 'bytes'], rows, 'lrr')}\n\n{seconds}".splitlines()))
+
+    assert told("0.123", "7 kB")[:-1] == told("4.5", "7 kB")[:-1] and told("0.123", "7 kB")[-1] == "0.123"
+    assert told("0.123", "7 kB")[3].split() == ["spcg", "#", "7", "kB"]
+    assert told("0.123", "7 kB") != told("0.123", "8 kB")
 
 
 @pytest.mark.study
