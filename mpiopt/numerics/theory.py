@@ -125,5 +125,5 @@ def adom(mu: float, L: float, lambda_min: float, lambda_max: float) -> Adom:
     Kovalev, Shulgin, Richtarik, Rogozin, Gasnikov, ADOM: accelerated decentralized optimization method for time-varying
     networks, ICML 2021, theorem 1.
     """
-    eta = 2 * lambda_min * sqrt(mu * L) / (7 * lambda_max)
+    eta = 2 * lambda_min * sqrt(mu) * sqrt(L) / (7 * lambda_max)  # roots apart: a product may have no room
     return Adom(1 / (2 * L), eta, mu / lambda_max, 1 / lambda_max, lambda_min / (7 * lambda_max) * sqrt(mu / L))
