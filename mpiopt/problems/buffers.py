@@ -11,8 +11,9 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
+from mpiopt.problems.optional import Kept, Settling
 from mpiopt.problems.problem import Site, Team
-from mpiopt.problems.protocols import Kept, Loss, Settling, offers
+from mpiopt.problems.protocols import Loss, offers
 
 Buffers = Mapping[str, Array]
 SETTLING = 2048  # rows of each worker from which averages take their statistics anew

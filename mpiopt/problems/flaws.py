@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 from mpiopt.arrays import Array, namespace
 from mpiopt.errors import DataError
+from mpiopt.problems.optional import Inspected
 from mpiopt.problems.problem import Team
-from mpiopt.problems.protocols import Inspected, offers
+from mpiopt.problems.protocols import offers
 
 
 def finite(rows: Array) -> Array:

@@ -12,8 +12,9 @@ from mpiopt.arrays import Array, is_array, on_host
 from mpiopt.errors import UsageError
 from mpiopt.problems.buffers import held
 from mpiopt.problems.examples import Flat
+from mpiopt.problems.optional import Formed, Holding
 from mpiopt.problems.problem import Ordered, Site, Team
-from mpiopt.problems.protocols import Formed, Holding, offers
+from mpiopt.problems.protocols import offers
 
 GLIMPSE = 64  # rows that are compared where all workers are to have the same
 SHOWN = 60  # characters of what differs

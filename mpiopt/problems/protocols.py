@@ -7,13 +7,12 @@
     Columns      and its rows, or a part of their features alone
     Blocks       a Loss whose x is made of named matrices and vectors
     Trainable    and is one over some of its rows, with a start and a score: what training asks
-    Kept, Settling, Seated, Drawing, Inspected, Formed, Holding        what only some have, and training makes use of
 
 A block of a method says which of these it ``needs``, and `demand` holds the losses of a team against it, once, at the start.
-`problems.lifted` makes Margins of any Loss.
+`problems.lifted` makes Margins of any Loss; `problems.optional` has what some models have besides.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import Field
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeGuard, TypeVar
@@ -200,66 +199,6 @@ class Trainable(Blocks, Protocol):
 
     def evaluate(self, x: Array, rows: Array | None = None) -> Any:
         """Its score on rows."""
-
-
-class Kept(Loss, Protocol):
-    """A loss that keeps something beside x, such as running statistics."""
-
-    @property
-    def buffers(self) -> Mapping[str, Array]:
-        """Copies of it, by name."""
-
-
-class Settling(Kept, Protocol):
-    """A loss whose buffers can be put back, and taken anew at an average of points."""
-
-    @property
-    def around(self) -> Mapping[str, str]:
-        """For each variance among the buffers the mean that it is about."""
-
-    def restore(self, buffers: Mapping[str, Array]) -> None:
-        """Keep these."""
-
-    def settled(self, x: Array, rows: Array | None = None) -> dict[str, Array]:
-        """The buffers with statistics of ``rows`` at x."""
-
-
-class Seated(Loss, Protocol):
-    """A loss with a memory of its own, in which its worker moves."""
-
-    @property
-    def x(self) -> Array:
-        """The memory, (dim,)."""
-
-
-class Drawing(Loss, Protocol):
-    """A loss that draws at random, such as dropout."""
-
-    def reseed(self, stream: Any) -> None:
-        """Let what the next gradient draws follow from a stream."""
-
-
-class Inspected(Loss, Protocol):
-    """A loss that can say which of its rows are no numbers."""
-
-    def flawed(self) -> int | None:
-        """The first of them; None where there are none."""
-
-
-class Formed(Loss, Protocol):
-    """A model that can be told from others."""
-
-    @property
-    def form(self) -> str:
-        """What it is, in words that are the same on every rank."""
-
-
-class Holding(Loss, Protocol):
-    """A model whose rows can be looked at."""
-
-    @property
-    def data(self) -> Any:
-        """The rows."""
 
 
 class Penalty(Protocol):

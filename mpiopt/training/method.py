@@ -10,8 +10,9 @@ from mpiopt.engine.method import Composed, Measured, Run
 from mpiopt.engine.phase import PerWorker, Tree
 from mpiopt.errors import CapabilityError, NumericalError
 from mpiopt.problems.buffers import Buffer, held, put
+from mpiopt.problems.optional import Seated
 from mpiopt.problems.problem import Message, Point, Site, Team, mean
-from mpiopt.problems.protocols import Seated, offers
+from mpiopt.problems.protocols import offers
 from mpiopt.work.drift import Elastic
 from mpiopt.work.log import Log
 

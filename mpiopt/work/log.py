@@ -6,8 +6,9 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.engine.phase import Local
+from mpiopt.problems.optional import Drawing
 from mpiopt.problems.problem import Point
-from mpiopt.problems.protocols import Drawing, offers
+from mpiopt.problems.protocols import offers
 
 WINDOW = 10  # losses that the running loss is the mean of, as in the paper on leader SGD
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from mpiopt.arrays import Array, pull
 from mpiopt.engine.phase import Local, Tree, Work
+from mpiopt.problems.optional import Seated
 from mpiopt.problems.problem import Message, Point, Site
-from mpiopt.problems.protocols import Loss, Seated, offers
+from mpiopt.problems.protocols import Loss, offers
 from mpiopt.sampling.pace import Pace, Period
 from mpiopt.transforms.transform import State, Transform
 from mpiopt.work.drift import Free

@@ -4,15 +4,16 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from mpiopt.kernels.host import dual, margins
+from mpiopt.kernels.host import margins
+from mpiopt.kernels.host.logistic_step import logistic_dual_step
 from mpiopt.kernels.host.rowwise import HostRows
 
 
 class LogisticRows(HostRows):
-    """Those of `host.margins`, and the step of `host.dual`; what is missing there is made from the scalar functions."""
+    """Those of `host.margins`, and `host.logistic_step`; what is missing there is made from the scalar functions."""
 
     def __init__(self, scalars: Mapping[str, Callable], title: str) -> None:
-        super().__init__({**scalars, "dual_step": dual.logistic_dual_step}, (), title)
+        super().__init__({**scalars, "dual_step": logistic_dual_step}, (), title)
 
     def value_residual(self, m: np.ndarray, y: np.ndarray, w: np.ndarray, residual: np.ndarray) -> float:
         """See `host.rowwise`."""

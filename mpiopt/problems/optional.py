@@ -1,0 +1,67 @@
+"""What only some losses have beside what `problems.protocols` asks for, and training makes use of where it is there."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from mpiopt.arrays import Array
+from mpiopt.problems.protocols import Loss
+
+
+class Kept(Loss, Protocol):
+    """A loss that keeps something beside x, such as running statistics."""
+
+    @property
+    def buffers(self) -> Mapping[str, Array]:
+        """Copies of it, by name."""
+
+
+class Settling(Kept, Protocol):
+    """A loss whose buffers can be put back, and taken anew at an average of points."""
+
+    @property
+    def around(self) -> Mapping[str, str]:
+        """For each variance among the buffers the mean that it is about."""
+
+    def restore(self, buffers: Mapping[str, Array]) -> None:
+        """Keep these."""
+
+    def settled(self, x: Array, rows: Array | None = None) -> dict[str, Array]:
+        """The buffers with statistics of ``rows`` at x."""
+
+
+class Seated(Loss, Protocol):
+    """A loss with a memory of its own, in which its worker moves."""
+
+    @property
+    def x(self) -> Array:
+        """The memory, (dim,)."""
+
+
+class Drawing(Loss, Protocol):
+    """A loss that draws at random, such as dropout."""
+
+    def reseed(self, stream: Any) -> None:
+        """Let what the next gradient draws follow from a stream."""
+
+
+class Inspected(Loss, Protocol):
+    """A loss that can say which of its rows are no numbers."""
+
+    def flawed(self) -> int | None:
+        """The first of them; None where there are none."""
+
+
+class Formed(Loss, Protocol):
+    """A model that can be told from others."""
+
+    @property
+    def form(self) -> str:
+        """What it is, in words that are the same on every rank."""
+
+
+class Holding(Loss, Protocol):
+    """A model whose rows can be looked at."""
+
+    @property
+    def data(self) -> Any:
+        """The rows."""
