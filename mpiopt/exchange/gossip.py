@@ -78,8 +78,8 @@ class Remembered(Around):
     def init(self, x: Array, team: Team) -> Known:
         """Nothing is known. Collective. Raises CapabilityError where graphs change, or no gain is given or known."""
         self.inner.topology.demand_fixed()
-        zeros = [PerWorker(namespace(x).zeros_like(x) for _ in team.sites) for _ in range(2)]
-        return Known(self._gain(x.size, team.world.workers), *zeros, self.inner.init(x, team))
+        said, heard = (PerWorker(namespace(x).zeros_like(x) for _ in team.sites) for _ in range(2))
+        return Known(self._gain(x.size, team.world.workers), said, heard, self.inner.init(x, team))
 
     def _gain(self, dim: int, workers: int) -> float:
         if self.gain is not None:

@@ -12,6 +12,7 @@ The answer is the plain mean of the points; what it costs to look at it is no pa
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from mpiopt.arrays import Array
 from mpiopt.compress.compressor import Compressor
 from mpiopt.engine.method import Measured, Run, measured
 from mpiopt.engine.phase import Exchange, Outer, PerWorker, Phase
-from mpiopt.errors import DataError
+from mpiopt.errors import UsageError
 from mpiopt.exchange.gossip import Remembered, Repeated
 from mpiopt.exchange.neighbours import Neighbours
 from mpiopt.graphs.mixing import Spectrum
@@ -32,12 +33,13 @@ from mpiopt.numerics.schedules import Schedule, demand
 from mpiopt.numerics.theory import Constants
 from mpiopt.outer.descend import Pull, Stay
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean
+from mpiopt.problems.protocols import Curvature
 from mpiopt.sampling.pace import Period
 from mpiopt.training.method import Training
 from mpiopt.transforms.rules import sgd as plain
 from mpiopt.transforms.transform import Transform
 from mpiopt.work.dual_oracle import DualOracle
-from mpiopt.work.node import Mixed, Tracking, Walk
+from mpiopt.work.node import Mixed, Stepped, Tracking, Walk
 
 KOLOSKOVA = "Koloskova, Stich, Jaggi, Decentralized stochastic optimization and gossip algorithms, ICML 2019"
 Found = float | theory.Adom
@@ -66,27 +68,30 @@ class Decentralised(Training):
     length: float | None = field(default=1.0, kw_only=True)
     law: Law = field(default=_consensus, kw_only=True)
 
-    def init(self, x: Array, team: Team) -> Run:
+    def init(self, x: Array, team: Team[Curvature]) -> Run:
         """All workers at x. Collective: 60 vector rounds where a step is to be found.
 
         Raises in one sentence on every rank where the graph is none for the method, or a worker has no rows.
         """
-        world, phase = team.world, self.phases[0]
-        with world.together("looking at the workers"):
+        with team.world.together("looking at the workers"):
             for site in team.sites:
                 if not site.share > 0:
-                    raise DataError(f"worker {site.worker} of {world.workers} has no rows, and every node of a graph needs "
-                                    "some: take fewer workers")  # fmt: skip
-        run, step = super().init(x, team), self.length
-        if step is None:
-            known = constants(team, np.zeros_like(x))
-            least = world.extremes(np.array([min(site.share for site in team.sites)]))[0][0]
-            known = known._replace(mu=known.mu * world.workers * float(least))  # of every worker
-            step = self.law(known, phase.exchange.spectrum(x.size, world.workers))
-            alike = world.bcast(np.atleast_1d(step).astype(float)).tolist()  # whatever the law's arithmetic was
-            step = type(step)(*alike)
-        works = PerWorker(phase.work.stepped(state, step) for state in run.states.works[0])
-        return run._replace(states=run.states._replace(works=(works,)))
+                    raise UsageError(f"worker {site.worker} of {team.world.workers} has no rows, and every node of a graph "
+                                     "needs some: take fewer workers")  # fmt: skip
+        run = super().init(x, team)
+        found = self._found(x, team) if self.length is None else self.length
+        work = cast(Stepped, self.phases[0].work)
+        nodes = PerWorker(work.stepped(state, found) for state in run.states.works[0])
+        return run._replace(states=run.states._replace(works=(nodes,)))
+
+    def _found(self, x: Array, team: Team[Curvature]) -> Found:
+        """What ``law`` says of the losses at 0 and the graphs, the same on every rank. Collective."""
+        world, known = team.world, constants(team, np.zeros_like(x))
+        least = world.extremes(np.array([min(site.share for site in team.sites)]))[0][0]
+        known = known._replace(mu=known.mu * world.workers * float(least))  # of every worker
+        found = self.law(known, self.phases[0].exchange.spectrum(x.size, world.workers))
+        alike = world.bcast(np.atleast_1d(np.array(found, np.float64))).tolist()  # whatever the law's arithmetic was
+        return type(found)(*alike)
 
     def measure(self, run: Run, team: Team) -> Measured:
         """F and its gradient at the answer, by a pass over all rows. Collective."""

@@ -28,7 +28,7 @@ FLOOR = 1e-14  # of |z|: a residual of a local solve that is as good as none
 class Dual(NamedTuple):
     """What one node has; vectors (dim,)."""
 
-    steps: Adom | None
+    steps: Adom  # 0 before they are found
     z: Array
     ahead: Array  # z_g, where the conjugate's gradient was taken
     behind: Array  # z_f
@@ -51,13 +51,14 @@ class DualOracle(Work):
         if not site.penalty.l2 > 0 or site.penalty.free:
             raise CapabilityError("a dual oracle needs losses that are strongly convex in every coordinate: give an l2 above 0 "
                                   "and no intercept, or use diging")  # fmt: skip
-        return Dual(None, *(namespace(x).zeros_like(x) for _ in range(5)))
+        zeros = [namespace(x).zeros_like(x) for _ in range(5)]
+        return Dual(Adom(0.0, 0.0, 0.0, 0.0, 0.0), zeros[0], zeros[1], zeros[2], zeros[3], zeros[4])
 
     def stepped(self, state: Dual, steps: Adom) -> Dual:
         """The state before the first round, with the parameters that the method has found."""
         return state._replace(steps=steps)
 
-    def __call__(self, at: Point, agreed: Message | None, state: Dual, here: Local) -> tuple[Point, Message, Dual]:
+    def __call__(self, at: Point, agreed: Message | None, state: Dual, here: Local[Margins]) -> tuple[Point, Message, Dual]:
         """Not collective."""
         steps, d = state.steps, at.x.size
         if agreed is not None:
@@ -74,7 +75,7 @@ class DualOracle(Work):
             state._replace(ahead=ahead, sent=sent),
         )
 
-    def _asked(self, z: Array, start: Array, site: Site) -> Array:
+    def _asked(self, z: Array, start: Array, site: Site[Margins]) -> Array:
         """The gradient of phi_i's conjugate at z (dim,), looked for from ``start``."""
         phi, q = Reference.of(site.loss, site.penalty, 0.0), z / (site.world.workers * site.share)
         return Exact(self.accuracy, FLOOR * norm(q))(phi, q, site.loss.point(start), ())[0]

@@ -9,7 +9,7 @@ Every gradient is multiplied by that, and by the step where the method finds one
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,6 +19,13 @@ from mpiopt.problems.problem import Message, Point, Site
 from mpiopt.work.drift import Free
 from mpiopt.work.log import Log, sampled
 from mpiopt.work.steps import Stepping, Steps
+
+
+class Stepped(Protocol):
+    """A work that is told what its method has found."""
+
+    def stepped(self, state: Any, found: Any, /) -> Any:
+        """The state before the first round, for a step, or for all parameters."""
 
 
 class Weight(NamedTuple):
@@ -99,6 +106,9 @@ class Tracking(Work):
             x[:] = agreed.vector[:d] - state.track
         slope, log = sampled(x, state.log, here)
         slope *= state.scale
-        track = slope.copy() if agreed is None else agreed.vector[d:] + (slope - state.slope)
+        if agreed is None or state.slope is None:
+            track = slope.copy()
+        else:
+            track = agreed.vector[d:] + (slope - state.slope)
         message = Message(namespace(x).concatenate([x, track]), np.array([log.loss]))
         return at._replace(loss=log.loss), message, Tracked(log, state.scale, slope, track)

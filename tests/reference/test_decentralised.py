@@ -11,7 +11,7 @@ from mpiopt.compress.compressor import Stream
 from mpiopt.engine.drive import solve
 from mpiopt.engine.phase import Joint
 from mpiopt.engine.stop import Reason, Stop
-from mpiopt.errors import CapabilityError, DataError, UsageError
+from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.exchange.feedback import ErrorFeedback
 from mpiopt.exchange.gossip import PART, Remembered, Repeated
 from mpiopt.exchange.neighbours import Neighbours
@@ -319,7 +319,7 @@ def test_a_solve_goes_on_where_it_stopped_bit_for_bit(worlds, shared_tmp):
 
 def test_a_node_without_rows_is_refused(worlds):
     data = Shared(workers=3, rows=2, size=None)
-    with pytest.raises(DataError, match="worker 2 of 3 has no rows, and every node of a graph needs some: take fewer workers"):
+    with pytest.raises(UsageError, match="worker 2 of 3 has no rows, and every node of a graph needs some: take fewer workers"):
         decentralised.diging(0.1).init(data.start, data.team(worlds(workers=3)))
 
 
