@@ -66,18 +66,22 @@ class RunOptions:
     where to write (out, checkpoint, overwrite, resume) is never taken from a run file."""
 
     @property
+    def edges(self) -> Path | None:
+        """The file of edges that --graph names, where it is no name of a graph."""
+        from mpiopt.graphs.topology import FAMILIES, LIST
+
+        named = self.graph is None or self.graph.partition(":")[0].strip() in (*FAMILIES, LIST)
+        return None if named or not Path(self.graph).exists() else Path(self.graph)
+
+    @property
     def neighbourhood(self) -> dict[str, str | int]:
         """What of the graph is given, as methods without a centre take it. Raises DataError for a file that is none."""
+        from mpiopt.graphs.topology import written
+        from mpiopt.io.text.edges import graph_file
+
         every = {} if self.graph_every is None else {"graph_every": self.graph_every}
-        return every if self.graph is None else {"graph": _graph_text(self.graph), **every}
-
-
-def _graph_text(text: str) -> str:
-    from mpiopt.graphs.topology import FAMILIES, LIST, written
-    from mpiopt.io.text.edges import graph_file
-
-    named = text.partition(":")[0].strip() in (*FAMILIES, LIST)
-    return text if named or not Path(text).exists() else written(graph_file(text))
+        graph = self.graph if self.edges is None else written(graph_file(self.edges))
+        return every if graph is None else {"graph": graph, **every}
 
 
 def demand_not_negative(job: RunOptions, *names: str) -> None:

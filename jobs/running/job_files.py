@@ -36,6 +36,8 @@ def of_run(job: "Solve | Train") -> Iterator[Claim]:
         yield Claim(f"--checkpoint {job.checkpoint}", checkpoint.names(job.checkpoint), True)
     if job.from_ is not None:
         yield Claim(f"--from {job.from_}", (job.from_,), False)
+    if job.edges is not None:
+        yield Claim(f"--graph {job.graph}", (job.edges,), False)
     for file in job.plugin:
         yield Claim(f"--plugin {file}", (file,), False)
     for name in job.inputs:

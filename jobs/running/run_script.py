@@ -95,7 +95,6 @@ def _carried_out(
     hooks: Hooks, world: "World", console: Console, signals: Callable[[], str], kept: Checkpoints
 ) -> dict[str, Any]:
     reserve(hooks.job, kept.run_id, world)
-    console(f"reading {hooks.job.data}")
     kept.check(hooks.opened())
     team, about = hooks.built()
     job = hooks.job

@@ -52,6 +52,7 @@ class SolveHooks:
             gpu_solving.take(self._world)
         elif not compiled():
             self._console.note("compiling kernels: once on this machine, about half a minute")
+        self._console(f"reading {self.job.data}")
         self.job, self._source = opened(self.job, self._world)
         return identity(self.job, self._source, self._world)
 

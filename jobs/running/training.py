@@ -49,6 +49,7 @@ class TrainHooks:
         """Choose the GPU, if one is wanted, find the rows, and make the method, whose step sizes depend on their number."""
         job, world = self.job, self._world
         self._sharing = gpu_training.take(job, world)
+        self._console(f"reading {job.data}")
         self._source, self._test = opened(job, world)
         self._per_epoch = self._source.rows / (job.batch * world.workers)
         self._method, given = method_of(job, world.workers, self._per_epoch)

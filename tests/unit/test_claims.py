@@ -24,7 +24,7 @@ from tests.unit.test_checkpoint import WORLD
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("d.shards").mkdir()
-    for name in ("d.h5", "d.shards/0000.h5", "b.h5"):
+    for name in ("d.h5", "d.shards/0000.h5", "b.h5", "graph.txt"):
         Path(name).write_text(name)
     Path("link.h5").symlink_to("b.h5")
     os.link("b.h5", "hard.h5")
@@ -72,9 +72,9 @@ def test_a_conversion_does_not_read_what_it_writes(place, source):
 
 def test_every_pair_of_claims_is_looked_at(place):
     files = {name: Path(f"{name}.h5") for name in ("out", "checkpoint", "from_")}
-    job = Train(**files, plugin=(Path("own.py"),), data="d.h5", test="b.h5")
+    job = Train(**files, plugin=(Path("own.py"),), data="d.h5", test="b.h5", graph="graph.txt")
     claims = list(of_run(job))
-    assert len(claims) == 6
+    assert len(claims) == 7
     for one, other in permutations(claims, 2):
         with pytest.raises(UsageError):
             apart([one._replace(written=True), other._replace(paths=(*other.paths, one.paths[-1]))])
