@@ -148,7 +148,7 @@ sys.exit(main({others} if detect().rank == 1 else {own}))
     (["report", "a.h5"], ["describe", "a.h5"], "the command is describe on rank 1 and report on rank 0"),
 ])  # fmt: skip
 def test_a_rank_that_was_asked_for_another_command_keeps_nobody_waiting(launch, own, others, part):
-    one_sentence(launch(2, UNLIKE.format(own=own, others=others), timeout=30), 1, part)
+    one_sentence(launch(2, UNLIKE.format(own=own, others=others)), 1, part)
 
 
 def test_a_job_file_is_a_program_of_its_own_in_a_bare_checkout(launch):
