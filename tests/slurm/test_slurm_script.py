@@ -142,7 +142,7 @@ def play(tmp_path):
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
         process.place = place
         if wait:
-            process.said = process.communicate(timeout=60)[0]
+            process.said = process.communicate(timeout=200)[0]
         return process
 
     return run
@@ -191,7 +191,7 @@ def test_what_the_shell_is_told_the_ranks_are_told(play, signal):
         while not (process.place / "stays").exists():
             assert process.poll() is None
         process.send_signal(getattr(__import__("signal"), f"SIG{signal}"))
-        said = process.communicate(timeout=10)[0]
+        said = process.communicate(timeout=100)[0]
     finally:
         process.kill()
     assert process.returncode == 75 and requeued(process) == "requeue 7\n", said

@@ -81,7 +81,7 @@ def apart(folder: Path, *commands: list[str]) -> tuple[int, str]:
     argv = [part for command in commands for part in (":", "-n", "1", *command)][1:]
     process = launcher.start([*launcher.mpiexec(), *argv], cwd=folder, env=launcher.environment(), out=folder / "said")
     try:
-        code = process.wait(60)
+        code = process.wait(200)
     finally:
         launcher.end(process)
     return code, (folder / "said").read_text()

@@ -5,8 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -83,7 +83,7 @@ def test_every_record_of_a_run_under_way_is_one_json_line(tmp_path):
                 file.add(record(k))
                 time.sleep(0.01)
             file.finish(np.zeros(2), 0.0, {"reason": "GAP", "reason_text": "Done.", "converged": True})
-        assert process.wait(20) == 0
+        assert process.wait(200) == 0
     finally:
         launcher.end(process)
     told = [json.loads(line) for line in out.read_text().splitlines()]
@@ -110,24 +110,22 @@ def test_a_killed_run_is_told_by_its_silence(tmp_path, capsys):
         watch.run(Watch(run=path, patience=0.2, every=0.05), None, Console(first=False))
 
 
-def test_a_run_that_is_taken_up_again_goes_on(tmp_path, capsys):
+def test_a_run_that_is_taken_up_again_goes_on(tmp_path, capsys, monkeypatch):
+    """Between two looks of the watcher it is, and between the next two it ends."""
     path = tmp_path / "r.h5"
-    first = written(path, 9, created="before")
+    written(path, 9, created="before").close()
 
     def resume():
-        time.sleep(0.3)
         past = {name: [record(k)[name] for k in range(5)] for name in record(0)}
         with RunFile(path, ABOUT | {"created": "after"}, overwrite=True, past=past) as file:
             for k in range(5, 12):
                 file.add(record(k))
-            time.sleep(0.3)
+            yield
             file.finish(np.zeros(2), 0.0, {"reason": "GAP", "reason_text": "Done.", "converged": True})
 
-    first.close()
-    other = threading.Thread(target=resume)
-    other.start()
+    between = resume()
+    monkeypatch.setattr(watch, "time", SimpleNamespace(sleep=lambda _: next(between, None), monotonic=time.monotonic))
     found, out, err = watched(capsys, run=path, every=0.01)
-    other.join()
     assert found["reason"] == "GAP" and "the run was taken up again" in err
     assert rounds_in(out)[:9] == list(range(9)) and rounds_in(out)[-1] == 11
 
