@@ -3,7 +3,7 @@
 from mpiopt.engine.method import Run
 from mpiopt.engine.phase import PerRow, PerWorker, Tree
 from mpiopt.errors import DataError
-from mpiopt.problems.problem import Team
+from mpiopt.problems.problem import Point, Team
 
 
 def demand_fit(run: Tree, team: Team) -> None:
@@ -15,8 +15,9 @@ def demand_fit(run: Tree, team: Team) -> None:
     if not (isinstance(run, Run) and isinstance(run.points, PerWorker) and len(run.points) == len(rows)):
         raise DataError("it has no point for every worker")
     for point, count in zip(run.points, rows, strict=True):
-        margins = getattr(point, "margins", None)
-        if getattr(point, "x", point).shape != (team.dim,) or (margins is not None and len(margins) != count):
+        if not (isinstance(point, Point) and point.x.shape == (team.dim,)):
+            raise DataError("its points are not of this problem")
+        if point.margins is not None and point.margins.shape[:1] != (count,):
             raise DataError("its points are not of this problem")
     _demand_rows(run, rows)
 

@@ -23,6 +23,7 @@ from mpiopt.arrays import Array, is_array, on_host
 from mpiopt.engine.phase import PerRow, PerWorker, Tree
 from mpiopt.errors import DataError
 from mpiopt.io.runs.expected_forms import expected
+from mpiopt.io.runs.part_kinds import strange
 from mpiopt.kernels.device.launch import library
 from mpiopt.numerics.trees import names
 from mpiopt.problems.problem import Point
@@ -148,6 +149,8 @@ def _made(kind: type[Any], parts: dict[str, Tree]) -> Tree:
     known = set(kind._fields)
     if not known - set(kind._field_defaults) <= parts.keys() <= known:
         raise ValueError(f"{kind.__name__} has the parts {', '.join(kind._fields)}, and given are {', '.join(parts)[:60]}")
+    if wrong := strange(kind, parts):
+        raise ValueError(f"{wrong} of {kind.__name__} is a {type(parts[wrong]).__name__}, which it cannot be")
     return kind(**parts)
 
 

@@ -8,6 +8,7 @@ from mpiopt.errors import CapabilityError
 from mpiopt.jobs.running import gpu_solving
 from mpiopt.kernels import device
 from mpiopt.problems.problem import Point, Team
+from mpiopt.problems.slowed import Slowed
 from mpiopt.training.drive import Exam
 from mpiopt.transforms.transform import Transform
 
@@ -42,7 +43,7 @@ def ready(team: Team, exam: Exam | None, rule: Transform, sharing: int) -> None:
         vectors = VECTORS * len(team.sites) * sharing
         device.demand(4 * vectors * team.dim, f"a training with {team.dim:,} parameters")
         x, loss = device.library().zeros(team.dim, np.float32), team.sites[0].loss
-        loss = getattr(loss, "model", loss)  # of one that is slowed, which would sleep
+        loss = loss.model if isinstance(loss, Slowed) else loss  # which would sleep
         rule.move(loss.value_grad(Point(x), np.zeros(min(loss.rows, 1), int))[1], x, rule.init(x), 0)
         for model in () if exam is None else exam.models[:1]:
             model.evaluate(x, np.zeros(min(model.rows, 1), int))

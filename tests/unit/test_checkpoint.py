@@ -28,6 +28,7 @@ from mpiopt.io.disk import held_name
 from mpiopt.io.runs import worker_bytes
 from mpiopt.io.runs.checkpoint import Store
 from mpiopt.io.runs.generations import newest
+from mpiopt.io.runs.part_kinds import strange
 from mpiopt.io.runs.run_file import RunFile, claim, read_run
 from mpiopt.io.runs.state_tree import flatten, unflatten
 from mpiopt.jobs.cli.console import Console
@@ -167,9 +168,41 @@ def test_a_state_is_read_by_the_names_of_its_parts():
     assert unflatten(flat.tree | {"type": title}, {}, [], []) == Later("none yet", second=2, first=1)
 
 
+class Kinds(NamedTuple):
+    """One part of every kind."""
+
+    array: np.ndarray
+    number: float
+    count: int
+    flag: bool
+    text: str | None
+    many: tuple[Pair, ...]
+    worked: PerWorker
+    anything: object
+
+
+FITTING = Kinds(np.ones(2), 1.0, 1, True, None, (Pair(1, 2),), PerWorker((1,)), 0)
+STRANGE = [("array", 1.0), ("array", (1.0,)), ("number", "1"), ("number", True), ("count", 1.0), ("flag", 1), ("text", 1),
+           ("many", Pair(1, 2)), ("many", (1,)), ("worked", (1,)), ("worked", None)]  # fmt: skip
+
+
+def test_parts_of_the_kinds_that_a_class_says_are_taken():
+    for state in (FITTING, FITTING._replace(number=np.float32(1), count=np.int64(1)), FITTING._replace(text="", many=())):
+        assert not strange(Kinds, state._asdict())
+
+
+@pytest.mark.parametrize(("name", "value"), STRANGE)
+def test_a_part_of_another_kind_is_refused(name, value):
+    assert strange(Kinds, FITTING._replace(**{name: value})._asdict()) == name
+    flat = flatten(FITTING._replace(**{name: value}))
+    with pytest.raises(DataError, match=f"{name} of Kinds is a {type(value).__name__}, which it cannot be"):
+        unflatten(flat.tree, flat.arrays, flat.parts, flat.own)
+
+
 def test_a_state_is_known_wherever_its_class_has_moved():
-    flat = flatten(Message(1, 2))
-    assert unflatten(flat.tree | {"type": "mpiopt.once.here.Message"}, {}, [], []) == Message(1, 2)
+    flat = flatten(Message(np.ones(2), np.zeros(1)))
+    found = unflatten(flat.tree | {"type": "mpiopt.once.here.Message"}, flat.arrays, [], [])
+    assert equal(found, Message(np.ones(2), np.zeros(1)))
     with pytest.raises(DataError, match="not what this version"):
         unflatten(flat.tree | {"type": "elsewhere.Message"}, {}, [], [])
 

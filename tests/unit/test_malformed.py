@@ -182,6 +182,7 @@ CHECKPOINT = {
     "fewer parts": (reindexed(lambda index: run_of(index)["parts"].__delitem__("points")),
                     "Run has the parts points, agreed, states, round, and given are agreed, states, round"),
     "more parts": (reindexed(lambda index: run_of(index)["parts"].update(moon=1)), "given are points, .*moon"),
+    "no point": (reindexed(lambda index: index["parts"][0][0]["parts"].update(x=None)), "x of Point is a NoneType"),
     "nameless": (reindexed(lambda index: run_of(index).update(parts=[1, 2])), r"'\[1, 2\]' in place of an object"),
     "no run": (reindexed(lambda index: index | {"tree": [1, 2]}), "it has no point for every worker"),
     "no tag": (reindexed(lambda index: index | {"tree": {"each": 0}}), "the tag 'None', which is not known"),

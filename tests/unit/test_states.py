@@ -107,7 +107,7 @@ def checked(method, team: Team, x: np.ndarray, kept=lambda run, team: run) -> No
         found = list(unnamed(kept(run, team)))
         assert not found, (method.name, found)
         flat = flatten(run)
-        again = unflatten(flat.tree, flat.arrays, flat.parts, flat.own)
+        again = unflatten(flat.tree, flat.arrays, flat.parts, flat.own)  # which looks at the kinds of parts
         assert repr(kinds(again)) == repr(kinds(run)), method.name
 
 
@@ -136,6 +136,8 @@ def test_whatever_an_agreement_in_fewer_bytes_keeps_has_a_name(worlds):
     for name, text, exchange in exchanges([(name, "topk:0.2") for name in AROUND]):
         for *_, state in agreements(exchange, team, 3):
             assert not list(unnamed((state,))), (name, text)
+            flat = flatten(state)
+            assert repr(kinds(unflatten(flat.tree, flat.arrays, flat.parts, flat.own))) == repr(kinds(state)), (name, text)
 
 
 def test_a_plain_tuple_of_numbers_is_seen():
