@@ -1,12 +1,12 @@
 """Training as a whole: its records, examinations and ends, going on after a stop, models of torch, and bad input."""
 
 from itertools import pairwise
-from time import sleep
 
 import numpy as np
 import pytest
 
 from mpiopt.comm.blocks import even
+from mpiopt.engine import drive
 from mpiopt.engine.stop import Reason
 from mpiopt.errors import DataError, NumericalError, UsageError
 from mpiopt.io.runs.checkpoint import Store
@@ -130,23 +130,29 @@ def test_epochs_are_counted_in_rows(worlds):
 
 
 @SIZES
-def test_what_is_recorded_costs_neither_bytes_nor_seconds(worlds):
-    """An examination that takes a while is not in the clock, nor in what was sent."""
+def test_what_is_recorded_costs_neither_bytes_nor_seconds(worlds, monkeypatch):
+    """By a clock that looks at losses alone move on: by a second for a gradient, by 100 for an examination."""
+    clock = [0.0]
 
-    class Slow(Perceptron):
-        def evaluate(self, x, rows=None):
-            sleep(0.04)
-            return super().evaluate(x, rows)
+    def taking(act, seconds):
+        def slowly(*given, **more):
+            clock[0] += seconds
+            return act(*given, **more)
 
+        return slowly
+
+    monkeypatch.setattr(drive, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(Perceptron, "value_grad", taking(Perceptron.value_grad, 1.0))
+    monkeypatch.setattr(Perceptron, "evaluate", taking(Perceptron.evaluate, 100.0))
     data, finals = Spots(3), []
     for examined in (True, False):
         world = worlds(workers=3)
-        make = lambda lo, hi: Slow(Dense(data.x[lo:hi], data.y[lo:hi]), (2, 3))  # noqa: E731
+        make = lambda lo, hi: Perceptron(Dense(data.x[lo:hi], data.y[lo:hi]), (2, 3))  # noqa: E731
         exam = data.exam(world, make, own=True, leader=True) if examined else None
         finals.append(train(lsgd(RULE, 3), data.team(world), np.zeros(9), Goal(rounds=5), exam).final)
         assert (world.tally.messages, world.tally.vector_rounds) == (finals[-1].messages, 5)  # a broadcast in each round
     assert finals[0].bytes_sent == finals[1].bytes_sent and finals[0].messages == finals[1].messages
-    assert finals[0].seconds < 6 * 3 * 0.04
+    assert finals[0].seconds == finals[1].seconds >= 5 * 3
 
 
 # ---------------------------------------------------------------------------------------------- examinations
