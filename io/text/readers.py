@@ -11,12 +11,12 @@ from mpiopt.io.text.blocks import BlockParser, Read
 from mpiopt.io.text.intake import Intake
 from mpiopt.io.text.parsed_rows import Store
 from mpiopt.io.text.svmlight import Parser
-from mpiopt.registry.entry import Entry
+from mpiopt.registry.entry import Registered
 from mpiopt.registry.registry import Registry
 
 
 @dataclass(frozen=True)
-class Reader(Entry):
+class Reader(Registered):
     """One named format. build : path -> iterator of `Block`, or for text that is divided by lines its parser.
 
     suffixes, magic : how names of its files end, and with which bytes they begin.

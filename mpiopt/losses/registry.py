@@ -5,7 +5,6 @@ its loss; another package's, or a program's, are there once its module is import
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, TypeVar
@@ -23,19 +22,7 @@ FIRST = ("logistic", "least_squares")  # in lists, before the others by name
 BASIS = ("family", "labels", "registry")  # modules of this folder that are no losses
 
 
-@dataclass(frozen=True)
-class Entry(Spelt):
-    """One named loss. build : its class; paper : authors, title, year."""
-
-    build: "type[Family]"
-
-    @property
-    def called(self) -> str:
-        """What sentences call it."""
-        return f"the {self.name} loss"
-
-
-_KNOWN: Registry[Entry] = Registry("loss", group="mpiopt.losses")
+_KNOWN: Registry[Spelt] = Registry("loss", group="mpiopt.losses")
 
 
 def register(paper: str) -> Callable[[Kind], Kind]:
@@ -48,7 +35,7 @@ def register(paper: str) -> Callable[[Kind], Kind]:
             raise UsageError(f"the loss {kind.__qualname__} has no {', '.join(missing)}: define them as `Family` says")
         if not kind.__module__.startswith(f"{mpiopt.losses.__name__}."):
             _imported()  # so that the names of ours are taken
-        _KNOWN.add(Entry(kind, paper, name=kind.name))
+        _KNOWN.add(Spelt(kind, paper, name=kind.name, called=f"the {kind.name} loss"))
         return kind
 
     return known
@@ -59,7 +46,7 @@ def names() -> list[str]:
     return [*_ours(), *(name for name in _KNOWN if name not in _ours())]
 
 
-def catalogue() -> Registry[Entry]:
+def catalogue() -> Registry[Spelt]:
     """Every loss that is known, the default first."""
     return _imported().all()
 
@@ -76,7 +63,7 @@ def _ours() -> list[str]:
     return [*FIRST, *sorted(found - set(FIRST))]
 
 
-def _imported() -> Registry[Entry]:
+def _imported() -> Registry[Spelt]:
     """What is known once the package's own losses are imported, in the order of `names` whichever module came first."""
     for name in _ours():
         import_module(f"mpiopt.losses.{name}")

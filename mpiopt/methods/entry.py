@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 
 from mpiopt.engine.method import Method
 from mpiopt.errors import UsageError
-from mpiopt.registry import entry
+from mpiopt.registry.entry import Registered
 
 
 @dataclass(frozen=True)
-class Entry(entry.Entry):
+class Entry(Registered):
     """One named method.
 
     build : parameters -> Method; paper : authors, title, year; needs : what it must know or find itself. rule : the name of

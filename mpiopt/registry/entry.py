@@ -9,24 +9,21 @@ from mpiopt.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Entry:
+class Registered:
     """One named thing.
 
     build : parameters -> the thing; paper : authors, title, year. name : on the command line, that of what builds it unless
-    given.
+    given. called : in sentences, its name unless given.
     """
 
     build: Callable[..., Any]
     paper: str
     name: str = field(default="", kw_only=True)
+    called: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or self.build.__name__)
-
-    @property
-    def called(self) -> str:
-        """What sentences call it."""
-        return self.name
+        object.__setattr__(self, "called", self.called or self.name)
 
     @property
     def summary(self) -> str:
@@ -49,7 +46,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Spelt(Entry):
+class Spelt(Registered):
     """A named thing with its parameters in a line of text. first : the parameter that needs no name."""
 
     first: str = ""

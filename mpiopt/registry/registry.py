@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from typing import Self, TypeVar
 
 from mpiopt.errors import UsageError
-from mpiopt.registry.entry import Entry
+from mpiopt.registry.entry import Registered
 from mpiopt.registry.plugins import load_installed
 
-E = TypeVar("E", bound=Entry)
+E = TypeVar("E", bound=Registered)
 
 
 class Registry(dict[str, E]):
@@ -42,5 +42,5 @@ class Registry(dict[str, E]):
         return self[name]
 
 
-def _place(entry: Entry) -> tuple[str, str]:
+def _place(entry: Registered) -> tuple[str, str]:
     return entry.build.__module__, entry.build.__qualname__

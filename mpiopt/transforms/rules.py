@@ -11,7 +11,7 @@ Weight decay and clipping go in front: ``chain(ClipNorm(1.0), Decay(1e-4), momen
 """
 
 from mpiopt.numerics.schedules import Constant, Schedule, scheduled
-from mpiopt.registry.entry import Entry
+from mpiopt.registry.entry import Registered
 from mpiopt.registry.registry import Registry
 from mpiopt.transforms.adaptive import Adadelta, Adagrad, Adam, RmsProp
 from mpiopt.transforms.bounds import Decay
@@ -75,23 +75,23 @@ def adamw(lr: float | Schedule = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: 
     return Blocked(chain(Adam(b1, b2, eps), Decay(decay), Scale(scheduled(lr))))
 
 
-RULES: Registry[Entry] = Registry(
+RULES: Registry[Registered] = Registry(
     "rule",
     (
-        Entry(sgd, "Robbins, Monro, A stochastic approximation method, 1951"),
-        Entry(momentum, "Polyak, Some methods of speeding up the convergence of iteration methods, 1964"),
-        Entry(nag, "Nesterov, A method for solving the convex programming problem with convergence rate O(1/k^2), 1983"),
-        Entry(torch_momentum, "Polyak, Some methods of speeding up the convergence of iteration methods, 1964"),
-        Entry(torch_nag, "Bengio, Boulanger-Lewandowski, Pascanu, Advances in optimizing recurrent networks, 2013"),
-        Entry(adagrad, "Duchi, Hazan, Singer, Adaptive subgradient methods for online learning, 2011"),
-        Entry(adadelta, "Zeiler, ADADELTA: an adaptive learning rate method, 2012"),
-        Entry(rmsprop, "Tieleman, Hinton, Lecture 6.5: RMSProp, 2012"),
-        Entry(adam, "Kingma, Ba, Adam: a method for stochastic optimization, 2015"),
-        Entry(adamw, "Loshchilov, Hutter, Decoupled weight decay regularization, 2019"),
+        Registered(sgd, "Robbins, Monro, A stochastic approximation method, 1951"),
+        Registered(momentum, "Polyak, Some methods of speeding up the convergence of iteration methods, 1964"),
+        Registered(nag, "Nesterov, A method for solving the convex programming problem with convergence rate O(1/k^2), 1983"),
+        Registered(torch_momentum, "Polyak, Some methods of speeding up the convergence of iteration methods, 1964"),
+        Registered(torch_nag, "Bengio, Boulanger-Lewandowski, Pascanu, Advances in optimizing recurrent networks, 2013"),
+        Registered(adagrad, "Duchi, Hazan, Singer, Adaptive subgradient methods for online learning, 2011"),
+        Registered(adadelta, "Zeiler, ADADELTA: an adaptive learning rate method, 2012"),
+        Registered(rmsprop, "Tieleman, Hinton, Lecture 6.5: RMSProp, 2012"),
+        Registered(adam, "Kingma, Ba, Adam: a method for stochastic optimization, 2015"),
+        Registered(adamw, "Loshchilov, Hutter, Decoupled weight decay regularization, 2019"),
     ),
 )
 
 
-def find(name: str) -> Entry:
+def find(name: str) -> Registered:
     """The entry of a name. Raises UsageError with the known names."""
     return RULES.find(name)

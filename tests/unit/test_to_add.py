@@ -142,7 +142,7 @@ TOUCH: dict[str, Callable[[Tree], list[None]]] = {
     ],
     "an update rule": lambda t: [
         t.before("mpiopt/transforms/rules.py", "RULES:", "def own(lr: float = 0.1) -> Transform:\n    return sgd(lr)\n\n\n"),
-        t.before("mpiopt/transforms/rules.py", "        Entry(sgd", "        Entry(own, '-'),\n"),
+        t.before("mpiopt/transforms/rules.py", "        Registered(sgd", "        Registered(own, '-'),\n"),
     ],
     "a penalty": lambda t: [
         t.more("mpiopt/problems/penalties.py", "\n\n@dataclass(frozen=True)\nclass Own(ElasticNet):\n    '''As that.'''\n")
