@@ -61,7 +61,8 @@ class Task:
     def method(self) -> Training:
         """SGD, with error feedback where it is compressed."""
         plain = sgd(rules.sgd(self.gamma))
-        return plain if KEPT[self.delta] is None else linked(plain, "sgd", KEPT[self.delta], "ef")
+        kept = KEPT[self.delta]
+        return plain if kept is None else linked(plain, "sgd", kept, "ef")
 
     def follow(self, lab: Lab) -> Trail:
         """Collective."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpiopt.jobs.studies import Findings
-from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, Near
+from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, Near, Wanted
 from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
 from mpiopt.jobs.studies.apparatus.quadratics import bowl, optimum, regression, rotation
 from mpiopt.methods.averaging import local_sgd
@@ -82,7 +82,7 @@ def steep(seed: int) -> Bowls:
     return Bowls(seed, losses)
 
 
-WANTED = {
+WANTED: dict[str, Wanted] = {
     "local GD, tau 1: err": Below(1e-20),
     "local GD, tau 4: err": Near(1.6e-3, FACTOR),
     "local GD, tau 16: err": Near(1.2e-2, FACTOR),
@@ -100,11 +100,13 @@ WANTED = {
 
 def run(lab: Lab) -> Findings:
     """Collective."""
-    found, first = {}, []
+    found: dict[str, list[float]] = {}
+    first: list[Trail] = []
     for seed in lab.seeds:
-        problem, trails = mild(seed), []
-        parts = _drift(lab, problem, trails), _stall(lab, problem, trails), _prox(lab, problem, trails)
-        parts = *parts, lab.pick(_skip, lambda *_: {})(lab, seed, trails), _outer(lab, seed, trails)
+        problem = mild(seed)
+        trails: list[Trail] = []
+        parts = [_drift(lab, problem, trails), _stall(lab, problem, trails), _prox(lab, problem, trails)]
+        parts += [lab.pick(_skip, lambda *_: {})(lab, seed, trails), _outer(lab, seed, trails)]
         for what, value in chain.from_iterable(part.items() for part in parts):
             found.setdefault(what, []).append(value)
         first = first or trails
@@ -195,12 +197,13 @@ def noisy(seed: int) -> Bowls:
     return Bowls(seed, losses, [Drawn(seed, worker) for worker in range(WORKERS)])
 
 
-LATER = {f"{name}, {mark} rounds: relative err": Near(value, FACTOR)
+LATER: dict[str, Wanted] = {f"{name}, {mark} rounds: relative err": Near(value, FACTOR)
          for name, (_, wanted) in OUTER.items() for mark, value in zip(MARKS, wanted, strict=True)}  # fmt: skip
 
 
 def _outer(lab: Lab, seed: int, trails: list[Trail]) -> dict[str, float]:
-    problem, found, marks = noisy(seed), {}, lab.pick(MARKS, MARKS[:1])
+    problem, marks = noisy(seed), lab.pick(MARKS, MARKS[:1])
+    found: dict[str, float] = {}
     for name, (method, _) in OUTER.items():
         trail = problem.follow(lab, f"outer-{name.lower()}", method, marks[-1], about={"method": name.lower()})
         trails.append(trail)

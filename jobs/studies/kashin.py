@@ -105,7 +105,7 @@ def _found(lab: Lab) -> tuple[dict[tuple[str, str], Loss], dict[tuple[str, int],
     draws, inputs = lab.pick(DRAWS, 20), vectors()
     losses = {(text, name): measured(text, x, draws if text not in BIASED else 1)
               for text in [*KASHIN, *OTHERS, *BIASED] for name, x in inputs.items()}  # fmt: skip
-    growth = {}
+    growth: dict[tuple[str, int], float] = {}
     for name, text in (("kashin", "kashin:bits=1,bucket=0"), ("qsgd", "qsgd:bits=2,bucket=0")):
         base, *others = (measured(text, gaussian(d), draws // 2).variance for d in (DIM, *lab.pick(DIMS, DIMS[:1])))
         growth |= {(name, d): value / base for d, value in zip(DIMS, others, strict=False)}

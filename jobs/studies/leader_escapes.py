@@ -6,12 +6,15 @@ Choromanska, LeCun, Deep learning with elastic averaging SGD, NIPS 2015. Exact g
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mpiopt.engine.phase import Exchange, Joint, Phase, Tree
+from mpiopt.arrays import Array
+from mpiopt.comm.world import World
+from mpiopt.engine.phase import Agreed, Exchange, Joint, Phase, Tree
 from mpiopt.exchange.around import Around
 from mpiopt.exchange.mean import Mean
 from mpiopt.jobs.studies import Findings
@@ -26,7 +29,8 @@ from mpiopt.problems.landscapes import DoubleWell, Quadratic
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.problem import Message, Point, Team
 from mpiopt.problems.protocols import Loss
-from mpiopt.training.method import Centred
+from mpiopt.sampling.clients import Clients
+from mpiopt.training.method import Centred, Training
 from mpiopt.transforms.rules import sgd
 from mpiopt.work.drift import Elastic
 from mpiopt.work.steps import Steps
@@ -91,13 +95,13 @@ def _stationary(lab: Lab) -> list[Check]:
             Check("moved: the leader of LGD", Equal(0), gone["LGD leader"])]  # fmt: skip
 
 
-def _follow_wells(lab: Lab, name: str, method: Centred, starts: np.ndarray, rounds: int) -> Trail:
+def _follow_wells(lab: Lab, name: str, method: Training, starts: np.ndarray, rounds: int) -> Trail:
     every = max(1, rounds // 200)
     return lab.follow(name, method, 2, lambda world: alike(world, DoubleWell()), starts.mean(0), rounds, every=every,
                       starts=starts, own=True)  # fmt: skip
 
 
-def alike(world, loss: Loss) -> Team:
+def alike(world: World, loss: Loss) -> Team:
     """Workers that all have the same loss."""
     return Team.of(world, [loss] * len(world.hosted), Zero())
 
@@ -117,7 +121,7 @@ def _completions(lab: Lab) -> tuple[list[Trail], int]:
         loss = Completion(planted(Streams(seed)("matrix"), SHAPE, RANK), SHAPE, RANK)
         starts = np.array([loss.initial(Streams(seed)("start", 0, worker)) for worker in range(WORKERS)])
         elastic, leader = (
-            lab.follow(f"completion-{name}-{seed}", method, WORKERS, lambda world, loss=loss: alike(world, loss),
+            lab.follow(f"completion-{name}-{seed}", method, WORKERS, partial(alike, loss=loss),
                        starts.mean(0), STEPS, every=20, starts=starts, own=True)
             for name, method in (("easgd", easgd(sgd(RATE), WORKERS, 1, WORKERS * PART)), ("lgd", lsgd(sgd(RATE), 1, PART)))
         )  # fmt: skip
@@ -129,10 +133,13 @@ def _completions(lab: Lab) -> tuple[list[Trail], int]:
 
 # ---------------------------------------------------------------------------------------------- where EASGD is stable
 @dataclass(frozen=True)
-class Turn:
-    """The workers one after the other, one a round; in place of `mpiopt.sampling.clients.Clients`."""
+class Turn(Clients):
+    """The workers one after the other, one a round."""
 
-    all = False
+    @property
+    def all(self) -> bool:
+        """Never."""
+        return False
 
     def __call__(self, workers: int, streams: Streams, round: int) -> np.ndarray:  # noqa: A002 - the field's word
         """The worker of this round."""
@@ -145,7 +152,7 @@ class Ahead(Around):
 
     inner: Exchange
 
-    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list, Tree]:
+    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Agreed, Sequence[Array | float], Tree]:
         """Collective."""
         return self.inner(messages, state, here._replace(round=here.round + 1))
 
@@ -196,10 +203,10 @@ def draw(found: Findings) -> "Figure":
             trail = found.trail(f"wells-{name}-3")
             for worker in range(2):
                 label = None if worker else {"easgd": "EASGD", "lgd": "LGD"}[name]
-                curve(panels[0], *trail.own[:, worker].T, number, label, marker="o", markevery=[-1], markersize=5)
-        curve(
-            panels[0], *found.trail("wells-easgd-3").points.T, 0, "centre of EASGD", linestyle=":", marker="s", markevery=[-1]
-        )
+                across, up = trail.own[:, worker].T
+                curve(panels[0], across, up, number, label, marker="o", markevery=[-1], markersize=5)
+        across, up = found.trail("wells-easgd-3").points.T
+        curve(panels[0], across, up, 0, "centre of EASGD", linestyle=":", marker="s", markevery=[-1])
         panels[0].set(title="two workers, lambda 3", xlabel="x", ylabel="y")
         _descents(panels[1], found)
         for trail in found.trails:

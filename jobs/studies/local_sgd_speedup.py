@@ -71,7 +71,8 @@ class Regression:
 
 def run(lab: Lab) -> Findings:
     """Collective."""
-    trails, errors, periods = [], {}, lab.pick(PERIODS, PERIODS[1::2])
+    trails, periods = [], lab.pick(PERIODS, PERIODS[1::2])
+    errors: dict[tuple[int, int], list[float]] = {}
     for problem in map(Regression, lab.seeds):
         for workers, period in [*((8, period) for period in periods), (1, 64)]:
             name = f"workers-{workers}-H-{period}"

@@ -57,11 +57,11 @@ def run(lab: Lab) -> Findings:
 def _runs(lab: Lab, world: World, console: Console, long: float) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every method with the step size of its best trial. Collective."""
     for name, job in METHODS.items():
-        trials = {}
+        trials: dict[float, float] = {}
         for lr in lab.pick(RATES, RATES[1:2]):
             lab.console.note(f"{name}: trial of step size {lr:g}")
             trials[lr] = _accuracy(lab, job, lr, max(1.0, long / 8), world, console)
-        best = max(trials, key=trials.get)
+        best = max(trials, key=lambda lr: trials[lr])
         lab.console.note(f"{name}: {long:g} seconds with step size {best:g}")
         yield name, training(_job(lab, job, best, long), world, console) | {"lr": best}
 

@@ -103,7 +103,7 @@ def _nets(lab: Lab) -> tuple[Trail, list[float], list[float]]:
     """A run; for each seed the relative error of each net, and the relative change of the outputs by averaging."""
     found = [_pair(lab, seed) for seed in lab.seeds]
     trails, alone, averaged = zip(*found, strict=True)
-    return trails[0], alone, averaged
+    return trails[0], list(alone), list(averaged)
 
 
 def _pair(lab: Lab, seed: int) -> tuple[Trail, float, float]:
@@ -137,8 +137,9 @@ def permuted(net: Perceptron, x: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 
 def _outputs(net: Perceptron, x: np.ndarray) -> np.ndarray:
+    rows, _ = net.data.flat(slice(0, net.rows), np.dtype(np.float64))
     weights, bias, after, last = split(x, net.blocks)
-    return np.tanh(net.data.x @ weights + bias) @ after + last
+    return np.tanh(rows @ weights + bias) @ after + last
 
 
 # ---------------------------------------------------------------------------------------------- the picture

@@ -4,17 +4,20 @@ After the animation by Alec Radford, 2014: momentum overshoots and comes back, p
 saddle, rules that scale every coordinate leave it at once. Gradients are exact, so that the steps are whole numbers.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from mpiopt.comm.world import World
 from mpiopt.jobs.studies import Findings
 from mpiopt.jobs.studies.apparatus.checks import Above, Check, Equal
 from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
 from mpiopt.methods.averaging import sgd as synchronous
-from mpiopt.problems.landscapes import SADDLE, VALLEY, Beale, Landscape
+from mpiopt.problems.landscapes import SADDLE, VALLEY, Beale
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.problem import Point, Team
+from mpiopt.problems.protocols import Loss
 from mpiopt.transforms.rules import adadelta, adagrad, adam, momentum, nag, rmsprop, sgd
 from mpiopt.transforms.transform import Transform
 
@@ -29,10 +32,22 @@ FRAMES = 100
 VIEW = {"saddle": ((-1.2, 1.2), (-0.6, 1.3)), "valley": ((-10.6, 1.0), (-0.6, 1.3)), "beale": ((0.0, 3.5), (-1.5, 2.0))}
 
 
+class Ground(Loss, Protocol):
+    """A landscape of two coordinates."""
+
+    @property
+    def start(self) -> Sequence[float]:
+        """Where runs begin."""
+
+    @property
+    def minima(self) -> Sequence[Sequence[float]]:
+        """Where they may end."""
+
+
 class Task(NamedTuple):
     """Where to start, when it is done, and how many steps that took each rule; more than ``limit`` where None."""
 
-    landscape: Landscape
+    landscape: Ground
     goal: str
     rules: dict[str, Transform]
     steps: tuple[int | None, ...]
@@ -77,7 +92,7 @@ def run(lab: Lab) -> Findings:
 
 
 def _race(lab: Lab, name: str, task: Task, rule: Transform, limit: int) -> Trail:
-    def team(world):
+    def team(world: World) -> Team:
         return Team.of(world, [task.landscape] * len(world.hosted), Zero())
 
     start = np.array(task.landscape.start)
@@ -93,7 +108,8 @@ def draw(found: Findings) -> "Figure":
         for panel, name in zip(panels[0], TASKS, strict=True):
             _contours(panel, name)
             for number, (label, trail) in enumerate(_of(found, name).items()):
-                curve(panel, *trail.points.T, number, label, linewidth=1.8)
+                x, y = trail.points.T
+                curve(panel, x, y, number, label, linewidth=1.8)
                 panel.plot(*trail.x, "o", color=panel.lines[-1].get_color(), markersize=4)
         legend(figure, panels[0, 0], 7)
         return figure

@@ -82,7 +82,8 @@ def team(world, data: list[tuple[np.ndarray, np.ndarray]], q: int, seed: int) ->
 def run(lab: Lab) -> Findings:
     """Collective."""
     names, redundancy = lab.pick((tuple(CASES), REDUNDANCY), (("4 dead",), (1, 2, 4)))
-    trails, found, goals = [], {}, []
+    trails, goals = [], []
+    found: dict[tuple[str, int], list[float]] = {}
     for seed in lab.seeds:
         data = chunks(seed)
         goals.append(optimum([regression(a, y) for a, y in data]))

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from mpiopt.compress.catalogue import find
 from mpiopt.compress.compressor import Compressor
@@ -19,6 +19,7 @@ from mpiopt.numerics.schedules import Relative, Schedule
 
 TYPICAL = (10**6, 10**12)  # dims at which constants are looked at before the model is known
 LINKS = ("plain", "ef", "ef21", "diana")
+C = TypeVar("C", bound=Method)
 LEARNT = ("ef21", "diana")  # those with shifts
 
 
@@ -34,9 +35,9 @@ SOLVING = Advice("spcg, dane or giant", False)
 
 
 def linked(
-    method: Method, name: str, compress: str, link: str = "plain", back: str | None = None, force: bool = False,
+    method: C, name: str, compress: str, link: str = "plain", back: str | None = None, force: bool = False,
     advice: Advice = TRAINING,
-) -> Method:  # fmt: skip
+) -> C:  # fmt: skip
     """``method`` with its last mean compressed.
 
     name : what the method is called. compress : a compressor, or vote. link : plain; ef, error feedback; ef21, shifts that

@@ -23,8 +23,12 @@ Pair = tuple[float, float]
 class Landscape:
     """What all landscapes share: one row of weight 1, which keeps nothing beside a point."""
 
-    rows = 1
     weight = 1.0
+
+    @property
+    def rows(self) -> int:
+        """One."""
+        return 1
 
     def point(self, x: Array) -> Point:
         """x (dim,) alone."""

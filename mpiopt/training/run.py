@@ -15,7 +15,7 @@ from mpiopt.training.method import Training
 
 @overload
 def run(
-    method: Training, team: Team, x: Array | Standing[Lesson], until: Goal, watch: Sequence[Watcher[Lesson]] = (),
+    method: Method, team: Team, x: Array | Standing[Lesson], until: Goal, watch: Sequence[Watcher[Lesson]] = (),
     keep: Sequence[Keeper[Lesson]] = (),
     *, exam: Exam | None = None,
 ) -> Trained: ...  # fmt: skip

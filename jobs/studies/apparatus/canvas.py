@@ -1,6 +1,6 @@
 """Pictures of studies, in the manner of the pictures of reports."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 
@@ -26,11 +26,14 @@ def sheet(columns: int, *, width: float = 4.4, height: float = 4.0, rows: int = 
         yield made, made.subplots(rows, columns, squeeze=False)
 
 
-def curve(panel: Axes, x: np.ndarray, y: np.ndarray, number: int, label: str | None = None, **options: object) -> None:
+def curve(
+    panel: Axes, x: np.typing.ArrayLike, y: np.typing.ArrayLike, number: int, label: str | None = None, **options: object
+) -> None:
     """One run, thinned; its number decides its colour and, beyond the colours, its dashes."""
+    x, y = np.asarray(x), np.asarray(y)
     keep = thinned(len(x))
     look = {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number // len(COLOURS) % len(DASHES)]}
-    panel.plot(np.asarray(x)[keep], np.asarray(y)[keep], **{"linewidth": 1.5, "label": label, **look, **options})
+    panel.plot(x[keep], y[keep], **{"linewidth": 1.5, "label": label, **look, **options})
 
 
 def logarithmic(panel: Axes, floor: float | None = None) -> None:
@@ -42,7 +45,9 @@ def logarithmic(panel: Axes, floor: float | None = None) -> None:
         panel.set_ylim(bottom=max(floor, panel.get_ylim()[0]))
 
 
-def bars(panel: Axes, groups: Sequence[str], found: dict[str, Sequence[float]], expected: dict[str, Sequence[float]]) -> None:
+def bars(
+    panel: Axes, groups: Sequence[str], found: Mapping[str, Sequence[float]], expected: Mapping[str, Sequence[float]]
+) -> None:
     """What was found as bars, side by side in groups, and what was expected as lines across them; logarithmic."""
     wide = 0.8 / len(found)
     for number, ((label, values), colour) in enumerate(zip(found.items(), cycle(COLOURS), strict=False)):

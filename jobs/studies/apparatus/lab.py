@@ -122,7 +122,7 @@ class Lab:
         rounds: int,
         *,
         every: int = 1,
-        starts: Sequence[np.ndarray] | None = None,
+        starts: Sequence[np.ndarray] | np.ndarray | None = None,
         done: Callable[[np.ndarray], bool] | None = None,
         own: bool = False,
         about: dict[str, Any] | None = None,
@@ -151,7 +151,7 @@ class Walk:
     def to(
         self,
         x: np.ndarray,
-        starts: Sequence[np.ndarray] | None,
+        starts: Sequence[np.ndarray] | np.ndarray | None,
         rounds: int,
         done: Callable[[np.ndarray], bool] | None,
         **named: Any,
@@ -168,7 +168,7 @@ class Walk:
             start = perf_counter()
         raise AssertionError("rounds do not end")
 
-    def _runs(self, x: np.ndarray, starts: Sequence[np.ndarray] | None) -> Iterator[Run]:
+    def _runs(self, x: np.ndarray, starts: Sequence[np.ndarray] | np.ndarray | None) -> Iterator[Run]:
         """From a common start, or from one for each worker."""
         if starts is None:
             yield from rounds_of(self._method, self._team, x.copy())
