@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpiopt.engine.drive import Standing, solve
-from mpiopt.engine.stop import Reason, Stop
+from mpiopt.engine.stop import Reason, Record, Stop
 from mpiopt.io.dataset.linear_team import team_of
 from mpiopt.io.dataset.source import open_source
 from mpiopt.io.runs.checkpoint import Store
@@ -51,11 +51,11 @@ def keeping(spec: str, runs: int, world: "World", console: Console) -> dict[str,
     return facts
 
 
-def _under_way(team: Team) -> Standing:
+def _under_way(team: Team) -> Standing[Record]:
     """Where a run stands that has all its pairs. Collective."""
-    at = [Standing()]
+    at: list[Standing[Record]] = [Standing()]
 
-    def keep(now: Standing, _: Reason | None) -> None:
+    def keep(now: Standing[Record], _: Reason | None) -> None:
         at[0] = now
 
     solve(lbfgs(PAIRS), team, np.zeros(team.dim), Stop(rounds=PAIRS + 1), keep=[keep])

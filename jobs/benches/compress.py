@@ -43,11 +43,13 @@ def compressing(text: str | None, largest: float, runs: int, world: World, conso
 
 
 def _chosen(texts: tuple[str, ...]) -> dict[str, Compressor]:
-    found = {text: find(text) for text in texts}
-    for text, compressor in found.items():
+    found = {}
+    for text in texts:
+        compressor = find(text)
         if not isinstance(compressor, Compressor):
             raise UsageError(f"{text} works on the matrices of a model, not on a vector: choose another compressor to measure")
-    return {text: compressor.among(1) for text, compressor in found.items()}
+        found[text] = compressor.among(1)
+    return found
 
 
 def _sizes(largest: int) -> list[int]:

@@ -43,7 +43,7 @@ def solving(data: str, l2: float, target: float, runs: int, world: "World", cons
         return first.seconds, first.round
 
     console("timing")
-    peer = Liblinear(source, l2) if world.rank == 0 else None
+    peer: Any = Liblinear(source, l2) if world.rank == 0 else None  # the other ranks never ask it
     epsilon = _alone(world, lambda: peer.tolerance(lambda x: _objective(peer, x, l2) <= good))
     pairs = [(ours(), _alone(world, lambda: seconds(lambda: peer.fit(epsilon)))) for _ in range(runs)]
     found = {

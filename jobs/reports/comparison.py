@@ -102,6 +102,6 @@ def labels(runs: Sequence[RunData], traits: Sequence[Trait] = (compressing, _ran
     """
     methods = [str(run.attributes.get("method", "a run")) for run in runs]
     columns = [[trait(run.attributes) for run in runs] for trait in traits]
-    ends = [*columns, [run.path.stem for run in runs], [str(run.path) for run in runs]]
+    ends: list[Sequence[str | None]] = [*columns, [run.path.stem for run in runs], [str(run.path) for run in runs]]
     names = [methods, *([", ".join(filter(None, pair)) for pair in zip(methods, column, strict=True)] for column in ends)]
     return tuple(next((column for column in names if len(set(column)) == len(runs)), names[-1]))

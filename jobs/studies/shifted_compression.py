@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mpiopt.compress.catalogue import find
 from mpiopt.engine.phase import Phase
-from mpiopt.exchange.compressed import Compressed
 from mpiopt.exchange.shifted import Shifted
 from mpiopt.jobs.studies import Findings
 from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, Equal, Near
@@ -75,7 +73,7 @@ class Ridge:
             return slopes[site.worker].copy()
 
         plain = dcgd(COMPRESS, gamma)
-        return replace(plain, phases=(Phase(plain.phases[0].work, Shifted(Compressed(find(COMPRESS)), 0.0, first)),))
+        return replace(plain, phases=(Phase(plain.phases[0].work, Shifted(plain.phases[0].exchange, 0.0, first)),))
 
     def methods(self) -> dict[str, Compressing]:
         """All seven, with the step sizes of theory."""

@@ -122,7 +122,7 @@ class Exchange(Protocol):
         Where only some take part (``here.clients``) their share of all weights is one more scalar at the end.
         """
 
-    def traffic(self, shape: Shape, here: Joint) -> Traffic:
+    def traffic(self, shape: Shape, here: Joint[Any], /) -> Traffic:
         """What one call sends of messages of this shape. Not collective; after `init`, which may make groups.
 
         Raises UsageError for vectors of a length that cannot be compressed, CapabilityError where it does not say.

@@ -15,7 +15,7 @@ import numpy as np
 
 from mpiopt.arrays import Array, namespace, norm
 from mpiopt.engine.phase import Local, Work
-from mpiopt.errors import CapabilityError
+from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.numerics.theory import Adom
 from mpiopt.problems.problem import Message, Point, Site
 from mpiopt.problems.protocols import Margins
@@ -46,7 +46,7 @@ class DualOracle(Work):
     needs: ClassVar[type] = Margins
     accuracy: float = 1e-6
 
-    def init(self, x: Array, site: Site) -> Dual:
+    def init(self, x: Array, site: Site[Margins]) -> Dual:
         """All 0. Raises CapabilityError where the conjugate has no gradient everywhere."""
         if not site.penalty.l2 > 0 or site.penalty.free:
             raise CapabilityError("a dual oracle needs losses that are strongly convex in every coordinate: give an l2 above 0 "
@@ -61,6 +61,8 @@ class DualOracle(Work):
     def __call__(self, at: Point, agreed: Message | None, state: Dual, here: Local[Margins]) -> tuple[Point, Message, Dual]:
         """Not collective."""
         steps, d = state.steps, at.x.size
+        if steps is None:
+            raise UsageError("a dual oracle has no steps before a method has found them: use adom, which does")
         if agreed is not None:
             delta = steps.sigma * (state.sent - agreed.vector[:d])
             z = state.z + steps.eta * steps.alpha * (state.ahead - state.z) + delta
