@@ -77,7 +77,9 @@ class Agreements(Ranks):
 
         held : checksums of what must be alike. when : "after round 3", for the sentence.
         """
-        _demand_alike(self.tell_all(dict(held)), when)
+        with self._call("demand_alike"):
+            told = self._comm.allgather(dict(held))
+        _demand_alike(told, when)
 
 
 def _no_nan(v: np.ndarray) -> np.ndarray:
