@@ -111,18 +111,17 @@ def _app(names: Sequence[str]) -> App:
 def _command(name: str) -> Callable[..., Call]:
     module = import_module(f"mpiopt.jobs.{name}")
     kind = getattr(module, name.capitalize())
-    options = Annotated[kind, Parameter(name="*")]
-    session = Annotated[Session, Parameter(name="*")]
 
     def command(job, session=Session()):
         return Call(module.run, name, job, session)
 
-    command.__doc__ = kind.__doc__
-    command.__annotations__ = {"job": options, "session": session}
-    command.is_job = True
+    made: Any = command
+    made.__doc__ = kind.__doc__
+    made.__annotations__ = {"job": Annotated[kind, Parameter(name="*")], "session": Annotated[Session, Parameter(name="*")]}
+    made.is_job = True
     if _complete(kind):
-        command.__defaults__ = (kind(), Session())
-    return command
+        made.__defaults__ = (kind(), Session())
+    return made
 
 
 def _complete(kind: type) -> bool:

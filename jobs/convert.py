@@ -145,4 +145,5 @@ def _dense(job: Convert, packs: "list[Pack]", common: dict[str, Any], world: "Wo
                 "--values float64": job.values != "float32"}  # fmt: skip
     if given := [name for name, is_given in unsuited.items() if is_given]:
         raise UsageError(f"{given[0]} is for text, but the sources hold dense rows: leave it out")
-    return convert_dense(world, packs, job.files[-1], Options(normalize=job.normalize, like=job.like, **common), console)
+    scale: Literal["none", "channels"] = "channels" if job.normalize == "channels" else "none"
+    return convert_dense(world, packs, job.files[-1], Options(normalize=scale, like=job.like, **common), console)

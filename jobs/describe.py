@@ -82,7 +82,7 @@ def text(path: Path, index: "Index", damaged: int | None) -> str:
     shards = len(index.shards)
     lines = {
         "rows": f"{index.rows:,}",
-        **(_sparse_lines(index) if index.item is None else _dense_lines(index)),
+        **(_sparse_lines(index) if index.item is None else _dense_lines(index, index.item)),
         "order": "as in the sources" if index.shuffle is None else f"shuffled with seed {index.shuffle}",
         "shards": f"{shards} of {size(sum(shard.nbytes for shard in index.shards))} in all",
         "checksums": "not checked" if damaged is None else f"{damaged} of {shards} damaged" if damaged else "hold",
@@ -128,20 +128,19 @@ def losses(index: "Index") -> list[str]:
     return [name for name, entry in catalogue().items() if entry.build.labels.takes(index.labels)]
 
 
-def _dense_lines(index: "Index") -> dict[str, str]:
-    item = index.item
+def _dense_lines(index: "Index", item: "Item") -> dict[str, str]:
     return {
         "a row": item.text(),
         "stored as": item.stored + (f", divided by {item.scale:g} when read" if item.scale != 1 else ""),
         "labels": labels_text(index) if index.labels.distinct is None else _labels(index.labels, index.rows),
-        "normalised": "no" if item.mean is None else _channels(item),
+        "normalised": "no" if item.mean is None or item.std is None else _channels(item.mean, item.std),
     }
 
 
-def _channels(item: "Item") -> str:
-    if len(item.mean) > 4:
-        return f"each of {len(item.mean)} features to mean 0 and deviation 1 when read"
-    pairs = ", ".join(f"{mean:.4g} and {std:.4g}" for mean, std in zip(item.mean, item.std, strict=True))
+def _channels(means: tuple[float, ...], deviations: tuple[float, ...]) -> str:
+    if len(means) > 4:
+        return f"each of {len(means)} features to mean 0 and deviation 1 when read"
+    pairs = ", ".join(f"{mean:.4g} and {std:.4g}" for mean, std in zip(means, deviations, strict=True))
     return f"when read, by mean and deviation {pairs}"
 
 

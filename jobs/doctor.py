@@ -99,10 +99,10 @@ def _node_warnings(host: str, ranks: list[dict[str, Any]]) -> list[str]:
         out.append(f"host {host}: {many} ranks are bound to the same {len(cores)} of {ranks[0]['node_cores']} cores: give "
                    "mpiexec --bind-to core or none, or srun --cpu-bind=cores")  # fmt: skip
     wanted = sum(_widest(rank) for rank in ranks)
-    cores = len(set().union(*(rank["cores"] for rank in ranks)))
-    if wanted > cores:
+    there = len(set().union(*(rank["cores"] for rank in ranks)))
+    if wanted > there:
         cure = "set OMP_NUM_THREADS=1" if wanted > len(ranks) else "start fewer ranks"
-        out.append(f"host {host}: {len(ranks)} ranks have {wanted} threads on the {cores} cores that they may use: {cure}, "
+        out.append(f"host {host}: {len(ranks)} ranks have {wanted} threads on the {there} cores that they may use: {cure}, "
                    "or let them use more cores (mpiexec --bind-to none, srun --cpus-per-task)")  # fmt: skip
     elif crowded := [rank for rank in ranks if _widest(rank) > len(rank["cores"])]:
         names = ", ".join(str(rank["rank"]) for rank in crowded)

@@ -14,6 +14,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 from mpiopt.errors import MpioptError
@@ -39,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(number, signal.SIG_IGN)
     argv = sys.argv[1:] if argv is None else argv
     for stream in (sys.stdout, sys.stderr):  # an escape in place of what the terminal's encoding lacks
-        stream.reconfigure(errors="backslashreplace")
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     warnings.filterwarnings("ignore", category=RuntimeWarning)  # numpy's: what overflows is found where it matters
     launch = detect()
     console = Console(first=launch.first, live=launch.launcher is None)
@@ -110,7 +112,7 @@ class Ending:
         """
         if not self.alone:
             self.demand_alike(facts)
-            self._calls.end_mpi()
+            self.start_mpi().end_mpi()
         self._calls, self.alone = None, True
 
     def demand_alike(self, facts: Mapping[str, str]) -> None:
@@ -133,13 +135,13 @@ class Ending:
         if self._calls is None and self.alone:
             self._say(error)
             return code
-        self.start_mpi()
-        speaker = self._calls.alike(f"{type(error).__name__}: {error}", PATIENCE)
+        calls = self.start_mpi()
+        speaker = calls.alike(f"{type(error).__name__}: {error}", PATIENCE)
         if speaker is None:
             self._say(error, lonely=True)
             time.sleep(0.3)  # for the launcher to pass the line on before it kills
-            self._calls.abort(code)
-        elif speaker == self._calls.rank:
+            calls.abort(code)
+        elif speaker == calls.rank:
             self._say(error)
         signal.alarm(GRACE)
         self._clear()

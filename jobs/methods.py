@@ -48,25 +48,26 @@ def run(job: Methods, world: None, console: Console) -> dict[str, Any]:
     solving, learning, compressors = catalogue(), training(), CATALOGUE.all()
     if job.name == "compressors":
         return _compressors(compressors, console)
-    if job.name in compressors:
-        entry = compressors[job.name]
-        console.show(_compressor(entry))
-        return {entry.name: _compressor_facts(entry)}
+    name = job.name
+    if name is not None and name in compressors:
+        compressor = compressors[name]
+        console.show(_compressor(compressor))
+        return {compressor.name: _compressor_facts(compressor)}
     if job.name == "losses":
         return _losses(losses(), console)
-    if job.name in losses():
-        loss = losses()[job.name]
+    if name is not None and name in losses():
+        loss = losses()[name]
         console.show(_loss(loss))
         return {loss.name: _loss_facts(loss)}
     if job.name == "readers":
         return _readers(READERS.all(), console)
-    if job.name in READERS.all():
-        return _readers({job.name: READERS[job.name]}, console)
-    if job.name == "graphs":
+    if name is not None and name in READERS.all():
+        return _readers({name: READERS[name]}, console)
+    if name == "graphs":
         return _graphs(FAMILIES, console)
-    if job.name is not None:
-        entry = find(job.name, solving | learning)
-        console.show(_page(entry, "train" if job.name in learning else "solve"))
+    if name is not None:
+        entry = find(name, solving | learning)
+        console.show(_page(entry, "train" if name in learning else "solve"))
         return {entry.name: _facts(entry)}
     width = room(max(map(len, solving | learning)) + 6)
     console.show(_list("mpiopt solve", solving, width))

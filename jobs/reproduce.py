@@ -53,7 +53,7 @@ class Reproduce:
     """Replace the files of an earlier run."""
 
 
-Reproduce.__doc__ += "\n\n    " + "\n\n    ".join(f"{name}: {shows}." for name, shows in listing().items())
+Reproduce.__doc__ = f"{Reproduce.__doc__}\n\n    " + "\n\n    ".join(f"{name}: {shows}." for name, shows in listing().items())
 
 
 def run(job: Reproduce, world: "World", console: Console) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def check(job: Slurm) -> None:
     for name, bound in least.items():
         if getattr(job, name) < bound:
             raise UsageError(f"{flag(name)} {getattr(job, name)}: give a whole number of at least {bound}")
-    if not TIME.fullmatch(job.time) or seconds(job.time) == 0:
+    if seconds(job.time) == 0:
         raise UsageError(f"--time {job.time}: give a time as Slurm writes it, such as 90 (minutes), 8:00:00 or 2-12")
     for name in ("job_name", "partition", "account", "mpi"):
         value = getattr(job, name)
@@ -88,8 +88,11 @@ def _directive(option: str) -> None:
 
 
 def seconds(time: str) -> int:
-    """A time limit as Slurm writes it, in seconds."""
-    part = {name: int(value) for name, value in TIME.fullmatch(time).groupdict(default="0").items()}
+    """A time limit as Slurm writes it, in seconds; 0 for what is none."""
+    match = TIME.fullmatch(time)
+    if match is None:
+        return 0
+    part = {name: int(value) for name, value in match.groupdict(default="0").items()}
     days = ((part["d"] * 24 + part["dh"]) * 60 + part["dm"]) * 60 + part["ds"]
     return days + (part["h"] * 60 + part["m"]) * 60 + part["s"] + part["minutes"] * 60
 

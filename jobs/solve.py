@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.run_options import demand_not_negative, kept
-from mpiopt.jobs.cli.solve_options import Solve
+from mpiopt.jobs.cli.solve_options import DEFAULT, Solve
 from mpiopt.jobs.running.job_files import apart, of_run
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def complete(job: Solve) -> Solve:
     if job.gradient_tol is None and job.gap_tol is None:
         job = replace(job, gap_tol=GAP_TOL)
     gpu_solving.check(job)
-    return kept(replace(job, data="default" if job.data is None else job.data))
+    return kept(replace(job, data=DEFAULT if job.data is None else job.data))
 
 
 def method_of(job: Solve) -> "Method":

@@ -8,6 +8,7 @@ if __name__ == "__main__":
 import fcntl
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,38 +90,38 @@ class Follower:
 
     def look(self) -> bool:
         """Read the file, tell what is new; whether the run has ended. Raises DataError."""
-        before, self._data = self._data, _read(self.path)
-        rounds = len(self._data.history.get("round", ()))
+        before, data = self._data, _read(self.path)
+        self._data, rounds = data, len(data.history.get("round", ()))
         if before is None:
-            self._begin(rounds)
-        elif rounds < self._shown or self._data.attributes.get("created") != before.attributes.get("created"):
+            self._begin(data, rounds)
+        elif rounds < self._shown or data.attributes.get("created") != before.attributes.get("created"):
             self._console.note(f"the run was taken up again, after {counted(max(0, rounds - 1), 'round')}")
             self._shown = min(self._shown, rounds)
         if rounds > self._shown:
             self._since, self._word = time.monotonic(), SILENT
-            self._tell(rounds)
-        ended = self._data.attributes.get("reason") != "RUNNING"
+            self._tell(data, rounds)
+        ended = data.attributes.get("reason") != "RUNNING"
         if not ended and self.silent >= self._word:
             self._console.note(self.silence())
             self._word *= 2
         return ended
 
-    def _begin(self, rounds: int) -> None:
-        about = self._data.attributes
+    def _begin(self, data: RunData, rounds: int) -> None:
+        about = data.attributes
         ranks = f" on {counted(about['world_size'], 'rank')}" if "world_size" in about else ""
-        head = _line(LEARNING if "epoch" in self._data.history else HEAD)
+        head = _line(LEARNING if "epoch" in data.history else HEAD)
         self._console.show(f"{about.get('method', 'a run')}{ranks}: {about.get('dataset', self.path)}\n{head}")
         if not self._console.json:
             self._shown = max(0, rounds - LINES)
 
-    def _tell(self, rounds: int) -> None:
-        limits, first = _limits(self._data), self._shown
+    def _tell(self, data: RunData, rounds: int) -> None:
+        limits, first = _limits(data), self._shown
         if not self._console.json and rounds - first > LINES:
             self._console.show(f"{'...':>{WIDTHS[0]}}")
             first = rounds - LINES
         for k in range(first, rounds):
-            record = {name: column[k].item() for name, column in self._data.history.items()}
-            record |= pace(self._data.history, k, limits)
+            record = {name: column[k].item() for name, column in data.history.items()}
+            record |= pace(data.history, k, limits)
             self._console.show(_row(record))
             self._console.result({"event": "record", **record})
         self._shown = rounds
@@ -136,7 +137,7 @@ class Follower:
 
     def end(self) -> dict[str, Any]:
         """Say why the run ended, or that it had not; the job's result."""
-        about = self._data.attributes
+        about = {} if self._data is None else self._data.attributes
         found = {"event": "ended", **{name: about.get(name) for name in ("reason", "reason_text", "converged")},
                  "records": self._shown}  # fmt: skip
         if about.get("reason") != "RUNNING":
@@ -184,7 +185,7 @@ def _limits(data: "RunData") -> dict[str, float]:
             if isinstance(config.get(name), int | float) and config[name] > 0}  # fmt: skip
 
 
-def pace(history: dict[str, Any], k: int, limits: dict[str, float]) -> dict[str, Any]:
+def pace(history: Mapping[str, Any], k: int, limits: dict[str, float]) -> dict[str, Any]:
     """Seconds a round before record k, seconds left at this rate, and which stopping rule that is; None where unknown.
 
     history : columns of equal length, ``round`` and ``seconds`` among them. limits : stopping rules by name.

@@ -28,7 +28,7 @@ def team_of(
     values: Literal["float32", "float64"] | None = None,
     seed: int = 0,
     device: Literal["cpu", "gpu"] = "cpu",
-) -> Team:
+) -> Team[Linear]:
     """Read every worker's rows and team them up; a free coordinate of the penalty is the intercept. Collective.
 
     loss : one of `mpiopt.losses`, such as huber:delta=2. positive : the class or rule that becomes +1, for losses of two

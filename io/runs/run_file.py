@@ -76,7 +76,7 @@ class RunFile:
         attributes: Mapping[str, Any],
         *,
         overwrite: bool = False,
-        past: Mapping[str, Sequence[float]] | None = None,
+        past: Mapping[str, Sequence[float] | np.ndarray] | None = None,
     ) -> None:
         self.path, self._fit = Path(path), True
         self._held = Held(self.path, lambda leftover: is_of(leftover, RUN))
@@ -122,7 +122,7 @@ class RunFile:
         """
         self._extend({name: [value] for name, value in record.items()})
 
-    def _extend(self, columns: Mapping[str, Sequence[float]]) -> None:
+    def _extend(self, columns: Mapping[str, Sequence[float] | np.ndarray]) -> None:
         start = self._rounds
         self._rounds += max(map(len, columns.values()), default=0)
         try:

@@ -1,6 +1,6 @@
 """What a batch script is to run: the command with what its script adds to it, checked as far as can be before it runs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
@@ -117,7 +117,7 @@ def tagged(path: Path, tag: str, ending: str = "") -> str:
     return str(path.with_name(path.name.removesuffix(own) + tag + (ending or own)))
 
 
-def without(tokens: Sequence[str], options: Sequence[str]) -> list[str]:
+def without(tokens: Sequence[str], options: Collection[str]) -> list[str]:
     """The tokens without these options and their values."""
     found, skip = [], False
     for token in tokens:

@@ -24,8 +24,8 @@ def script(job: "Slurm", plan: Plan) -> str:
         parts.insert(2, f"values=({' '.join(plan.values)})\nvalue=${{values[$SLURM_ARRAY_TASK_ID]}}")
     if plan.keeps:
         parts += [_queue(job, plan)]
-    if plan.key:
-        parts += [_report(job, plan)]
+    if plan.key and plan.out:
+        parts += [_report(job, plan, plan.out)]
     return "\n\n".join([*parts, 'exit "$code"']) + "\n"
 
 
@@ -134,9 +134,9 @@ if ((code == {AGAIN})); then
 fi"""
 
 
-def _report(job: "Slurm", plan: Plan) -> str:
+def _report(job: "Slurm", plan: Plan, out: str) -> str:
     name = job.job_name or plan.tokens[0]
-    run = _word(plan.out).replace("$value", "${values[${end##*/}]}")
+    run = _word(out).replace("$value", "${values[${end##*/}]}")
     return f"""# Every task leaves its exit code; the one that finds all of them, and gets to rename their folder, reports.
 ends={name}-$SLURM_ARRAY_JOB_ID.ends report={name}-$SLURM_ARRAY_JOB_ID.report.txt runs=()
 mkdir -p "$ends" && echo "$code" >"$ends/$SLURM_ARRAY_TASK_ID"

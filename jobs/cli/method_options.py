@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mpiopt.compress.catalogue import find
+from mpiopt.compress.compressor import Compressor
 from mpiopt.errors import NumericalError, UsageError
 from mpiopt.methods import TRAINERS, Entry
 from mpiopt.methods.linked import contracts
@@ -45,9 +46,14 @@ def advised(job: "Train") -> Iterator[None]:
         yield
     except NumericalError as error:
         unused = [f"--{option}" for option in ("warmup", "clip") if not getattr(job, option) and _able(job, option)]
-        if job.compress is not None and job.link == "plain" and job.compress != "vote" and contracts(find(job.compress)):
+        if job.compress is not None and job.link == "plain" and job.compress != "vote" and _contracts(job.compress):
             unused.append("--error-feedback")
         raise NumericalError(f"{error}; not in use yet: {', '.join(unused)}" if unused else str(error)) from error
+
+
+def _contracts(compress: str) -> bool:
+    found = find(compress)
+    return not isinstance(found, Compressor) or contracts(found)  # PowerSGD is made for error feedback
 
 
 def _able(job: "Train", option: str) -> bool:

@@ -8,6 +8,8 @@ from cyclopts import Parameter
 from mpiopt.jobs.cli.options import Loss, MaybeWhole, Settings, Whole
 from mpiopt.jobs.cli.run_options import RunOptions
 
+DEFAULT = "default"  # the data of a job that names none
+
 
 @dataclass(frozen=True, kw_only=True)
 class LinearFit:
@@ -45,6 +47,9 @@ class LinearFit:
     """Rows of worker 0 that model the whole, for methods with a server."""
     mu: float | None = None
     """Regularisation of the local models; methods that use it find it themselves."""
+
+
+DEFAULT = "default"  # the data of a job that names none
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,7 +98,7 @@ def _mpiexec() -> str:
     beside = Path(sys.executable).with_name("mpiexec")
     found = str(beside) if beside.exists() else shutil.which("mpiexec")
     version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout if found else ""
-    if "HYDRA" not in version:
+    if found is None or "HYDRA" not in version:
         raise CapabilityError("starting ranks in network namespaces needs MPICH's mpiexec: pip install mpich")
     return found
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from mpiopt.engine.drive import Keeper, Standing
-from mpiopt.engine.stop import Reason, Record
+from mpiopt.engine.stop import Line, Reason
 from mpiopt.errors import DataError, UsageError
-from mpiopt.io.runs.checkpoint import Saved, Store
+from mpiopt.io.runs.checkpoint import Store
+from mpiopt.io.runs.generations import Saved
 from mpiopt.io.runs.run_file import run_of
 from mpiopt.jobs.cli.console import Console
 from mpiopt.problems.problem import Team
@@ -92,7 +93,7 @@ class Checkpoints:
         return None if self._store is None else str(self._store.path)
 
     @property
-    def history(self) -> tuple[Record, ...]:
+    def history(self) -> tuple[Line, ...]:
         """What the run has on record before it goes on."""
         return () if self._found is None else self._found.history
 
@@ -103,16 +104,17 @@ class Checkpoints:
 
     def standing(self, team: Team) -> Standing | None:
         """Where to go on, None for the start. Collective. Raises DataError on every rank."""
-        if self._found is None:
+        if self._found is None or self._store is None:
             return None
         self._console(f"going on from {self._found.path}, after round {self.round}")
         return self._store.load(self._found, team)
 
     def keepers(self, team: Team) -> list[Keeper]:
         """What the solve is to call after every round."""
-        return [] if self._store is None else [lambda at, reason: self._keep(at, reason, team)]
+        store = self._store
+        return [] if store is None else [lambda at, reason: self._keep(store, at, reason, team)]
 
-    def _keep(self, at: Standing, reason: Reason | None, team: Team) -> None:
+    def _keep(self, store: Store, at: Standing, reason: Reason | None, team: Team) -> None:
         """Write a checkpoint where one is due; a disk that is full now may have room later. Collective."""
         now = at.history[-1]
         if reason is None and not self._due(now):
@@ -120,7 +122,7 @@ class Checkpoints:
         self._last, before, self._failure = now, self._failure, ""
         doing, self._console.phase = self._console.phase, f"writing {self.path}, after round {now.round}"
         try:
-            self._store.save(at, self._identity, team)
+            store.save(at, self._identity, team)
         except DataError as error:
             self._failure = str(error)
         self._console.phase = doing
@@ -128,7 +130,7 @@ class Checkpoints:
             self._console.note(f"warning: {self._failure}; going on without" if self._failure else
                                f"checkpoints can be written again: {self.path}")  # fmt: skip
 
-    def _due(self, now: Record) -> bool:
+    def _due(self, now: Line) -> bool:
         rounds, seconds = (self._last.round, self._last.seconds) if self._last is not None else (0, 0.0)
         return bool((self._rounds and now.round >= rounds + self._rounds)
                     or (self._seconds is not None and now.seconds >= seconds + self._seconds))  # fmt: skip

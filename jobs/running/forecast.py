@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mpiopt.io.dataset.index import CHUNK
+from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.dataset.source import Source
+from mpiopt.io.dataset.synthetic import Synthetic
 from mpiopt.jobs.cli.console import WIDTH, Console, size, table
 from mpiopt.jobs.machine.node import compiled, memory_room
 from mpiopt.jobs.running.linear_data import opened
@@ -61,15 +63,16 @@ def share(source: Source, world: "World") -> Share:
     """Rows and nonzeros of this rank's workers, from the index alone. Not collective."""
     bounds = source.blocks(world.workers)
     lo, hi = int(bounds[world.hosted.start]), int(bounds[world.hosted.stop])
-    index = getattr(source, "index", None)
-    if index is None:
-        return Share(hi - lo, round(source.per_row * (hi - lo)))
-    rows = np.minimum(np.arange(len(index.prefix)) * index.stride, source.rows)
-    first, last = np.interp([lo, hi], rows, index.prefix)
+    if not isinstance(source, Dataset):
+        mean = source.per_row if isinstance(source, Synthetic) else source.nnz / source.rows
+        return Share(hi - lo, round(mean * (hi - lo)))
+    prefix, stride = source.index.prefix, source.index.stride
+    rows = np.minimum(np.arange(len(prefix)) * stride, source.rows)
+    first, last = np.interp([lo, hi], rows, prefix)
     return Share(hi - lo, round(last - first))
 
 
-def needed(job: "Solve", mine: Share, source: Source, effort: Effort) -> dict[str, int]:
+def needed(job: "Solve", mine: Share, source: Source, effort: Effort) -> dict[str, float]:
     """Bytes of one rank by what they are for; ``total`` is the most that it holds at a time. Not collective."""
     entry = 4 + np.dtype(job.values).itemsize
     matrix = entry * mine.nonzeros + 8 * mine.rows

@@ -53,7 +53,7 @@ def take(world: "World") -> int:
         return device.choose_device(place)
 
 
-def ready(team: Team, dvectors: int) -> None:
+def ready(team: Team[Linear], dvectors: int) -> None:
     """Check that the vectors fit and compile every kernel that a solve may use. Collective. Raises UsageError."""
     with team.world.together("compiling kernels for the GPU"):
         rows = sum(site.loss.rows for site in team.sites)
@@ -66,12 +66,13 @@ def ready(team: Team, dvectors: int) -> None:
 def _touch(loss: Linear) -> None:
     xp = device.library()
     at = loss.point(xp.zeros(loss.dim))
-    at = at._replace(slope=loss.value_grad(at)[1])
+    slope = loss.value_grad(at)[1]
+    at = at._replace(slope=slope)
     for k in (1, 2, 3):
         loss.plane(at, xp.zeros((k, loss.rows)), np.zeros(k))
-    loss.bregman(at, at.margins)
+    loss.bregman(at, at.known)
     phi = Reference.of(loss, L2(1.0, free=int(loss.intercept)), mu=1.0)
-    NewtonCG(products=1)(phi, at.slope, at, ())
+    NewtonCG(products=1)(phi, slope, at, ())
 
 
 def compare(
@@ -84,9 +85,9 @@ def compare(
     x = 0.1 * Streams(0)("check against").standard_normal(gpu.dim) / np.sqrt(gpu.dim)
     ours, theirs = (_slope(team, place(x)) for team, place in ((gpu, device.library().asarray), (cpu, np.asarray)))
     again = solve(cpu, np.zeros(cpu.dim))
-    rows = [
+    rows: list[tuple[str, float, float, float]] = [
         ("value at a random point", ours[0], theirs[0], _apart(ours[0], theirs[0])),
-        ("|gradient| there", np.linalg.norm(ours[1]), np.linalg.norm(theirs[1]), _apart(ours[1], theirs[1])),
+        ("|gradient| there", float(np.linalg.norm(ours[1])), float(np.linalg.norm(theirs[1])), _apart(ours[1], theirs[1])),
         ("F at the end", found.certificate.objective, again.certificate.objective, 0.0),
         ("seconds", found.final.seconds, again.final.seconds, 0.0),
     ]

@@ -1,6 +1,6 @@
 """``mpiopt train --device gpu``: a GPU for every rank, room for the vectors, warm kernels."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,8 +42,8 @@ def ready(team: Team, exam: Exam | None, rule: Transform, sharing: int) -> None:
     with team.world.together("compiling kernels for the GPU"):
         vectors = VECTORS * len(team.sites) * sharing
         device.demand(4 * vectors * team.dim, f"a training with {team.dim:,} parameters")
-        x, loss = device.library().zeros(team.dim, np.float32), team.sites[0].loss
-        loss = loss.model if isinstance(loss, Slowed) else loss  # which would sleep
+        x, first = device.library().zeros(team.dim, np.float32), team.sites[0].loss
+        loss: Any = first.model if isinstance(first, Slowed) else first  # which would sleep
         rule.move(loss.value_grad(Point(x), np.zeros(min(loss.rows, 1), int))[1], x, rule.init(x), 0)
         for model in () if exam is None else exam.models[:1]:
             model.evaluate(x, np.zeros(min(model.rows, 1), int))

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mpiopt.io.dataset.source import Source, open_source
+from mpiopt.jobs.cli.solve_options import DEFAULT
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
@@ -15,6 +16,6 @@ def opened(job: "Solve", world: "World") -> tuple["Solve", Source]:
 
     Collective. Raises DataError or UsageError on every rank.
     """
-    source = open_source(job.data, world)
+    source = open_source(job.data or DEFAULT, world)
     with world.together(f"opening {job.data}"):
         return replace(job, values=job.values or source.values), source

@@ -4,6 +4,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from mpiopt.errors import UsageError
+from mpiopt.jobs.cli.method_options import RULE
 from mpiopt.numerics.schedules import Constant, Cosine, Inverse, Later, Piecewise, Schedule, WarmUp
 from mpiopt.transforms.bounds import ClipNorm, Decay
 from mpiopt.transforms.rules import find
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def rate_of(job: "Train", per_epoch: float) -> Schedule:
     """The step size of a worker's step. per_epoch : steps of each worker in an epoch. Raises UsageError."""
-    default = find(job.rule).parameters.get("lr")
+    default = find(job.rule or RULE).parameters.get("lr")
     lr = job.lr if job.lr is not None else 1.0 if default is None else default.default
     warm, total = ceil(job.warmup * per_epoch), max(1, round(job.epochs * per_epoch))
     if job.schedule == "cosine":
@@ -31,7 +32,7 @@ def rate_of(job: "Train", per_epoch: float) -> Schedule:
 
 def rule_of(job: "Train", rate: Schedule) -> Transform:
     """The rule, with weight decay and clipping in front. Raises UsageError for an option that the rule does not take."""
-    entry = find(job.rule)
+    entry = find(job.rule or RULE)
     given: dict[str, object] = {}
     if "lr" in entry.parameters:
         given["lr"] = rate

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def opened(job: "Train", world: "World") -> tuple[DenseSource, DenseSource | Non
     return source, exam
 
 
-def team_of(job: "Train", source: DenseSource, world: "World", sharing: int = 1) -> Team:
+def team_of(job: "Train", source: DenseSource, world: "World", sharing: int = 1) -> Team[Model]:
     """Every hosted worker's model of its rows, with its samples. Collective. Raises DataError, UsageError on every rank.
 
     sharing : ranks that use the GPU of this one, if the job wants one.
@@ -102,7 +102,7 @@ def maker(job: "Train", source: DenseSource) -> Maker:
     return lambda data: Perceptron(data, (data.features, *hidden, source.classes))
 
 
-def _kept(job: "Train") -> str:
+def _kept(job: "Train") -> Literal["sharded", "shared"]:
     return "sharded" if job.ownership == "sharded" else "shared"
 
 

@@ -33,7 +33,7 @@ class Recording:
     def ended(self, at: Standing, reason: Reason | None) -> None:
         """A keeper: what follows the last round is no part of it."""
         if reason is not None:
-            self._console.phase = f"examining the answer, after round {at.run.round}"
+            self._console.phase = f"examining the answer, after round {at.begun.round}"
 
     def finish(self, *answer: Any) -> None:
         """Write the answer, as `RunFile.finish` takes it. Collective. Raises DataError on every rank."""

@@ -16,7 +16,7 @@ from mpiopt.arrays import Array
 from mpiopt.comm.tally import Tally
 from mpiopt.engine.drive import solve
 from mpiopt.engine.method import Composed, Method
-from mpiopt.engine.phase import Exchange, Joint, Tree
+from mpiopt.engine.phase import Agreed, Exchange, Joint, Tree
 from mpiopt.engine.stop import Stop
 from mpiopt.engine.traffic import Shape, Traffic
 from mpiopt.errors import UsageError
@@ -69,9 +69,7 @@ class Asked(Around):
         self.dims[:] = [x.size]
         return self.inner.init(x, team)
 
-    def __call__(
-        self, messages: Sequence[Message], state: Tree, here: Joint
-    ) -> tuple[Message | None, list[Array | float], Tree]:
+    def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Agreed, Sequence[Array | float], Tree]:
         """See `Exchange`."""
         vector, scalars = messages[0]
         self.shapes[:] = [Shape(vector.size, scalars.size, vector.dtype)]
@@ -144,9 +142,10 @@ def overheard(method: Method) -> tuple[Method, list[Asked]]:
     """The method with all its exchanges `Asked`, and these."""
     if not isinstance(method, Composed):
         return method, []
-    opening, *phases = (phase and phase._replace(exchange=Asked(phase.exchange, method.clients))
-                        for phase in (method.opening, *method.phases))  # fmt: skip
-    return replace(method, opening=opening, phases=tuple(phases)), [phase.exchange for phase in (opening, *phases) if phase]
+    asked = [Asked(phase.exchange, method.clients) for phase in method.walked]
+    walked = [phase._replace(exchange=exchange) for phase, exchange in zip(method.walked, asked, strict=True)]
+    first = len(walked) - len(method.phases)  # 1 with an opening
+    return replace(method, opening=walked[0] if first else None, phases=tuple(walked[first:])), asked
 
 
 def _enough(asked: Sequence[Asked], least: int, team: Team) -> int:
@@ -170,7 +169,7 @@ class MadeUp(Synthetic):
         """0 and 1, not counted."""
         return Labels((0.0, 1.0), None, 0.0, 1.0, float("nan"))
 
-    def read(self, lo: int, hi: int, dtype: type = np.float32) -> tuple[CSR, np.ndarray, None]:
+    def read(self, lo: int, hi: int, dtype: np.typing.DTypeLike | None = np.float32) -> tuple[CSR, np.ndarray, None]:
         """See `Synthetic.read`."""
         matrix, y, weight = super().read(lo, hi, dtype)
         return matrix, np.maximum(y, 0.0), weight

@@ -72,7 +72,7 @@ class Hooks(Protocol):
     def opened(self) -> Mapping[str, Any]:
         """Find the rows, none of which is read yet; what a checkpoint must have been of, for this run to go on from it."""
 
-    def built(self) -> tuple[Team, dict[str, Any]]:
+    def built(self) -> tuple[Team[Any], dict[str, Any]]:
         """The team, ready to go, and what its run file says of it from the start."""
 
     def ended(self, course: Course) -> Outcome:

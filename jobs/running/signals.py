@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from types import FrameType
+from typing import Any
 
 CAUGHT = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
 TWICE = 1.0  # seconds after which another SIGINT is a second one: a launcher passes on what the terminal sends anyway
@@ -23,7 +24,7 @@ class Signals:
         self._end = end
         self._word = ""
         self._first = float("inf")
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":
         self._before = {number: signal.signal(number, self._take) for number in CAUGHT}

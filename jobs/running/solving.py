@@ -1,7 +1,7 @@
 """What `mpiopt solve` puts into the script of a run: rows, a team, and the solve itself."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from mpiopt.jobs.running.solve_outcome import FINAL, facts, lines
 from mpiopt.jobs.running.warm_up import warm
 from mpiopt.kernels.device.launch import library
 from mpiopt.methods import find
+from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Team
 
@@ -56,7 +57,7 @@ class SolveHooks:
         self.job, self._source = opened(self.job, self._world)
         return identity(self.job, self._source, self._world)
 
-    def built(self) -> tuple[Team, dict[str, Any]]:
+    def built(self) -> tuple[Team[Linear], dict[str, Any]]:
         """The team on its device, every kernel warm."""
         self._team = self._placed(self.job.device)
         if self.job.device == "gpu":
@@ -80,7 +81,7 @@ class SolveHooks:
         again, rows = (lambda team, x: solve(self._method, team, x, self._stop)), self._placed("cpu")
         return gpu_solving.compare(self._team, rows, self._found, again, self._console)
 
-    def _placed(self, device: str) -> Team:
+    def _placed(self, device: Literal["cpu", "gpu"]) -> Team[Linear]:
         """The team that the job asks for, its rows on ``device``. Collective."""
         job = self.job
         penalty = ElasticNet(job.l1, job.l2, free=int(job.intercept))

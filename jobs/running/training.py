@@ -22,6 +22,7 @@ from mpiopt.methods import training as catalogue
 from mpiopt.methods.linked import linked
 from mpiopt.numerics.streams import Streams
 from mpiopt.problems.buffers import put
+from mpiopt.problems.model import Model
 from mpiopt.problems.problem import Team
 from mpiopt.sampling.clients import Clients
 from mpiopt.training.drive import Calendar, Goal, train
@@ -55,7 +56,7 @@ class TrainHooks:
         self._method, given = method_of(job, world.workers, self._per_epoch)
         return identity(job, given, self._source, world)
 
-    def built(self) -> tuple[Team, dict[str, Any]]:
+    def built(self) -> tuple[Team[Model], dict[str, Any]]:
         """The team of models, and those that are examined."""
         job, steps_in, total = self.job, self._method.steps_in, self.job.epochs * self._per_epoch
         if steps_in(0) > 1.5 * total:
@@ -96,7 +97,7 @@ def due(calendar: Sequence[Calendar], console: Console) -> Callable[[int], bool]
 def method_of(job: "Train", workers: int, per_epoch: float) -> tuple[Training, dict[str, Any]]:
     """The method, and the parameters of it that the job gives. Raises UsageError."""
     entry = find(job.method, catalogue())
-    given = {**job.neighbourhood, **dict(job.set)}
+    given: dict[str, Any] = {**job.neighbourhood, **dict(job.set)}
     rate = rate_of(job, per_epoch)
     known = {"rule": rule_of(job, rate), "lr": rate, "workers": workers, "total_steps": max(1, round(job.epochs * per_epoch)),
              "clients": Clients(job.clients, job.dead), "meeting": max(1, round(job.record * per_epoch))}  # fmt: skip
@@ -104,12 +105,15 @@ def method_of(job: "Train", workers: int, per_epoch: float) -> tuple[Training, d
         raise UsageError(f"--set {absent[0]}: this is set by other options (--rule, --lr, --workers, --clients, --epochs)")
     filled = {name: value for name, value in known.items() if name in entry.parameters}
     method = entry.make(**{**filled, **given})
+    if not isinstance(method, Training):
+        raise UsageError(f"{entry.name} is registered as one that trains, and makes a {type(method).__name__}: let it make a "
+                         "mpiopt.training.method.Training")  # fmt: skip
     if job.compress is not None:
         method = linked(method, entry.name, job.compress, job.link, job.back, job.force)
     return method, given
 
 
-def start(job: "Train", team: Team) -> Array:
+def start(job: "Train", team: Team[Model]) -> Array:
     """Where to start, (dim,): the model's own start, the same on all ranks, or another run's solution. Collective.
 
     What models keep beside x is put into them. Raises DataError, UsageError on every rank.

@@ -10,7 +10,7 @@ from mpiopt.problems.surrogate import Reference
 from mpiopt.work.local_solvers import DualDescent, NewtonCG
 
 
-def warm(team: Team) -> None:
+def warm(team: Team[Linear]) -> None:
     """Call every kernel that a solve may use on two small rows, with the types that it will see on this rank.
 
     Collective at its end, so that no rank starts while another compiles.
@@ -30,12 +30,13 @@ def _small(loss: Linear) -> Linear:
 
 def _touch(loss: Linear) -> None:
     at = loss.point(np.zeros(loss.dim))
-    at = at._replace(slope=loss.value_grad(at)[1])
+    slope = loss.value_grad(at)[1]
+    at = at._replace(slope=slope)
     loss.plane(at, np.zeros((1, loss.rows)), np.zeros(1))
-    loss.bregman(at, at.margins)
+    loss.bregman(at, at.known)
     loss.conjugate(at, np.ones(loss.rows))
     phi = Reference.of(loss, L2(1.0, free=int(loss.intercept)), mu=1.0)
     for solver in (NewtonCG(), DualDescent())[: 1 + loss.descends]:
         memory = solver.init(at.x, phi)
-        for q in (at.slope, -at.slope):
+        for q in (slope, -slope):
             _, memory = solver(phi, q, at, memory)

@@ -28,7 +28,8 @@ def guarded(job: "RunOptions", world: "World", console: Console) -> AbstractCont
     for name in ("watchdog", "watchdog_abort"):
         if getattr(job, name) is not None and not getattr(job, name) > 0:
             raise UsageError(f"{flag(name)} {getattr(job, name):g}: give a number of seconds above 0")
-    if job.watchdog is None and job.watchdog_abort is None:
+    patience = job.watchdog or job.watchdog_abort
+    if patience is None:
         return nullcontext()
     _assemble(job, world, console)
     beside = job.out or job.checkpoint
@@ -36,7 +37,7 @@ def guarded(job: "RunOptions", world: "World", console: Console) -> AbstractCont
     watchdog = Watchdog(
         world,
         folder,
-        job.watchdog or job.watchdog_abort,
+        patience,
         lambda text: console.error(f"watchdog: {text}"),
         lambda: console.phase,
         job.watchdog_abort,

@@ -52,6 +52,10 @@ class Method(Protocol):
     def own(self) -> bool:
         """Whether every worker has a point of its own; else all share one."""
 
+    @property
+    def dvectors(self) -> int:
+        """d-vectors that a rank with one worker holds at most in a solve, the certificate at its end included."""
+
     def init(self, x: Array, team: Team[Any]) -> Run:
         """The run before the first round. Collective."""
 
