@@ -106,7 +106,7 @@ class Follower:
             self._word *= 2
         return ended
 
-    def _begin(self, data: RunData, rounds: int) -> None:
+    def _begin(self, data: "RunData", rounds: int) -> None:
         about = data.attributes
         ranks = f" on {counted(about['world_size'], 'rank')}" if "world_size" in about else ""
         head = _line(LEARNING if "epoch" in data.history else HEAD)
@@ -114,7 +114,7 @@ class Follower:
         if not self._console.json:
             self._shown = max(0, rounds - LINES)
 
-    def _tell(self, data: RunData, rounds: int) -> None:
+    def _tell(self, data: "RunData", rounds: int) -> None:
         limits, first = _limits(data), self._shown
         if not self._console.json and rounds - first > LINES:
             self._console.show(f"{'...':>{WIDTHS[0]}}")

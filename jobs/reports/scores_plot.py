@@ -24,7 +24,7 @@ def figure(names: Sequence[str], found: Sequence[Scored]) -> Figure:
         roc, precision, calibration = made.subplots(1, 3)
         for name, one, colour in zip(map(plain_label, names), found, COLOURS * len(found), strict=False):
             if one.curve is not None:
-                _curves(roc, precision, one, name, colour)
+                _curves(roc, precision, one, one.curve, name, colour)
             if one.calibration is not None:
                 full = one.calibration[one.calibration[:, 0] > 0]
                 calibration.plot(full[:, 1], full[:, 2], color=colour, marker="o", markersize=4, linewidth=1.5)
@@ -46,8 +46,8 @@ LABELS = (
 )
 
 
-def _curves(roc: Axes, precision: Axes, one: Scored, name: str, colour: str) -> None:
-    up, down = one.curve.T
+def _curves(roc: Axes, precision: Axes, one: Scored, curve: np.ndarray, name: str, colour: str) -> None:
+    up, down = curve.T
     figures = [f"{label} {one.figures[key]:.4f}" for key, label in (("roc_auc", "AUC"), ("average_precision", "AP"))
                if np.isfinite(one.figures.get(key, np.nan))]  # fmt: skip
     label = f"{name} ({', '.join(figures)})" if figures else name

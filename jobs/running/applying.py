@@ -47,7 +47,7 @@ def rows(files: Sequence[Path], like: Path, world: "World", console: "Console") 
     folder = world.tell(folder)
     try:
         index = convert(world, files, folder / "rows.h5", Options(shuffle=None, like=like), console)
-        if dropped := index.numbering.dropped:
+        if index.numbering is not None and (dropped := index.numbering.dropped):
             console.note(f"note: {counted(dropped, 'entry', 'entries')} of features that {like} does not know left out")
         yield open_source(folder / "rows.h5", world)
     finally:

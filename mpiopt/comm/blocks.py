@@ -13,6 +13,6 @@ def even(total: int, owners: int) -> np.ndarray:
     return np.concatenate(([0], np.cumsum(sizes)))
 
 
-def owner(bounds: Sequence[int], item: int) -> int:
+def owner(bounds: Sequence[int] | np.ndarray, item: int) -> int:
     """The owner of ``item`` under ``bounds``."""
     return int(np.searchsorted(np.asarray(bounds), item, side="right")) - 1
