@@ -70,8 +70,9 @@ class RunOptions:
         """The file of edges that --graph names, where it is no name of a graph."""
         from mpiopt.graphs.topology import FAMILIES, LIST
 
-        named = self.graph is None or self.graph.partition(":")[0].strip() in (*FAMILIES, LIST)
-        return None if named or not Path(self.graph).exists() else Path(self.graph)
+        if self.graph is None or self.graph.partition(":")[0].strip() in (*FAMILIES, LIST):
+            return None
+        return Path(self.graph) if Path(self.graph).exists() else None
 
     @property
     def neighbourhood(self) -> dict[str, str | int]:
@@ -79,7 +80,7 @@ class RunOptions:
         from mpiopt.graphs.topology import written
         from mpiopt.io.text.edges import graph_file
 
-        every = {} if self.graph_every is None else {"graph_every": self.graph_every}
+        every: dict[str, str | int] = {} if self.graph_every is None else {"graph_every": self.graph_every}
         graph = self.graph if self.edges is None else written(graph_file(self.edges))
         return every if graph is None else {"graph": graph, **every}
 
