@@ -74,8 +74,7 @@ def choco(data, w, lr, x, compressor, gain, purpose="neighbours"):
 
 
 @SIZES
-@pytest.mark.parametrize(("text", "every"), [("ring", 0), ("geometric:radius=0.8", 1), ("star", 2)])
-@pytest.mark.parametrize("rows", [40, 43])
+@pytest.mark.parametrize(("text", "every", "rows"), [("ring", 0, 42), ("geometric:radius=0.8", 1, 43), ("star", 2, 43)])
 def test_decentralised_sgd_is_what_its_equation_says(worlds, text, every, rows):
     data = Shared(workers=6, rows=rows)
     method = decentralised.d_psgd(rules.sgd(0.05), text, every)
