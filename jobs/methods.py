@@ -17,6 +17,7 @@ from mpiopt.jobs.cli.options import Plugins
 
 if TYPE_CHECKING:
     from mpiopt.io.text.readers import Reader
+    from mpiopt.losses.family import Family
     from mpiopt.methods import Entry
     from mpiopt.registry.entry import Spelt
 
@@ -117,7 +118,7 @@ def _graphs(known: "Mapping[str, Spelt]", console: Console) -> dict[str, Any]:
             for name, entry in known.items()}  # fmt: skip
 
 
-def _losses(known: "dict[str, Spelt]", console: Console) -> dict[str, Any]:
+def _losses(known: "Mapping[str, Spelt[type[Family]]]", console: Console) -> dict[str, Any]:
     """What --loss takes."""
     wide = WIDTH - max(map(len, known)) - max(len(entry.build.labels.text) for entry in known.values()) - 4
     rows = [[name, textwrap.shorten(entry.summary, wide, placeholder=" ..."), entry.build.labels.text]
@@ -127,7 +128,7 @@ def _losses(known: "dict[str, Spelt]", console: Console) -> dict[str, Any]:
     return {name: _loss_facts(entry) for name, entry in known.items()}
 
 
-def _loss_facts(entry: "Spelt") -> dict[str, Any]:
+def _loss_facts(entry: "Spelt[type[Family]]") -> dict[str, Any]:
     kind = entry.build
     return {"summary": entry.summary, "paper": entry.paper, "labels": kind.labels.text,
             "curvature_bound": None if isinf(kind.curvature_bound) else kind.curvature_bound, "concordance": kind.concordance,
@@ -135,7 +136,7 @@ def _loss_facts(entry: "Spelt") -> dict[str, Any]:
             "parameters": {name: str(field.default) for name, field in entry.parameters.items()}}  # fmt: skip
 
 
-def _loss(entry: "Spelt") -> str:
+def _loss(entry: "Spelt[type[Family]]") -> str:
     """All that there is to know of one."""
     about = _loss_facts(entry)
     bound = "has no bound" if about["curvature_bound"] is None else f"is at most {about['curvature_bound']:g}"

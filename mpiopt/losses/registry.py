@@ -22,7 +22,7 @@ FIRST = ("logistic", "least_squares")  # in lists, before the others by name
 BASIS = ("family", "labels", "registry")  # modules of this folder that are no losses
 
 
-_KNOWN: Registry[Spelt] = Registry("loss", group="mpiopt.losses")
+_KNOWN: Registry[Spelt["type[Family]"]] = Registry("loss", group="mpiopt.losses")
 
 
 def register(paper: str) -> Callable[[Kind], Kind]:
@@ -46,7 +46,7 @@ def names() -> list[str]:
     return [*_ours(), *(name for name in _KNOWN if name not in _ours())]
 
 
-def catalogue() -> Registry[Spelt]:
+def catalogue() -> Registry[Spelt["type[Family]"]]:
     """Every loss that is known, the default first."""
     return _imported().all()
 
@@ -63,7 +63,7 @@ def _ours() -> list[str]:
     return [*FIRST, *sorted(found - set(FIRST))]
 
 
-def _imported() -> Registry[Spelt]:
+def _imported() -> Registry[Spelt["type[Family]"]]:
     """What is known once the package's own losses are imported, in the order of `names` whichever module came first."""
     for name in _ours():
         import_module(f"mpiopt.losses.{name}")

@@ -3,20 +3,29 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, Generic, get_args
 
 from mpiopt.errors import UsageError
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # with a default: what builds a thing is a function, or is known to be more
+
+    B = TypeVar("B", bound=Callable[..., Any], covariant=True, default=Callable[..., Any])
+else:
+    from typing import TypeVar
+
+    B = TypeVar("B", bound=Callable[..., Any], covariant=True)
+
 
 @dataclass(frozen=True)
-class Registered:
+class Registered(Generic[B]):
     """One named thing.
 
     build : parameters -> the thing; paper : authors, title, year. name : on the command line, that of what builds it unless
     given. called : in sentences, its name unless given.
     """
 
-    build: Callable[..., Any]
+    build: B
     paper: str
     name: str = field(default="", kw_only=True)
     called: str = field(default="", kw_only=True)
@@ -46,7 +55,7 @@ class Registered:
 
 
 @dataclass(frozen=True)
-class Spelt(Registered):
+class Spelt(Registered[B]):
     """A named thing with its parameters in a line of text. first : the parameter that needs no name."""
 
     first: str = ""
