@@ -135,6 +135,10 @@ TOUCH: dict[str, Callable[[Tree], list[None]]] = {
         t.before("mpiopt/compress/catalogue.py", "        Spelt(Fp16", "        Spelt(OwnHalf, '-', name='own_half'),\n"),
     ],
     "a format of sparse rows": lambda t: [t.more("io/text/readers.py", "\n\n" + MINE)],
+    "a figure of `score`": lambda t: [
+        t.before("mpiopt/metrics/figures.py", '        "rmse":', '        "own_figure": weight,\n'),
+        t.before("jobs/reports/scores.py", '    "brier": "Brier', '    "own_figure": "My own",\n'),
+    ],
     "a family of graphs": lambda t: [
         t.more("mpiopt/graphs/families.py", "\n\n@dataclass(frozen=True)\nclass Own(Ring):\n    '''A ring.'''\n"),
         t.before("mpiopt/graphs/topology.py", "    Path,\n", "    Own,\n"),
@@ -164,6 +168,11 @@ TOUCH: dict[str, Callable[[Tree], list[None]]] = {
         t.before(FACE, '    "io.dataset.linear_team"', '    "graphs.topology": "Topology",\n'),
         t.before(FACE, '    "TorchModel",\n', '    "Topology",\n'),
     ],
+    "an option of `solve` or `train`": lambda t: [
+        t.before("jobs/cli/solve_options.py", "    check_against:", '    own_solve: int = 1\n    """Mine."""\n'),
+        t.before("jobs/cli/train_options.py", "    epochs:", '    own_train: int = 2\n    """Mine."""\n'),
+        t.before("jobs/cli/run_options.py", "    workers:", '    own_both: int = 3\n    """Mine."""\n'),
+    ],
     "a command": lambda t: [
         t.new("jobs/own.py", COMMAND), t.before("jobs/commands.py", '    "describe":', '    "own": Needs(False, False),\n')
     ],
@@ -190,8 +199,11 @@ from mpiopt import Stop, Team, Topology, World, catalogue, find, find_compressor
 from mpiopt.compress.compressor import Stream
 from mpiopt.io.images.recognise import scan
 from mpiopt.io.text.readers import READERS
+from mpiopt.jobs.commands import parse
 from mpiopt.jobs.launch import main
+from mpiopt.jobs.reports.scores import CALLED
 from mpiopt.jobs.studies import find as find_study, listing
+from mpiopt.metrics.figures import Rows, figures
 from mpiopt.problems.landscapes import Quadratic
 from mpiopt.problems.penalties import Own
 from mpiopt.transforms.rules import find as find_rule
@@ -206,7 +218,11 @@ assert Topology.of("own").at(5, 0).dense.shape == (5, 5) and find_rule("own").ma
 path = Path({root!r}, "rows.own")
 path.write_bytes(b"OWN rows")
 assert scan([path])[0].rows == 1
-world = World()
+for kind in ("solve", "train"):
+    asked = parse([kind, "--own-both", "5", "--own-" + kind, "4"]).job
+    assert (asked.own_both, getattr(asked, "own_" + kind)) == (5, 4)
+world, y = World(), np.array([1.0, 2.0])
+assert figures(world, find_loss("least_squares"), Rows(y, y))["own_figure"] == 2 and "own_figure" in CALLED
 team = Team.of(world, [Quadratic((1.0, 2.0), (3.0, 4.0))], Own(0.0, 0.5))
 for name in ("own_method", "of_own_blocks"):
     assert name in catalogue()
