@@ -17,7 +17,7 @@ from mpiopt.kernels.csr import CSR
 from mpiopt.kernels.host.sound import complaint
 
 
-class Columns(NamedTuple):
+class SparseArrays(NamedTuple):
     """The datasets of a sparse shard, of the types and sizes that the index says."""
 
     data: h5py.Dataset
@@ -27,7 +27,7 @@ class Columns(NamedTuple):
     weight: h5py.Dataset | None
 
     @classmethod
-    def of(cls, file: h5py.File, shard: Shard) -> "Columns":
+    def of(cls, file: h5py.File, shard: Shard) -> "SparseArrays":
         """Those of an open shard."""
         nnz, rows = (shard.nnz,), (shard.rows,)
         return cls(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 COPY = 1 << 30  # bytes that the copy reads, and as many that it writes
 
 
-class Measured(NamedTuple):
+class Timed(NamedTuple):
     """One kernel: median seconds, bytes that must move, and cupyx's seconds where it has the same product."""
 
     name: str
@@ -81,7 +81,7 @@ def copy_rate(count: int, runs: int) -> float:
     return 2 * source.nbytes / seconds(act, runs)
 
 
-def kernels(a: Any, y: Any, runs: int) -> Iterator[Measured]:
+def kernels(a: Any, y: Any, runs: int) -> Iterator[Timed]:
     """Our kernels on the rows, their margins, and vectors of their length."""
     xp, (n, d), z = device.library(), a.shape, a.nnz
     rng = np.random.default_rng(0)
@@ -95,33 +95,33 @@ def kernels(a: Any, y: Any, runs: int) -> Iterator[Measured]:
         rows.value_residual(r, y, none, out)
         a.tdot(out, long)
 
-    yield Measured("A x", seconds(lambda: a.dot(x, out), runs), by_rows)
-    yield Measured("A^T r", seconds(lambda: a.tdot(r, long), runs), by_columns)
-    yield Measured("value and gradient", seconds(slope, runs), by_columns + 24 * n)
-    yield Measured("A^T (h A v)", seconds(lambda: a.hvp(h, x, long), runs), by_rows + by_columns + 16 * n)
-    yield Measured("squares by column", seconds(lambda: a.squares(h), runs), by_columns)
-    yield Measured("squares by row", seconds(a.row_squares, runs), z * a.data.dtype.itemsize + 16 * n)
-    yield Measured("logistic", seconds(lambda: rows.value_residual(r, y, none, out), runs), 24 * n)
-    yield Measured("curvature", seconds(lambda: rows.curvature(r, y, none, out), runs), 24 * n)
-    yield Measured("plane, 2 directions", seconds(lambda: rows.plane(r, p, np.zeros(2), y, none), runs), 32 * n)
-    yield Measured("bregman", seconds(lambda: rows.bregman(r, h, y, none), runs), 24 * n)
+    yield Timed("A x", seconds(lambda: a.dot(x, out), runs), by_rows)
+    yield Timed("A^T r", seconds(lambda: a.tdot(r, long), runs), by_columns)
+    yield Timed("value and gradient", seconds(slope, runs), by_columns + 24 * n)
+    yield Timed("A^T (h A v)", seconds(lambda: a.hvp(h, x, long), runs), by_rows + by_columns + 16 * n)
+    yield Timed("squares by column", seconds(lambda: a.squares(h), runs), by_columns)
+    yield Timed("squares by row", seconds(a.row_squares, runs), z * a.data.dtype.itemsize + 16 * n)
+    yield Timed("logistic", seconds(lambda: rows.value_residual(r, y, none, out), runs), 24 * n)
+    yield Timed("curvature", seconds(lambda: rows.curvature(r, y, none, out), runs), 24 * n)
+    yield Timed("plane, 2 directions", seconds(lambda: rows.plane(r, p, np.zeros(2), y, none), runs), 32 * n)
+    yield Timed("bregman", seconds(lambda: rows.bregman(r, h, y, none), runs), 24 * n)
     yield from vector_kernels(x, runs)
 
 
-def vector_kernels(x: Any, runs: int) -> Iterator[Measured]:
+def vector_kernels(x: Any, runs: int) -> Iterator[Timed]:
     """Kernels on vectors of the length of x (d,)."""
     xp, d = device.library(), x.size
     g, v, s = x.copy(), xp.zeros(d), xp.zeros(d)
     codes, k = xp.zeros(d, np.uint32), max(1, d // 100)
-    yield Measured("inner product", seconds(lambda: device.inner(x, g), runs), 16 * d)
-    yield Measured("momentum step", seconds(lambda: device.momentum_step(x, g, v, 1e-9), runs), 40 * d)
-    yield Measured("adam step", seconds(lambda: device.adam_step(x, g, v, s, 1, lr=1e-9), runs), 56 * d)
-    yield Measured("largest 1 %", seconds(lambda: device.largest(x, k), runs), 64 * d + 16 * k)
-    yield Measured("signs", seconds(lambda: device.signs(x), runs), 8 * d + d // 8)
-    yield Measured("codes of 4 bits", seconds(lambda: device.pack(codes, 4), runs), 4 * d + d // 2)
+    yield Timed("inner product", seconds(lambda: device.inner(x, g), runs), 16 * d)
+    yield Timed("momentum step", seconds(lambda: device.momentum_step(x, g, v, 1e-9), runs), 40 * d)
+    yield Timed("adam step", seconds(lambda: device.adam_step(x, g, v, s, 1, lr=1e-9), runs), 56 * d)
+    yield Timed("largest 1 %", seconds(lambda: device.largest(x, k), runs), 64 * d + 16 * k)
+    yield Timed("signs", seconds(lambda: device.signs(x), runs), 8 * d + d // 8)
+    yield Timed("codes of 4 bits", seconds(lambda: device.pack(codes, 4), runs), 4 * d + d // 2)
 
 
-def peers(a: Any, runs: int) -> Iterator[Measured]:
+def peers(a: Any, runs: int) -> Iterator[Timed]:
     """cupyx's products in all float64 and all float32, each with ours on the same vectors' type; none where it has none."""
     try:
         from cupyx.scipy.sparse import csr_matrix
@@ -140,4 +140,4 @@ def peers(a: Any, runs: int) -> Iterator[Measured]:
         ):
             mine, peer = seconds(act, runs), seconds(other, runs)
             kinds = f"{np.dtype(kind)} vectors"
-            yield Measured(f"{name}, {kinds}", mine, moved + more, f"{peer / mine:.2f} (all {np.dtype(kind)})", peer)
+            yield Timed(f"{name}, {kinds}", mine, moved + more, f"{peer / mine:.2f} (all {np.dtype(kind)})", peer)

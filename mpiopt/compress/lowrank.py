@@ -27,7 +27,7 @@ from mpiopt.errors import DataError, UsageError
 from mpiopt.kernels.replicated import inner, length
 
 
-class Block(Protocol):
+class Shaped(Protocol):
     """A named part of the flat vector."""
 
     name: str
@@ -69,7 +69,7 @@ class PowerSgd:
     def __post_init__(self) -> None:
         demand(self.rank >= 1, "the rank", self.rank, "at least 1")
 
-    def on(self, blocks: Sequence[Block]) -> "Plan":
+    def on(self, blocks: Sequence[Shaped]) -> "Plan":
         """The messages for a model of these blocks. Raises UsageError for a model without matrices to compress."""
         parts, first, left, right = [], 0, 0, 0
         for block in blocks:
@@ -83,7 +83,7 @@ class PowerSgd:
             )
         return Plan(tuple(parts), first, left, right)
 
-    def _part(self, block: Block, first: int, left: int, right: int) -> Part:
+    def _part(self, block: Shaped, first: int, left: int, right: int) -> Part:
         rows, columns = (*block.shape[:1], prod(block.shape[1:])) if len(block.shape) > 1 else (prod(block.shape), 1)
         rank = min(self.rank, rows, columns)
         worth = len(block.shape) > 1 and rank * (rows + columns) < rows * columns

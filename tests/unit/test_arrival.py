@@ -232,5 +232,5 @@ def test_the_rows_of_a_shard_may_be_any(tmp_path):
     writer.append(Rows(lengths, np.array([2, 0, 1, 2]), np.ones(4), np.ones(5), None))
     shard = writer.finish()
     with h5py.File(tmp_path / "0000.h5") as file:
-        held = row_checks.Columns.of(file, shard)
+        held = row_checks.SparseArrays.of(file, shard)
         assert held.span(0, 5) == (0, 4) and held.span(2, 4) == (1, 4) and held.span(5, 5) == (4, 4)

@@ -70,7 +70,7 @@ def _pieces(lines: Array, lengths: Array) -> tuple[Array, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class Band:
     """Rows lo <= i < hi, by rows or by columns."""
 
     lo: int
@@ -94,8 +94,8 @@ class DeviceCSR:
     shape: tuple[int, int]
     vector: Any = np.float64
     atomic: bool = False
-    blocks: tuple[Block, ...] = field(init=False)
-    turned: tuple[Block, ...] = field(init=False)  # the copy by columns; () if ``atomic``
+    blocks: tuple[Band, ...] = field(init=False)
+    turned: tuple[Band, ...] = field(init=False)  # the copy by columns; () if ``atomic``
     _heads: dict = field(init=False, default_factory=dict)
 
     def __post_init__(self):
@@ -110,13 +110,13 @@ class DeviceCSR:
             most = max(int(starts[hi] - starts[lo]) for lo, hi in pairs)
             copy = self.nnz * (4 + self.data.dtype.itemsize) + 8 * len(pairs) * (self.shape[1] + 1)
             demand(copy + SORTING * most, f"the copy by columns of {self.nnz:,} nonzeros")
-        blocks = tuple(Block(lo, hi, Lines(self.indptr[lo : hi + 1], self.indices, self.data)) for lo, hi in pairs)
+        blocks = tuple(Band(lo, hi, Lines(self.indptr[lo : hi + 1], self.indices, self.data)) for lo, hi in pairs)
         object.__setattr__(self, "blocks", blocks)
         object.__setattr__(self, "turned", () if self.atomic else tuple(self._turned(block, starts) for block in blocks))
 
-    def _turned(self, block: Block, starts: np.ndarray) -> Block:
+    def _turned(self, block: Band, starts: np.ndarray) -> Band:
         begin, end = int(starts[block.lo]), int(starts[block.hi])
-        return Block(block.lo, block.hi, _turned(block.lines, begin, end, self.shape[1]))
+        return Band(block.lo, block.hi, _turned(block.lines, begin, end, self.shape[1]))
 
     @classmethod
     def of(cls, matrix: CSR, vector: Any = np.float64, atomic: bool = False) -> Self:
