@@ -27,13 +27,12 @@ import numpy as np
 from mpiopt import __version__
 from mpiopt.comm.world import World
 from mpiopt.engine.drive import Standing
-from mpiopt.engine.method import Run
 from mpiopt.errors import DataError, MpioptError
 from mpiopt.io.disk.file_kind import CHECKPOINT, is_of, replaceable
 from mpiopt.io.disk.held_name import Held, beside, partial
 from mpiopt.io.runs import worker_bytes
 from mpiopt.io.runs.checkpoint_file import Content, Draft
-from mpiopt.io.runs.fitting import demand_fit
+from mpiopt.io.runs.fitting import fitting
 from mpiopt.io.runs.generations import SCHEMA_VERSION, Saved, forms, newest, why
 from mpiopt.io.runs.state_tree import Flat, alike, digest, flatten, unflatten
 from mpiopt.problems.problem import Team
@@ -129,8 +128,7 @@ class Store:
         with world.together(f"reading {saved.path}"):
             try:
                 kept = unflatten(index["tree"], arrays, parts, [mine | common for mine in own.values()])
-                run, best = (kept, None) if isinstance(kept, Run) else kept  # a run alone is of an earlier version
-                demand_fit(run, team)
+                run, best = fitting(kept, team)
             except DataError as error:
                 raise DataError(f"{saved.path} cannot be taken up: {error}; start anew with `resume=never`") from error
         return Standing(run, saved.history, saved.fresh, best)

@@ -2,24 +2,33 @@
 
 from mpiopt.engine.method import Run
 from mpiopt.engine.phase import PerRow, PerWorker, Tree
+from mpiopt.engine.verdict import Best
 from mpiopt.errors import DataError
+from mpiopt.io.runs.part_kinds import fits
 from mpiopt.problems.problem import Point, Team
 
 
-def demand_fit(run: Tree, team: Team) -> None:
-    """See that a run has a point of this problem for every worker here, and as many entries per row as there are rows.
+def fitting(kept: Tree, team: Team) -> tuple[Run, Best | None]:
+    """The run and the best point that were kept, once both are of this problem: a point for every worker here, as many entries
+    per row as there are rows, and a best point of the problem's length.
 
     Not collective. Raises DataError.
     """
+    if not (isinstance(kept, tuple) and len(kept) == 2 and isinstance(kept[0], Run) and fits(kept[1], Best | None)):
+        raise DataError("it does not hold a run and its best point")
+    run, best = kept
     rows = [site.loss.rows for site in team.sites]
-    if not (isinstance(run, Run) and isinstance(run.points, PerWorker) and len(run.points) == len(rows)):
+    if len(run.points) != len(rows):
         raise DataError("it has no point for every worker")
+    if best is not None and best.x.shape != (team.dim,):
+        raise DataError("its best point is not of this problem")
     for point, count in zip(run.points, rows, strict=True):
         if not (isinstance(point, Point) and point.x.shape == (team.dim,)):
             raise DataError("its points are not of this problem")
         if point.margins is not None and point.margins.shape[:1] != (count,):
             raise DataError("its points are not of this problem")
     _demand_rows(run, rows)
+    return run, best
 
 
 def _demand_rows(node: Tree, rows: list[int]) -> None:
