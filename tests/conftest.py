@@ -1,7 +1,7 @@
 """The harness: SPMD tests inside one ordinary ``pytest`` run.
 
     @pytest.mark.ranks(1, 2, 3)                an item per rank count; all items of a count run under one mpiexec
-    @pytest.mark.ranks(2, limit=120)           seconds without progress after which it is ended (60 unless given)
+    @pytest.mark.ranks(2, limit=120)           seconds without progress after which it is ended (120 unless given)
     @pytest.mark.study                         long: deselected unless -m or its own node id asks for it
 
 Fixtures on every rank: ``world`` (fresh), ``worlds(**options)`` (makes more of them), ``comm`` (a raw communicator),

@@ -44,7 +44,7 @@ class Pool:
         if self.verdict:
             return self._failure(item, self.verdict)
         self.begin()
-        limit = item.get_closest_marker("ranks").kwargs.get("limit", 60.0)
+        limit = item.get_closest_marker("ranks").kwargs.get("limit", 120.0)
         failed_at = None
         while True:
             ended = self.launch.process.poll() is not None
