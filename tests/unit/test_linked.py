@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from mpiopt.engine.drive import rounds
-from mpiopt.errors import CapabilityError, UsageError
+from mpiopt.errors import CapabilityError, NumericalError, UsageError
 from mpiopt.exchange.compressed import Compressed, Vote
 from mpiopt.exchange.feedback import ErrorFeedback, TwoWay
 from mpiopt.exchange.lowrank import LowRank
 from mpiopt.exchange.shifted import Shifted
 from mpiopt.io.dataset.synthetic import Synthetic
 from mpiopt.jobs.cli.flags import flagged, switches
+from mpiopt.jobs.cli.method_options import advised
 from mpiopt.jobs.cli.solve_options import Solve
 from mpiopt.jobs.cli.train_options import Train
 from mpiopt.jobs.reports.comparison import compressing
@@ -216,6 +217,14 @@ def test_solve_is_given_advice_that_it_can_follow(how):
 @pytest.mark.parametrize("name", SOLVING.methods.replace(" or ", ", ").split(", "))
 def test_what_is_advised_can_be_compressed(name):
     assert isinstance(method_of(Solve(compress="qsgd:8", method=name)).phases[-1].exchange, Compressed)
+
+
+@pytest.mark.parametrize("compress, helps", [("powersgd:2", True), ("topk:0.1", True), ("randk:0.1,shared=yes", False)])
+def test_a_divergence_is_told_with_what_might_help(compress, helps):
+    job = complete(Train(model="resnet20", method="sgd", compress=compress))
+    with pytest.raises(NumericalError, match="it has diverged") as found, advised(job):
+        raise NumericalError("it has diverged")
+    assert ("--error-feedback" in str(found.value)) == helps
 
 
 def test_run_files_of_solves_say_how_messages_were_compressed(world):
