@@ -129,7 +129,7 @@ def gt_sgd(lr: Schedule, graph: str = "ring", graph_every: int = 0, weights: str
 
 def dgd(gamma: float | None = None, graph: str = "ring", graph_every: int = 0, weights: str = "metropolis") -> Decentralised:
     """Decentralised gradient descent: to a neighbourhood of the optimum as large as the step and the workers' differences."""
-    return replace(d_psgd(plain(1.0), graph, graph_every, weights), length=gamma, law=_consensus)
+    return replace(d_psgd(plain(1.0), graph, graph_every, weights), length=gamma, law=_consensus, dvectors=15)
 
 
 def choco(
