@@ -99,10 +99,13 @@ def _plug_in(argv: Sequence[str]) -> None:
 def _app(names: Sequence[str]) -> App:
     """The command line of the jobs ``names``; the others are not imported, for every rank pays for what is."""
     app = App(
-        name="mpiopt", version=__version__, version_flags=["--version"], config=(from_file,),
+        name="mpiopt",
+        version=__version__,
+        version_flags=["--version"],
+        config=(from_file,),
         help="Large optimisation problems over MPI, with few and small messages: mpiexec -n 4 mpiopt solve DATA.h5",
         default_parameter=Parameter(negative_iterable=()),
-    )  # fmt: skip
+    )
     for name in names:
         app.command(_command(name), name=name)
     return app

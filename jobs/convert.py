@@ -83,9 +83,11 @@ def run(job: Convert, world: "World", console: Console) -> dict[str, Any]:
     seconds = perf_counter() - start
     if job.no_shuffle:
         console.note("note: the rows keep their order; if it is sorted, methods with local models need more rounds")
-    console.show(f"{target}: {counted(index.rows, 'row')}, {contents(index)} in {len(index.shards)} "
-                 f"shard{'s' * (len(index.shards) > 1)} of {size(sum(s.nbytes for s in index.shards))}, "
-                 f"labels {labels_text(index)}; {seconds:.1f} s")  # fmt: skip
+    console.show(
+        f"{target}: {counted(index.rows, 'row')}, {contents(index)} in {len(index.shards)} "
+        f"shard{'s' * (len(index.shards) > 1)} of {size(sum(s.nbytes for s in index.shards))}, "
+        f"labels {labels_text(index)}; {seconds:.1f} s"
+    )
     return facts(target, index) | {"seconds": seconds}
 
 
@@ -93,15 +95,23 @@ def _common(job: Convert) -> dict[str, Any]:
     """The options of either kind of source. Raises UsageError."""
     if job.no_shuffle and job.shuffle is not None:
         raise UsageError("--shuffle and --no-shuffle contradict each other: give one of them")
-    limits = {"shards": (job.shards, 1, 10**6), "features": (job.features, 1, 2**62), "gzip": (job.gzip, 1, 9),
-              "memory": (job.memory, 1, 10**9)}  # fmt: skip
+    limits = {
+        "shards": (job.shards, 1, 10**6),
+        "features": (job.features, 1, 2**62),
+        "gzip": (job.gzip, 1, 9),
+        "memory": (job.memory, 1, 10**9),
+    }
     for name, (value, least, most) in limits.items():
         if value is not None and not least <= value <= most:
             raise UsageError(f"--{name} {value} is not between {least} and {most}")
     return {
-        "shuffle": None if job.no_shuffle else (job.shuffle or 0), "shards": job.shards, "gzip": job.gzip,
-        "one_label": job.one_label, "overwrite": job.overwrite, "memory": job.memory << 20,
-    }  # fmt: skip
+        "shuffle": None if job.no_shuffle else (job.shuffle or 0),
+        "shards": job.shards,
+        "gzip": job.gzip,
+        "one_label": job.one_label,
+        "overwrite": job.overwrite,
+        "memory": job.memory << 20,
+    }
 
 
 def _found(name: str | None, sources: list[Path], world: "World") -> "tuple[Reader, list[Pack] | None]":
@@ -141,8 +151,12 @@ def _text(job: Convert, common: dict[str, Any], world: "World", console: Console
 def _dense(job: Convert, packs: "list[Pack]", common: dict[str, Any], world: "World", console: Console) -> "Index":
     from mpiopt.io.images.convert import Options, convert_dense
 
-    unsuited = {"--normalize l2": job.normalize == "l2", "--base": job.base != "auto", "--features": job.features is not None,
-                "--values float64": job.values != "float32"}  # fmt: skip
+    unsuited = {
+        "--normalize l2": job.normalize == "l2",
+        "--base": job.base != "auto",
+        "--features": job.features is not None,
+        "--values float64": job.values != "float32",
+    }
     if given := [name for name, is_given in unsuited.items() if is_given]:
         raise UsageError(f"{given[0]} is for text, but the sources hold dense rows: leave it out")
     scale: Literal["none", "channels"] = "channels" if job.normalize == "channels" else "none"

@@ -61,13 +61,26 @@ def facts(path: Path, index: "Index") -> dict[str, Any]:
     """What ``--json`` prints about a data set."""
     labels = index.labels
     return {
-        "data": str(path), "rows": index.rows, "features": index.cols, **_kind_facts(index),
-        "labels": {"distinct": labels.distinct, "rows": labels.counts, "least": labels.least,
-                   "greatest": labels.greatest, "mean": labels.mean, "positive": labels.plus},
+        "data": str(path),
+        "rows": index.rows,
+        "features": index.cols,
+        **_kind_facts(index),
+        "labels": {
+            "distinct": labels.distinct,
+            "rows": labels.counts,
+            "least": labels.least,
+            "greatest": labels.greatest,
+            "mean": labels.mean,
+            "positive": labels.plus,
+        },
         "numbering": None if index.numbering is None else index.numbering._asdict(),
-        "normalize": index.normalize, "shuffle": index.shuffle, "sources": index.sources,
-        "shards": [shard._asdict() for shard in index.shards], "created": index.created, "version": index.version,
-    }  # fmt: skip
+        "normalize": index.normalize,
+        "shuffle": index.shuffle,
+        "sources": index.sources,
+        "shards": [shard._asdict() for shard in index.shards],
+        "created": index.created,
+        "version": index.version,
+    }
 
 
 def _kind_facts(index: "Index") -> dict[str, Any]:
@@ -89,8 +102,10 @@ def text(path: Path, index: "Index", damaged: int | None) -> str:
         "sources": ", ".join(index.sources),
         "written": f"{index.created} by mpiopt {index.version}",
     }
-    shown = (fill(f"{name:12}{value}", 79, initial_indent="  ", subsequent_indent=" " * 14, break_on_hyphens=False)
-             for name, value in lines.items())  # fmt: skip
+    shown = (
+        fill(f"{name:12}{value}", 79, initial_indent="  ", subsequent_indent=" " * 14, break_on_hyphens=False)
+        for name, value in lines.items()
+    )
     return "\n".join([str(path), *shown])
 
 
@@ -110,8 +125,12 @@ def _numbers(numbering: "Numbering | None") -> str:
     """How the text numbered them."""
     if numbering is None:
         return ""
-    how = {"given": "as given", "like": f"as in {numbering.like}", "seen": "an index 0 occurs",
-           "guessed": "a guess, since no index 0 occurs"}[numbering.by]  # fmt: skip
+    how = {
+        "given": "as given",
+        "like": f"as in {numbering.like}",
+        "seen": "an index 0 occurs",
+        "guessed": "a guess, since no index 0 occurs",
+    }[numbering.by]
     left = f"; {counted(numbering.dropped, 'entry', 'entries')} beyond them left out" if numbering.dropped else ""
     return f", the first is number {numbering.base} in the text ({how}){left}"
 
@@ -165,5 +184,7 @@ def _labels(labels: "Labels", rows: int) -> str:
         return f"{labels.text()}, mean {labels.mean:.6g}"
     if labels.counts is None:
         return labels.text()
-    return ", ".join(f"{shown(value)}: {counted(count, 'row')} ({100 * count / rows:.3g} %)"
-                     for value, count in zip(labels.distinct, labels.counts, strict=True))  # fmt: skip
+    return ", ".join(
+        f"{shown(value)}: {counted(count, 'row')} ({100 * count / rows:.3g} %)"
+        for value, count in zip(labels.distinct, labels.counts, strict=True)
+    )

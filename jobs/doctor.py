@@ -44,10 +44,17 @@ def run(job: Doctor, world: "World", console: Console) -> dict[str, Any]:
     ranks = [{"rank": rank, **found} for rank, found in enumerate(world.tell_all(mine))]
     launch = detect()
     found = {
-        "launcher": launch.launcher, "process_manager": process_manager(), "promised_ranks": launch.size, "ranks": world.size,
-        "hosts": dict(Counter(rank["host"] for rank in ranks)), "mpi": facts(world)._asdict(),
-        "hdf5": hdf5_version(), "python": platform.python_version(), **world.tell(here), "per_rank": ranks,
-    }  # fmt: skip
+        "launcher": launch.launcher,
+        "process_manager": process_manager(),
+        "promised_ranks": launch.size,
+        "ranks": world.size,
+        "hosts": dict(Counter(rank["host"] for rank in ranks)),
+        "mpi": facts(world)._asdict(),
+        "hdf5": hdf5_version(),
+        "python": platform.python_version(),
+        **world.tell(here),
+        "per_rank": ranks,
+    }
     found["warnings"] = warnings(found)
     console.show(_page(found))
     return found
@@ -74,8 +81,10 @@ def warnings(found: dict[str, Any]) -> list[str]:
     clocks = [rank["clock"] for rank in found["per_rank"]]
     if max(clocks) - min(clocks) > SKEW:
         late = min(found["per_rank"], key=lambda rank: rank["clock"])
-        out.append(f"the clocks of the hosts differ by {max(clocks) - min(clocks):.0f} s ({late['host']} is behind): results "
-                   "do not depend on them, but times of files and the end of a Slurm job do")  # fmt: skip
+        out.append(
+            f"the clocks of the hosts differ by {max(clocks) - min(clocks):.0f} s ({late['host']} is behind): results "
+            "do not depend on them, but times of files and the end of a Slurm job do"
+        )
     for host in found["hosts"]:
         out += _node_warnings(host, [rank for rank in found["per_rank"] if rank["host"] == host])
     if found["folder"]["problem"]:
@@ -96,21 +105,29 @@ def _node_warnings(host: str, ranks: list[dict[str, Any]]) -> list[str]:
     same = Counter(tuple(rank["cores"]) for rank in ranks)
     cores, many = max(same.items(), key=lambda entry: entry[1] / len(entry[0]))
     if many > len(cores) < ranks[0]["node_cores"]:
-        out.append(f"host {host}: {many} ranks are bound to the same {len(cores)} of {ranks[0]['node_cores']} cores: give "
-                   "mpiexec --bind-to core or none, or srun --cpu-bind=cores")  # fmt: skip
+        out.append(
+            f"host {host}: {many} ranks are bound to the same {len(cores)} of {ranks[0]['node_cores']} cores: give "
+            "mpiexec --bind-to core or none, or srun --cpu-bind=cores"
+        )
     wanted = sum(_widest(rank) for rank in ranks)
     there = len(set().union(*(rank["cores"] for rank in ranks)))
     if wanted > there:
         cure = "set OMP_NUM_THREADS=1" if wanted > len(ranks) else "start fewer ranks"
-        out.append(f"host {host}: {len(ranks)} ranks have {wanted} threads on the {there} cores that they may use: {cure}, "
-                   "or let them use more cores (mpiexec --bind-to none, srun --cpus-per-task)")  # fmt: skip
+        out.append(
+            f"host {host}: {len(ranks)} ranks have {wanted} threads on the {there} cores that they may use: {cure}, "
+            "or let them use more cores (mpiexec --bind-to none, srun --cpus-per-task)"
+        )
     elif crowded := [rank for rank in ranks if _widest(rank) > len(rank["cores"])]:
         names = ", ".join(str(rank["rank"]) for rank in crowded)
-        out.append(f"host {host}: ranks {names} have more threads than cores that they are bound to: set "
-                   "OMP_NUM_THREADS=1, or mpiexec --bind-to none, or srun --cpus-per-task")  # fmt: skip
+        out.append(
+            f"host {host}: ranks {names} have more threads than cores that they are bound to: set "
+            "OMP_NUM_THREADS=1, or mpiexec --bind-to none, or srun --cpus-per-task"
+        )
     if not all(rank["cache_writable"] for rank in ranks):
-        out.append(f"host {host}: compiled kernels cannot be kept in {ranks[0]['cache']}, so that every run compiles "
-                   "them again: set NUMBA_CACHE_DIR to a folder that you may write")  # fmt: skip
+        out.append(
+            f"host {host}: compiled kernels cannot be kept in {ranks[0]['cache']}, so that every run compiles "
+            "them again: set NUMBA_CACHE_DIR to a folder that you may write"
+        )
     return out
 
 
@@ -128,13 +145,16 @@ def _page(found: dict[str, Any]) -> str:
         ("ranks", f"{found['ranks']} on " + ", ".join(f"{host} ({n})" for host, n in found["hosts"].items())),
         ("MPI", f"{mpi['library']}, standard {mpi['standard']}, threads {mpi['threads']}"),
         ("Python", f"{found['python']}, mpi4py {mpi['mpi4py']}, HDF5 {found['hdf5']}"),
-        ("folder", f"{folder['path']}: {'writable' if folder['writable'] else 'not writable'}, "
-                   f"{'locks work' if folder['locks'] else 'no locks'}"),
+        (
+            "folder",
+            f"{folder['path']}: {'writable' if folder['writable'] else 'not writable'}, "
+            f"{'locks work' if folder['locks'] else 'no locks'}",
+        ),
         ("GPU", ("; ".join(gpu["devices"]) or "none") + f", CuPy {'installed' if gpu['cupy'] else 'not installed'}"),
         ("CUDA", f"messages from GPU memory {gpu['cuda_aware_mpi']}"),
         ("memory", f"{size(first['memory_free'])} free of {size(first['memory_node'])} a node{limit}"),
         ("kernels", f"kept in {first['cache']}"),
-    )  # fmt: skip
+    )
     head = "\n".join(f"{name:9s} {value}" for name, value in lines)
     ranks = "\n".join(_rank_line(rank) for rank in found["per_rank"])
     ends = "\n".join(f"WARNING: {warning}" for warning in found["warnings"]) or "Nothing amiss."
@@ -143,9 +163,11 @@ def _page(found: dict[str, Any]) -> str:
 
 def _rank_line(rank: dict[str, Any]) -> str:
     pools = ", ".join(f"{name} {count}" for name, count in rank["thread_pools"].items())
-    return (f"rank {rank['rank']:<3d} {rank['host']}, pid {rank['pid']}, cores {_ranges(rank['cores'])} of "
-            f"{rank['node_cores']}, threads {rank['threads']}{f' ({pools})' if pools else ''}, "
-            f"{size(rank['resident'])} resident")  # fmt: skip
+    return (
+        f"rank {rank['rank']:<3d} {rank['host']}, pid {rank['pid']}, cores {_ranges(rank['cores'])} of "
+        f"{rank['node_cores']}, threads {rank['threads']}{f' ({pools})' if pools else ''}, "
+        f"{size(rank['resident'])} resident"
+    )
 
 
 def _ranges(cores: list[int]) -> str:

@@ -79,9 +79,10 @@ def _run(call: Call, launch: Launch, console: Console, end: "Ending") -> int:
     from mpiopt.comm.world import World
 
     end.world = world = World(
-        workers=getattr(call.job, "workers", None), deterministic=getattr(call.job, "deterministic", False),
+        workers=getattr(call.job, "workers", None),
+        deterministic=getattr(call.job, "deterministic", False),
         expected=launch.size if call.needs.size else None,
-    )  # fmt: skip
+    )
     console.first = world.rank == 0
     code = _finish(call.run(call.job, world, console), console)
     world.barrier()

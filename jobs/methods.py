@@ -73,16 +73,20 @@ def run(job: Methods, world: None, console: Console) -> dict[str, Any]:
     width = room(max(map(len, solving | learning)) + 6)
     console.show(_list("mpiopt solve", solving, width))
     console.show(f"\n{_list('mpiopt train', learning, width)}")
-    console.show("\nL1: solves problems with an L1 penalty too. Parameters, needs, paper:\n"
-                 "mpiopt methods NAME; what --compress takes: mpiopt methods compressors;\n"
-                 "what --loss takes: mpiopt methods losses; what --graph takes: mpiopt methods\n"
-                 "graphs")  # fmt: skip
+    console.show(
+        "\nL1: solves problems with an L1 penalty too. Parameters, needs, paper:\n"
+        "mpiopt methods NAME; what --compress takes: mpiopt methods compressors;\n"
+        "what --loss takes: mpiopt methods losses; what --graph takes: mpiopt methods\n"
+        "graphs"
+    )
     return {name: _facts(entry) for name, entry in (solving | learning).items()}
 
 
 def _list(title: str, entries: "dict[str, Entry]", width: int) -> str:
-    rows = [[name, "" if entry.smooth_only else "L1", textwrap.shorten(entry.summary, width, placeholder=" ...")]
-            for name, entry in entries.items()]  # fmt: skip
+    rows = [
+        [name, "" if entry.smooth_only else "L1", textwrap.shorten(entry.summary, width, placeholder=" ...")]
+        for name, entry in entries.items()
+    ]
     return table([title, "", "what it does"], rows)
 
 
@@ -92,8 +96,16 @@ def _compressors(known: "dict[str, Spelt]", console: Console) -> dict[str, Any]:
     rows = [[name, textwrap.shorten(entry.summary, wide, placeholder=" ...")] for name, entry in known.items()]
     rows.append(["vote", "The majority of all workers' signs, a byte a coordinate"])
     console.show(table(["--compress", "what it sends"], rows))
-    examples = ("topk:0.01", "topk:k=100", "randk:0.1,shared=yes", "qsgd:bits=4,bucket=512", "topk:0.01+natural",
-                "shrunk:qsgd:bits=2", "powersgd:rank=2", "vote")  # fmt: skip
+    examples = (
+        "topk:0.01",
+        "topk:k=100",
+        "randk:0.1,shared=yes",
+        "qsgd:bits=4,bucket=512",
+        "topk:0.01+natural",
+        "shrunk:qsgd:bits=2",
+        "powersgd:rank=2",
+        "vote",
+    )
     console.show("\n" + textwrap.fill(f"for example {', '.join(examples)}; parameters and paper: mpiopt methods NAME", WIDTH))
     return {name: _compressor_facts(entry) for name, entry in known.items()}
 
@@ -101,28 +113,38 @@ def _compressors(known: "dict[str, Spelt]", console: Console) -> dict[str, Any]:
 def _readers(known: "Mapping[str, Reader]", console: Console) -> dict[str, Any]:
     """What --reader takes."""
     wide = WIDTH - max(map(len, known)) - max(len(" ".join(entry.suffixes)) for entry in known.values()) - 4
-    rows = [[name, textwrap.shorten(entry.summary, max(wide, 20), placeholder=" ..."), " ".join(entry.suffixes)]
-            for name, entry in known.items()]  # fmt: skip
+    rows = [
+        [name, textwrap.shorten(entry.summary, max(wide, 20), placeholder=" ..."), " ".join(entry.suffixes)]
+        for name, entry in known.items()
+    ]
     console.show(table(["--reader", "what it reads", "files"], rows))
-    return {name: {"summary": entry.summary, "paper": entry.paper, "suffixes": list(entry.suffixes)}
-            for name, entry in known.items()}  # fmt: skip
+    return {
+        name: {"summary": entry.summary, "paper": entry.paper, "suffixes": list(entry.suffixes)}
+        for name, entry in known.items()
+    }
 
 
 def _graphs(known: "Mapping[str, Spelt]", console: Console) -> dict[str, Any]:
     """What --graph takes."""
     wide = WIDTH - max(map(len, known)) - max(len(", ".join(entry.parameters)) for entry in known.values()) - 4
-    rows = [[name, ", ".join(entry.parameters), textwrap.shorten(entry.summary, max(wide, 20), placeholder=" ...")]
-            for name, entry in known.items()]  # fmt: skip
+    rows = [
+        [name, ", ".join(entry.parameters), textwrap.shorten(entry.summary, max(wide, 20), placeholder=" ...")]
+        for name, entry in known.items()
+    ]
     console.show(table(["--graph", "parameters", "what it is"], rows))
-    return {name: {"summary": entry.summary, "paper": entry.paper, "parameters": list(entry.parameters)}
-            for name, entry in known.items()}  # fmt: skip
+    return {
+        name: {"summary": entry.summary, "paper": entry.paper, "parameters": list(entry.parameters)}
+        for name, entry in known.items()
+    }
 
 
 def _losses(known: "Mapping[str, Spelt[type[Family]]]", console: Console) -> dict[str, Any]:
     """What --loss takes."""
     wide = WIDTH - max(map(len, known)) - max(len(entry.build.labels.text) for entry in known.values()) - 4
-    rows = [[name, textwrap.shorten(entry.summary, wide, placeholder=" ..."), entry.build.labels.text]
-            for name, entry in known.items()]  # fmt: skip
+    rows = [
+        [name, textwrap.shorten(entry.summary, wide, placeholder=" ..."), entry.build.labels.text]
+        for name, entry in known.items()
+    ]
     console.show(table(["--loss", "what it is", "labels"], rows))
     console.show("\n" + textwrap.fill("for example huber:delta=2; parameters, constants and paper: mpiopt methods NAME", WIDTH))
     return {name: _loss_facts(entry) for name, entry in known.items()}
@@ -130,10 +152,16 @@ def _losses(known: "Mapping[str, Spelt[type[Family]]]", console: Console) -> dic
 
 def _loss_facts(entry: "Spelt[type[Family]]") -> dict[str, Any]:
     kind = entry.build
-    return {"summary": entry.summary, "paper": entry.paper, "labels": kind.labels.text,
-            "curvature_bound": None if isinf(kind.curvature_bound) else kind.curvature_bound, "concordance": kind.concordance,
-            "dual": entry.make().descends, "gpu": kind.cuda is not None,
-            "parameters": {name: str(field.default) for name, field in entry.parameters.items()}}  # fmt: skip
+    return {
+        "summary": entry.summary,
+        "paper": entry.paper,
+        "labels": kind.labels.text,
+        "curvature_bound": None if isinf(kind.curvature_bound) else kind.curvature_bound,
+        "concordance": kind.concordance,
+        "dual": entry.make().descends,
+        "gpu": kind.cuda is not None,
+        "parameters": {name: str(field.default) for name, field in entry.parameters.items()},
+    }
 
 
 def _loss(entry: "Spelt[type[Family]]") -> str:
@@ -141,23 +169,32 @@ def _loss(entry: "Spelt[type[Family]]") -> str:
     about = _loss_facts(entry)
     bound = "has no bound" if about["curvature_bound"] is None else f"is at most {about['curvature_bound']:g}"
     tight = "apply" if about["concordance"] is not None else "do not apply"
-    facts = (f"{entry.name}: {entry.summary}", f"Labels: {about['labels']}", f"Paper: {entry.paper}",
-             f"The second derivative {bound}; tight bounds of the gap {tight}; dual coordinate descent: "
-             f"{'yes' if about['dual'] else 'no'}; on a GPU: {'yes' if about['gpu'] else 'no'}")  # fmt: skip
+    facts = (
+        f"{entry.name}: {entry.summary}",
+        f"Labels: {about['labels']}",
+        f"Paper: {entry.paper}",
+        f"The second derivative {bound}; tight bounds of the gap {tight}; dual coordinate descent: "
+        f"{'yes' if about['dual'] else 'no'}; on a GPU: {'yes' if about['gpu'] else 'no'}",
+    )
     text = "\n".join(textwrap.fill(fact, WIDTH, subsequent_indent="    ") for fact in facts)
     given = ",".join(f"{name}={value}" for name, value in about["parameters"].items())
     return f"{text}\n\nmpiopt solve --loss {entry.name}" + (f":{given}" if given else "")
 
 
 def _compressor_facts(entry: "Spelt") -> dict[str, Any]:
-    return {"summary": entry.summary, "paper": entry.paper,
-            "parameters": {name: str(field.default) for name, field in entry.parameters.items()}}  # fmt: skip
+    return {
+        "summary": entry.summary,
+        "paper": entry.paper,
+        "parameters": {name: str(field.default) for name, field in entry.parameters.items()},
+    }
 
 
 def _compressor(entry: "Spelt") -> str:
     """All that there is to know of one."""
-    text = "\n".join(textwrap.fill(part, WIDTH, subsequent_indent="    ")
-                     for part in (f"{entry.name}: {entry.summary}.", f"Paper: {entry.paper}"))  # fmt: skip
+    text = "\n".join(
+        textwrap.fill(part, WIDTH, subsequent_indent="    ")
+        for part in (f"{entry.name}: {entry.summary}.", f"Paper: {entry.paper}")
+    )
     rows = [[name, str(field.default), inspect.formatannotation(field.annotation)] for name, field in entry.parameters.items()]
     use = f"mpiopt train --compress {entry.name}"
     if not rows:
@@ -167,14 +204,23 @@ def _compressor(entry: "Spelt") -> str:
 
 def _facts(entry: "Entry") -> dict[str, Any]:
     defaults = {name: _default(p) for name, p in entry.parameters.items()}
-    return {"summary": entry.summary, "needs": entry.needs, "paper": entry.paper, "smooth_only": entry.smooth_only,
-            "parameters": defaults}  # fmt: skip
+    return {
+        "summary": entry.summary,
+        "needs": entry.needs,
+        "paper": entry.paper,
+        "smooth_only": entry.smooth_only,
+        "parameters": defaults,
+    }
 
 
 def _page(entry: "Entry", command: str) -> str:
     penalties = "smooth ones only (--l2)" if entry.smooth_only else "smooth and not (--l2, --l1)"
-    facts = (("", f"{entry.name}: {entry.summary}"), ("Needs: ", entry.needs),
-             *([("Penalties: ", penalties)] if command == "solve" else []), ("Paper: ", entry.paper))  # fmt: skip
+    facts = (
+        ("", f"{entry.name}: {entry.summary}"),
+        ("Needs: ", entry.needs),
+        *([("Penalties: ", penalties)] if command == "solve" else []),
+        ("Paper: ", entry.paper),
+    )
     text = "\n".join(textwrap.fill(head + body, WIDTH, subsequent_indent="    ") for head, body in facts)
     rows = [[name, _default(p), _kind(p)] for name, p in entry.parameters.items() if name not in GIVEN]
     if not rows:

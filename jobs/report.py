@@ -61,13 +61,17 @@ def _sheet(runs: "Sequence[RunData]", reference: "RunData | None") -> "Sheet":
 
     other = next((run for run in runs if solved(run) != solved(runs[0])), None)
     if other is not None:
-        raise UsageError(f"{runs[0].path} is a run of {_command(runs[0])}, but {other.path} is one of {_command(other)}: they "
-                         "have no number in common; report them one kind at a time")  # fmt: skip
+        raise UsageError(
+            f"{runs[0].path} is a run of {_command(runs[0])}, but {other.path} is one of {_command(other)}: they "
+            "have no number in common; report them one kind at a time"
+        )
     if solved(runs[0]):
         return solves.sheet(compare(runs, reference))
     if reference is not None:
-        raise UsageError(f"--reference {reference.path} is for runs of mpiopt solve, and {runs[0].path} is one of "
-                         f"{_command(runs[0])}: leave it out")  # fmt: skip
+        raise UsageError(
+            f"--reference {reference.path} is for runs of mpiopt solve, and {runs[0].path} is one of "
+            f"{_command(runs[0])}: leave it out"
+        )
     return trainings.sheet(runs)
 
 

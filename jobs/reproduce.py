@@ -110,8 +110,15 @@ def facts(job: Reproduce, found: Findings, seconds: float, files: list[str]) -> 
     """The result as JSON has it."""
     passed = bool(found.checks) and all(check.holds for check in found.checks)
     checks = [check.facts for check in found.checks]
-    return {"study": job.name, "quick": job.quick, "passed": passed, "seconds": seconds, "checks": checks, "files": files,
-            "exit_code": 0 if passed else 1}  # fmt: skip
+    return {
+        "study": job.name,
+        "quick": job.quick,
+        "passed": passed,
+        "seconds": seconds,
+        "checks": checks,
+        "files": files,
+        "exit_code": 0 if passed else 1,
+    }
 
 
 def write(job: Reproduce, study: "ModuleType", found: Findings, text: str, out: Path, console: Console) -> list[str]:
@@ -135,8 +142,16 @@ def write_run(job: Reproduce, trail: "Trail", out: Path) -> str:
     from mpiopt.engine.stop import Reason
     from mpiopt.io.runs.run_file import RunFile
 
-    about = {"dataset": job.name, "method": trail.method, "workers": trail.workers, "world_size": trail.ranks,
-             "rows": trail.rows, "features": trail.x.size, "study": job.name, **trail.about}  # fmt: skip
+    about = {
+        "dataset": job.name,
+        "method": trail.method,
+        "workers": trail.workers,
+        "world_size": trail.ranks,
+        "rows": trail.rows,
+        "features": trail.x.size,
+        "study": job.name,
+        **trail.about,
+    }
     name = f"{trail.name}.h5"
     with RunFile(out / name, about, overwrite=job.overwrite, past=trail.readings) as file:
         file.finish(trail.x, 0.0, {"reason": Reason.ROUNDS.name, "reason_text": f"After {counted(trail.rounds, 'round')}."})

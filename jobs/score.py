@@ -70,8 +70,11 @@ def run(job: Score, world: "World", console: Console) -> dict[str, Any]:
             if world.rank == 0:
                 _draw(job.png, runs, found)
         console.note(f"wrote {job.png}")
-    return {"data": str(data), "rows": source.rows,
-            "scores": [{"run": str(path), **one.said} for path, one in zip(runs, found, strict=True)]}  # fmt: skip
+    return {
+        "data": str(data),
+        "rows": source.rows,
+        "scores": [{"run": str(path), **one.said} for path, one in zip(runs, found, strict=True)],
+    }
 
 
 def _rows(model: "Fitted", share: "Share") -> "Rows":

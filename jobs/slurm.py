@@ -17,12 +17,28 @@ from mpiopt.jobs.batch.script import argv, script
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.flags import flag
 
-TIME = re.compile(r"(?:(?P<d>\d+)-(?P<dh>\d+)(?::(?P<dm>\d+)(?::(?P<ds>\d+))?)?"
-                  r"|(?:(?P<h>\d+):)?(?P<m>\d+):(?P<s>\d+)|(?P<minutes>\d+))")  # fmt: skip
+TIME = re.compile(
+    r"(?:(?P<d>\d+)-(?P<dh>\d+)(?::(?P<dm>\d+)(?::(?P<ds>\d+))?)?"
+    r"|(?:(?P<h>\d+):)?(?P<m>\d+):(?P<s>\d+)|(?P<minutes>\d+))"
+)
 DIRECTIVE = re.compile(r"[a-z][a-z0-9-]*(=[^\n]+)?")
 NAME, ITEM = re.compile(r"\w[\w.+,-]*", re.ASCII), re.compile(r"[\w.+-]+", re.ASCII)
-ALWAYS = ("nodes", "ntasks-per-node", "cpus-per-task", "gpus-per-task", "time", "job-name", "partition", "account", "array",
-          "output", "open-mode", "signal", "requeue", "no-requeue")  # fmt: skip
+ALWAYS = (
+    "nodes",
+    "ntasks-per-node",
+    "cpus-per-task",
+    "gpus-per-task",
+    "time",
+    "job-name",
+    "partition",
+    "account",
+    "array",
+    "output",
+    "open-mode",
+    "signal",
+    "requeue",
+    "no-requeue",
+)
 
 
 def run(job: Slurm, world: None, console: Console) -> dict[str, Any]:
@@ -35,8 +51,10 @@ def run(job: Slurm, world: None, console: Console) -> dict[str, Any]:
     plan = planned(job, *array(job))
     if plan.stops and not job.signal_margin <= min(seconds(job.time) // 3, 65535):
         # it may come half a minute and more before that, and is lost where the ranks are not up
-        raise UsageError(f"--signal-margin {job.signal_margin}: give at most a third of the --time of {seconds(job.time)} "
-                         "seconds, and at most 65535")  # fmt: skip
+        raise UsageError(
+            f"--signal-margin {job.signal_margin}: give at most a third of the --time of {seconds(job.time)} "
+            "seconds, and at most 65535"
+        )
     text = script(job, plan)
     if job.out_script is None:
         console.show(text.rstrip("\n"))
@@ -105,6 +123,7 @@ def array(job: Slurm) -> tuple[str | None, list[str]]:
     values = text.split(",")
     fine = ITEM.fullmatch(key) and all(ITEM.fullmatch(value) for value in values)
     if not fine or len(set(values)) < len(values) or key in ("out", "checkpoint"):
-        raise UsageError(f"--array {job.array}: give an option and values that differ and can be part of a file's name, "
-                         "such as l2=1e-3,1e-4")  # fmt: skip
+        raise UsageError(
+            f"--array {job.array}: give an option and values that differ and can be part of a file's name, such as l2=1e-3,1e-4"
+        )
     return key, values

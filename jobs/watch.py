@@ -138,8 +138,11 @@ class Follower:
     def end(self) -> dict[str, Any]:
         """Say why the run ended, or that it had not; the job's result."""
         about = {} if self._data is None else self._data.attributes
-        found = {"event": "ended", **{name: about.get(name) for name in ("reason", "reason_text", "converged")},
-                 "records": self._shown}  # fmt: skip
+        found = {
+            "event": "ended",
+            **{name: about.get(name) for name in ("reason", "reason_text", "converged")},
+            "records": self._shown,
+        }
         if about.get("reason") != "RUNNING":
             self._console.show(f"\n{about.get('reason_text', 'The run has ended.')}")
             return {**found, "exit_code": 0 if about.get("converged", True) else UNCONVERGED}
@@ -181,8 +184,11 @@ def _limits(data: "RunData") -> dict[str, float]:
         config = parsed(data.attributes.get("config", ""), data.path)
     except UsageError:
         return {}
-    return {name: config[name] for name in ("gap_tol", "gradient_tol", "rounds", "seconds", "epochs")
-            if isinstance(config.get(name), int | float) and config[name] > 0}  # fmt: skip
+    return {
+        name: config[name]
+        for name in ("gap_tol", "gradient_tol", "rounds", "seconds", "epochs")
+        if isinstance(config.get(name), int | float) and config[name] > 0
+    }
 
 
 def pace(history: Mapping[str, Any], k: int, limits: dict[str, float]) -> dict[str, Any]:
@@ -224,11 +230,16 @@ def _time_to(tolerance: float, seconds: Any, values: Any) -> float:
 def _row(record: dict[str, Any]) -> str:
     """One record in 80 columns; "-" for what is not known."""
     left = record["seconds_left"]
-    return _line([
-        f"{record['round']:d}", *(_told(record.get(name), form) for name, form in (LESSON if "epoch" in record else ROUND)),
-        size(record.get("bytes_sent", 0)), _duration(record.get("seconds")), _duration(record["seconds_a_round"]),
-        "-" if left is None else f"{_duration(left)} {record['until']}",
-    ])  # fmt: skip
+    return _line(
+        [
+            f"{record['round']:d}",
+            *(_told(record.get(name), form) for name, form in (LESSON if "epoch" in record else ROUND)),
+            size(record.get("bytes_sent", 0)),
+            _duration(record.get("seconds")),
+            _duration(record["seconds_a_round"]),
+            "-" if left is None else f"{_duration(left)} {record['until']}",
+        ]
+    )
 
 
 def _line(cells: Any) -> str:

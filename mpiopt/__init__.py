@@ -125,7 +125,7 @@ __all__ = [
     "solve",
     "team_of",
     "write_data",
-]  # fmt: skip
+]
 
 # In a checkout, io/ and jobs/ stand beside this folder rather than inside it.
 if not (_Path(__file__).parent / "io").is_dir():

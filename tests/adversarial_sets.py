@@ -198,8 +198,9 @@ def _collinear() -> Iterator[Case]:
         yield replace(base, name=f"hilbert {loss}", a=1 / (1.0 + np.add.outer(np.arange(40) % 7, np.arange(5))))
     rows = np.array([[1, 1], [1, 2], [1, 3], [1, 4], [1, 4]], float)
     yield Case("constant column and five rows", rows, np.array([1.0, -1, 1, -1, 1]), intercept=True)
-    yield Case("one-hot of eight rows", np.eye(3)[[0, 0, 0, 1, 1, 1, 2, 2]], np.array([1.0, 1, -1, -1, -1, 1, 1, -1]),
-               intercept=True)  # fmt: skip
+    yield Case(
+        "one-hot of eight rows", np.eye(3)[[0, 0, 0, 1, 1, 1, 2, 2]], np.array([1.0, 1, -1, -1, -1, 1, 1, -1]), intercept=True
+    )
 
 
 def _separable() -> Iterator[Case]:
@@ -213,8 +214,9 @@ def _separable() -> Iterator[Case]:
     yield dense("more features than rows squares", 23, n=8, d=40, loss=SQUARES)
     base = dense("separable but for one row", 24)
     y = np.where(base.a @ np.arange(1.0, 6) > 0, 1.0, -1.0)
-    yield replace(base, a=np.vstack([base.a, -base.a.sum(0, keepdims=True), base.a[:1]]), y=np.append(y, [1.0, -y[0]]),
-                  bounded=False)  # fmt: skip
+    yield replace(
+        base, a=np.vstack([base.a, -base.a.sum(0, keepdims=True), base.a[:1]]), y=np.append(y, [1.0, -y[0]]), bounded=False
+    )
 
 
 def _scaled() -> Iterator[Case]:
@@ -283,5 +285,10 @@ def _far() -> Iterator[Case]:
     for loss in (LOGISTIC, SQUARES):
         rng = np.random.default_rng(80)
         years = 2000 + rng.integers(-9, 9, (60, 1)).astype(float)
-        yield Case(f"years {loss}", np.hstack([years, rng.standard_normal((60, 1))]),
-                   _labels(rng, (years[:, 0] - 2000) / 9, loss), loss, intercept=True)  # fmt: skip
+        yield Case(
+            f"years {loss}",
+            np.hstack([years, rng.standard_normal((60, 1))]),
+            _labels(rng, (years[:, 0] - 2000) / 9, loss),
+            loss,
+            intercept=True,
+        )

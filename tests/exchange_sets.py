@@ -25,10 +25,29 @@ SEED = 11
 SHAPES = ((5, 4), (3,), (2, 3, 2))
 DIM = 35  # of the model with those blocks
 COMPRESSORS = (
-    "identity", "fp16", "bf16", "topk:0.2", "topk:1", "randk:0.3", "randk:0.3,shared=yes", "randk:0.3,scaled=no", "block:0.4",
-    "permk", "sign", "scaled_sign:8", "two_means", "qsgd:4", "terngrad", "natural", "natural_dithering", "sketch:0.5,rows=3",
-    "kashin", "topk:0.4+natural", "randk:0.5,shared=yes+sketch:columns=3,rows=2", "shrunk:qsgd:3",
-)  # fmt: skip
+    "identity",
+    "fp16",
+    "bf16",
+    "topk:0.2",
+    "topk:1",
+    "randk:0.3",
+    "randk:0.3,shared=yes",
+    "randk:0.3,scaled=no",
+    "block:0.4",
+    "permk",
+    "sign",
+    "scaled_sign:8",
+    "two_means",
+    "qsgd:4",
+    "terngrad",
+    "natural",
+    "natural_dithering",
+    "sketch:0.5,rows=3",
+    "kashin",
+    "topk:0.4+natural",
+    "randk:0.5,shared=yes+sketch:columns=3,rows=2",
+    "shrunk:qsgd:3",
+)
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,9 @@ class Data:
 
     def optimum(self, penalty: ElasticNet) -> np.ndarray:
         """argmin F by scipy, polished with Newton steps on a finite-difference-free Hessian."""
-        x = scipy.optimize.minimize(self.objective, np.zeros(self.dim), (penalty,), jac=True, method="BFGS",
-                                    options={"gtol": 1e-10}).x  # fmt: skip
+        x = scipy.optimize.minimize(
+            self.objective, np.zeros(self.dim), (penalty,), jac=True, method="BFGS", options={"gtol": 1e-10}
+        ).x
         for _ in range(3):
             steps = 1e-6 * np.eye(self.dim)
             h = np.array([(self.objective(x + s, penalty)[1] - self.objective(x - s, penalty)[1]) / 2e-6 for s in steps])

@@ -27,10 +27,14 @@ from tests.training_sets import Shared
 
 ROUNDS, AT = 40, 3  # rounds at most, and the one after which the bit flips
 LINKS = {
-    "topk+ef": ("topk:0.5", "ef", None), "scaled_sign back": ("scaled_sign", "ef", "scaled_sign"),
-    "qsgd back": ("qsgd:bits=4", "diana", "two_means"), "kashin": ("kashin", "plain", None),
-    "sketch": ("sketch:0.5", "ef", None), "natural": ("natural", "plain", None), "vote": ("vote", "plain", None),
-}  # fmt: skip
+    "topk+ef": ("topk:0.5", "ef", None),
+    "scaled_sign back": ("scaled_sign", "ef", "scaled_sign"),
+    "qsgd back": ("qsgd:bits=4", "diana", "two_means"),
+    "kashin": ("kashin", "plain", None),
+    "sketch": ("sketch:0.5", "ef", None),
+    "natural": ("natural", "plain", None),
+    "vote": ("vote", "plain", None),
+}
 
 
 def flipped(run, world: World, own: bool) -> None:
@@ -67,8 +71,15 @@ def trained(name: str, world: World, flip: bool) -> str:
     data, (base, _, link) = Shared(workers=world.workers, features=50), name.partition(" ")
     entry = find(base, training())
     rule = chain(ClipNorm(1.0), rules.adam(Cosine(0.05, 2 * ROUNDS)))
-    known = {"rule": rule, "lr": Cosine(0.05, 10**6), "workers": world.workers, "period": 3, "meeting": 6,
-             "total_steps": 3 * ROUNDS, "groups": 1}  # fmt: skip
+    known = {
+        "rule": rule,
+        "lr": Cosine(0.05, 10**6),
+        "workers": world.workers,
+        "period": 3,
+        "meeting": 6,
+        "total_steps": 3 * ROUNDS,
+        "groups": 1,
+    }
     if entry.steady:
         known["lr"] = lambda step: 0.05
     method = entry.make(**{key: value for key, value in known.items() if key in entry.parameters})

@@ -34,12 +34,19 @@ class Blobs:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        limits = {"rows": self.rows >= 1, "features": 1 <= self.features < 2**31, "classes": 2 <= self.classes < 2**31,
-                  "spread": 0 <= self.spread < np.inf, "first": self.first >= 0}  # fmt: skip
+        limits = {
+            "rows": self.rows >= 1,
+            "features": 1 <= self.features < 2**31,
+            "classes": 2 <= self.classes < 2**31,
+            "spread": 0 <= self.spread < np.inf,
+            "first": self.first >= 0,
+        }
         for field, fine in limits.items():
             if not fine:
-                raise UsageError(f"blobs with {field}={getattr(self, field)} cannot be made: there are at least 1 row and "
-                                 "feature, 2 classes, and spread and first are at least 0")  # fmt: skip
+                raise UsageError(
+                    f"blobs with {field}={getattr(self, field)} cannot be made: there are at least 1 row and "
+                    "feature, 2 classes, and spread and first are at least 0"
+                )
 
     @property
     def name(self) -> str:

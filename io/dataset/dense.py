@@ -146,8 +146,12 @@ class Held(NamedTuple):
     y: np.ndarray
 
 
-def held(source: DenseSource, world: World, ownership: Literal["sharded", "shared"] = "sharded",
-         dtype: np.typing.DTypeLike | None = np.float32) -> list[Held]:  # fmt: skip
+def held(
+    source: DenseSource,
+    world: World,
+    ownership: Literal["sharded", "shared"] = "sharded",
+    dtype: np.typing.DTypeLike | None = np.float32,
+) -> list[Held]:
     """What every worker that this rank hosts draws from, in worker order.
 
     sharded : each its own block. shared : each all rows, which the workers of a rank have in common. dtype : see

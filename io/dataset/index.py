@@ -103,8 +103,10 @@ def begun(index: Path) -> str:
     """What to do where a conversion to this name has begun and not ended; "" where none has."""
     if not partial(index).is_file():
         return ""
-    return (f"{partial(index)} is of a conversion that is under way or was killed: wait for its end, or give its command "
-            "again, which completes what was being put in place")  # fmt: skip
+    return (
+        f"{partial(index)} is of a conversion that is under way or was killed: wait for its end, or give its command "
+        "again, which completes what was being put in place"
+    )
 
 
 def names(index: Path) -> tuple[Path, ...]:
@@ -127,11 +129,20 @@ def _write_content(path: Path, index: Index) -> None:
     labels = index.labels
     with h5py.File(path, "w", locking=False) as file:  # the name is held by whoever writes
         file.attrs.update(
-            schema=DATA, schema_version=VERSION, rows=index.rows, cols=index.cols, nnz=index.nnz,
-            shuffle="none" if index.shuffle is None else index.shuffle, normalize=index.normalize,
-            created=index.created, version=index.version, row_lengths=np.array(index.lengths, np.float64),
-            label_least=labels.least, label_greatest=labels.greatest, label_mean=labels.mean,
-        )  # fmt: skip
+            schema=DATA,
+            schema_version=VERSION,
+            rows=index.rows,
+            cols=index.cols,
+            nnz=index.nnz,
+            shuffle="none" if index.shuffle is None else index.shuffle,
+            normalize=index.normalize,
+            created=index.created,
+            version=index.version,
+            row_lengths=np.array(index.lengths, np.float64),
+            label_least=labels.least,
+            label_greatest=labels.greatest,
+            label_mean=labels.mean,
+        )
         if labels.plus is not None:
             file.attrs["label_positive"] = labels.plus
         if index.values is not None:
@@ -158,8 +169,10 @@ def _write_item(group: h5py.Group, item: Item) -> None:
 
 def _read_item(file: h5py.File) -> Item:
     item = group(file, "item")
-    mean, std = (tuple(column(file, f"item/{name}", FLOAT, (None,))[()].tolist()) if name in set(item) else None
-                 for name in ("mean", "std"))  # fmt: skip
+    mean, std = (
+        tuple(column(file, f"item/{name}", FLOAT, (None,))[()].tolist()) if name in set(item) else None
+        for name in ("mean", "std")
+    )
     stored, scale = attribute(item, "stored", str), attribute(item, "scale", float, int)
     return Item(shape=attribute(item, "shape", tuple), stored=stored, scale=float(scale), mean=mean, std=std)
 
@@ -195,16 +208,24 @@ def _index(file: h5py.File) -> Index:
     shuffle, prefix = attribute(file, "shuffle", int, str), column(file, "nonzeros", INTEGER, (None,))
     least, median, greatest = attribute(file, "row_lengths", tuple)
     return Index(
-        rows=attribute(file, "rows", int), cols=attribute(file, "cols", int), nnz=attribute(file, "nnz", int),
-        labels=_labels(file), lengths=(int(least), float(median), int(greatest)), prefix=prefix[()],
-        normalize=attribute(file, "normalize", str), created=attribute(file, "created", str),
-        shuffle=None if isinstance(shuffle, str) else shuffle, version=attribute(file, "version", str),
-        sources=tuple(map(str, attribute(file, "sources", tuple))), shards=_read_shards(file),
-        stride=attribute(prefix, "stride", int), features=_read_features(file) if "features" in set(file) else None,
+        rows=attribute(file, "rows", int),
+        cols=attribute(file, "cols", int),
+        nnz=attribute(file, "nnz", int),
+        labels=_labels(file),
+        lengths=(int(least), float(median), int(greatest)),
+        prefix=prefix[()],
+        normalize=attribute(file, "normalize", str),
+        created=attribute(file, "created", str),
+        shuffle=None if isinstance(shuffle, str) else shuffle,
+        version=attribute(file, "version", str),
+        sources=tuple(map(str, attribute(file, "sources", tuple))),
+        shards=_read_shards(file),
+        stride=attribute(prefix, "stride", int),
+        features=_read_features(file) if "features" in set(file) else None,
         item=_read_item(file) if "item" in set(file) else None,
         numbering=_read_numbering(file) if "number_base" in file.attrs else None,
         values=attribute(file, "values", str) if "values" in file.attrs else None,
-    )  # fmt: skip
+    )
 
 
 def _read_features(file: h5py.File) -> tuple[str, ...]:
@@ -212,8 +233,12 @@ def _read_features(file: h5py.File) -> tuple[str, ...]:
 
 
 def _read_numbering(file: h5py.File) -> Numbering:
-    return Numbering(attribute(file, "number_base", int), attribute(file, "number_by", str),
-                     attribute(file, "number_like", str), attribute(file, "number_dropped", int))  # fmt: skip
+    return Numbering(
+        attribute(file, "number_base", int),
+        attribute(file, "number_by", str),
+        attribute(file, "number_like", str),
+        attribute(file, "number_dropped", int),
+    )
 
 
 def _labels(file: h5py.File) -> Labels:

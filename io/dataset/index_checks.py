@@ -39,7 +39,7 @@ def _whole(index: Index) -> list[tuple[bool, str]]:
         (index.normalize in NORMALISED, f"its rows are normalised by {index.normalize!r}"),
         (index.values in (None, "float32", "float64"), f"its values are stored as {index.values!r}"),
         (index.features is None or len(index.features) == index.cols, "it does not name every column"),
-    ]  # fmt: skip
+    ]
 
 
 def _labels(labels: Labels, rows: int) -> list[tuple[bool, str]]:
@@ -52,7 +52,7 @@ def _labels(labels: Labels, rows: int) -> list[tuple[bool, str]]:
         (labels.positive is None or bool(np.isfinite(labels.positive)), "its positive label is no number"),
         (labels.distinct is None or len(counts) in (1, len(known)), "it does not count every label"),
         (min(counts) > 0 and sum(counts) == rows, "its labels are not counted as often as there are rows"),
-    ]  # fmt: skip
+    ]
 
 
 def _shards(index: Index) -> list[tuple[bool, str]]:
@@ -61,7 +61,7 @@ def _shards(index: Index) -> list[tuple[bool, str]]:
         (all(min(shard.rows, shard.nnz, shard.nbytes) >= 0 for shard in shards), "a shard has less than nothing"),
         (sum(shard.rows for shard in shards) == index.rows, "its shards do not add up to its rows"),
         (sum(shard.nnz for shard in shards) == index.nnz, "its shards do not add up to its nonzeros"),
-    ]  # fmt: skip
+    ]
 
 
 def _item(item: Item, index: Index) -> list[tuple[bool, str]]:
@@ -75,4 +75,4 @@ def _item(item: Item, index: Index) -> list[tuple[bool, str]]:
         (means in ([], [item.channels] * 2) and bool(np.isfinite(item.mean or 0).all()), "its means are not one a channel"),
         (labels.least >= 0 and labels.greatest < WIDEST, "its labels are no classes"),
         (all(map(float.is_integer, map(float, labels.distinct or ()))), "its labels are not whole"),
-    ]  # fmt: skip
+    ]

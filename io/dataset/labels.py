@@ -12,8 +12,15 @@ from mpiopt.errors import DataError, UsageError
 FEW = 64  # more distinct labels than this are taken for real numbers
 
 _RULE = re.compile(r"\s*(<=|>=|==|!=|<|>)?\s*(\S+)\s*")
-_TESTS = {"<=": np.less_equal, ">=": np.greater_equal, "<": np.less, ">": np.greater,
-          "==": np.equal, "!=": np.not_equal, None: np.equal}  # fmt: skip
+_TESTS = {
+    "<=": np.less_equal,
+    ">=": np.greater_equal,
+    "<": np.less,
+    ">": np.greater,
+    "==": np.equal,
+    "!=": np.not_equal,
+    None: np.equal,
+}
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,10 @@ class Frame(NamedTuple):
     def of(index: Index, name: str, base: str = "auto") -> "Frame":
         """That of a data set; ``base`` tells of one that does not say so. Not collective. Raises UsageError."""
         if index.numbering is None and base == "auto":
-            raise UsageError(f"{name} does not say by which number its first feature went: give `base=0` or `base=1` as well, "
-                             "whichever its text had")  # fmt: skip
+            raise UsageError(
+                f"{name} does not say by which number its first feature went: give `base=0` or `base=1` as well, "
+                "whichever its text had"
+            )
         first = int(base) if index.numbering is None else index.numbering.base
         return Frame(name, index.cols, first, index.normalize, index.labels.plus, index.features, index.labels)
 
@@ -54,8 +56,11 @@ def training_frame(path: str | Path, world: World, base: str, features: int | No
     with world.together(f"reading {path}"):
         run = Frame.of_run(path) if world.rank == 0 and schema_of(Path(path)) == RUN else None
     frame = world.tell(run) or Frame.of(Dataset.open(path, world).index, str(path), base)
-    for name, given, wanted in (("base", base, str(frame.first)), ("features", features, frame.cols),
-                                ("normalize", normalize, frame.normalize)):  # fmt: skip
+    for name, given, wanted in (
+        ("base", base, str(frame.first)),
+        ("features", features, frame.cols),
+        ("normalize", normalize, frame.normalize),
+    ):
         if given not in (wanted, None, "auto", "none"):
             raise UsageError(f"`{name}={given}` contradicts `like`: {path} has {wanted}; leave one of them out")
     return frame
@@ -68,14 +73,18 @@ def notes(index: Index, like: Frame | None) -> list[str]:
     if numbering is None:
         return out
     if numbering.by == "guessed":
-        out.append("the first feature is taken to be number 1, since no index 0 occurs; if that is wrong give `base=0`, and "
-                   "`like=TRAIN.h5` for a test set")  # fmt: skip
+        out.append(
+            "the first feature is taken to be number 1, since no index 0 occurs; if that is wrong give `base=0`, and "
+            "`like=TRAIN.h5` for a test set"
+        )
     if numbering.dropped:
         left = counted(numbering.dropped, "entry", "entries")
         out.append(f"{left} of features beyond the {index.cols:,} of {numbering.like} left out")
     if like is not None and like.labels is not None and (strange := unknown_labels(index.labels, like.labels)):
-        out.append(f"labels that {numbering.like} does not have: {', '.join(map(shown, strange[:8]))}"
-                   f"{', ...' if len(strange) > 8 else ''}")  # fmt: skip
+        out.append(
+            f"labels that {numbering.like} does not have: {', '.join(map(shown, strange[:8]))}"
+            f"{', ...' if len(strange) > 8 else ''}"
+        )
     return out
 
 

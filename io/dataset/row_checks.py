@@ -31,10 +31,12 @@ class SparseArrays(NamedTuple):
         """Those of an open shard."""
         nnz, rows = (shard.nnz,), (shard.rows,)
         return cls(
-            column(file, "X/data", FLOAT, nnz, packed=True), column(file, "X/indices", INTEGER, nnz, packed=True),
-            column(file, "X/indptr", ("i8",), (shard.rows + 1,), packed=True), column(file, "y", FLOAT, rows, packed=True),
+            column(file, "X/data", FLOAT, nnz, packed=True),
+            column(file, "X/indices", INTEGER, nnz, packed=True),
+            column(file, "X/indptr", ("i8",), (shard.rows + 1,), packed=True),
+            column(file, "y", FLOAT, rows, packed=True),
             column(file, "weight", FLOAT, rows, packed=True) if "weight" in set(file) else None,
-        )  # fmt: skip
+        )
 
     def span(self, first: int, last: int) -> tuple[int, int]:
         """The first and the last entry + 1 of rows first <= i < last."""
@@ -48,8 +50,10 @@ class SparseArrays(NamedTuple):
 def dense(file: h5py.File, shard: Shard, item: Item) -> tuple[h5py.Dataset, h5py.Dataset]:
     """The rows and the labels of an open dense shard."""
     stored = np.dtype(item.stored).str[1:]
-    return (column(file, "X/data", (stored,), (shard.rows, *item.shape), packed=True),
-            column(file, "y", NUMBER, (shard.rows,), packed=True))  # fmt: skip
+    return (
+        column(file, "X/data", (stored,), (shard.rows, *item.shape), packed=True),
+        column(file, "y", NUMBER, (shard.rows,), packed=True),
+    )
 
 
 def pointers(indptr: np.ndarray, start: int, end: int) -> None:

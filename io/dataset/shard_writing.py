@@ -69,10 +69,14 @@ class DenseWriter(_Writer):
         self._data = _Column(group, "data", rows, np.dtype(item.stored), gzip, item.shape)
         self._y = _Column(self._file, "y", rows, np.dtype(np.int32), gzip)
         self._columns = [self._data, self._y]
-        group["data"].attrs.update({
-            "encoding-type": "array", "encoding-version": "0.2.0",
-            "item_shape": np.array(item.shape, np.int64), "scale": item.scale,
-        })  # fmt: skip
+        group["data"].attrs.update(
+            {
+                "encoding-type": "array",
+                "encoding-version": "0.2.0",
+                "item_shape": np.array(item.shape, np.int64),
+                "scale": item.scale,
+            }
+        )
 
     def append(self, x: np.ndarray, y: np.ndarray) -> None:
         """Add the rows x : (n, *item) and their labels y : (n,) after those that are there."""
@@ -115,8 +119,9 @@ class ShardWriter(_Writer):
 class _Column:
     """A dataset of ``size`` entries of ``shape`` filled in order; chunks go to the file as they are, or through gzip."""
 
-    def __init__(self, group: h5py.Group, name: str, size: int, dtype: np.dtype, gzip: int | None,
-                 shape: tuple[int, ...] = ()) -> None:  # fmt: skip
+    def __init__(
+        self, group: h5py.Group, name: str, size: int, dtype: np.dtype, gzip: int | None, shape: tuple[int, ...] = ()
+    ) -> None:
         chunk = min(max(1, CHUNK // prod(shape)), size), *shape
         stored = {"chunks": chunk, "fletcher32": True, "compression": gzip, "shuffle": gzip is not None}
         self._dataset = group.create_dataset(name, (size, *shape), dtype, **(stored if size else {}), fill_time="never")

@@ -43,9 +43,15 @@ class Synthetic:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        limits = {"rows": self.rows >= 1, "cols": 1 <= self.cols < 2**31, "per_row": 1 <= self.per_row <= self.cols,
-                  "spread": 0 <= self.spread <= 2, "exponent": 0 <= self.exponent <= 4,
-                  "planted": 0 < self.planted <= 1, "signal": self.signal >= 0}  # fmt: skip
+        limits = {
+            "rows": self.rows >= 1,
+            "cols": 1 <= self.cols < 2**31,
+            "per_row": 1 <= self.per_row <= self.cols,
+            "spread": 0 <= self.spread <= 2,
+            "exponent": 0 <= self.exponent <= 4,
+            "planted": 0 < self.planted <= 1,
+            "signal": self.signal >= 0,
+        }
         for field, fine in limits.items():
             if not fine:
                 raise UsageError(f"a synthetic set with {field}={getattr(self, field)} cannot be made; {_LIMITS}")
@@ -115,8 +121,10 @@ class Synthetic:
         return float(margins.mean())
 
 
-_LIMITS = ("rows and cols are at least 1, cols below 2^31, 1 <= per_row <= cols, 0 <= spread <= 2, 0 <= exponent <= 4, "
-           "0 < planted <= 1, signal >= 0")  # fmt: skip
+_LIMITS = (
+    "rows and cols are at least 1, cols below 2^31, 1 <= per_row <= cols, 0 <= spread <= 2, 0 <= exponent <= 4, "
+    "0 < planted <= 1, signal >= 0"
+)
 
 PRESETS = {
     "default": Synthetic(),
@@ -141,8 +149,11 @@ def changed(preset: Generator, changes: str) -> Generator:
 
 def named(generator: Any, base: Any) -> str:
     """The specification that makes ``generator`` from its preset ``base``."""
-    changes = [f"{field.name}={_plain(getattr(generator, field.name))}" for field in fields(generator)
-               if getattr(generator, field.name) != getattr(base, field.name)]  # fmt: skip
+    changes = [
+        f"{field.name}={_plain(getattr(generator, field.name))}"
+        for field in fields(generator)
+        if getattr(generator, field.name) != getattr(base, field.name)
+    ]
     return generator.kind + (":" + ",".join(changes) if changes else "")
 
 

@@ -70,24 +70,50 @@ def finish(world: World, output: Output, mine: list[tuple[int, Shard]], index: I
 def described(measured: Measured, cols: int, labels: Labels, **more) -> Index:
     """An index without its shards, which `finish` fills in."""
     return Index(
-        rows=measured.rows, cols=cols, nnz=int(measured.prefix[-1]), labels=labels, lengths=measured.lengths,
-        prefix=measured.prefix, stride=stride_for(measured.rows), shards=(), version=__version__,
-        created=datetime.now(UTC).isoformat(timespec="seconds"), **more,
-    )  # fmt: skip
+        rows=measured.rows,
+        cols=cols,
+        nnz=int(measured.prefix[-1]),
+        labels=labels,
+        lengths=measured.lengths,
+        prefix=measured.prefix,
+        stride=stride_for(measured.rows),
+        shards=(),
+        version=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        **more,
+    )
 
 
 def dense_index(rows: int, item: Item, labels: Labels, **more) -> Index:
     """An index of dense rows without its shards: every value counts as a nonzero."""
     nnz, normalize = rows * item.size, "none" if item.mean is None else "channels"
     return Index(
-        rows=rows, cols=item.size, nnz=nnz, labels=labels, lengths=(item.size, float(item.size), item.size), item=item,
-        prefix=np.array([0, nnz]), stride=rows, shards=(), version=__version__, normalize=normalize,
-        created=datetime.now(UTC).isoformat(timespec="seconds"), **more,
-    )  # fmt: skip
+        rows=rows,
+        cols=item.size,
+        nnz=nnz,
+        labels=labels,
+        lengths=(item.size, float(item.size), item.size),
+        item=item,
+        prefix=np.array([0, nnz]),
+        stride=rows,
+        shards=(),
+        version=__version__,
+        normalize=normalize,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        **more,
+    )
 
 
-def write_shards(world: World, source: Source, target: str | Path, *, shards: int | None = None,
-                 values=np.float32, gzip: int | None = None, overwrite: bool = False) -> Index:  # fmt: skip
+def write_shards(
+    world: World,
+    source: Source,
+    target: str | Path,
+    *,
+    shards: int | None = None,
+    values=np.float32,
+    gzip: int | None = None,
+    overwrite: bool = False,
+) -> Index:
     """Write any source as a data set, its rows in their order; every rank writes some of the shards, one after another.
 
     A rank holds one shard at a time. Collective. Raises UsageError or DataError on every rank.
@@ -110,8 +136,20 @@ def write_shards(world: World, source: Source, target: str | Path, *, shards: in
                 sums.append(float(y.sum()))
         measured.merge(world)
         labels = together_labels(world, tallied, sums, source.rows)
-        return finish(world, output, mine, described(measured, source.cols, labels, shuffle=None, normalize="none",
-                                                     sources=(source.name,), values=np.dtype(values).name))  # fmt: skip
+        return finish(
+            world,
+            output,
+            mine,
+            described(
+                measured,
+                source.cols,
+                labels,
+                shuffle=None,
+                normalize="none",
+                sources=(source.name,),
+                values=np.dtype(values).name,
+            ),
+        )
 
 
 def together_labels(world: World, tallied: Tallied, sums: list[float], rows: int) -> Labels:

@@ -34,8 +34,12 @@ def _probe(path: Path, file: Path) -> Folder:
         with h5py.File(file, "r+", locking=True) as locked:
             locked["y"] = locked["x"][()]
     except OSError:
-        return Folder(str(path), True, False, "HDF5 cannot lock files there; mpiopt goes on without locks, so let no two "
-                                              "jobs write one file")  # fmt: skip
+        return Folder(
+            str(path),
+            True,
+            False,
+            "HDF5 cannot lock files there; mpiopt goes on without locks, so let no two jobs write one file",
+        )
     return Folder(str(path), True, True, "")
 
 

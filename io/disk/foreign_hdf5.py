@@ -15,8 +15,9 @@ FILTERS = {h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 INTEGER, FLOAT, NUMBER, TEXTS = ("i4", "i8"), ("f4", "f8"), ("i4", "i8", "f4", "f8", "b1"), ("O",)  # types, without byte order
 
 
-def column(file: h5py.File, name: str, kinds: tuple[str, ...], shape: tuple[int | None, ...] | None, *,
-           packed: bool = False) -> h5py.Dataset:  # fmt: skip
+def column(
+    file: h5py.File, name: str, kinds: tuple[str, ...], shape: tuple[int | None, ...] | None, *, packed: bool = False
+) -> h5py.Dataset:
     """The dataset ``name`` once it is known to be fit to be read; its bytes are not touched.
 
     kinds : types that it may have. shape : None for a length that may be any, or all of them. packed : may be

@@ -52,8 +52,14 @@ def wrong(path: Path) -> str:
         return "it is not an HDF5 file, or damaged"
     try:
         # -P: no module of the working folder takes the place of another; what comes through PYTHONPATH is meant
-        done = subprocess.run([sys.executable, "-P", "-c", TASTE, path], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL, timeout=LIMIT, check=False)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", TASTE, path],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=LIMIT,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return "it is damaged: HDF5 does not come to an end with it"
     if done.returncode == SCANT:

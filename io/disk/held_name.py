@@ -172,8 +172,9 @@ def _clear(path: Path, named: Path, ours: Callable[[Path], bool]) -> None:
         return
     with file:
         if not ours(path):
-            raise DataError(f"{path} is in the way of {named}, and no job of mpiopt has left it: move it away, or give "
-                            "another name")  # fmt: skip
+            raise DataError(
+                f"{path} is in the way of {named}, and no job of mpiopt has left it: move it away, or give another name"
+            )
         path.unlink(missing_ok=True)
 
 

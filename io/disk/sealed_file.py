@@ -79,8 +79,7 @@ def damage(path: Path) -> str:
         rows = [tuple(map(int, row)) for row in np.frombuffer(table, np.int64).reshape(-1, 3)]
         if [*(start for start, _, _ in rows), length] != [0, *(stop for _, stop, _ in rows)]:
             return "its checksums do not cover it"
-        broken = [start for start, stop, found in rows
-                  if found != OWN and _crc(file, start, stop) != found]  # fmt: skip
+        broken = [start for start, stop, found in rows if found != OWN and _crc(file, start, stop) != found]
     return f"the checksum of what begins at byte {broken[0]:,} does not hold" if broken else ""
 
 

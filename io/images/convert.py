@@ -57,8 +57,13 @@ class Options:
     memory: int = 1 << 30
 
 
-def convert_dense(world: World, packs: Sequence[Pack], target: str | Path, options: Options = Options(),
-                  progress: Callable[[str], None] = lambda text: None) -> Index:  # fmt: skip
+def convert_dense(
+    world: World,
+    packs: Sequence[Pack],
+    target: str | Path,
+    options: Options = Options(),
+    progress: Callable[[str], None] = lambda text: None,
+) -> Index:
     """Convert the rows of ``packs`` (see `scan`), one after the other, to the data set ``target`` and return its index.
 
     Collective. Raises UsageError or DataError on every rank; then nothing is left behind, and nothing that was there is lost.
@@ -85,8 +90,9 @@ def _item(pack: Pack, options: Options, world: World) -> Item:
 class _Conversion:
     """One conversion: read, move, describe. Every method but those of one rank's rows is collective."""
 
-    def __init__(self, world: World, packs: Sequence[Pack], item: Item, output: Output, options: Options,
-                 progress: Callable[[str], None]) -> None:  # fmt: skip
+    def __init__(
+        self, world: World, packs: Sequence[Pack], item: Item, output: Output, options: Options, progress: Callable[[str], None]
+    ) -> None:
         self.world, self.packs, self.item, self.output = world, packs, item, output
         self.options, self.progress = options, progress
         self.rows = sum(pack.rows for pack in packs)

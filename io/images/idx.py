@@ -12,8 +12,14 @@ from mpiopt.errors import DataError, UsageError
 from mpiopt.io.images.sources import exactly, spans, stream
 from mpiopt.words import counted
 
-_TYPES = {0x08: "unsigned bytes", 0x09: "signed bytes", 0x0B: "short integers", 0x0C: "integers", 0x0D: "floats",
-          0x0E: "doubles"}  # fmt: skip
+_TYPES = {
+    0x08: "unsigned bytes",
+    0x09: "signed bytes",
+    0x0B: "short integers",
+    0x0C: "integers",
+    0x0D: "floats",
+    0x0E: "doubles",
+}
 
 
 @dataclass(frozen=True)

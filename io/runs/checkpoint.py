@@ -145,9 +145,15 @@ class Store:
         error: Exception | None = None
         try:
             if world.rank == 0:
-                about = {"schema": CHECKPOINT, "schema_version": SCHEMA_VERSION, "version": __version__,
-                         "created": datetime.now(UTC).isoformat(timespec="seconds"), "round": at.begun.round,
-                         "run_id": self.run_id, "identity": json.dumps(dict(identity))}  # fmt: skip
+                about = {
+                    "schema": CHECKPOINT,
+                    "schema_version": SCHEMA_VERSION,
+                    "version": __version__,
+                    "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "round": at.begun.round,
+                    "run_id": self.run_id,
+                    "identity": json.dumps(dict(identity)),
+                }
                 columns = dict(zip(at.history[-1]._fields, map(list, zip(*at.history, strict=True)), strict=True))
                 draft = Draft(self._begun(), about, index, {**columns, "fresh": list(at.fresh)}, forms(index))
                 for name, array in flat.arrays.items():
@@ -201,8 +207,14 @@ def _index(flat: Flat, team: Team) -> dict[str, Any]:
     arrays = {name: _form(array) for name, array in flat.arrays.items()}
     arrays |= {name: _form(flat.own[0][name]) for name in common}
     owned = [{name: form for name, form in mine.items() if name not in common} for mine in chain(*owns)]
-    return {"tree": flat.tree, "parts": list(chain(*parts)), "arrays": arrays, "own": owned, "shared": common,
-            "rows": _rows(team)}  # fmt: skip
+    return {
+        "tree": flat.tree,
+        "parts": list(chain(*parts)),
+        "arrays": arrays,
+        "own": owned,
+        "shared": common,
+        "rows": _rows(team),
+    }
 
 
 def _rows(team: Team) -> list[int]:
@@ -220,8 +232,10 @@ def _empty(shapes: Mapping[str, tuple[list[int], str]]) -> dict[str, np.ndarray]
 
 def _loads(index: dict[str, Any], world: World) -> list[list[worker_bytes.Piece]]:
     """What travels between rank 0 and the others."""
-    sizes = [{name: int(np.prod(shape, dtype=np.int64)) * np.dtype(kind).itemsize for name, (shape, kind) in mine.items()}
-             for mine in index["own"]]  # fmt: skip
+    sizes = [
+        {name: int(np.prod(shape, dtype=np.int64)) * np.dtype(kind).itemsize for name, (shape, kind) in mine.items()}
+        for mine in index["own"]
+    ]
     return list(worker_bytes.loads(sizes, sum(world.host_of(worker) == 0 for worker in range(world.workers))))
 
 
@@ -230,8 +244,11 @@ def _write_own(
 ) -> Exception | None:
     """Write what each worker has of its own; whatever fails at rank 0, the others must not wait. Collective."""
     own = dict(zip(world.hosted, flat.own, strict=True))
-    here = [(worker_bytes.Piece(worker, name, 0, 0), worker_bytes.content(own[worker][name]))
-            for worker in world.hosted for name in index["own"][worker]]  # fmt: skip
+    here = [
+        (worker_bytes.Piece(worker, name, 0, 0), worker_bytes.content(own[worker][name]))
+        for worker in world.hosted
+        for name in index["own"][worker]
+    ]
     for pieces in chain(
         [here if world.rank == 0 else []], (worker_bytes.gathered(world, load, own) for load in _loads(index, world))
     ):

@@ -50,16 +50,20 @@ class Fitted:
     def demand_columns(self, source: Source) -> None:
         """See that the model is of these columns. Not collective. Raises UsageError."""
         if source.cols != len(self.x):
-            raise UsageError(f"{source.name} has {source.cols:,} features, and {self.path} is a model of {len(self.x):,}: give "
-                             "the text of the data, or a data set converted like the run")  # fmt: skip
+            raise UsageError(
+                f"{source.name} has {source.cols:,} features, and {self.path} is a model of {len(self.x):,}: give "
+                "the text of the data, or a data set converted like the run"
+            )
 
     def demand_labels(self, source: Source) -> None:
         """See that the labels are those of the model. Not collective. Raises DataError."""
         if self.classes is None:
             self.family.labels.check(source.labels, self.family.name)
         elif strange := self.strange(source.labels):
-            raise DataError(f"{source.name} has the label{'s' * (len(strange) > 1)} {', '.join(strange[:8])}, and the two of "
-                            f"{self.path} are {self.classes[0]} and {self.classes[1]}: give data with the same")  # fmt: skip
+            raise DataError(
+                f"{source.name} has the label{'s' * (len(strange) > 1)} {', '.join(strange[:8])}, and the two of "
+                f"{self.path} are {self.classes[0]} and {self.classes[1]}: give data with the same"
+            )
 
     def strange(self, labels: Labels) -> list[str]:
         """Labels that are neither of the two classes."""

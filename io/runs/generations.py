@@ -77,8 +77,10 @@ def _opened(path: Path) -> Saved:
         if form > SCHEMA_VERSION:
             raise DataError(f"{path} was written by mpiopt {version}, which is newer than this one: use that one")
         if form < OLDEST:
-            raise DataError(f"{path} was written by an earlier mpiopt, which kept states in another form: go on with that one, "
-                            "or start anew with `resume=never`")  # fmt: skip
+            raise DataError(
+                f"{path} was written by an earlier mpiopt, which kept states in another form: go on with that one, "
+                "or start anew with `resume=never`"
+            )
         found = {name: column.tolist() for name, column in columns(file, "history", NUMBER).items()}
         identity = expected(json.loads(attribute(file, "identity", str)), {str: object}, "its identity")
         index = expected(json.loads(column(file, "index", TEXTS, ())[()]), INDEX, "its index")

@@ -93,10 +93,9 @@ class RunFile:
         self._file = h5py.File(self._disk, "w", libver=("earliest", "v110"))
         self._rounds = 0
         self._columns: dict[str, h5py.Dataset] = {}
-        start = {"schema": RUN, "schema_version": SCHEMA_VERSION, "version": __version__,
-                 "created": datetime.now(UTC).isoformat(timespec="seconds"), "reason": "RUNNING",
-                 "reason_text": "The run had not ended when this file was read."}  # fmt: skip
-        self.describe({**start, **attributes})
+        self.describe({"schema": RUN, "schema_version": SCHEMA_VERSION, "version": __version__, "reason": "RUNNING"})
+        created, text = datetime.now(UTC).isoformat(timespec="seconds"), "The run had not ended when this file was read."
+        self.describe({"created": created, "reason_text": text, **attributes})
         self._history = self._file.create_group("history")
         self._file.create_group("solution")
         self._column("round").make_scale("round")
@@ -248,8 +247,10 @@ def read_buffers(path: str | Path) -> dict[str, np.ndarray]:
     with _open(path) as file:
         found = set(foreign_hdf5.group(file, "solution"))
         if "aux0" in found:
-            raise DataError(f"{path} keeps what its model has beside its parameters without names and of one worker only, as "
-                            "earlier versions did: start from a run of this version")  # fmt: skip
+            raise DataError(
+                f"{path} keeps what its model has beside its parameters without names and of one worker only, as "
+                "earlier versions did: start from a run of this version"
+            )
         beside = BUFFERS in found
         names = foreign_hdf5.group(file, f"solution/{BUFFERS}") if beside else ()
         return {name: foreign_hdf5.column(file, f"solution/{BUFFERS}/{name}", foreign_hdf5.NUMBER, None)[()] for name in names}

@@ -82,21 +82,27 @@ class BlockParser(Intake):
     def _sound(self, block: Block, path: Path, row: int) -> Block:
         """The block in the types of a run. Raises DataError naming the row, counted from 1, and what is wrong with it."""
         try:
-            y, indices, data = (np.asarray(column, dtype).reshape(-1) for column, dtype in
-                                ((block.y, np.float64), (block.indices, np.int64), (block.data, np.float64)))  # fmt: skip
+            y, indices, data = (
+                np.asarray(column, dtype).reshape(-1)
+                for column, dtype in ((block.y, np.float64), (block.indices, np.int64), (block.data, np.float64))
+            )
             lengths = np.asarray(block.lengths, np.int64).reshape(-1)
         except (AttributeError, TypeError, ValueError) as error:
             raise DataError(f"{path}, row {row}: the reader handed over no block of numbers ({error})") from error
         if len(y) != len(lengths) or len(indices) != len(data) or (lengths < 0).any() or lengths.sum() != len(data):
-            raise DataError(f"{path}, row {row}: the reader handed over {len(y)} labels, {len(lengths)} lengths that add up to "
-                            f"{lengths.sum()}, {len(indices)} indices and {len(data)} values")  # fmt: skip
+            raise DataError(
+                f"{path}, row {row}: the reader handed over {len(y)} labels, {len(lengths)} lengths that add up to "
+                f"{lengths.sum()}, {len(indices)} indices and {len(data)} values"
+            )
         of = np.repeat(np.arange(len(y)), lengths)
         with np.errstate(over="ignore"):
             stored = data.astype(self.values)
         falls = np.concatenate(([False], (np.diff(indices) <= 0) & (np.diff(of) == 0))) if len(of) else np.zeros(0, bool)
-        for wrong, what in (((indices < self.base) | (indices > WIDEST), f"has an index not from {self.base} to {WIDEST}"),
-                            (falls, "has an index that is not above the one before it; indices must ascend within a row"),
-                            (~np.isfinite(stored), f"has a value that is not a finite {self.values} number")):  # fmt: skip
+        for wrong, what in (
+            ((indices < self.base) | (indices > WIDEST), f"has an index not from {self.base} to {WIDEST}"),
+            (falls, "has an index that is not above the one before it; indices must ascend within a row"),
+            (~np.isfinite(stored), f"has a value that is not a finite {self.values} number"),
+        ):
             if wrong.any():
                 raise DataError(f"{path}, row {row + of[wrong.argmax()]} {what}")
         if not np.isfinite(y).all():

@@ -65,8 +65,13 @@ class Options:
     reader: Reader = SVMLIGHT
 
 
-def convert(world: World, sources: Sequence[str | Path], target: str | Path, options: Options = Options(),
-            progress: Callable[[str], None] = lambda text: None) -> Index:  # fmt: skip
+def convert(
+    world: World,
+    sources: Sequence[str | Path],
+    target: str | Path,
+    options: Options = Options(),
+    progress: Callable[[str], None] = lambda text: None,
+) -> Index:
     """Convert svmlight text (plain, gzip, bzip2 or xz) to the data set ``target`` (DATA.h5) and return its index.
 
     Or what ``options.reader`` reads. Sources that are pipes on rank 0 are copied beside the output first, and read there.
@@ -77,8 +82,13 @@ def convert(world: World, sources: Sequence[str | Path], target: str | Path, opt
     like = None
     if options.like is not None:
         like = training_frame(options.like, world, options.base, options.features, options.normalize)
-        options = replace(options, base="1" if like.first else "0", features=like.cols,
-                          normalize="l2" if like.normalize == "l2" else "none", one_label=True)  # fmt: skip
+        options = replace(
+            options,
+            base="1" if like.first else "0",
+            features=like.cols,
+            normalize="l2" if like.normalize == "l2" else "none",
+            one_label=True,
+        )
     with writing(world, target, options.overwrite) as output:
         with told_plainly(output.target):
             files = spooled(world, [Path(source) for source in sources], output.folder)
@@ -88,8 +98,16 @@ def convert(world: World, sources: Sequence[str | Path], target: str | Path, opt
 class _Conversion:
     """One conversion: parse, plan, move. Every method but those of one rank's rows is collective."""
 
-    def __init__(self, world: World, sources: list[str], files: list[Path], output: Output, options: Options,
-                 like: Frame | None, progress: Callable[[str], None]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        world: World,
+        sources: list[str],
+        files: list[Path],
+        output: Output,
+        options: Options,
+        like: Frame | None,
+        progress: Callable[[str], None],
+    ) -> None:
         self.world, self.sources, self.output, self.options, self.progress = world, sources, output, options, progress
         self.files, self.like = files, like
         limit = None if like is None else like.cols + like.first
@@ -109,9 +127,17 @@ class _Conversion:
         for copy in set(self.files) - set(map(Path, self.sources)):
             copy.unlink(missing_ok=True)
         self.world.barrier()  # the folder is renamed only when it holds nothing but shards
-        index = described(self.measured, self.form.cols, labels, shuffle=self.options.shuffle,
-                          normalize=self.options.normalize, sources=tuple(self.sources), numbering=self.numbering,
-                          values=self.options.values, features=None if self.like is None else self.like.names)  # fmt: skip
+        index = described(
+            self.measured,
+            self.form.cols,
+            labels,
+            shuffle=self.options.shuffle,
+            normalize=self.options.normalize,
+            sources=tuple(self.sources),
+            numbering=self.numbering,
+            values=self.options.values,
+            features=None if self.like is None else self.like.names,
+        )
         return finish(self.world, self.output, mine, index)
 
     def _parse(self) -> list[int]:
@@ -143,8 +169,13 @@ class _Conversion:
             raise UsageError(f"`features={options.features}` is less than the {cols} features in {self._named}")
         labels = together_labels(self.world, parser.labels, [], sum(rows))
         demand_two(labels, options.one_label, self._named)
-        self.form = Form(max(cols, options.features or 0), np.dtype(options.values),
-                         np.dtype(np.float32 if all(singles) else np.float64), False, options.gzip)  # fmt: skip
+        self.form = Form(
+            max(cols, options.features or 0),
+            np.dtype(options.values),
+            np.dtype(np.float32 if all(singles) else np.float64),
+            False,
+            options.gzip,
+        )
         shards = shard_count(options.shards, sum(rows), sum(nnz))
         piece = min(max(PIECE, sum(nnz) // PIECES), LARGEST)
         self.pieces = Pieces.of(sum(rows), shards, max(1, round(sum(nnz) / shards / piece)))
@@ -198,9 +229,12 @@ class _Conversion:
         kept = [run.take(own) for run in self.store.runs] if own < len(self.nonzeros) else []
         if self.world.size == 1:
             return kept
-        outgoing = [packed([], self.form) if d == self.world.rank or piece >= len(self.nonzeros) else
-                    packed([run.take(piece) for run in self.store.runs], self.form)
-                    for d, piece in enumerate(pieces)]  # fmt: skip
+        outgoing = [
+            packed([], self.form)
+            if d == self.world.rank or piece >= len(self.nonzeros)
+            else packed([run.take(piece) for run in self.store.runs], self.form)
+            for d, piece in enumerate(pieces)
+        ]
         arrived = [self.world.alltoall(field) for field in zip(*outgoing, strict=True)]
         return kept + [unpacked(*fields) for fields in zip(*arrived, strict=True)]
 
@@ -214,8 +248,18 @@ class _Conversion:
         indices, data = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], self.form.values)
         unit = self.options.normalize == "l2"
         for rows in picked:
-            place(rows.places - lo, rows.starts, rows.lengths, rows.indices, rows.data, indptr, indices, data,
-                  np.int32(self.base), unit)  # fmt: skip
+            place(
+                rows.places - lo,
+                rows.starts,
+                rows.lengths,
+                rows.indices,
+                rows.data,
+                indptr,
+                indices,
+                data,
+                np.int32(self.base),
+                unit,
+            )
         if len(data) and float(np.abs(data).max()) > sound.LARGEST:
             raise DataError(
                 f"{self._named} has the value {data[np.abs(data).argmax()]:g}, and no value may be above {sound.LARGEST:g} in "

@@ -141,8 +141,12 @@ class FileRun:
         pack(run.indptr[run.order], lengths, run.indices, run.data, indices, data)
         self.cuts, self.counts = run.cuts, run.nonzeros()
         self.indptr.write(np.concatenate(([0], np.cumsum(lengths))))
-        for stretch, values in ((self.y, run.y[run.order]), (self.places, run.places[run.order]),
-                                (self.indices, indices), (self.data, data)):  # fmt: skip
+        for stretch, values in (
+            (self.y, run.y[run.order]),
+            (self.places, run.places[run.order]),
+            (self.indices, indices),
+            (self.data, data),
+        ):
             stretch.write(values)
 
     def take(self, piece: int) -> Picked:
@@ -150,8 +154,14 @@ class FileRun:
         lo, hi = int(self.cuts[piece]), int(self.cuts[piece + 1])
         indptr = self.indptr[lo : hi + 1]
         start, stop = int(indptr[0]), int(indptr[-1])
-        return Picked(self.places[lo:hi], indptr[:-1] - start, np.diff(indptr), self.y[lo:hi],
-                      self.indices[start:stop], self.data[start:stop])  # fmt: skip
+        return Picked(
+            self.places[lo:hi],
+            indptr[:-1] - start,
+            np.diff(indptr),
+            self.y[lo:hi],
+            self.indices[start:stop],
+            self.data[start:stop],
+        )
 
     def nonzeros(self) -> np.ndarray:
         """Stored entries in each piece : (pieces,) int64."""
@@ -182,8 +192,13 @@ def packed(picked: list[Picked], form: Form) -> tuple[np.ndarray, ...]:
         size = int(rows.lengths.sum())
         pack(rows.starts, rows.lengths, rows.indices, rows.data, indices[at : at + size], data[at : at + size])
         at += size
-    return (_joined([rows.places for rows in picked], np.int64), lengths,
-            _joined([rows.y for rows in picked], np.float64), indices, data)  # fmt: skip
+    return (
+        _joined([rows.places for rows in picked], np.int64),
+        lengths,
+        _joined([rows.y for rows in picked], np.float64),
+        indices,
+        data,
+    )
 
 
 def _joined(arrays: list[np.ndarray], dtype: type) -> np.ndarray:

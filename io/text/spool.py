@@ -28,8 +28,9 @@ def spooled(world: World, sources: Sequence[Path], folder: Path) -> list[Path]:
     files = []
     with world.together(f"reading {', '.join(map(str, sources))}"):
         if world.rank == 0:
-            files = [_copied(source, folder / f"source-{k}") if is_stream(source) else source
-                     for k, source in enumerate(sources)]  # fmt: skip
+            files = [
+                _copied(source, folder / f"source-{k}") if is_stream(source) else source for k, source in enumerate(sources)
+            ]
     return world.tell(files)
 
 

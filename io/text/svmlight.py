@@ -65,8 +65,9 @@ class Parser(Intake):
         begin = 0
         while begin < end:
             run = self._run
-            status, stopped = kernel.parse(text, begin, end, run.y, run.indptr, run.indices, run.data, self._odd,
-                                         self._counters, self.base)  # fmt: skip
+            status, stopped = kernel.parse(
+                text, begin, end, run.y, run.indptr, run.indices, run.data, self._odd, self._counters, self.base
+            )
             self._settle(text, path, at)
             if status == kernel.DONE:
                 return
@@ -143,12 +144,12 @@ def _complaint(status: int, token: bytes, path: Path, position: int) -> str:
     what = {
         kernel.BAD_PAIR: f"{_quoted(token)} is not INDEX:VALUE with a whole, non-negative index",
         kernel.WIDE: f"the index of {_quoted(token)} is above {WIDEST}, the greatest that a matrix here can have: number the "
-                     "features from 1 on without gaps, or hash them",
+        "features from 1 on without gaps, or hash them",
         kernel.ZERO_INDEX: f"{_quoted(token)} has index 0, but with `base=1` (given, or of the set in `like`) the first "
-                           "feature is number 1; give `base=0` or auto, or number them alike",
+        "feature is number 1; give `base=0` or auto, or number them alike",
         kernel.BAD_ORDER: f"the index of {_quoted(token)} is not above the one before it; indices must ascend within a "
-                          "row, each at most once",
-    }  # fmt: skip
+        "row, each at most once",
+    }
     return f"{where(path, position)}: {what[status]}"
 
 

@@ -42,12 +42,24 @@ def keeping(spec: str, runs: int, world: "World", console: Console) -> dict[str,
         save, plain = (_together(act, world) for act in (lambda: store.save(at, {}, team), _plain(folder, written, world)))
         found = race(save, plain, runs)
         world.barrier()  # before the folder goes
-    facts = {"ranks": world.size, "features": team.dim, "bytes": written, "runs": runs,
-             "seconds": found.ours, "plain_seconds": found.peer, "ratio": found.ratio}  # fmt: skip
+    facts = {
+        "ranks": world.size,
+        "features": team.dim,
+        "bytes": written,
+        "runs": runs,
+        "seconds": found.ours,
+        "plain_seconds": found.peer,
+        "ratio": found.ratio,
+    }
     what = f"L-BFGS with {PAIRS} pairs, d = {team.dim:,}"
     console.show(f"{what}, {counted(world.size, 'rank')}, {size(written)}, medians of {runs}\n")
-    console.show(table(["", "seconds", "ratio"], [["checkpoint", f"{found.ours:.2f}", f"{found.ratio:.2f}"],
-                                                  ["write and fsync", f"{found.peer:.2f}", ""]], "lrr"))  # fmt: skip
+    console.show(
+        table(
+            ["", "seconds", "ratio"],
+            [["checkpoint", f"{found.ours:.2f}", f"{found.ratio:.2f}"], ["write and fsync", f"{found.peer:.2f}", ""]],
+            "lrr",
+        )
+    )
     return facts
 
 

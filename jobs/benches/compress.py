@@ -13,8 +13,21 @@ from mpiopt.jobs.benches.race import race
 from mpiopt.jobs.cli.console import Console, table
 from mpiopt.numerics.streams import Streams
 
-TEXTS = ("identity", "bf16", "topk:0.01", "randk:0.01", "scaled_sign", "two_means", "qsgd:bits=4", "terngrad", "natural",
-         "natural_dithering", "topk:0.01+natural", "sketch:0.01", "kashin:bits=1")  # fmt: skip
+TEXTS = (
+    "identity",
+    "bf16",
+    "topk:0.01",
+    "randk:0.01",
+    "scaled_sign",
+    "two_means",
+    "qsgd:bits=4",
+    "terngrad",
+    "natural",
+    "natural_dithering",
+    "topk:0.01+natural",
+    "sketch:0.01",
+    "kashin:bits=1",
+)
 _LEAST = 2_000_000  # numbers treated between two looks at the clock
 
 
@@ -80,8 +93,14 @@ def _race(compressor: Compressor, x: np.ndarray, out: np.ndarray, copied: np.nda
     each, encode = race(_repeat(both, times), _repeat(copy, times), runs), lambda: compressor.encode(x, key)
     parts = race(_repeat(encode, times), _repeat(lambda: compressor.decode(payload, x, key, out), times), runs)
     ns = 1e9 / times / x.size
-    return {"bytes": payload.nbytes, "shorter": 4 * x.size / payload.nbytes, "encode_ns": parts.ours * ns,
-            "decode_ns": parts.peer * ns, "copy_ns": each.peer * ns, "ratio": each.ratio}  # fmt: skip
+    return {
+        "bytes": payload.nbytes,
+        "shorter": 4 * x.size / payload.nbytes,
+        "encode_ns": parts.ours * ns,
+        "decode_ns": parts.peer * ns,
+        "copy_ns": each.peer * ns,
+        "ratio": each.ratio,
+    }
 
 
 def _repeat(act: Callable[[], object], times: int) -> Callable[[], None]:

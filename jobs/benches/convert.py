@@ -53,9 +53,16 @@ def converting(data: str, runs: int, world: "World", console: Console) -> dict[s
             runs,
         )
         nbytes = text.stat().st_size
-    rows = [["mpiopt convert, shuffled", f"{found.ours:.2f}", f"{size(nbytes / found.ours)}/s"],
-            [f"scikit-learn {sklearn.__version__}, h5py", f"{found.peer:.2f}", f"{size(nbytes / found.peer)}/s"]]  # fmt: skip
+    rows = [
+        ["mpiopt convert, shuffled", f"{found.ours:.2f}", f"{size(nbytes / found.ours)}/s"],
+        [f"scikit-learn {sklearn.__version__}, h5py", f"{found.peer:.2f}", f"{size(nbytes / found.peer)}/s"],
+    ]
     console.show(table([f"{size(nbytes)} of text, one core", "seconds", "speed"], rows, "lrr"))
     console.show(f"\n{1 / found.ratio:.1f} times faster (median of {runs})")
-    return {"bytes": nbytes, "seconds": found.ours, "peer_seconds": found.peer, "speedup": 1 / found.ratio,
-            "sklearn": sklearn.__version__}  # fmt: skip
+    return {
+        "bytes": nbytes,
+        "seconds": found.ours,
+        "peer_seconds": found.peer,
+        "speedup": 1 / found.ratio,
+        "sklearn": sklearn.__version__,
+    }

@@ -46,10 +46,20 @@ def gpu(spec: str, l2: float, target: float, runs: int, world: "World", console:
     matrix, y = device.binary_rows(made)
     console("timing kernels")
     found = [*kernels(matrix, y, runs), *peers(matrix, runs)]
-    rows = [[one.name, f"{1e3 * one.seconds:.3f}", f"{one.bytes / one.seconds / 1e9:,.0f}",
-             f"{100 * one.bytes / one.seconds / copied:.0f} %", one.peer] for one in found]  # fmt: skip
-    console.show(f"copy: {copied / 1e9:,.0f} GB/s read and written, CuPy {xp.__version__}; {made.rows:,} x {made.cols:,}, "
-                 f"{matrix.nnz:,} nonzeros; medians of {runs}\n")  # fmt: skip
+    rows = [
+        [
+            one.name,
+            f"{1e3 * one.seconds:.3f}",
+            f"{one.bytes / one.seconds / 1e9:,.0f}",
+            f"{100 * one.bytes / one.seconds / copied:.0f} %",
+            one.peer,
+        ]
+        for one in found
+    ]
+    console.show(
+        f"copy: {copied / 1e9:,.0f} GB/s read and written, CuPy {xp.__version__}; {made.rows:,} x {made.cols:,}, "
+        f"{matrix.nnz:,} nonzeros; medians of {runs}\n"
+    )
     console.show(table(["kernel", "ms", "GB/s", "of copy", "times faster than cupyx"], rows, "lrrrl"))
     from mpiopt.jobs.benches.gpu_solve import solving
 

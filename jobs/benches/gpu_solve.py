@@ -40,8 +40,14 @@ def solving(made: Any, matrix: Any, y: Any, l2: float, target: float, world: "Wo
     console("timing the solve")
     history = solve(find("spcg").make(), team, xp.zeros(team.dim), Stop(rounds=100, gradient=1e-13)).history
     reached = next(record for record in history if record.objective <= good)
-    found = {"l2": l2, "target": target, "objective": least, "seconds": reached.seconds, "rounds": reached.round,
-             "torch_seconds": torch_seconds(matrix, y, l2, good, console)}  # fmt: skip
+    found = {
+        "l2": l2,
+        "target": target,
+        "objective": least,
+        "seconds": reached.seconds,
+        "rounds": reached.round,
+        "torch_seconds": torch_seconds(matrix, y, l2, good, console),
+    }
     rows = [["spcg", f"{reached.seconds:.3f}", f"{reached.round} rounds"]]
     if found["torch_seconds"] is not None:
         rows.append(["torch L-BFGS", f"{found['torch_seconds']:.3f}", ""])
@@ -63,8 +69,9 @@ def torch_seconds(matrix: Any, y: Any, l2: float, good: float, console: Console)
     forward, back = _tensor(torch, rows, matrix.shape), _tensor(torch, columns, matrix.shape[::-1])
     labels, n = torch.as_tensor(y, device="cuda"), matrix.shape[0]
     x = torch.zeros(matrix.shape[1], dtype=torch.float64, device="cuda", requires_grad=True)
-    stepper = torch.optim.LBFGS([x], max_iter=STEPS, history_size=10, line_search_fn="strong_wolfe",
-                                tolerance_grad=0, tolerance_change=0)  # fmt: skip
+    stepper = torch.optim.LBFGS(
+        [x], max_iter=STEPS, history_size=10, line_search_fn="strong_wolfe", tolerance_grad=0, tolerance_change=0
+    )
 
     def evaluate() -> Any:
         with torch.no_grad():

@@ -18,8 +18,10 @@ def kernels(spec: str, runs: int, console: Console) -> dict[str, Any]:
     source = from_spec(spec)
     console(f"making {spec}")
     ours, _, _ = source.read(0, source.rows)
-    peers = {name: csr_array((ours.data.astype(kind), ours.indices, ours.indptr), shape=ours.shape)
-             for name, kind in (("float64", np.float64), ("all float32", np.float32))}  # fmt: skip
+    peers = {
+        name: csr_array((ours.data.astype(kind), ours.indices, ours.indptr), shape=ours.shape)
+        for name, kind in (("float64", np.float64), ("all float32", np.float32))
+    }
     console("timing")
     found = list(_races(ours, peers, runs))
     rows = [[r["product"], r["peer"], *(f"{r[k]:.2f}" for k in ("ours_ns", "peer_ns", "speedup"))] for r in found]
@@ -37,5 +39,10 @@ def _races(ours: Any, peers: dict[str, Any], runs: int) -> Iterator[dict[str, An
             theirs = peer if product == "A x" else peer.T
             given = v.astype(peer.dtype)
             found = race(lambda: act(v, out), lambda: theirs @ given, runs)  # noqa: B023 - called before the loop goes on
-            yield {"product": product, "peer": name, "ours_ns": found.ours / ours.nnz * 1e9,
-                   "peer_ns": found.peer / ours.nnz * 1e9, "speedup": 1 / found.ratio}  # fmt: skip
+            yield {
+                "product": product,
+                "peer": name,
+                "ours_ns": found.ours / ours.nnz * 1e9,
+                "peer_ns": found.peer / ours.nnz * 1e9,
+                "speedup": 1 / found.ratio,
+            }

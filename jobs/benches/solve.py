@@ -47,11 +47,17 @@ def solving(data: str, l2: float, target: float, runs: int, world: "World", cons
     epsilon = _alone(world, lambda: peer.tolerance(lambda x: _objective(peer, x, l2) <= good))
     pairs = [(ours(), _alone(world, lambda: seconds(lambda: peer.fit(epsilon)))) for _ in range(runs)]
     found = {
-        "data": data, "l2": l2, "ranks": world.size, "workers": world.workers, "target": target,
-        "seconds": median(mine for (mine, _), _ in pairs), "rounds": int(median(k for (_, k), _ in pairs)),
-        "liblinear_seconds": median(theirs for _, theirs in pairs), "liblinear_epsilon": epsilon,
+        "data": data,
+        "l2": l2,
+        "ranks": world.size,
+        "workers": world.workers,
+        "target": target,
+        "seconds": median(mine for (mine, _), _ in pairs),
+        "rounds": int(median(k for (_, k), _ in pairs)),
+        "liblinear_seconds": median(theirs for _, theirs in pairs),
+        "liblinear_epsilon": epsilon,
         "ratio": median(mine / theirs for (mine, _), theirs in pairs),
-    }  # fmt: skip
+    }
     _show(found, source, console)
     return found
 
@@ -59,10 +65,14 @@ def solving(data: str, l2: float, target: float, runs: int, world: "World", cons
 def _show(found: dict[str, Any], source: Any, console: Console) -> None:
     ours = f"{counted(found['ranks'], 'rank')}, {found['rounds']} rounds"
     peers = f"1 core, -e {found['liblinear_epsilon']:g}"
-    rows = [["spcg", ours, f"{found['seconds']:.3f}", f"{found['ratio']:.2f}"],
-            ["LIBLINEAR -s 7", peers, f"{found['liblinear_seconds']:.3f}", ""]]  # fmt: skip
-    console.show(f"{found['data']}: {source.rows:,} x {source.cols:,}, {source.nnz:,} nonzeros, lambda {found['l2']:g}, "
-                 f"to {found['target']:g}\n")  # fmt: skip
+    rows = [
+        ["spcg", ours, f"{found['seconds']:.3f}", f"{found['ratio']:.2f}"],
+        ["LIBLINEAR -s 7", peers, f"{found['liblinear_seconds']:.3f}", ""],
+    ]
+    console.show(
+        f"{found['data']}: {source.rows:,} x {source.cols:,}, {source.nnz:,} nonzeros, lambda {found['l2']:g}, "
+        f"to {found['target']:g}\n"
+    )
     console.show(table(["method", "with", "seconds", "ratio"], rows, "llrr"))
 
 

@@ -23,8 +23,10 @@ def summing(runs: int, world: "World", console: Console) -> dict[str, Any]:
     finally:
         ordered.free()
     console.show(f"sums over {counted(world.size, 'rank')}, float64, medians of {runs}\n")
-    lines = [[f"{row['d']:,}", f"{1e6 * row['seconds']:,.0f}", f"{1e6 * row['ordered_seconds']:,.0f}", f"{row['ratio']:.2f}"]
-             for row in found]  # fmt: skip
+    lines = [
+        [f"{row['d']:,}", f"{1e6 * row['seconds']:,.0f}", f"{1e6 * row['ordered_seconds']:,.0f}", f"{row['ratio']:.2f}"]
+        for row in found
+    ]
     console.show(table(["d", "as MPI does, us", "in order, us", "ratio"], lines, "rrrr"))
     return {"ranks": world.size, "runs": runs, "sums": found}
 

@@ -42,14 +42,23 @@ def racing(data: str | None, runs: int, world: "World", console: Console) -> dic
     pairs = [(_seconds(ours, world), _seconds(peer, world)) for _ in range(runs + 1)][1:]
     torch.distributed.destroy_process_group()
     found = {
-        "ranks": world.size, "batch": BATCH, "parameters": dim, "torch": torch.__version__, "steps": STEPS,
-        "steps_per_second": STEPS / median(a for a, _ in pairs), "ddp_steps_per_second": STEPS / median(b for _, b in pairs),
+        "ranks": world.size,
+        "batch": BATCH,
+        "parameters": dim,
+        "torch": torch.__version__,
+        "steps": STEPS,
+        "steps_per_second": STEPS / median(a for a, _ in pairs),
+        "ddp_steps_per_second": STEPS / median(b for _, b in pairs),
         "ratio": median(b / a for a, b in pairs),
-    }  # fmt: skip
-    lines = [["mpiopt sgd", f"{found['steps_per_second']:.1f}", f"{found['ratio']:.2f}"],
-             [f"torch {torch.__version__} DDP, gloo", f"{found['ddp_steps_per_second']:.1f}", ""]]  # fmt: skip
-    console.show(f"small CNN, {dim:,} parameters, batch {BATCH} on each of {counted(world.size, 'rank')}, "
-                 f"{STEPS} steps, medians of {runs}\n")  # fmt: skip
+    }
+    lines = [
+        ["mpiopt sgd", f"{found['steps_per_second']:.1f}", f"{found['ratio']:.2f}"],
+        [f"torch {torch.__version__} DDP, gloo", f"{found['ddp_steps_per_second']:.1f}", ""],
+    ]
+    console.show(
+        f"small CNN, {dim:,} parameters, batch {BATCH} on each of {counted(world.size, 'rank')}, "
+        f"{STEPS} steps, medians of {runs}\n"
+    )
     console.show(table(["", "steps/s", "ratio"], lines, "lrr"))
     return found
 
@@ -92,8 +101,9 @@ def _ddp(torch: Any, rows: Dense, batch: Batches, shape: tuple[int, ...], classe
     from mpiopt.training.torch.networks import small_cnn
 
     place = world.tell(_free_port() if world.rank == 0 else None)
-    torch.distributed.init_process_group("gloo", init_method=f"tcp://{place}", rank=world.rank, world_size=world.size,
-                                         timeout=timedelta(seconds=60))  # fmt: skip
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"tcp://{place}", rank=world.rank, world_size=world.size, timeout=timedelta(seconds=60)
+    )
     model = torch.nn.parallel.DistributedDataParallel(small_cnn(shape, classes))
     optimizer = torch.optim.SGD(model.parameters(), LR, momentum=0.9)
     done = 0

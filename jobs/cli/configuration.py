@@ -20,8 +20,13 @@ def to_toml(job: Any) -> str:
     """The options of a job as the text of a job file; those that are None or empty are left out, and the job file's name."""
     from tomli_w import dumps
 
-    return dumps({key(field.name): _plain(value) for field in fields(job)
-                  if (value := getattr(job, field.name)) not in (None, ()) and field.name != "config"})  # fmt: skip
+    return dumps(
+        {
+            key(field.name): _plain(value)
+            for field in fields(job)
+            if (value := getattr(job, field.name)) not in (None, ()) and field.name != "config"
+        }
+    )
 
 
 def key(field: str) -> str:
@@ -71,8 +76,9 @@ def _preset(name: str) -> str:
 
 def _take(named: dict[str, Any], path: str) -> None:
     """Fill what is not given from a file. Raises UsageError."""
-    known = {name for name, argument in named.items()
-             if name.startswith("--") and name not in ("--config", "--json", "--debug")}  # fmt: skip
+    known = {
+        name for name, argument in named.items() if name.startswith("--") and name not in ("--config", "--json", "--debug")
+    }
     table, chosen = _load(path), [token.value for token in named["--method"].tokens] if "--method" in named else []
     if chosen and chosen != [table.get("method")]:
         from mpiopt.jobs.cli.method_options import strangers

@@ -138,8 +138,10 @@ def line(record: Any) -> str:
         loss = f"{record.objective:8.4f}" if math.isfinite(record.objective) else "       -"
         return f"epoch {record.epoch:6.2f}  loss {loss}{marks:28s}  {size(record.bytes_sent):>7s}  {record.seconds:.1f} s"
     gap = f"  gap <= {record.gap:.1e}" if math.isfinite(record.gap) else ""
-    return (f"round {record.round:4d}  F {record.objective:.11f}  |grad F| {record.gradient_norm:.1e}{gap}  "
-            f"{size(record.bytes_sent):>7s}  {record.seconds:.1f} s")  # fmt: skip
+    return (
+        f"round {record.round:4d}  F {record.objective:.11f}  |grad F| {record.gradient_norm:.1e}{gap}  "
+        f"{size(record.bytes_sent):>7s}  {record.seconds:.1f} s"
+    )
 
 
 def size(count: float) -> str:
@@ -154,8 +156,13 @@ def size(count: float) -> str:
 def table(head: list[str], rows: list[list[str]], right: str = "") -> str:
     """A plain table; ``right`` has a letter r for each column that is aligned to the right."""
     widths = [max(len(row[c]) for row in [head, *rows]) for c in range(len(head))]
-    aligned = [[cell.rjust(w) if right[c : c + 1] == "r" else cell.ljust(w)
-                for c, (cell, w) in enumerate(zip(row, widths, strict=True))] for row in [head, *rows]]  # fmt: skip
+    aligned = [
+        [
+            cell.rjust(w) if right[c : c + 1] == "r" else cell.ljust(w)
+            for c, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in [head, *rows]
+    ]
     lines = ["  ".join(row).rstrip() for row in aligned]
     return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
 

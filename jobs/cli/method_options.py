@@ -33,8 +33,10 @@ def demand_reach(job: "Train", entry: Entry) -> None:
         value, name = getattr(job, option), THROUGH[option]
         if value and not (option == "rule" and value == entry.rule):
             able = ", ".join(other.name for other in TRAINERS.values() if name in other.parameters)
-            raise UsageError(f"{entry.name} {WHY[name].format(rule=entry.rule)}, and --{option} does not reach it: leave that "
-                             f"out, or use one of {able}")  # fmt: skip
+            raise UsageError(
+                f"{entry.name} {WHY[name].format(rule=entry.rule)}, and --{option} does not reach it: leave that "
+                f"out, or use one of {able}"
+            )
     if entry.steady and (job.schedule != "constant" or job.warmup):
         raise UsageError(f"{entry.name} needs a step size that stays the same: give --schedule constant --warmup 0")
 

@@ -67,6 +67,8 @@ Settings = Annotated[
 ]
 _LOSSES = f"Loss of a row: {', '.join(registry.names())}; mpiopt methods losses shows them."
 Loss = Annotated[str, Parameter(converter=loss, help=_LOSSES)]
-_PLUGIN = ("File of Python to run first, which brings losses, methods, compressors or readers; may be repeated. In a job file: "
-           "a list; never taken from a run file.")  # fmt: skip
+_PLUGIN = (
+    "File of Python to run first, which brings losses, methods, compressors or readers; may be repeated. In a job file: "
+    "a list; never taken from a run file."
+)
 Plugins = Annotated[tuple[Path, ...], Parameter(metavar="FILE.py", help=_PLUGIN, show_default=False)]

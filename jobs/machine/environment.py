@@ -16,8 +16,14 @@ LAUNCHERS = (
     ("MPICH or Intel mpiexec", "PMI_RANK", "PMI_SIZE"),
     ("Slurm srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
 )
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
-                    "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS")  # fmt: skip
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
 
 
 class Launch(NamedTuple):
@@ -49,8 +55,11 @@ def detect(environment: Mapping[str, str] = os.environ) -> Launch:
 
 def process_manager(environment: Mapping[str, str] = os.environ) -> str:
     """What the launcher offers for ranks to find each other by: PMIx, PMI, Slurm's --mpi type, or ""."""
-    kinds = [name for name, variables in (("PMIx", ("PMIX_RANK", "PMIX_NAMESPACE")), ("PMI", ("PMI_RANK", "PMI_FD")))
-             if any(variable in environment for variable in variables)]  # fmt: skip
+    kinds = [
+        name
+        for name, variables in (("PMIx", ("PMIX_RANK", "PMIX_NAMESPACE")), ("PMI", ("PMI_RANK", "PMI_FD")))
+        if any(variable in environment for variable in variables)
+    ]
     slurm = environment.get("SLURM_MPI_TYPE", "")
     return ", ".join([*kinds, *([f"srun --mpi={slurm}"] if slurm else [])])
 

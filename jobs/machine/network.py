@@ -41,9 +41,31 @@ class Hosts:
 
     def run(self, arguments: Sequence[str], seconds: float) -> str:
         """What ``python ARGUMENTS`` prints when every host runs one rank of it. Raises MpioptError where it fails."""
-        command = [_mpiexec(), "-launcher", "ssh", "-launcher-exec", str(self.folder / "enter"), "-localhost", self.address,
-                   "-iface", self.bridge, "-hosts", ",".join(self.names), "-genv", "UCX_TLS", "tcp,self", "-genv",
-                   "UCX_NET_DEVICES", "eth0", "-n", str(len(self.names)), "-ppn", "1", sys.executable, *arguments]  # fmt: skip
+        command = [
+            _mpiexec(),
+            "-launcher",
+            "ssh",
+            "-launcher-exec",
+            str(self.folder / "enter"),
+            "-localhost",
+            self.address,
+            "-iface",
+            self.bridge,
+            "-hosts",
+            ",".join(self.names),
+            "-genv",
+            "UCX_TLS",
+            "tcp,self",
+            "-genv",
+            "UCX_NET_DEVICES",
+            "eth0",
+            "-n",
+            str(len(self.names)),
+            "-ppn",
+            "1",
+            sys.executable,
+            *arguments,
+        ]
         clean = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHED)}
         try:
             done = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=seconds, check=False)
@@ -67,10 +89,15 @@ def hosts(count: int, rate: str) -> Iterator[Hosts]:
     try:
         _do(f"ip link add {bridge} type bridge", f"ip addr add {net}.254/24 dev {bridge}", f"ip link set {bridge} up")
         for number, name in enumerate(names, 1):
-            _do(f"ip netns add {name}", f"ip link add {name}v type veth peer name eth0 netns {name}",
-                f"ip link set {name}v master {bridge} up", f"ip -n {name} addr add {net}.{number}/24 dev eth0",
-                f"ip -n {name} link set eth0 up", f"ip -n {name} link set lo up",
-                f"ip netns exec {name} tc qdisc add dev eth0 root tbf rate {rate} burst {BURST} latency {LATENCY}")  # fmt: skip
+            _do(
+                f"ip netns add {name}",
+                f"ip link add {name}v type veth peer name eth0 netns {name}",
+                f"ip link set {name}v master {bridge} up",
+                f"ip -n {name} addr add {net}.{number}/24 dev eth0",
+                f"ip -n {name} link set eth0 up",
+                f"ip -n {name} link set lo up",
+                f"ip netns exec {name} tc qdisc add dev eth0 root tbf rate {rate} burst {BURST} latency {LATENCY}",
+            )
         with TemporaryDirectory() as folder:
             enter = Path(folder) / "enter"
             enter.write_text(ENTER, encoding="ascii")

@@ -18,11 +18,19 @@ def rank_facts() -> dict[str, Any]:
 
     memory, kernels = psutil.virtual_memory(), cache_folder()
     return {
-        "host": socket.gethostname(), "pid": os.getpid(), "cores": cores(), "node_cores": os.cpu_count(),
-        "threads": threads(), "thread_pools": _pools(), "memory_node": memory.total, "memory_free": memory.available,
-        "memory_limit": memory_limit(), "resident": resident(),
-        "cache": str(kernels), "cache_writable": os.access(_existing(kernels), os.W_OK),
-    }  # fmt: skip
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "cores": cores(),
+        "node_cores": os.cpu_count(),
+        "threads": threads(),
+        "thread_pools": _pools(),
+        "memory_node": memory.total,
+        "memory_free": memory.available,
+        "memory_limit": memory_limit(),
+        "resident": resident(),
+        "cache": str(kernels),
+        "cache_writable": os.access(_existing(kernels), os.W_OK),
+    }
 
 
 def cores() -> list[int]:

@@ -77,8 +77,10 @@ def _same_problem(one: RunData, other: RunData) -> None:
     for name in PROBLEM:
         a, b = one.attributes.get(name), other.attributes.get(name)
         if a != b:
-            raise UsageError(f"{one.path} has {name} = {a}, but {other.path} has {b}: their objectives cannot be compared; "
-                             "report runs of one problem at a time")  # fmt: skip
+            raise UsageError(
+                f"{one.path} has {name} = {a}, but {other.path} has {b}: their objectives cannot be compared; "
+                "report runs of one problem at a time"
+            )
 
 
 def compressing(told: Mapping[str, Any]) -> str | None:

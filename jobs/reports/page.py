@@ -44,10 +44,14 @@ def page(sheet: Sheet) -> str:
     own = [Grid((Column("setup", sheet.details, right=False),))] if any(sheet.details) else []
     tables = "\n".join(f'{_caption(grid)}<div class="wide">{_table(grid, sheet.labels)}</div>' for grid in [*own, *sheet.wide])
     return PAGE.substitute(
-        mark=MARK, title=escape(sheet.title), note=escape(sheet.note), tables=tables, heading=escape(sheet.heading),
+        mark=MARK,
+        title=escape(sheet.title),
+        note=escape(sheet.note),
+        tables=tables,
+        heading=escape(sheet.heading),
         picture=svg(sheet),
         configurations="\n".join(map(_configuration, sheet.labels, sheet.runs)),
-    )  # fmt: skip
+    )
 
 
 def _caption(grid: Grid) -> str:
@@ -56,14 +60,18 @@ def _caption(grid: Grid) -> str:
 
 def _table(grid: Grid, labels: Sequence[str]) -> str:
     sides = ["left", *("" if column.right else "left" for column in grid.columns)]
-    lines = [("th", ("run", *(column.head for column in grid.columns))),
-             *(("td", (label, *cells)) for label, cells in zip(labels, grid.cells, strict=True))]  # fmt: skip
+    lines = [
+        ("th", ("run", *(column.head for column in grid.columns))),
+        *(("td", (label, *cells)) for label, cells in zip(labels, grid.cells, strict=True)),
+    ]
     return f"<table>{''.join(_line(tag, cells, sides) for tag, cells in lines)}</table>"
 
 
 def _line(tag: str, cells: Sequence[str], sides: Sequence[str]) -> str:
-    out = "".join(f"<{tag}{f' class={side}' * bool(side)}>{escape(EN_DASH if cell == DASH else cell)}</{tag}>"
-                  for cell, side in zip(cells, sides, strict=True))  # fmt: skip
+    out = "".join(
+        f"<{tag}{f' class={side}' * bool(side)}>{escape(EN_DASH if cell == DASH else cell)}</{tag}>"
+        for cell, side in zip(cells, sides, strict=True)
+    )
     return f"<tr>{out}</tr>"
 
 

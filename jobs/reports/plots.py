@@ -31,9 +31,17 @@ SPREAD = 8  # runs whose lengths differ by more than this are drawn on a logarit
 ROOM = {"w_pad": 0.12}  # inches beside a panel: the last number of an axis must not run into the first of the next
 CLEAR = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}  # behind words that a curve may cross
 
-STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
-         "grid.color": "#dddddd", "grid.linewidth": 0.6, "axes.axisbelow": True, "svg.fonttype": "none",
-         "font.family": "sans-serif"}  # fmt: skip
+STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+}
 
 
 def figure(sheet: Sheet) -> Figure:
@@ -73,8 +81,17 @@ def _draw(panel: Axes, labels: Sequence[str], strip: Strip, column: str) -> None
     for curve, label, (colour, stroke, marker) in zip(strip.curves, labels, cycle(list(looks)), strict=False):
         x, y = curve.x[column].astype(float), np.maximum(curve.y, strip.floor) if strip.scale == "log" else curve.y
         keep = thinned(len(x))
-        panel.plot(x[keep], y[keep], color=colour, linestyle=stroke, linewidth=1.5, label=label, marker=marker,
-                   markersize=4, markevery=None if len(x) <= FEW else 0.09)  # fmt: skip
+        panel.plot(
+            x[keep],
+            y[keep],
+            color=colour,
+            linestyle=stroke,
+            linewidth=1.5,
+            label=label,
+            marker=marker,
+            markersize=4,
+            markevery=None if len(x) <= FEW else 0.09,
+        )
 
 
 def _scale_y(panel: Axes, strip: Strip) -> None:
@@ -91,8 +108,16 @@ def _scale_y(panel: Axes, strip: Strip) -> None:
     panel.yaxis.set_minor_formatter(NullFormatter())
     if strip.mark and low < strip.mark[0] < high:
         panel.axhline(strip.mark[0], color="#777777", linewidth=0.8, linestyle=(0, (2, 2)))
-        panel.annotate(strip.mark[1], (0.01, strip.mark[0]), xycoords=("axes fraction", "data"), ha="left", va="bottom",
-                       fontsize=8, color="#555555", bbox=CLEAR)  # on the left, where falling curves are high  # fmt: skip
+        panel.annotate(
+            strip.mark[1],
+            (0.01, strip.mark[0]),
+            xycoords=("axes fraction", "data"),
+            ha="left",
+            va="bottom",
+            fontsize=8,
+            color="#555555",
+            bbox=CLEAR,
+        )  # on the left, where falling curves are high
 
 
 def _scale_x(panel: Axes, columns: Sequence[np.ndarray], unit: str) -> None:

@@ -12,9 +12,14 @@ from mpiopt.jobs.cli.console import table
 
 ABREAST = 4  # models in a table of 80 columns
 CALLED = {
-    "roc_auc": "ROC AUC", "f1": "F1", "rmse": "RMSE", "mae": "MAE", "r2": "R2", "pseudo_r2": "pseudo-R2",
+    "roc_auc": "ROC AUC",
+    "f1": "F1",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "R2",
+    "pseudo_r2": "pseudo-R2",
     "brier": "Brier score",
-}  # fmt: skip
+}
 
 
 class Scored(NamedTuple):
@@ -41,8 +46,10 @@ def tables(names: Sequence[str], found: Sequence[Scored], calibration: bool) -> 
         yield table(["", *(name[:16] for name in some)], cells, "l" + "r" * len(some))
     for name, one in zip(names, found, strict=True):
         if calibration and one.calibration is not None:
-            lines = [[f"{k / 10:.1f} to {(k + 1) / 10:.1f}", f"{rows:,.6g}", _told(mean), _told(share)]
-                     for k, (rows, mean, share) in enumerate(one.calibration)]  # fmt: skip
+            lines = [
+                [f"{k / 10:.1f} to {(k + 1) / 10:.1f}", f"{rows:,.6g}", _told(mean), _told(share)]
+                for k, (rows, mean, share) in enumerate(one.calibration)
+            ]
             yield f"{name}: calibration\n\n" + table(["probability", "rows", "mean", "share of +1"], lines, "lrrr")
 
 

@@ -48,8 +48,11 @@ LABELS = (
 
 def _curves(roc: Axes, precision: Axes, one: Scored, curve: np.ndarray, name: str, colour: str) -> None:
     up, down = curve.T
-    figures = [f"{label} {one.figures[key]:.4f}" for key, label in (("roc_auc", "AUC"), ("average_precision", "AP"))
-               if np.isfinite(one.figures.get(key, np.nan))]  # fmt: skip
+    figures = [
+        f"{label} {one.figures[key]:.4f}"
+        for key, label in (("roc_auc", "AUC"), ("average_precision", "AP"))
+        if np.isfinite(one.figures.get(key, np.nan))
+    ]
     label = f"{name} ({', '.join(figures)})" if figures else name
     with np.errstate(invalid="ignore"):
         roc.plot(down / down[-1], up / up[-1], color=colour, linewidth=1.5, label=label)

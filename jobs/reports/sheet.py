@@ -108,8 +108,10 @@ class Sheet:
 def _legend(names: Sequence[str], details: Sequence[str]) -> str:
     """Names, and what they stand for."""
     wide = max(map(len, names))
-    return "\n".join(fill(f"{name:{wide}s}  {detail}", WIDTH, subsequent_indent=" " * (wide + 2))
-                     for name, detail in zip(names, details, strict=True))  # fmt: skip
+    return "\n".join(
+        fill(f"{name:{wide}s}  {detail}", WIDTH, subsequent_indent=" " * (wide + 2))
+        for name, detail in zip(names, details, strict=True)
+    )
 
 
 def known(value: Any) -> bool:

@@ -19,9 +19,17 @@ def sheet(comparison: Comparison) -> Sheet:
     found = facts(comparison)
     rows = found["runs"]
     return Sheet(
-        problem(comparison), comparison.runs, comparison.labels, ("",) * len(rows), (_narrow(rows),), (_wide(rows),),
-        note(comparison), "Gap against rounds, bytes and seconds", (_gaps(comparison),), found,
-    )  # fmt: skip
+        problem(comparison),
+        comparison.runs,
+        comparison.labels,
+        ("",) * len(rows),
+        (_narrow(rows),),
+        (_wide(rows),),
+        note(comparison),
+        "Gap against rounds, bytes and seconds",
+        (_gaps(comparison),),
+        found,
+    )
 
 
 def problem(comparison: Comparison) -> str:
@@ -29,38 +37,52 @@ def problem(comparison: Comparison) -> str:
     a = comparison.runs[0].attributes
     penalty = " + ".join(f"{name} {a[name]:g}" for name in ("l2", "l1") if a.get(name)) or "no penalty"
     ranks = {run.attributes.get("world_size") for run in comparison.runs}
-    return (f"{a.get('dataset', 'unnamed data')}: {counted(a.get('rows', 0), 'row')}, "
-            f"{counted(a.get('features', 0), 'feature')}, {a.get('loss', 'unknown loss')}, "
-            f"{penalty}{', intercept' if a.get('intercept') else ''}"
-            + "".join(f", {counted(count, 'rank')}" for count in ranks if len(ranks) == 1 and count))  # fmt: skip
+    return (
+        f"{a.get('dataset', 'unnamed data')}: {counted(a.get('rows', 0), 'row')}, "
+        f"{counted(a.get('features', 0), 'feature')}, {a.get('loss', 'unknown loss')}, "
+        f"{penalty}{', intercept' if a.get('intercept') else ''}"
+        + "".join(f", {counted(count, 'rank')}" for count in ranks if len(ranks) == 1 and count)
+    )
 
 
 def note(comparison: Comparison) -> str:
     """What the numbers of the table mean."""
-    sure = (f"certified to {comparison.certified:.1e} of F0 - F*" if np.isfinite(comparison.certified)
-            else "without a certificate")  # fmt: skip
-    return (f"Rounds to (F - F*)/(F0 - F*); F* = {comparison.optimum:.15g},\nthe best objective of {comparison.source}, "
-            f"{sure}.")  # fmt: skip
+    sure = (
+        f"certified to {comparison.certified:.1e} of F0 - F*" if np.isfinite(comparison.certified) else "without a certificate"
+    )
+    return f"Rounds to (F - F*)/(F0 - F*); F* = {comparison.optimum:.15g},\nthe best objective of {comparison.source}, {sure}."
 
 
 def facts(comparison: Comparison) -> dict[str, Any]:
     """The comparison's numbers, a row for each run."""
-    rows = [{"label": label, "file": str(run.path), **_row(comparison, run)}
-            for label, run in zip(comparison.labels, comparison.runs, strict=True)]  # fmt: skip
-    return {"optimum": comparison.optimum, "optimum_from": comparison.source, "certified": comparison.certified,
-            "targets": list(TARGETS), "runs": rows}  # fmt: skip
+    rows = [
+        {"label": label, "file": str(run.path), **_row(comparison, run)}
+        for label, run in zip(comparison.labels, comparison.runs, strict=True)
+    ]
+    return {
+        "optimum": comparison.optimum,
+        "optimum_from": comparison.source,
+        "certified": comparison.certified,
+        "targets": list(TARGETS),
+        "runs": rows,
+    }
 
 
 def _row(comparison: Comparison, run: RunData) -> dict[str, Any]:
     last = {name: column[-1].item() for name, column in run.history.items()}
     return {
-        "method": run.attributes.get("method"), "ranks": run.attributes.get("world_size"),
-        "rounds_to": {name: comparison.rounds_to(run, target) for name, target in TARGETS.items()}, "rounds": last["round"],
-        "vector_rounds": last.get("vector_rounds"), "bytes": last.get("bytes_sent", 0),
-        "seconds": last.get("seconds", 0.0), "objective": last["objective"],
-        "gap": float(comparison.gaps(run)[-1]), "reason": str(run.attributes.get("reason", "")).lower(),
+        "method": run.attributes.get("method"),
+        "ranks": run.attributes.get("world_size"),
+        "rounds_to": {name: comparison.rounds_to(run, target) for name, target in TARGETS.items()},
+        "rounds": last["round"],
+        "vector_rounds": last.get("vector_rounds"),
+        "bytes": last.get("bytes_sent", 0),
+        "seconds": last.get("seconds", 0.0),
+        "objective": last["objective"],
+        "gap": float(comparison.gaps(run)[-1]),
+        "reason": str(run.attributes.get("reason", "")).lower(),
         "reason_text": run.attributes.get("reason_text", ""),
-    }  # fmt: skip
+    }
 
 
 def _narrow(rows: Sequence[dict[str, Any]]) -> Grid:

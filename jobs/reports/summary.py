@@ -43,9 +43,15 @@ def summary(paths: Sequence[Path], console: Console) -> dict[str, Any]:
 
 
 SHAPES: dict[str, Callable[[Any], str]] = {
-    "rounds": "{:,}".format, "seconds": "{:.3g}".format, "bytes": size, "objective": "{:.10g}".format, "gap": "{:.1e}".format,
-    "test_loss": "{:.4g}".format, "accuracy": "{:.2%}".format, "reason": str.lower,
-}  # fmt: skip
+    "rounds": "{:,}".format,
+    "seconds": "{:.3g}".format,
+    "bytes": size,
+    "objective": "{:.10g}".format,
+    "gap": "{:.1e}".format,
+    "test_loss": "{:.4g}".format,
+    "accuracy": "{:.2%}".format,
+    "reason": str.lower,
+}
 SOME = ("gap", "test_loss", "accuracy")  # columns of solves or of trainings, and shown where a run has them
 
 
@@ -54,12 +60,18 @@ def row(run: RunData) -> dict[str, Any]:
     last = {name: column[-1].item() for name, column in run.history.items() if len(column)}
     told = run.attributes
     return {
-        "file": str(run.path), "config": _config(told.get("config", "")), "rounds": last.get("round"),
-        "seconds": last.get("seconds"), "bytes": last.get("bytes_sent"),
-        "objective": told.get("objective", last.get("objective")), "gap": told.get("gap", last.get("gap")),
-        "test_loss": told.get("test_loss"), "accuracy": told.get("accuracy"),
-        "reason": str(told.get("reason", "")), "reason_text": str(told.get("reason_text", "")),
-    }  # fmt: skip
+        "file": str(run.path),
+        "config": _config(told.get("config", "")),
+        "rounds": last.get("round"),
+        "seconds": last.get("seconds"),
+        "bytes": last.get("bytes_sent"),
+        "objective": told.get("objective", last.get("objective")),
+        "gap": told.get("gap", last.get("gap")),
+        "test_loss": told.get("test_loss"),
+        "accuracy": told.get("accuracy"),
+        "reason": str(told.get("reason", "")),
+        "reason_text": str(told.get("reason_text", "")),
+    }
 
 
 def _config(text: str) -> dict[str, Any]:
@@ -80,5 +92,8 @@ def _told(value: Any) -> bool:
 
 def _cells(row: dict[str, Any], varied: Sequence[str], came: Sequence[str]) -> list[str]:
     settings = (row["config"].get(name, "-") for name in varied)
-    return [Path(row["file"]).name, *(f"{value:g}" if isinstance(value, float) else str(value) for value in settings),
-            *(SHAPES[name](row[name]) if _told(row[name]) else "-" for name in came)]  # fmt: skip
+    return [
+        Path(row["file"]).name,
+        *(f"{value:g}" if isinstance(value, float) else str(value) for value in settings),
+        *(SHAPES[name](row[name]) if _told(row[name]) else "-" for name in came),
+    ]

@@ -25,10 +25,17 @@ def sheet(runs: Sequence[RunData]) -> Sheet:
     level = common(runs, rows)
     tables = tuple(grid for grid in (_work(rows), _outcome(rows), _level(level)) if grid.columns)
     return Sheet(
-        shared(runs) or counted(len(runs), "run"), tuple(runs), names, own(runs, names), tables, tables, _note(runs, rows),
-        "What they came to, against rounds, bytes and seconds", _picture(runs, rows),
+        shared(runs) or counted(len(runs), "run"),
+        tuple(runs),
+        names,
+        own(runs, names),
+        tables,
+        tables,
+        _note(runs, rows),
+        "What they came to, against rounds, bytes and seconds",
+        _picture(runs, rows),
         {"runs": rows, "comparable": comparable(runs), "level": level},
-    )  # fmt: skip
+    )
 
 
 # --------------------------------------------------------------------------------------------- what runs came to
@@ -42,18 +49,42 @@ def row(run: RunData) -> dict[str, Any]:
     epochs = run.history.get("epoch")
     return {
         "kind": "study" if epochs is None else "training",
-        **{name: told.get(name) for name in ("method", "model", "dataset", "test", "rows", "classes", "parameters", "rule",
-                                             "batch", "compress", "link", "study", "workers")},
-        "ranks": told.get("world_size"), "epochs": last.get("epoch"), "rounds": last["round"], "steps": last.get("steps"),
-        "vector_rounds": last.get("vector_rounds"), "messages": last.get("messages"), "bytes": last.get("bytes_sent"),
-        "seconds": last.get("seconds"), "train_loss": running[-1].item() if running.size else None,
-        "gradient_norm": last.get("gradient_norm"), "test_loss": losses[-1].item() if losses.size else None,
+        **{
+            name: told.get(name)
+            for name in (
+                "method",
+                "model",
+                "dataset",
+                "test",
+                "rows",
+                "classes",
+                "parameters",
+                "rule",
+                "batch",
+                "compress",
+                "link",
+                "study",
+                "workers",
+            )
+        },
+        "ranks": told.get("world_size"),
+        "epochs": last.get("epoch"),
+        "rounds": last["round"],
+        "steps": last.get("steps"),
+        "vector_rounds": last.get("vector_rounds"),
+        "messages": last.get("messages"),
+        "bytes": last.get("bytes_sent"),
+        "seconds": last.get("seconds"),
+        "train_loss": running[-1].item() if running.size else None,
+        "gradient_norm": last.get("gradient_norm"),
+        "test_loss": losses[-1].item() if losses.size else None,
         "best_test_loss": losses.min().item() if losses.size else None,
         "accuracy": None if best is None else accuracy[-1].item(),
         "best_accuracy": None if best is None else accuracy[best].item(),
         "best_epoch": None if best is None or epochs is None else epochs[at[best]].item(),
-        "reason": str(told.get("reason", "")).lower(), "reason_text": told.get("reason_text", ""),
-    }  # fmt: skip
+        "reason": str(told.get("reason", "")).lower(),
+        "reason_text": told.get("reason_text", ""),
+    }
 
 
 def series(run: RunData, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -86,9 +117,14 @@ def common(runs: Sequence[RunData], rows: Sequence[dict[str, Any]]) -> dict[str,
     level = sign * min((sign * values).max() for _, values in found)
     first = [at[np.argmax(sign * values >= sign * level)] for at, values in found]
     columns = ("epoch", "round", "bytes_sent", "seconds")
-    return {"of": name, "level": float(level), "runs": [
-        {column: run.history[column][k].item() for column in columns if column in run.history}
-        for run, k in zip(runs, first, strict=True)]}  # fmt: skip
+    return {
+        "of": name,
+        "level": float(level),
+        "runs": [
+            {column: run.history[column][k].item() for column in columns if column in run.history}
+            for run, k in zip(runs, first, strict=True)
+        ],
+    }
 
 
 # ------------------------------------------------------------------------------------------------------ tables
@@ -106,18 +142,27 @@ def _bytes(rows: Sequence[dict[str, Any]], name: str) -> Column:
 
 def _work(rows: Sequence[dict[str, Any]]) -> Grid:
     ended = Column.of("ended", [row["reason"] for row in rows], right=False)
-    return Grid.of(_of("epochs", rows, "epochs", "{:.3g}"), _of("steps", rows, "steps"), _of("rounds", rows, "rounds"),
-                   _bytes(rows, "bytes"), _of("seconds", rows, "seconds", "{:.3g}"), ended)  # fmt: skip
+    return Grid.of(
+        _of("epochs", rows, "epochs", "{:.3g}"),
+        _of("steps", rows, "steps"),
+        _of("rounds", rows, "rounds"),
+        _bytes(rows, "bytes"),
+        _of("seconds", rows, "seconds", "{:.3g}"),
+        ended,
+    )
 
 
 def _outcome(rows: Sequence[dict[str, Any]]) -> Grid:
     loss = "objective" if all(row["kind"] == "study" for row in rows) else "train loss"
     return Grid.of(
-        _of(loss, rows, "train_loss", "{:.4g}"), _of("|gradient|", rows, "gradient_norm", "{:.2e}"),
-        _of("test loss", rows, "test_loss", "{:.4g}"), _of("best", rows, "best_test_loss", "{:.4g}"),
-        _percent("accuracy", rows, "accuracy"), _percent("best", rows, "best_accuracy"),
+        _of(loss, rows, "train_loss", "{:.4g}"),
+        _of("|gradient|", rows, "gradient_norm", "{:.2e}"),
+        _of("test loss", rows, "test_loss", "{:.4g}"),
+        _of("best", rows, "best_test_loss", "{:.4g}"),
+        _percent("accuracy", rows, "accuracy"),
+        _percent("best", rows, "best_accuracy"),
         _of("at epoch", rows, "best_epoch", "{:.3g}"),
-    )  # fmt: skip
+    )
 
 
 def _level(level: dict[str, Any] | None) -> Grid:
@@ -125,8 +170,13 @@ def _level(level: dict[str, Any] | None) -> Grid:
         return Grid(())
     rows = level["runs"]
     where = f"an accuracy of {100 * level['level']:.2f} %" if level["of"] == "accuracy" else f"a loss of {level['level']:.4g}"
-    return Grid.of(_of("epochs", rows, "epoch", "{:.3g}"), _of("rounds", rows, "round"), _bytes(rows, "bytes_sent"),
-                   _of("seconds", rows, "seconds", "{:.3g}"), caption=f"To {where}, where all runs came:")  # fmt: skip
+    return Grid.of(
+        _of("epochs", rows, "epoch", "{:.3g}"),
+        _of("rounds", rows, "round"),
+        _bytes(rows, "bytes_sent"),
+        _of("seconds", rows, "seconds", "{:.3g}"),
+        caption=f"To {where}, where all runs came:",
+    )
 
 
 def _note(runs: Sequence[RunData], rows: Sequence[dict[str, Any]]) -> str:
@@ -143,8 +193,12 @@ def _note(runs: Sequence[RunData], rows: Sequence[dict[str, Any]]) -> str:
 # ---------------------------------------------------------------------------------------------------- pictures
 def _picture(runs: Sequence[RunData], rows: Sequence[dict[str, Any]]) -> tuple[Strip, ...]:
     loss = "objective" if all(row["kind"] == "study" for row in rows) else "train loss"
-    strips = (_strip("test error, %", runs, "accuracy", lambda accuracy: 100 * (1 - accuracy)), _strip(loss, runs, "objective"),
-              _strip("test loss", runs, "test_loss"), _strip("|gradient|", runs, "gradient_norm"))  # fmt: skip
+    strips = (
+        _strip("test error, %", runs, "accuracy", lambda accuracy: 100 * (1 - accuracy)),
+        _strip(loss, runs, "objective"),
+        _strip("test loss", runs, "test_loss"),
+        _strip("|gradient|", runs, "gradient_norm"),
+    )
     return tuple(strip for strip in strips if any(curve.y.size for curve in strip.curves))
 
 

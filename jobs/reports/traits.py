@@ -44,9 +44,18 @@ def _text(name: str, told: Told) -> str | None:
 
 RANKS, WORKERS = partial(_counted, "world_size", "rank"), partial(_counted, "workers", "worker")
 TRAITS = (
-    partial(_text, "study"), partial(_text, "method"), _data, _test, _model, compressing, partial(_text, "rule"), _batch,
-    partial(_text, "ownership"), RANKS, WORKERS,
-)  # fmt: skip
+    partial(_text, "study"),
+    partial(_text, "method"),
+    _data,
+    _test,
+    _model,
+    compressing,
+    partial(_text, "rule"),
+    _batch,
+    partial(_text, "ownership"),
+    RANKS,
+    WORKERS,
+)
 NAMING = (
     compressing,
     partial(_text, "model"),
@@ -73,8 +82,10 @@ def shared(runs: Sequence[RunData]) -> str:
 def own(runs: Sequence[RunData], names: Sequence[str]) -> tuple[str, ...]:
     """What each has of its own that is not in its name."""
     apart = [trait for trait in TRAITS if not _same(trait, runs)]
-    said = [[text for trait in apart if (text := trait(run.attributes)) and text not in name]
-            for run, name in zip(runs, names, strict=True)]  # fmt: skip
+    said = [
+        [text for trait in apart if (text := trait(run.attributes)) and text not in name]
+        for run, name in zip(runs, names, strict=True)
+    ]
     return tuple("; ".join(texts) for texts in said)
 
 

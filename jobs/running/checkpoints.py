@@ -67,25 +67,32 @@ class Checkpoints:
             return
         then, now = {**dict.fromkeys(identity), **self._found.identity}, {**dict.fromkeys(self._found.identity), **identity}
         if not isinstance(then["workers"], int):
-            raise DataError(f"{self._found.path} is damaged (it does not say of how many workers it is): start anew with "
-                            "--resume never")  # fmt: skip
+            raise DataError(
+                f"{self._found.path} is damaged (it does not say of how many workers it is): start anew with --resume never"
+            )
         if then["workers"] != now["workers"]:
-            raise UsageError(f"{self._found.path} was written by {counted(then['workers'], 'worker')}, and this run has "
-                             f"{now['workers']}: give --workers {then['workers']}, on at most as many ranks")  # fmt: skip
+            raise UsageError(
+                f"{self._found.path} was written by {counted(then['workers'], 'worker')}, and this run has "
+                f"{now['workers']}: give --workers {then['workers']}, on at most as many ranks"
+            )
         if then.get("content") is None:  # of a version that kept no checksum of its rows: it is taken at its word
             now.pop("content", None)
         names = [name for name in now if then[name] != now[name]]
         if "method" in names:
             names = ["method"]
         if names == ["content"]:
-            raise UsageError(f"{self._found.path} is of other rows than {now['dataset']} has now (a checksum of them was "
-                             f"{_told(then['content'])} and is {_told(now['content'])}): bring back the data set, name another "
-                             "file with --checkpoint, or start anew with --resume never")  # fmt: skip
+            raise UsageError(
+                f"{self._found.path} is of other rows than {now['dataset']} has now (a checksum of them was "
+                f"{_told(then['content'])} and is {_told(now['content'])}): bring back the data set, name another "
+                "file with --checkpoint, or start anew with --resume never"
+            )
         if names:
             names = [name for name in names if name != "content"]
             what = ", ".join(f"{name} was {_told(then[name])} and is {_told(now[name])}" for name in names)
-            raise UsageError(f"{self._found.path} is of another run: {what}; name another file with --checkpoint, or start "
-                             "anew with --resume never")  # fmt: skip
+            raise UsageError(
+                f"{self._found.path} is of another run: {what}; name another file with --checkpoint, or start "
+                "anew with --resume never"
+            )
 
     @property
     def path(self) -> str | None:
@@ -127,13 +134,18 @@ class Checkpoints:
             self._failure = str(error)
         self._console.phase = doing
         if bool(self._failure) != bool(before):  # told once, however often it fails
-            self._console.note(f"warning: {self._failure}; going on without" if self._failure else
-                               f"checkpoints can be written again: {self.path}")  # fmt: skip
+            self._console.note(
+                f"warning: {self._failure}; going on without"
+                if self._failure
+                else f"checkpoints can be written again: {self.path}"
+            )
 
     def _due(self, now: Line) -> bool:
         rounds, seconds = (self._last.round, self._last.seconds) if self._last is not None else (0, 0.0)
-        return bool((self._rounds and now.round >= rounds + self._rounds)
-                    or (self._seconds is not None and now.seconds >= seconds + self._seconds))  # fmt: skip
+        return bool(
+            (self._rounds and now.round >= rounds + self._rounds)
+            or (self._seconds is not None and now.seconds >= seconds + self._seconds)
+        )
 
     def exit_code(self, reason: Reason, failed: bool) -> int:
         """What to return to the shell; ``failed`` : ended before it reached what it had to.

@@ -43,17 +43,31 @@ def forecast(job: "Solve", make: Make, world: "World", console: Console) -> dict
     dim = source.cols + job.intercept
     effort = rehearse(job, make, world, dim)
     sent = effort.traffic
-    mine = {"host": world.host, "room": memory_room(), **needed(job, share(source, world), source, effort),
-            "bytes_a_round": sent.nbytes}  # fmt: skip
+    mine = {
+        "host": world.host,
+        "room": memory_room(),
+        **needed(job, share(source, world), source, effort),
+        "bytes_a_round": sent.nbytes,
+    }
     ranks = [{"rank": rank, **found} for rank, found in enumerate(world.tell_all(mine))]
     found = {
-        "dry_run": True, "dataset": source.name, "rows": source.rows, "features": source.cols,
+        "dry_run": True,
+        "dataset": source.name,
+        "rows": source.rows,
+        "features": source.cols,
         "nonzeros": sum(rank["nonzeros_held"] for rank in ranks),
-        "method": job.method, "world_size": world.size, "workers": world.workers, "per_rank": ranks, "hosts": _hosts(ranks),
-        "largest_message": 8 * dim, "messages_a_round": sent.messages,
-        "vector_rounds_a_round": sent.vector_rounds, "long_messages_a_round": sent.long, "payload": sent.payload,
+        "method": job.method,
+        "world_size": world.size,
+        "workers": world.workers,
+        "per_rank": ranks,
+        "hosts": _hosts(ranks),
+        "largest_message": 8 * dim,
+        "messages_a_round": sent.messages,
+        "vector_rounds_a_round": sent.vector_rounds,
+        "long_messages_a_round": sent.long,
+        "payload": sent.payload,
         "bytes_a_round": sum(rank["bytes_a_round"] for rank in ranks),
-    }  # fmt: skip
+    }
     found["fits"] = all(host["needed"] <= host["room"] for host in found["hosts"].values())
     console.show(_page(found))
     return {**found, "exit_code": 0 if found["fits"] else FULL}
@@ -82,10 +96,16 @@ def needed(job: "Solve", mine: Share, source: Source, effort: Effort) -> dict[st
     dvectors = round((effort.dvectors + 1) * vectors)  # MPI adds up into one of its own, or malloc cannot give one back
     reading = matrix + labels + 8 * mine.rows + CHUNK * entry
     return {
-        "rows_held": mine.rows, "nonzeros_held": mine.nonzeros, "program": effort.program, "matrix": matrix, "rows": rows,
-        "vectors": dvectors, "dvectors": round(effort.dvectors, 1), "reading": effort.program + reading,
+        "rows_held": mine.rows,
+        "nonzeros_held": mine.nonzeros,
+        "program": effort.program,
+        "matrix": matrix,
+        "rows": rows,
+        "vectors": dvectors,
+        "dvectors": round(effort.dvectors, 1),
+        "reading": effort.program + reading,
         "total": effort.program + max(reading, matrix + rows + dvectors),
-    }  # fmt: skip
+    }
 
 
 # ------------------------------------------------------------------------------------------ what is told
@@ -110,13 +130,15 @@ def _page(found: dict[str, Any]) -> str:
         f"{found['dataset']}: {counted(found['rows'], 'row')}, {counted(found['features'], 'feature')}, "
         f"{counted(found['nonzeros'], 'nonzero')}",
         f"{found['method']}: {max(rank['dvectors'] for rank in ranks):g} vectors of the features' length a rank",
-        "", table(head, rows, "rrrrrrrr"),
-        *([f"and {counted(len(ranks) - len(shown), 'rank')} more, all below these"] if len(ranks) > len(shown) else []), "",
+        "",
+        table(head, rows, "rrrrrrrr"),
+        *([f"and {counted(len(ranks) - len(shown), 'rank')} more, all below these"] if len(ranks) > len(shown) else []),
+        "",
         f"message    {size(found['largest_message'])} at most; {found['messages_a_round']:.3g} a round, "
         f"{found['long_messages_a_round']:.3g} of them that long",
         *_payload(found["payload"], found["features"]),
         f"sent       {size(found['bytes_a_round'])} a round, by all ranks",
-    ]  # fmt: skip
+    ]
     for name, host in found["hosts"].items():
         verdict = "fits" if host["needed"] <= host["room"] else "DOES NOT FIT: take more nodes, or a method with fewer vectors"
         text = f"{name}: {counted(host['ranks'], 'rank')}, {size(host['needed'])} of {size(host['room'])} free: {verdict}"

@@ -22,9 +22,31 @@ if TYPE_CHECKING:
     from mpiopt.jobs.cli.solve_options import Solve
 
 # methods whose works, exchanges and outer steps leave every vector where it is
-METHODS = ("spcg", "dane", "server_dane", "hb_dane", "aide", "spag", "tron", "disco", "giant", "gradient", "heavy_ball",
-           "nesterov", "prox_gradient", "fista", "lbfgs", "dcgd", "ef", "ef21", "diana", "rand_diana", "marina", "gdci",
-           "vr_gdci")  # fmt: skip
+METHODS = (
+    "spcg",
+    "dane",
+    "server_dane",
+    "hb_dane",
+    "aide",
+    "spag",
+    "tron",
+    "disco",
+    "giant",
+    "gradient",
+    "heavy_ball",
+    "nesterov",
+    "prox_gradient",
+    "fista",
+    "lbfgs",
+    "dcgd",
+    "ef",
+    "ef21",
+    "diana",
+    "rand_diana",
+    "marina",
+    "gdci",
+    "vr_gdci",
+)
 AGREES = 1e-9  # relative difference of values and gradients, and of the optima's F, that passes
 MORE = 5  # (dim,) of each further worker of a rank
 ROW_VECTORS = 8  # (rows,) that a solve holds: margins, labels, residuals, curvatures, directions

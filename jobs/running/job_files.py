@@ -75,8 +75,10 @@ def tell_unlocked(claims: Iterable[Claim], world: "World", console: "Console") -
         if world.rank == 0:
             folders = sorted({_existing(claim.paths[0].parent.resolve()) for claim in claims if claim.written})
             if without := [str(folder) for folder in folders if not lockable(folder)]:
-                console.note(f"warning: there are no file locks in {' and '.join(without)}: see to it that no other job "
-                             "writes the same files meanwhile")  # fmt: skip
+                console.note(
+                    f"warning: there are no file locks in {' and '.join(without)}: see to it that no other job "
+                    "writes the same files meanwhile"
+                )
 
 
 def _meet(one: Path, other: Path) -> bool:

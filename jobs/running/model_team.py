@@ -49,23 +49,30 @@ def team_of(job: "Train", source: DenseSource, world: "World", sharing: int = 1)
     sharing : ranks that use the GPU of this one, if the job wants one.
     """
     if job.redundancy > world.workers:
-        raise UsageError(f"--redundancy {job.redundancy}: only {counted(world.workers, 'worker')} can have a share: give at "
-                         f"most {world.workers}, or start more workers")  # fmt: skip
+        raise UsageError(
+            f"--redundancy {job.redundancy}: only {counted(world.workers, 'worker')} can have a share: give at "
+            f"most {world.workers}, or start more workers"
+        )
     shares = _redundant(job, source, world) if job.redundancy > 1 else held(source, world, _kept(job), None)
     make = maker(job, source)
     with world.together("making the model"):
         models = [make(data) for data in _placed(job, source, shares, sharing)]
         models = [_slowed(job, model, worker, world.workers) for model, worker in zip(models, world.hosted, strict=True)]
         streams = Streams(job.seed)
-        samples = [_sample(job, model, streams, worker, world, source.rows)
-                   for model, worker in zip(models, world.hosted, strict=True)]  # fmt: skip
+        samples = [
+            _sample(job, model, streams, worker, world, source.rows) for model, worker in zip(models, world.hosted, strict=True)
+        ]
     return Team.of(world, models, Zero(), job.seed, samples)
 
 
 def exam_of(
-    job: "Train", source: DenseSource, test: DenseSource | None, world: "World", due: Callable[[int], bool],
+    job: "Train",
+    source: DenseSource,
+    test: DenseSource | None,
+    world: "World",
+    due: Callable[[int], bool],
     sharing: int = 1,
-) -> Exam | None:  # fmt: skip
+) -> Exam | None:
     """The models that are examined, each hosted worker's on its share of the test rows. Collective. As `team_of`."""
     if test is None:
         return None
@@ -91,8 +98,9 @@ def maker(job: "Train", source: DenseSource) -> Maker:
 
         use_threads(threads())
         if len(source.shape) < 2:
-            raise UsageError(f"--model {kind} is for images, and the rows of {source.name} have shape {source.shape}: "
-                             "take --model mlp:128")  # fmt: skip
+            raise UsageError(
+                f"--model {kind} is for images, and the rows of {source.name} have shape {source.shape}: take --model mlp:128"
+            )
         network = {"cnn": networks.small_cnn, "resnet20": networks.resnet20}[kind]
         return partial(TorchModel, partial(network, source.shape, source.classes))
     numbers = widths.split(",") if widths else []

@@ -104,8 +104,9 @@ class Tape:
         """What was sent in a round of ``few`` coefficients, had there been ``dim``."""
         counts, vectors = self._last[0] - self._first[0], self._last[1] - self._first[1]
         messages = sum(count for (_, kind), count in counts.items() if kind == "messages")
-        nbytes = sum(count + count // (ENTRY * few) * ENTRY * (dim - few) for (_, kind), count in counts.items()
-                     if kind == "bytes")  # fmt: skip
+        nbytes = sum(
+            count + count // (ENTRY * few) * ENTRY * (dim - few) for (_, kind), count in counts.items() if kind == "bytes"
+        )
         return Traffic(messages, vectors, vectors, nbytes).times(1 / max(1, self._rounds))
 
 

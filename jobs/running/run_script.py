@@ -98,8 +98,16 @@ def _carried_out(
     kept.check(hooks.opened())
     team, about = hooks.built()
     job = hooks.job
-    about |= {"method": job.method, "world_size": world.size, "workers": world.workers, "seed": job.seed, "device": job.device,
-              "config": to_toml(repeatable(job)), "run_id": kept.run_id, "checkpoint": kept.path}  # fmt: skip
+    about |= {
+        "method": job.method,
+        "world_size": world.size,
+        "workers": world.workers,
+        "seed": job.seed,
+        "device": job.device,
+        "config": to_toml(repeatable(job)),
+        "run_id": kept.run_id,
+        "checkpoint": kept.path,
+    }
     console(f"{hooks.doing} {about['dataset']} with {job.method} on {counted(world.size, 'rank')}")
     with recorded(job, about, kept.history, world, console) as recording:
         keepers = [*kept.keepers(team), recording.ended]
@@ -108,19 +116,32 @@ def _carried_out(
         final = {name: found[name] for name in (*KEPT, *outcome.final)}
         recording.finish(*_split(on_host(outcome.end.x), outcome.intercept), final, outcome.buffers)
     console.show(_page(outcome, found))
-    return {**about, "config": tomllib.loads(about["config"]), **found, "resumed_after": kept.round,
-            "exit_code": kept.exit_code(outcome.end.reason, job.strict and not outcome.converged)}  # fmt: skip
+    return {
+        **about,
+        "config": tomllib.loads(about["config"]),
+        **found,
+        "resumed_after": kept.round,
+        "exit_code": kept.exit_code(outcome.end.reason, job.strict and not outcome.converged),
+    }
 
 
 def _facts(outcome: Outcome, job: "Solve | Train") -> dict[str, Any]:
     """What came out of a run; what its own facts say of the objective, which may be proved, comes before its last record."""
     end, last = outcome.end, outcome.end.final
     return {
-        "reason": end.reason.name, "reason_text": end.reason_text, "converged": outcome.converged, "rounds": last.round,
-        "vector_rounds": last.vector_rounds, "messages": last.messages, "bytes_sent": last.bytes_sent,
-        "seconds": last.seconds, "objective": last.objective, **outcome.facts,
-        "out": None if job.out is None else str(job.out), "history": columns(end.history),
-    }  # fmt: skip
+        "reason": end.reason.name,
+        "reason_text": end.reason_text,
+        "converged": outcome.converged,
+        "rounds": last.round,
+        "vector_rounds": last.vector_rounds,
+        "messages": last.messages,
+        "bytes_sent": last.bytes_sent,
+        "seconds": last.seconds,
+        "objective": last.objective,
+        **outcome.facts,
+        "out": None if job.out is None else str(job.out),
+        "history": columns(end.history),
+    }
 
 
 def _split(x: Any, intercept: bool) -> tuple[Any, float]:

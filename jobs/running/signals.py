@@ -59,7 +59,9 @@ def end_of_job(margin: float, tell: Callable[[str], None], environment: Mapping[
     if not end.isdecimal():
         return None
     if time.time() >= float(end):
-        tell("warning: the clock of this host is past the end of the Slurm job (SLURM_JOB_END_TIME), and is not gone by: the "
-             "run ends by itself, or by Slurm's signal")  # fmt: skip
+        tell(
+            "warning: the clock of this host is past the end of the Slurm job (SLURM_JOB_END_TIME), and is not gone by: the "
+            "run ends by itself, or by Slurm's signal"
+        )
         return None
     return float(end) - margin

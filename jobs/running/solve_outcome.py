@@ -23,10 +23,13 @@ def facts(job: "Solve", solution: Solution) -> dict[str, Any]:
     """What is known of the answer, beside what is of every run's."""
     proved = solution.certificate
     return {
-        "objective": proved.objective, "gradient_norm": proved.gradient_norm, "gap": proved.gap, "tight_gap": proved.tight_gap,
+        "objective": proved.objective,
+        "gradient_norm": proved.gradient_norm,
+        "gap": proved.gap,
+        "tight_gap": proved.tight_gap,
         "coefficient_error": distance(proved.tight_gap, job.l2),
         "nonzero_coefficients": int(np.count_nonzero(on_host(solution.x))),
-    }  # fmt: skip
+    }
 
 
 def distance(gap: float, l2: float) -> float:
@@ -56,14 +59,20 @@ def lines(
     support = f"{found['nonzero_coefficients']:,} of {about['features'] + job.intercept:,} coefficients are not 0"
     signs = f"{about['label_positive']} is +1, {about['label_negative']} is -1" if "label_positive" in about else ""
     return [
-        ("data", f"{about['dataset']}: {counted(about['rows'], 'row')}, {counted(about['features'], 'feature')}, "
-                 f"{counted(about['nonzeros'], 'nonzero')}"),
+        (
+            "data",
+            f"{about['dataset']}: {counted(about['rows'], 'row')}, {counted(about['features'], 'feature')}, "
+            f"{counted(about['nonzeros'], 'nonzero')}",
+        ),
         *([("labels", signs)] if signs else []),
         ("problem", f"{job.loss}, {penalty} (C = {1 / (about['rows'] * job.l2):.6g})" if job.l2 else f"{job.loss}, {penalty}"),
         ("method", f"{job.method} on {counted(world.size, 'rank')}, {counted(world.workers, 'worker')}{fewer}"),
-        ("work", f"{counted(last.round, 'round')}, {counted(last.vector_rounds, 'vector round')}, "
-                 f"{size(last.bytes_sent)} sent, {last.seconds:.2f} s"),
+        (
+            "work",
+            f"{counted(last.round, 'round')}, {counted(last.vector_rounds, 'vector round')}, "
+            f"{size(last.bytes_sent)} sent, {last.seconds:.2f} s",
+        ),
         ("objective", f"{found['objective']:.15g}, |gradient| {found['gradient_norm']:.2e}"),
         ("certified", certified(found)),
         *([("support", support)] if job.l1 else []),
-    ]  # fmt: skip
+    ]

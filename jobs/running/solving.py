@@ -70,8 +70,15 @@ class SolveHooks:
     def ended(self, course: Course) -> Outcome:
         """The solution, certified."""
         # nobody here holds where it begins: a run that goes on can then give up what it replaces
-        self._found = solve(self._method, self._team, course.standing() or start(self.job, self._team, self._source),
-                            self._stop, course.watch, course.keep, course.interruption)  # fmt: skip
+        self._found = solve(
+            self._method,
+            self._team,
+            course.standing() or start(self.job, self._team, self._source),
+            self._stop,
+            course.watch,
+            course.keep,
+            course.interruption,
+        )
         found = facts(self.job, self._found)
         told = lines(self.job, self._about, self._found, found, self._world)
         return Outcome(self._found, self._found.reason.converged, found, FINAL, told, self.job.intercept)
@@ -85,8 +92,16 @@ class SolveHooks:
         """The team that the job asks for, its rows on ``device``. Collective."""
         job = self.job
         penalty = ElasticNet(job.l1, job.l2, free=int(job.intercept))
-        return team_of(self._source, self._world, penalty, loss=job.loss, positive=job.positive, values=job.values,
-                       seed=job.seed, device=device)  # fmt: skip
+        return team_of(
+            self._source,
+            self._world,
+            penalty,
+            loss=job.loss,
+            positive=job.positive,
+            values=job.values,
+            seed=job.seed,
+            device=device,
+        )
 
 
 def start(job: "Solve", team: Team, source: Source) -> Array:
@@ -99,8 +114,10 @@ def start(job: "Solve", team: Team, source: Source) -> Array:
         if team.world.rank == 0:
             before, intercept = read_solution(job.from_)
             if len(before) != source.cols:
-                raise UsageError(f"{job.from_} has {len(before):,} coefficients, but {source.name} has {source.cols:,} "
-                                 "features: start from a run on the same features")  # fmt: skip
+                raise UsageError(
+                    f"{job.from_} has {len(before):,} coefficients, but {source.name} has {source.cols:,} "
+                    "features: start from a run on the same features"
+                )
             x[: source.cols] = before
             x[source.cols :] = intercept
     return place(team.world.bcast(x))
@@ -110,21 +127,45 @@ def identity(job: "Solve", source: Source, world: "World") -> dict[str, Any]:
     """What a checkpoint must have been of, for this job to go on from it."""
     defaults = {name: parameter.default for name, parameter in find(job.method).parameters.items()}
     return {
-        "workers": world.workers, "method": job.method, "dataset": source.name, "content": source.content, "rows": source.rows,
-        "features": source.cols, "nonzeros": source.nnz, "loss": job.loss, "positive": job.positive, "l2": job.l2, "l1": job.l1,
-        "intercept": job.intercept, "values": job.values, "seed": job.seed, "compress": job.compress,
+        "workers": world.workers,
+        "method": job.method,
+        "dataset": source.name,
+        "content": source.content,
+        "rows": source.rows,
+        "features": source.cols,
+        "nonzeros": source.nnz,
+        "loss": job.loss,
+        "positive": job.positive,
+        "l2": job.l2,
+        "l1": job.l1,
+        "intercept": job.intercept,
+        "values": job.values,
+        "seed": job.seed,
+        "compress": job.compress,
         "error_feedback": job.error_feedback if job.compress else None,
-        "device": None if job.device == "cpu" else job.device, **defaults, **job.given,
-    }  # fmt: skip
+        "device": None if job.device == "cpu" else job.device,
+        **defaults,
+        **job.given,
+    }
 
 
 def described(job: "Solve", source: Source) -> dict[str, Any]:
     """What is known of a solve before it starts: attributes of its file, beside those of every run."""
     return {
-        "dataset": source.name, "rows": source.rows, "features": source.cols, "nonzeros": source.nnz, "loss": job.loss,
-        "l2": job.l2, "l1": job.l1, "intercept": job.intercept, "positive": job.positive, "compress": compressor_of(job),
-        "link": link_of(job), **classes(source, job.loss, job.positive), **frame(source),
-    }  # fmt: skip
+        "dataset": source.name,
+        "rows": source.rows,
+        "features": source.cols,
+        "nonzeros": source.nnz,
+        "loss": job.loss,
+        "l2": job.l2,
+        "l1": job.l1,
+        "intercept": job.intercept,
+        "positive": job.positive,
+        "compress": compressor_of(job),
+        "link": link_of(job),
+        **classes(source, job.loss, job.positive),
+        **frame(source),
+    }
 
 
 def compressor_of(job: "Solve") -> str | None:

@@ -26,8 +26,12 @@ def started(name: str, job: Any) -> dict[str, str]:
     from mpiopt import __version__
 
     options = {flag(field.name): _text(getattr(job, field.name)) for field in fields(job)}
-    versions = {"the version of mpiopt": __version__, "the version of Python": platform.python_version(),
-                "the version of NumPy": numpy.__version__, "the byte order": sys.byteorder}  # fmt: skip
+    versions = {
+        "the version of mpiopt": __version__,
+        "the version of Python": platform.python_version(),
+        "the version of NumPy": numpy.__version__,
+        "the byte order": sys.byteorder,
+    }
     return {"the command": name, **versions, **loaded(), **options}
 
 

@@ -35,13 +35,21 @@ def lines(job: "Train", about: Mapping[str, Any], trained: Trained, world: "Worl
     tested = np.isfinite(trained.accuracy)
     fewer = f", {job.compress} ({job.link})" if job.compress else ""
     return [
-        ("data", f"{about['dataset']}: {counted(about['rows'], 'row')}, "
-                 f"{counted(about['classes'], 'class', 'classes')}, {about['ownership']}"),
+        (
+            "data",
+            f"{about['dataset']}: {counted(about['rows'], 'row')}, "
+            f"{counted(about['classes'], 'class', 'classes')}, {about['ownership']}",
+        ),
         ("model", f"{job.model}, {about['parameters']:,} parameters; {job.rule}, {job.schedule} step size"),
-        ("method", f"{job.method} on {counted(world.size, 'rank')}, {counted(world.workers, 'worker')}, "
-                   f"batch {job.batch} each{fewer}"),
-        ("work", f"{last.epoch:.3g} epochs, {counted(last.steps, 'step')}, {counted(last.round, 'round')}, "
-                 f"{size(last.bytes_sent)} sent, {last.seconds:.1f} s ({rate:,.0f} steps/s)"),
+        (
+            "method",
+            f"{job.method} on {counted(world.size, 'rank')}, {counted(world.workers, 'worker')}, batch {job.batch} each{fewer}",
+        ),
+        (
+            "work",
+            f"{last.epoch:.3g} epochs, {counted(last.steps, 'step')}, {counted(last.round, 'round')}, "
+            f"{size(last.bytes_sent)} sent, {last.seconds:.1f} s ({rate:,.0f} steps/s)",
+        ),
         ("training", f"running loss {last.objective:.4g}"),
         *([("test", f"accuracy {100 * trained.accuracy:.2f} %, loss {trained.test_loss:.4g}")] if tested else []),
-    ]  # fmt: skip
+    ]

@@ -61,9 +61,11 @@ class TrainHooks:
         job, steps_in, total = self.job, self._method.steps_in, self.job.epochs * self._per_epoch
         if steps_in(0) > 1.5 * total:
             steps = counted(steps_in(0), "step", form=",.0f")
-            self._console.note(f"warning: a round of {job.method} is {steps} of each worker, and --epochs {job.epochs:g} makes "
-                               f"{total:,.0f}: it will look at more rows than that; give a smaller --set period, or more "
-                               "epochs")  # fmt: skip
+            self._console.note(
+                f"warning: a round of {job.method} is {steps} of each worker, and --epochs {job.epochs:g} makes "
+                f"{total:,.0f}: it will look at more rows than that; give a smaller --set period, or more "
+                "epochs"
+            )
         self._team = team_of(job, self._source, self._world, self._sharing)
         self._calendar = [Calendar(steps_in, epochs * self._per_epoch, total) for epochs in (job.record, job.examine)]
         self._exam = exam_of(job, self._source, self._test, self._world, self._calendar[1], self._sharing)
@@ -77,9 +79,18 @@ class TrainHooks:
         job = self.job
         goal = Goal(job.rounds, job.bytes, job.seconds, job.epochs, job.accuracy)
         with advised(job):
-            trained = train(self._method, self._team, course.standing() or start(job, self._team), goal, self._exam,
-                            course.watch, course.keep, course.interruption, due(self._calendar, self._console),
-                            self._source.rows)  # fmt: skip
+            trained = train(
+                self._method,
+                self._team,
+                course.standing() or start(job, self._team),
+                goal,
+                self._exam,
+                course.watch,
+                course.keep,
+                course.interruption,
+                due(self._calendar, self._console),
+                self._source.rows,
+            )
         told = lines(job, self._about, trained, self._world)
         return Outcome(trained, converged(job, trained.reason), facts(trained), FINAL, told, buffers=trained.buffers)
 
@@ -99,15 +110,23 @@ def method_of(job: "Train", workers: int, per_epoch: float) -> tuple[Training, d
     entry = find(job.method, catalogue())
     given: dict[str, Any] = {**job.neighbourhood, **dict(job.set)}
     rate = rate_of(job, per_epoch)
-    known = {"rule": rule_of(job, rate), "lr": rate, "workers": workers, "total_steps": max(1, round(job.epochs * per_epoch)),
-             "clients": Clients(job.clients, job.dead), "meeting": max(1, round(job.record * per_epoch))}  # fmt: skip
+    known = {
+        "rule": rule_of(job, rate),
+        "lr": rate,
+        "workers": workers,
+        "total_steps": max(1, round(job.epochs * per_epoch)),
+        "clients": Clients(job.clients, job.dead),
+        "meeting": max(1, round(job.record * per_epoch)),
+    }
     if absent := sorted(set(given) & (known.keys() - {"meeting"})):
         raise UsageError(f"--set {absent[0]}: this is set by other options (--rule, --lr, --workers, --clients, --epochs)")
     filled = {name: value for name, value in known.items() if name in entry.parameters}
     method = entry.make(**{**filled, **given})
     if not isinstance(method, Training):
-        raise UsageError(f"{entry.name} is registered as one that trains, and makes a {type(method).__name__}: let it make a "
-                         "mpiopt.training.method.Training")  # fmt: skip
+        raise UsageError(
+            f"{entry.name} is registered as one that trains, and makes a {type(method).__name__}: let it make a "
+            "mpiopt.training.method.Training"
+        )
     if job.compress is not None:
         method = linked(method, entry.name, job.compress, job.link, job.back, job.force)
     return method, given
@@ -124,8 +143,10 @@ def start(job: "Train", team: Team[Model]) -> Array:
         if job.from_ is not None and team.world.rank == 0:
             before, _ = read_solution(job.from_)
             if before.shape != x.shape:
-                raise UsageError(f"{job.from_} has {before.size:,} parameters, but {job.model} has {x.size:,}: start from a "
-                                 "run of the same model on rows of the same shape")  # fmt: skip
+                raise UsageError(
+                    f"{job.from_} has {before.size:,} parameters, but {job.model} has {x.size:,}: start from a "
+                    "run of the same model on rows of the same shape"
+                )
             x[:], buffers = before, read_buffers(job.from_)
     buffers = team.world.tell(buffers)
     with team.world.together(f"starting from {job.from_}"):
@@ -137,18 +158,52 @@ def start(job: "Train", team: Team[Model]) -> Array:
 
 def identity(job: "Train", given: dict[str, Any], source: DenseSource, world: "World") -> dict[str, Any]:
     """What a checkpoint must have been of, for this job to go on from it."""
-    names = ("method", "model", "rule", "lr", "momentum", "schedule", "warmup", "decay", "clip", "batch", "ownership",
-             "redundancy", "clients", "seed", "record", "examine", "compress", "link", "back")  # fmt: skip
-    return {"workers": world.workers, **{name: getattr(job, name) for name in names}, "dead": str(job.dead),
-            "dataset": source.name, "content": source.content, "rows": source.rows,
-            "epochs": job.epochs if job.schedule == "cosine" else None,
-            "device": None if job.device == "cpu" else job.device, **given}  # fmt: skip
+    names = (
+        "method",
+        "model",
+        "rule",
+        "lr",
+        "momentum",
+        "schedule",
+        "warmup",
+        "decay",
+        "clip",
+        "batch",
+        "ownership",
+        "redundancy",
+        "clients",
+        "seed",
+        "record",
+        "examine",
+        "compress",
+        "link",
+        "back",
+    )
+    return {
+        "workers": world.workers,
+        **{name: getattr(job, name) for name in names},
+        "dead": str(job.dead),
+        "dataset": source.name,
+        "content": source.content,
+        "rows": source.rows,
+        "epochs": job.epochs if job.schedule == "cosine" else None,
+        "device": None if job.device == "cpu" else job.device,
+        **given,
+    }
 
 
 def described(job: "Train", source: DenseSource, team: Team) -> dict[str, Any]:
     """What is known of a training before it starts: attributes of its file, beside those of every run."""
     return {
-        "dataset": source.name, "rows": source.rows, "parameters": team.dim, "classes": source.classes, "model": job.model,
-        "compress": job.compress, "link": job.link if job.compress else None, "test": job.test, "rule": job.rule,
-        "batch": job.batch, "ownership": job.ownership,
-    }  # fmt: skip
+        "dataset": source.name,
+        "rows": source.rows,
+        "parameters": team.dim,
+        "classes": source.classes,
+        "model": job.model,
+        "compress": job.compress,
+        "link": job.link if job.compress else None,
+        "test": job.test,
+        "rule": job.rule,
+        "batch": job.batch,
+        "ownership": job.ownership,
+    }

@@ -174,8 +174,16 @@ def _runs(lab: Lab, number: int, problem: Problem, one: bool = False) -> dict[st
 def follow(lab: Lab, problem: Problem, number: int, name: str, how: tuple) -> Trail:
     """A run of a problem; that of top-1 on problem 4 is short, since it grows. Collective."""
     rounds = 400 if (number, name) == (4, "top-1") else problem.rounds
-    return lab.follow(f"{number}-{name.lower()}", method(problem, *how), len(problem.losses), problem.team, problem.start,
-                      rounds, every=max(1, rounds // 200), about={"method": name})  # fmt: skip
+    return lab.follow(
+        f"{number}-{name.lower()}",
+        method(problem, *how),
+        len(problem.losses),
+        problem.team,
+        problem.start,
+        rounds,
+        every=max(1, rounds // 200),
+        about={"method": name},
+    )
 
 
 def late(trail: Trail) -> float:
@@ -271,7 +279,11 @@ def _gap(trail: Trail) -> np.ndarray:
 
 
 LOOKS = {
-    1: ("x", lambda trail: trail.points[:, 0]), 2: ("f", _gap), 3: ("f", _gap), SHARED: ("f", _gap),
-    4: ("|x|", lambda trail: np.linalg.norm(trail.points, axis=1)), 5: ("x", lambda trail: trail.points[:, 0]),
+    1: ("x", lambda trail: trail.points[:, 0]),
+    2: ("f", _gap),
+    3: ("f", _gap),
+    SHARED: ("f", _gap),
+    4: ("|x|", lambda trail: np.linalg.norm(trail.points, axis=1)),
+    5: ("x", lambda trail: trail.points[:, 0]),
     6: ("|x - x*|^2", lambda trail: trail.distances(optimum([each.loss for each in uneven()]))),
-}  # fmt: skip
+}

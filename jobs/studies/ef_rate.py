@@ -113,8 +113,10 @@ def _slopes(sizes: dict[tuple[int, float, int], float]) -> list[Check]:
 
     many = WORKERS[-1]
     found = [Check(f"n {n}: exponent of T, SGD", Equal(-0.5, 0.1), slope([sizes[n, 1, t] for t in TIMES])) for n in WORKERS]
-    found += [Check(f"n {many}, delta {delta:g}: exponent of T, what EF adds", Equal(-1, 0.25), slope(excess(many, delta)))
-              for delta in (0.2, 0.05)]  # fmt: skip
+    found += [
+        Check(f"n {many}, delta {delta:g}: exponent of T, what EF adds", Equal(-1, 0.25), slope(excess(many, delta)))
+        for delta in (0.2, 0.05)
+    ]
     mild, strong = excess(many, 0.2), excess(many, 0.05)
     most = max(b / a for a, b in zip(mild, strong, strict=True))
     found.append(Check(f"n {many}: what EF adds, delta 0.05 over 0.2", Below(16), most))

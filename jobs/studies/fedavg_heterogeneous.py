@@ -126,8 +126,15 @@ NOTES = (
 def _drift(lab: Lab, problem: Bowls, trails: list[Trail]) -> dict[str, float]:
     errors = {}
     for tau in (1, 4, 16):
-        trails.append(problem.follow(lab, f"local-gd-{tau}", local_sgd(sgd(RATE), tau), lab.pick(DRIFT_STEPS, 640) // tau,
-                                     about={"method": f"local_sgd, tau {tau}"}))  # fmt: skip
+        trails.append(
+            problem.follow(
+                lab,
+                f"local-gd-{tau}",
+                local_sgd(sgd(RATE), tau),
+                lab.pick(DRIFT_STEPS, 640) // tau,
+                about={"method": f"local_sgd, tau {tau}"},
+            )
+        )
         errors[f"local GD, tau {tau}: err"] = problem.error(trails[-1])
     return errors
 
@@ -142,12 +149,22 @@ def _stall(lab: Lab, problem: Bowls, trails: list[Trail]) -> dict[str, float]:
 def _prox(lab: Lab, problem: Bowls, trails: list[Trail]) -> dict[str, float]:
     errors = {}
     for mu in (0.0, *lab.pick(WEIGHTS, WEIGHTS[-1:])):
-        trails.append(problem.follow(lab, f"fedprox-{mu:g}", fedprox(sgd(RATE), PROX, mu), lab.pick(ROUNDS, 120),
-                                     about={"method": f"fedprox, mu {mu:g}"}))  # fmt: skip
+        trails.append(
+            problem.follow(
+                lab,
+                f"fedprox-{mu:g}",
+                fedprox(sgd(RATE), PROX, mu),
+                lab.pick(ROUNDS, 120),
+                about={"method": f"fedprox, mu {mu:g}"},
+            )
+        )
         errors[mu] = problem.error(trails[-1])
     best = min(errors.values())
-    return {"FedProx, mu 0: err": errors[0.0], "FedProx, best mu: err": best,
-            "FedProx: err of mu 0 over that of the best": errors[0.0] / best}  # fmt: skip
+    return {
+        "FedProx, mu 0: err": errors[0.0],
+        "FedProx, best mu: err": best,
+        "FedProx: err of mu 0 over that of the best": errors[0.0] / best,
+    }
 
 
 def _skip(lab: Lab, seed: int, trails: list[Trail]) -> dict[str, float]:
@@ -158,9 +175,12 @@ def _skip(lab: Lab, seed: int, trails: list[Trail]) -> dict[str, float]:
     plain = problem.follow(lab, "gradient-descent", synchronous(sgd(lr)), rounds, about={"method": "sgd"})
     trails += [skipping, plain]
     steps = int(skipping.readings["steps"][-1]) / WORKERS
-    return {"Scaffnew: agreements": skipping.rounds, "Scaffnew: gradient steps": steps,
-            "Scaffnew: err": problem.error(skipping),
-            "gradient descent, as many rounds: err": problem.error(plain)}  # fmt: skip
+    return {
+        "Scaffnew: agreements": skipping.rounds,
+        "Scaffnew: gradient steps": steps,
+        "Scaffnew: err": problem.error(skipping),
+        "gradient descent, as many rounds: err": problem.error(plain),
+    }
 
 
 # ---------------------------------------------------------------------------------------------- outer optimisers
@@ -197,8 +217,11 @@ def noisy(seed: int) -> Bowls:
     return Bowls(seed, losses, [Drawn(seed, worker) for worker in range(WORKERS)])
 
 
-LATER: dict[str, Wanted] = {f"{name}, {mark} rounds: relative err": Near(value, FACTOR)
-         for name, (_, wanted) in OUTER.items() for mark, value in zip(MARKS, wanted, strict=True)}  # fmt: skip
+LATER: dict[str, Wanted] = {
+    f"{name}, {mark} rounds: relative err": Near(value, FACTOR)
+    for name, (_, wanted) in OUTER.items()
+    for mark, value in zip(MARKS, wanted, strict=True)
+}
 
 
 def _outer(lab: Lab, seed: int, trails: list[Trail]) -> dict[str, float]:
@@ -218,9 +241,11 @@ def draw(found: Findings) -> "Figure":
     from mpiopt.jobs.studies.apparatus.canvas import curve, logarithmic, sheet
 
     panels = {
-        "constant tau": ("local-gd",), "exact where FedAvg stalls": ("fedavg", "scaffold", "fedprox-0.1", "fedprox-1"),
-        "few agreements": ("scaffnew", "gradient-descent"), "outer optimisers": ("outer",),
-    }  # fmt: skip
+        "constant tau": ("local-gd",),
+        "exact where FedAvg stalls": ("fedavg", "scaffold", "fedprox-0.1", "fedprox-1"),
+        "few agreements": ("scaffnew", "gradient-descent"),
+        "outer optimisers": ("outer",),
+    }
     problems = {"outer": noisy(0), "scaffnew": steep(0), "gradient-descent": steep(0)}
     with sheet(4, width=3.6, height=3.8) as (figure, (axes,)):
         for panel, (title, kinds) in zip(axes, panels.items(), strict=True):

@@ -27,8 +27,16 @@ MARKS = "sD^v<>Pph*Xd"
 
 LABELS = {"gaussian": "Gaussian", "one-hot": "one-hot", "cauchy": "Cauchy", "adversarial": "column of the frame"}
 KASHIN = [f"kashin:bits={bits},frame={frame}" for frame in ("orthogonal", "hadamard") for bits in (1, 2, 3, 4)]
-OTHERS = ["qsgd:bits=2", "qsgd:bits=4", "qsgd:bits=8", "terngrad", "natural", "natural_dithering:levels=4", "randk:0.1",
-          "randk:0.3"]  # fmt: skip
+OTHERS = [
+    "qsgd:bits=2",
+    "qsgd:bits=4",
+    "qsgd:bits=8",
+    "terngrad",
+    "natural",
+    "natural_dithering:levels=4",
+    "randk:0.1",
+    "randk:0.3",
+]
 BIASED = ["topk:0.1", "topk:0.2", "scaled_sign", "two_means"]
 
 
@@ -97,14 +105,17 @@ def run(lab: Lab) -> Findings:
         *(Check(f"omega, {d} over {DIM} coordinates: Kashin", Below(1.5, 1), growth["kashin", d]) for d in dims),
         *(Check(f"omega, {d} over {DIM} coordinates: QSGD", Near((d / DIM) ** 0.5, 1.2), growth["qsgd", d]) for d in dims),
         Check("all on Gaussian x: least alpha 4^(bits/d)", Above(1), _least(losses)),
-    ]  # fmt: skip
+    ]
     return Findings(checks, [], NOTES, {"losses": losses, "growth": growth})
 
 
 def _found(lab: Lab) -> tuple[dict[tuple[str, str], Loss], dict[tuple[str, int], float]]:
     draws, inputs = lab.pick(DRAWS, 20), vectors()
-    losses = {(text, name): measured(text, x, draws if text not in BIASED else 1)
-              for text in [*KASHIN, *OTHERS, *BIASED] for name, x in inputs.items()}  # fmt: skip
+    losses = {
+        (text, name): measured(text, x, draws if text not in BIASED else 1)
+        for text in [*KASHIN, *OTHERS, *BIASED]
+        for name, x in inputs.items()
+    }
     growth: dict[tuple[str, int], float] = {}
     for name, text in (("kashin", "kashin:bits=1,bucket=0"), ("qsgd", "qsgd:bits=2,bucket=0")):
         base, *others = (measured(text, gaussian(d), draws // 2).variance for d in (DIM, *lab.pick(DIMS, DIMS[:1])))
@@ -151,8 +162,14 @@ def draw(found: Findings) -> "Figure":
                 )
             for number, text in enumerate([*OTHERS, *BIASED]):
                 loss = losses[text, kind]
-                panel.plot(loss.bits, max(loss.alpha, 1e-6), MARKS[number % len(MARKS)], color=COLOURS[2 + number % 5],
-                           label=text.replace("levels=", ""), linestyle="none")  # fmt: skip
+                panel.plot(
+                    loss.bits,
+                    max(loss.alpha, 1e-6),
+                    MARKS[number % len(MARKS)],
+                    color=COLOURS[2 + number % 5],
+                    label=text.replace("levels=", ""),
+                    linestyle="none",
+                )
             logarithmic(panel, 1e-6)
             panel.set(title=label, xlabel="bits a coordinate", xlim=(0, 12), ylim=(5e-7, 2))
         panels[0].set_ylabel("alpha")

@@ -52,8 +52,7 @@ def run(lab: Lab) -> Findings:
     more, wins = _completions(lab)
     seeds = len(more) // 2
     checks.append(Check(f"completion: seeds of {seeds} with LGD lower", Above(0.75 * seeds), wins))
-    checks += [Check(f"stable region, {p} workers: violations", Equal(0), unstable(lab, p))
-               for p in lab.pick((3, 8), (3,))]  # fmt: skip
+    checks += [Check(f"stable region, {p} workers: violations", Equal(0), unstable(lab, p)) for p in lab.pick((3, 8), (3,))]
     return Findings([*checks, *_stationary(lab)], [*trails, *more], NOTES)
 
 
@@ -91,14 +90,17 @@ def _stationary(lab: Lab) -> list[Check]:
     for name, method in methods.items():
         trail = _follow_wells(lab, f"stay-{name}", method, at, 1)
         gone[name] = np.linalg.norm(trail.own[-1] - trail.own[0], axis=1).min()
-    return [Check("moved: a worker of EASGD", Equal(STEP * pull, 1e-12), gone["EASGD"]),
-            Check("moved: the leader of LGD", Equal(0), gone["LGD leader"])]  # fmt: skip
+    return [
+        Check("moved: a worker of EASGD", Equal(STEP * pull, 1e-12), gone["EASGD"]),
+        Check("moved: the leader of LGD", Equal(0), gone["LGD leader"]),
+    ]
 
 
 def _follow_wells(lab: Lab, name: str, method: Training, starts: np.ndarray, rounds: int) -> Trail:
     every = max(1, rounds // 200)
-    return lab.follow(name, method, 2, lambda world: alike(world, DoubleWell()), starts.mean(0), rounds, every=every,
-                      starts=starts, own=True)  # fmt: skip
+    return lab.follow(
+        name, method, 2, lambda world: alike(world, DoubleWell()), starts.mean(0), rounds, every=every, starts=starts, own=True
+    )
 
 
 def alike(world: World, loss: Loss) -> Team:
@@ -121,10 +123,19 @@ def _completions(lab: Lab) -> tuple[list[Trail], int]:
         loss = Completion(planted(Streams(seed)("matrix"), SHAPE, RANK), SHAPE, RANK)
         starts = np.array([loss.initial(Streams(seed)("start", 0, worker)) for worker in range(WORKERS)])
         elastic, leader = (
-            lab.follow(f"completion-{name}-{seed}", method, WORKERS, partial(alike, loss=loss),
-                       starts.mean(0), STEPS, every=20, starts=starts, own=True)
+            lab.follow(
+                f"completion-{name}-{seed}",
+                method,
+                WORKERS,
+                partial(alike, loss=loss),
+                starts.mean(0),
+                STEPS,
+                every=20,
+                starts=starts,
+                own=True,
+            )
             for name, method in (("easgd", easgd(sgd(RATE), WORKERS, 1, WORKERS * PART)), ("lgd", lsgd(sgd(RATE), 1, PART)))
-        )  # fmt: skip
+        )
         best = min(loss.value_grad(Point(x))[0] for x in leader.own[-1])
         wins += best < elastic.objective
         trails += [elastic, leader]
@@ -184,8 +195,17 @@ def unstable(lab: Lab, workers: int) -> int:
 def _grows(lab: Lab, workers: int, etas: np.ndarray, alpha: float) -> np.ndarray:
     loss = Quadratic(tuple(etas / 2), tuple(np.ones(etas.size)))
     starts = np.array([np.full(etas.size, (-1.0) ** worker * (1 + worker / 3)) for worker in range(workers)])
-    trail = lab.follow("region", in_turn(alpha), workers, lambda world: alike(world, loss), starts.mean(0), 60 * workers,
-                       every=workers, starts=starts, own=True)  # fmt: skip
+    trail = lab.follow(
+        "region",
+        in_turn(alpha),
+        workers,
+        lambda world: alike(world, loss),
+        starts.mean(0),
+        60 * workers,
+        every=workers,
+        starts=starts,
+        own=True,
+    )
     size = np.concatenate([abs(trail.own), abs(trail.points)[:, None]], axis=1).max(axis=1)
     return size[45:].max(axis=0) > size[30:45].max(axis=0)
 

@@ -59,8 +59,16 @@ class Regression:
 
     def follow(self, lab: Lab, name: str, method: Training, workers: int, period: int) -> Trail:
         """A run of STEPS steps, looked at every LOOK steps. Collective."""
-        return lab.follow(f"{name}-{self.seed}", method, workers, self.team, self.start, STEPS // period,
-                          every=LOOK // period, about={"method": name, "period": period})  # fmt: skip
+        return lab.follow(
+            f"{name}-{self.seed}",
+            method,
+            workers,
+            self.team,
+            self.start,
+            STEPS // period,
+            every=LOOK // period,
+            about={"method": name, "period": period},
+        )
 
     def error(self, trail: Trail) -> float:
         """F - F* at the weighted mean of the answers."""
@@ -88,8 +96,10 @@ def run(lab: Lab) -> Findings:
         Check("8 workers, of the means: largest / smallest", Below(1.5, 1), max(eight) / min(eight)),
     ]
     limits = {s: delay_limit(lab, s) for s in lab.pick(DELAYS, DELAYS[:2])}
-    checks += [Check(f"delay {s}: largest stable eta h", Near(2 * sin(pi / (2 * (2 * s + 1))), 1.01), limit)
-               for s, limit in limits.items()]  # fmt: skip
+    checks += [
+        Check(f"delay {s}: largest stable eta h", Near(2 * sin(pi / (2 * (2 * s + 1))), 1.01), limit)
+        for s, limit in limits.items()
+    ]
     return Findings(checks, trails, NOTES, {"means": means, "limits": limits})
 
 

@@ -44,14 +44,21 @@ def run(lab: Lab) -> Findings:
     runs = lab.world.tell(runs)
     trails = [_trail(name, found, lab.world.size) for name, found in runs.items()]
     errors = {trail.name: error(trail) for trail in trails}
-    checks = [Check(f"test error of LSGD, that of {name} as limit", Below(found), errors["LSGD"])
-              for name, found in errors.items() if name != "LSGD" and not lab.quick]  # fmt: skip
+    checks = [
+        Check(f"test error of LSGD, that of {name} as limit", Below(found), errors["LSGD"])
+        for name, found in errors.items()
+        if name != "LSGD" and not lab.quick
+    ]
     if lab.quick:  # too short to tell one from another
         checks = [Check(f"test error of {name}, guesses as limit", Below(0.8), found) for name, found in errors.items()]
     rates = ", ".join(f"{trail.name} {trail.about['lr']:g}" for trail in trails)
     epochs = ", ".join(f"{trail.name} {trail.readings['epoch'][-1]:.1f}" for trail in trails)
-    return Findings(checks, trails, f"{long:g} seconds for each, {WORKERS} workers on {lab.world.size} ranks, batch 64.\n"
-                    f"Error: mean of the last {LAST} examinations.\nStep sizes: {rates}.\nEpochs: {epochs}.")  # fmt: skip
+    return Findings(
+        checks,
+        trails,
+        f"{long:g} seconds for each, {WORKERS} workers on {lab.world.size} ranks, batch 64.\n"
+        f"Error: mean of the last {LAST} examinations.\nStep sizes: {rates}.\nEpochs: {epochs}.",
+    )
 
 
 def _runs(lab: Lab, world: World, console: Console, long: float) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -79,11 +86,23 @@ def _accuracy(lab: Lab, job: Train, lr: float, seconds: float, world: World, con
 def _job(lab: Lab, job: Train, lr: float, seconds: float) -> Train:
     images = lab.data is not None
     rule = "sgd" if job.method == "downpour" else "torch_nag"  # momentum of its own would add to the servers' delay
-    return complete(replace(
-        job, data=lab.data or "blobs:rows=5000,features=30,classes=5,spread=3", test=lab.test,
-        model="cnn" if images else "mlp:64", rule=rule, lr=lr * (10 if rule == "sgd" else 1), batch=64, decay=1e-4,
-        ownership="shared", epochs=1e6, seconds=seconds, record=0.25, examine=0.5,
-    ))  # fmt: skip
+    return complete(
+        replace(
+            job,
+            data=lab.data or "blobs:rows=5000,features=30,classes=5,spread=3",
+            test=lab.test,
+            model="cnn" if images else "mlp:64",
+            rule=rule,
+            lr=lr * (10 if rule == "sgd" else 1),
+            batch=64,
+            decay=1e-4,
+            ownership="shared",
+            epochs=1e6,
+            seconds=seconds,
+            record=0.25,
+            examine=0.5,
+        )
+    )
 
 
 def _trail(name: str, found: dict[str, Any], ranks: int) -> Trail:

@@ -75,14 +75,15 @@ def _logistic(lab: Lab) -> tuple[list[Trail], list[float], list[float]]:
             return Team.of(world, [_share(seed, worker) for worker in world.hosted], L2(RIDGE))
 
         one, local, exact = (
-            lab.follow(f"logistic-{name}-{seed}", method, WORKERS, team, np.zeros(DIM), rounds, every=every,
-                       about={"method": name})
+            lab.follow(
+                f"logistic-{name}-{seed}", method, WORKERS, team, np.zeros(DIM), rounds, every=every, about={"method": name}
+            )
             for name, method, rounds, every in (
                 ("one_shot", one_shot(torch_nag(0.5), ROUNDS * PERIOD, PERIOD), ROUNDS, 1),
                 ("local_sgd", local_sgd(sgd(0.02), PERIOD), 10 * ROUNDS, 10),
                 ("sgd", local_sgd(torch_nag(0.5), 1), 400, 10),
             )
-        )  # fmt: skip
+        )
         trails += [one, local, exact]
         once.append(one.objective - exact.objective)
         often.append(local.objective - exact.objective)
@@ -110,10 +111,16 @@ def _pair(lab: Lab, seed: int) -> tuple[Trail, float, float]:
     net, start = _net(seed)
     starts = np.array([start, permuted(net, start, Streams(seed)("order").permutation(HIDDEN))])
     trail = lab.follow(
-        "nets-one_shot", one_shot(adam(0.01), NET_STEPS * NET_ROUNDS, NET_STEPS), 2,
-        lambda world: Team.of(world, [net] * len(world.hosted), Zero()), starts.mean(0), NET_ROUNDS, starts=starts,
-        own=True, about={"method": "one_shot"},
-    )  # fmt: skip
+        "nets-one_shot",
+        one_shot(adam(0.01), NET_STEPS * NET_ROUNDS, NET_STEPS),
+        2,
+        lambda world: Team.of(world, [net] * len(world.hosted), Zero()),
+        starts.mean(0),
+        NET_ROUNDS,
+        starts=starts,
+        own=True,
+        about={"method": "one_shot"},
+    )
     before = trail.own[-2]  # the last reading is after the average
     outputs, mean = _outputs(net, before[0]), _outputs(net, before.mean(0))
     size = np.linalg.norm(net.data.y)

@@ -63,8 +63,15 @@ class Task(NamedTuple):
 
 
 def _rules(plain: float, rms: float) -> dict[str, Transform]:
-    return {"SGD": sgd(plain), "momentum": momentum(plain), "NAG": nag(plain), "Adagrad": adagrad(0.5),
-            "RMSprop": rmsprop(rms), "Adadelta": adadelta(), "Adam": adam(0.05)}  # fmt: skip
+    return {
+        "SGD": sgd(plain),
+        "momentum": momentum(plain),
+        "NAG": nag(plain),
+        "Adagrad": adagrad(0.5),
+        "RMSprop": rmsprop(rms),
+        "Adadelta": adadelta(),
+        "Adam": adam(0.05),
+    }
 
 
 TASKS = {

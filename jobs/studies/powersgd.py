@@ -32,17 +32,28 @@ class Kind(NamedTuple):
     tuned: dict[str, dict[str, Any]] = {}  # noqa: RUF012 - nobody changes it
 
 
-COMPRESSORS = {"rank 1": "powersgd:rank=1", "rank 2": "powersgd:rank=2", "rank 4": "powersgd:rank=4", "top-k 1 %": "topk:0.01",
-               "scaled sign": "scaled_sign", "random block 10 %": "block:0.1,scaled=no", "fp16": "fp16"}  # fmt: skip
+COMPRESSORS = {
+    "rank 1": "powersgd:rank=1",
+    "rank 2": "powersgd:rank=2",
+    "rank 4": "powersgd:rank=4",
+    "top-k 1 %": "topk:0.01",
+    "scaled sign": "scaled_sign",
+    "random block 10 %": "block:0.1,scaled=no",
+    "fp16": "fp16",
+}
 ROUGH = {"rule": "sgd", "lr": 0.2}  # momentum on top of errors that come late sends the large steps of signs astray
 KINDS = {
-    "mlp:64,64": Kind(Train(data="blobs:rows=8000,features=64,classes=5,spread=3", lr=0.02, batch=32, epochs=8),
-                      {"rank 1": 10, "rank 2": 6, "scaled sign": 25, "top-k 1 %": 45, "random block 10 %": 8, "fp16": 1.9}),
-    "cnn": Kind(Train(lr=0.05, batch=32, epochs=3),
-                {"rank 1": 30, "rank 2": 17, "rank 4": 8, "top-k 1 %": 50, "scaled sign": 30, "fp16": 1.9},
-                {"scaled sign": ROUGH}),
+    "mlp:64,64": Kind(
+        Train(data="blobs:rows=8000,features=64,classes=5,spread=3", lr=0.02, batch=32, epochs=8),
+        {"rank 1": 10, "rank 2": 6, "scaled sign": 25, "top-k 1 %": 45, "random block 10 %": 8, "fp16": 1.9},
+    ),
+    "cnn": Kind(
+        Train(lr=0.05, batch=32, epochs=3),
+        {"rank 1": 30, "rank 2": 17, "rank 4": 8, "top-k 1 %": 50, "scaled sign": 30, "fp16": 1.9},
+        {"scaled sign": ROUGH},
+    ),
     "resnet20": Kind(Train(lr=0.1, batch=32, epochs=6, rule="torch_nag", decay=1e-4, record=0.5), {"rank 1": 30, "rank 2": 17}),
-}  # fmt: skip
+}
 
 
 def run(lab: Lab) -> Findings:
@@ -65,9 +76,16 @@ def _trails(lab: Lab, world: World) -> list[Trail]:
     model = model_for(lab, world, "mlp:64,64")
     base, least, tuned = KINDS[model]
     base = replace(
-        base, model=model, method="sgd", schedule="cosine", warmup=0.25, examine=0.5, test=lab.test,
-        data=lab.data or base.data, epochs=lab.pick(base.epochs, 1.0),
-    )  # fmt: skip
+        base,
+        model=model,
+        method="sgd",
+        schedule="cosine",
+        warmup=0.25,
+        examine=0.5,
+        test=lab.test,
+        data=lab.data or base.data,
+        epochs=lab.pick(base.epochs, 1.0),
+    )
     jobs = {PLAIN: base}
     for name in lab.pick(tuple(least), ("rank 1", "top-k 1 %")):
         jobs[name] = replace(base, compress=COMPRESSORS[name], error_feedback=True, **tuned.get(name, {}))
@@ -82,13 +100,15 @@ def _notes(plain: Trail, trails: list[Trail], lab: Lab) -> str:
         f"{lab.world.size} ranks, {plain.readings['epoch'][-1]:.3g} epochs of {plain.about['batch']} rows a step. Bytes: "
         f"all that ranks sent over all that they sent for SGD, {bytes_of(plain) / 1e6:,.0f} MB.{tuned}\n"
         f"Accuracies, %: {accuracies}."
-    )  # fmt: skip
+    )
 
 
 def _tuned(model: str) -> str:
     """What else than the compressor differs, if anything."""
-    return "".join(f" {name}: {', '.join(f'{key} {value}' for key, value in options.items())}."
-                   for name, options in KINDS[model].tuned.items())  # fmt: skip
+    return "".join(
+        f" {name}: {', '.join(f'{key} {value}' for key, value in options.items())}."
+        for name, options in KINDS[model].tuned.items()
+    )
 
 
 def draw(found: Findings) -> "Figure":

@@ -36,8 +36,11 @@ def run(lab: Lab) -> Findings:
     found = {trail.name: trail for trail in trails}
     sparsities = lab.pick(SPARSITIES, SPARSITIES[1:2])
     accuracies = {name: 100 * trail.about["accuracy"] for name, trail in found.items()}
-    checks = [Check(f"{_name(label, s)}: share of weights that are 0", Equal(s, 1e-4), zeros(found[_name(label, s)]))
-              for s in sparsities for label in METHODS]  # fmt: skip
+    checks = [
+        Check(f"{_name(label, s)}: share of weights that are 0", Equal(s, 1e-4), zeros(found[_name(label, s)]))
+        for s in sparsities
+        for label in METHODS
+    ]
     if lab.quick:
         return Findings(checks, trails, _notes(found["dense"], lab), {"accuracies": accuracies, "sparsities": sparsities})
     low, high = sparsities[0], sparsities[-1]

@@ -91,11 +91,17 @@ def run(lab: Lab) -> Findings:
             trail = _follow(lab, name, data, q, seed)
             trails += [trail] * (seed == lab.seeds[0])
             found.setdefault((name, q), []).append(residual(trail, goals[-1]))
-    checks = [Check.over(f"{name}, q {q}: |x - x*|^2", Near(CASES[name][2][REDUNDANCY.index(q)], FACTOR), values)
-              for (name, q), values in found.items()]  # fmt: skip
+    checks = [
+        Check.over(f"{name}, q {q}: |x - x*|^2", Near(CASES[name][2][REDUNDANCY.index(q)], FACTOR), values)
+        for (name, q), values in found.items()
+    ]
     checks += [Check.over(f"{name}: least gain from a larger q", Above(1), _gains(found, name)) for name in names]
-    checks += [Check.over(f"{name}, q {q}: over that of all 8 alive", Below(3), _ratios(found[name, q], found["tau 20", q]))
-               for name in names if CASES[name][1] and "tau 20" in names for q in (4, 8)]  # fmt: skip
+    checks += [
+        Check.over(f"{name}, q {q}: over that of all 8 alive", Below(3), _ratios(found[name, q], found["tau 20", q]))
+        for name in names
+        if CASES[name][1] and "tau 20" in names
+        for q in (4, 8)
+    ]
     return Findings(checks, trails, NOTES, {"goal": goals[0], "found": {key: fmean(values) for key, values in found.items()}})
 
 
@@ -109,8 +115,16 @@ NOTES = (
 def _follow(lab: Lab, name: str, data: list, q: int, seed: int) -> Trail:
     period, dead, _ = CASES[name]
     method = ri_sgd(sgd(RATE), period, Clients(dead=dead))
-    return lab.follow(f"{name.replace(' ', '-')}-q{q}", method, WORKERS, lambda world: team(world, data, q, seed),
-                      np.zeros(DIM), STEPS // period, every=max(1, 20 // period), about={"method": "ri_sgd"})  # fmt: skip
+    return lab.follow(
+        f"{name.replace(' ', '-')}-q{q}",
+        method,
+        WORKERS,
+        lambda world: team(world, data, q, seed),
+        np.zeros(DIM),
+        STEPS // period,
+        every=max(1, 20 // period),
+        about={"method": "ri_sgd"},
+    )
 
 
 def residual(trail: Trail, goal: np.ndarray) -> float:

@@ -36,8 +36,15 @@ NEAR = 0.995  # the fixed shifts are the gradients at this part of x*
 
 LEVELS = {"dcgd": 1.5e-4, "dcgd-star": 1.5e-14, "diana": 2.4e-5, "rand-diana": 3.2e-5, "gdci": 1.9e-4, "vr-gdci": 1.5e-9}
 ROUNDS = {"gdci": 8000, "vr-gdci": 8000}  # others 4000
-NAMES = {"dcgd": "DCGD", "dcgd-shift": "DCGD-SHIFT", "dcgd-star": "DCGD-STAR", "diana": "DIANA", "rand-diana": "Rand-DIANA",
-         "gdci": "GDCI", "vr-gdci": "VR-GDCI"}  # fmt: skip
+NAMES = {
+    "dcgd": "DCGD",
+    "dcgd-shift": "DCGD-SHIFT",
+    "dcgd-star": "DCGD-STAR",
+    "diana": "DIANA",
+    "rand-diana": "Rand-DIANA",
+    "gdci": "GDCI",
+    "vr-gdci": "VR-GDCI",
+}
 
 
 class Ridge:
@@ -109,8 +116,12 @@ class Ridge:
         c = self.constants
         (step, alpha), (late, p) = theory.diana(c, NOISE), theory.rand_diana(c, NOISE)
         _, eta, learnt = theory.vr_gdci(c, NOISE)
-        return {"dcgd-star": theory.dcgd_star(c, NOISE) * c.mu, "diana": min(step * c.mu, alpha / 2),
-                "rand-diana": min(late * c.mu, p / 2), "vr-gdci": min(eta, learnt / 2)}  # fmt: skip
+        return {
+            "dcgd-star": theory.dcgd_star(c, NOISE) * c.mu,
+            "diana": min(step * c.mu, alpha / 2),
+            "rand-diana": min(late * c.mu, p / 2),
+            "vr-gdci": min(eta, learnt / 2),
+        }
 
 
 def run(lab: Lab) -> Findings:
@@ -149,8 +160,9 @@ def rate(trail: Trail, gaps: np.ndarray) -> float:
 
 def _floors(ridge: Ridge, ends: dict[str, float]) -> list[Check]:
     bounds = {"dcgd": ridge.floor(0), "dcgd-shift": ridge.floor(NEAR), "gdci": ridge.image_floor()}
-    return [Check(f"{NAMES[name]}: floor, at most the bound", Below(bounds[name]), ends[name])
-            for name in bounds if name in ends]  # fmt: skip
+    return [
+        Check(f"{NAMES[name]}: floor, at most the bound", Below(bounds[name]), ends[name]) for name in bounds if name in ends
+    ]
 
 
 def _tails(ridge: Ridge, trails: dict[str, Trail]) -> list[Check]:

@@ -67,8 +67,12 @@ def _trails(lab: Lab) -> dict[tuple[str, str], Trail]:
 def arguments(lab: Lab, compress: str | None) -> list[str]:
     """Of python, for one training."""
     options: dict[str, Any] = BLOBS if lab.data is None else ROWS | {"data": os.path.abspath(lab.data)}
-    more = {"test": lab.test and os.path.abspath(lab.test), "epochs": 0.3 if lab.quick else None, "compress": compress,
-            "link": "ef" if compress else None}  # fmt: skip
+    more = {
+        "test": lab.test and os.path.abspath(lab.test),
+        "epochs": 0.3 if lab.quick else None,
+        "compress": compress,
+        "link": "ef" if compress else None,
+    }
     options = options | {name: value for name, value in more.items() if value is not None}
     return [
         "-m",
@@ -80,8 +84,10 @@ def arguments(lab: Lab, compress: str | None) -> list[str]:
 
 
 def _trail(name: str, found: dict[str, Any], crossed: int) -> Trail:
-    columns = {column: np.array([np.nan if value is None else value for value in values], float)
-               for column, values in found["history"].items()}  # fmt: skip
+    columns = {
+        column: np.array([np.nan if value is None else value for value in values], float)
+        for column, values in found["history"].items()
+    }
     about = {key: found[key] for key in ("model", "batch", "parameters", "accuracy", "dataset")} | {"crossed": crossed}
     points, none = np.empty((len(columns["round"]), 0)), np.empty((0, 0, 0))
     return Trail(name, found["method"], found["workers"], found["world_size"], found["rows"], columns, points, none, about)
@@ -109,8 +115,10 @@ def _notes(trails: dict[tuple[str, str], Trail], target: float) -> str:
     ]
     for (name, rate), trail in trails.items():
         seconds, megabytes = trail.readings["seconds"][-1], bytes_of(trail) / 1e6
-        lines.append(f"{RATES[rate]}, {name}: {_told(reached(trail, target))} the target, {1e3 * seconds / trail.rounds:.1f} "
-                     f"ms a round, {megabytes:,.1f} MB sent, {trail.about['crossed'] / 1e6:,.1f} MB on the links.")  # fmt: skip
+        lines.append(
+            f"{RATES[rate]}, {name}: {_told(reached(trail, target))} the target, {1e3 * seconds / trail.rounds:.1f} "
+            f"ms a round, {megabytes:,.1f} MB sent, {trail.about['crossed'] / 1e6:,.1f} MB on the links."
+        )
     return "\n".join(lines)
 
 

@@ -18,8 +18,9 @@ class Moves(Ranks):
         """Every rank's array, in rank order; lengths of the first axis may differ, all else must agree. Collective."""
         return list(self.each(x, name, wire.PIECE))
 
-    def each(self, x: np.ndarray, name: str = "gather", most: int = BATCH,
-             check: Callable[[np.ndarray], None] = lambda lengths: None) -> Iterator[np.ndarray]:  # fmt: skip
+    def each(
+        self, x: np.ndarray, name: str = "gather", most: int = BATCH, check: Callable[[np.ndarray], None] = lambda lengths: None
+    ) -> Iterator[np.ndarray]:
         """The same one after the other, of which no more than ``most`` bytes, or one, are held at a time.
 
         check : sees the lengths of all ranks' arrays, (ranks,), before any is sent, and may raise.
@@ -65,8 +66,9 @@ class Moves(Ranks):
         with self._call("tell_all"):
             return self._comm.allgather(message)
 
-    def swap(self, parts: Sequence[np.ndarray], neighbours: Sequence[int], lengths: Sequence[int] | None = None,
-             name: str = "swap") -> list[np.ndarray]:  # fmt: skip
+    def swap(
+        self, parts: Sequence[np.ndarray], neighbours: Sequence[int], lengths: Sequence[int] | None = None, name: str = "swap"
+    ) -> list[np.ndarray]:
         """Send ``parts[k]`` to the k-th of the neighbouring ranks and receive what that sends here, in the order given.
 
         lengths : of the first axis of what is received; all else is as it is sent. None where that is as long as what is sent.

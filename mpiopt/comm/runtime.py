@@ -65,8 +65,12 @@ def facts(world: World) -> Facts:
     import mpi4py
 
     mpi = world._mpi
-    levels = {mpi.THREAD_SINGLE: "single", mpi.THREAD_FUNNELED: "funnelled",
-              mpi.THREAD_SERIALIZED: "serialised", mpi.THREAD_MULTIPLE: "multiple"}  # fmt: skip
+    levels = {
+        mpi.THREAD_SINGLE: "single",
+        mpi.THREAD_FUNNELED: "funnelled",
+        mpi.THREAD_SERIALIZED: "serialised",
+        mpi.THREAD_MULTIPLE: "multiple",
+    }
     version = mpi.Get_library_version().strip().splitlines()[0].strip(" ,\0")
     standard = ".".join(map(str, mpi.Get_version()))
     return Facts(" ".join(version.split()), standard, levels[mpi.Query_thread()], mpi4py.__version__)

@@ -82,8 +82,9 @@ class Sums(Ranks):
         bounds = even(flat[0].size, self.size)
         mine = slice(*bounds[self.rank : self.rank + 2])
         with self._call(name, sum(part.nbytes for part in flat), vector), contiguous(out) as total:
-            outgoing = [flat[0][a:b] if len(flat) == 1 else np.concatenate([part[a:b] for part in flat])
-                        for a, b in pairwise(bounds)]  # fmt: skip
+            outgoing = [
+                flat[0][a:b] if len(flat) == 1 else np.concatenate([part[a:b] for part in flat]) for a, b in pairwise(bounds)
+            ]
             width = mine.stop - mine.start
             incoming = self._wire.exchange(outgoing, width * np.diff(self._bounds))
             total[mine] = 0

@@ -191,8 +191,17 @@ class Watchdog:
 
     def _write(self) -> None:
         world, where = self.world, _where(self._main)[:120]
-        found = Beat(world.rank, world.host, os.getpid(), self._beats, self._calls, self._name, round(self._waited, 1),
-                     self.phase()[:120], where)  # fmt: skip
+        found = Beat(
+            world.rank,
+            world.host,
+            os.getpid(),
+            self._beats,
+            self._calls,
+            self._name,
+            round(self._waited, 1),
+            self.phase()[:120],
+            where,
+        )
         text = json.dumps(found).encode()[:LENGTH].ljust(LENGTH)
         file = os.open(self._file(world.rank), os.O_WRONLY | os.O_CREAT, 0o644)  # closed again, so that NFS passes it on
         try:

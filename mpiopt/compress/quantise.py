@@ -72,8 +72,9 @@ class Quantiser(Bucketed):
     def _write(self, payload: Payload, out: Array, stream: Stream, scale: float, fresh: bool) -> None:
         n = self.scaled(out.size)
         scales = segment(payload, 0, n, out.dtype) if n else np.ones(1, out.dtype)
-        kernels(out).look_up(payload, n * out.itemsize, self.bits_of_code, self.table(), scales, self.width(out.size), scale,
-                             fresh, out)  # fmt: skip
+        kernels(out).look_up(
+            payload, n * out.itemsize, self.bits_of_code, self.table(), scales, self.width(out.size), scale, fresh, out
+        )
 
 
 def rounded_up(scales: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -36,8 +36,13 @@ class Traffic:
 
     def __add__(self, other: "Traffic") -> "Traffic":
         payload = self.payload if other.payload is None else other.payload
-        return Traffic(self.messages + other.messages, self.vector_rounds + other.vector_rounds, self.long + other.long,
-                       self.nbytes + other.nbytes, payload)  # fmt: skip
+        return Traffic(
+            self.messages + other.messages,
+            self.vector_rounds + other.vector_rounds,
+            self.long + other.long,
+            self.nbytes + other.nbytes,
+            payload,
+        )
 
     def times(self, often: float) -> "Traffic":
         """That of so many calls."""

@@ -82,8 +82,10 @@ class Compressed(Exchange):
         ]
         shares, total = self._shares(state.of_all, here)
         now = Agreeing(self.compressor.among(world.workers), streams, shares, here.team)
-        heard = [message if share else Message(np.zeros_like(message.vector), np.zeros_like(message.scalars))
-                 for message, share in zip(messages, shares[now.own], strict=True)]  # fmt: skip
+        heard = [
+            message if share else Message(np.zeros_like(message.vector), np.zeros_like(message.scalars))
+            for message, share in zip(messages, shares[now.own], strict=True)
+        ]
         payloads, finite = _encoded(now, heard)
         vector, scalars = (_added if now.compressor.linear else _gathered)(now, heard, payloads, finite)
         scalars = scalars if here.clients.all else np.append(scalars, total)
@@ -147,8 +149,12 @@ def _added(now: Agreeing, heard: Sequence[Message], payloads: Sequence[Payload],
 def _gathered(now: Agreeing, heard: Sequence[Message], payloads: Sequence[Payload], finite: bool) -> tuple[Array, Array]:
     """The payloads with their scalars, of all ranks in their order and of some at a time. Collective."""
     like, flag, cut = heard[0].vector, 1.0 if finite else np.nan, 8 * (heard[0].scalars.size + 1)
-    mine = [part.view(np.uint8) for share, message, payload in zip(now.shares[now.own], heard, payloads, strict=True)
-            if share for part in (payload, np.append(message.scalars, flag))]  # fmt: skip
+    mine = [
+        part.view(np.uint8)
+        for share, message, payload in zip(now.shares[now.own], heard, payloads, strict=True)
+        if share
+        for part in (payload, np.append(message.scalars, flag))
+    ]
     workers, world = np.flatnonzero(now.shares).tolist(), now.team.world
     senders = np.bincount([world.host_of(worker) for worker in workers], minlength=world.size)
     whole = np.concatenate(mine) if mine else np.zeros(0, np.uint8)
@@ -169,8 +175,10 @@ def _demand_equal(lengths: Array, senders: Array) -> None:
     widths = lengths[ranks] / senders[ranks]
     for rank, width in zip(ranks, widths, strict=True):
         if width != widths[0]:
-            raise DataError(f"rank {rank} sent {width:g} bytes for a worker where rank {ranks[0]} sent {widths[0]:g}: "
-                            "do all ranks compress alike?")  # fmt: skip
+            raise DataError(
+                f"rank {rank} sent {width:g} bytes for a worker where rank {ranks[0]} sent {widths[0]:g}: "
+                "do all ranks compress alike?"
+            )
 
 
 def demand_finite(flags: Array) -> None:
@@ -193,8 +201,10 @@ class Vote(Exchange):
     def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[float], Tree]:
         """One allreduce of one byte a coordinate, two from 128 workers on, and one of the scalars. Collective."""
         world, like = here.team.world, messages[0].vector
-        parts = [np.append(site.share * m.scalars, 0.0 if np.isfinite(m.vector).all() else np.nan)
-                 for site, m in zip(here.team.sites, messages, strict=True)]  # fmt: skip
+        parts = [
+            np.append(site.share * m.scalars, 0.0 if np.isfinite(m.vector).all() else np.nan)
+            for site, m in zip(here.team.sites, messages, strict=True)
+        ]
         scalars = world.total(parts, "scalars")
         demand_finite(scalars[-1:])
         votes = world.sum([np.sign(m.vector).astype(_ballot(world)) for m in messages], "votes")

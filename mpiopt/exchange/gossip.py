@@ -87,8 +87,10 @@ class Remembered(Around):
         compressor = self.inner.compressor
         delta = 1.0 if compressor is None else compressor.among(workers).delta(dim)
         if delta is None:
-            raise CapabilityError(f"{compressor} is no contraction, from which the gain would follow: take one that is, such "
-                                  "as topk or shrunk:qsgd:bits=4, or give the gain")  # fmt: skip
+            raise CapabilityError(
+                f"{compressor} is no contraction, from which the gain would follow: take one that is, such "
+                "as topk or shrunk:qsgd:bits=4, or give the gain"
+            )
         return PART * delta
 
     def spectrum(self, dim: int, workers: int) -> Spectrum:

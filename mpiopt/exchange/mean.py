@@ -35,8 +35,10 @@ class Mean(Exchange):
         if here.clients.all:
             return mean(here.team, messages), [0.0] * len(messages), state
         shares, total = self._shares(here)
-        heard = [message if share else message._replace(scalars=np.zeros_like(message.scalars))
-                 for message, share in zip(messages, shares, strict=True)]  # fmt: skip
+        heard = [
+            message if share else message._replace(scalars=np.zeros_like(message.scalars))
+            for message, share in zip(messages, shares, strict=True)
+        ]
         agreed = mean(here.team, heard, [share / total for share in shares])
         return agreed._replace(scalars=np.append(agreed.scalars, total)), [0.0] * len(messages), state
 

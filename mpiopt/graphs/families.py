@@ -209,6 +209,8 @@ class ErdosRenyi(Drawn):
 def digits(nodes: int) -> int:
     """The binary digits of the nodes' numbers. Raises UsageError unless there are 1, 2, 4, 8, ... nodes."""
     if nodes & (nodes - 1):
-        raise UsageError(f"hypercube and one_peer are for 1, 2, 4, 8, ... workers, not {nodes}: give such a number of them, or "
-                         "take exponential")  # fmt: skip
+        raise UsageError(
+            f"hypercube and one_peer are for 1, 2, 4, 8, ... workers, not {nodes}: give such a number of them, or "
+            "take exponential"
+        )
     return nodes.bit_length() - 1

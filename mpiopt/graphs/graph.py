@@ -30,8 +30,9 @@ class Graph:
         found = np.sort(np.array(list(pairs), np.int64).reshape(-1, 2), axis=1)
         wrong = found[(found[:, 0] < 0) | (found[:, 1] >= nodes)]
         if len(wrong):
-            raise DataError(f"the edge {wrong[0, 0]} - {wrong[0, 1]} does not fit {counted(nodes, 'node')}: nodes are "
-                            f"0 to {nodes - 1}")  # fmt: skip
+            raise DataError(
+                f"the edge {wrong[0, 0]} - {wrong[0, 1]} does not fit {counted(nodes, 'node')}: nodes are 0 to {nodes - 1}"
+            )
         found = found[found[:, 0] != found[:, 1]]
         return Graph(nodes, np.unique(found, axis=0))
 

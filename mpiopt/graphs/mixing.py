@@ -40,8 +40,9 @@ class Spectrum(NamedTuple):
 
     def worse(self, other: "Spectrum") -> "Spectrum":
         """What holds of both."""
-        return Spectrum(min(self.lambda_min, other.lambda_min), max(self.lambda_max, other.lambda_max),
-                        max(self.second, other.second))  # fmt: skip
+        return Spectrum(
+            min(self.lambda_min, other.lambda_min), max(self.lambda_max, other.lambda_max), max(self.second, other.second)
+        )
 
 
 @dataclass(frozen=True, eq=False)

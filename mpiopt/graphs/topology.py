@@ -94,18 +94,23 @@ class Topology:
     def demand_fixed(self) -> None:
         """Raise CapabilityError where the graph changes. Not collective."""
         if self.every:
-            raise CapabilityError("what neighbours remember of each other needs the same neighbours throughout: let the graph "
-                                  "not change")  # fmt: skip
+            raise CapabilityError(
+                "what neighbours remember of each other needs the same neighbours throughout: let the graph not change"
+            )
 
     def check(self, nodes: int, each: bool = False) -> None:
         """Raise UsageError unless the graphs lead everywhere, every single one or all together. Not collective."""
         turns = self.family.together(nodes)
         if turns > 1 and each:
-            raise UsageError(f"every graph has to be connected here, and those of {self.family!r} are only together: take "
-                             "exponential or hypercube")  # fmt: skip
+            raise UsageError(
+                f"every graph has to be connected here, and those of {self.family!r} are only together: take "
+                "exponential or hypercube"
+            )
         if turns > 1 and not self.every:
-            raise UsageError(f"the graphs of {self.family!r} lead everywhere only one after the other: let the graph change "
-                             "after every exchange")  # fmt: skip
+            raise UsageError(
+                f"the graphs of {self.family!r} lead everywhere only one after the other: let the graph change "
+                "after every exchange"
+            )
         joint = reduce(or_, (self.family(nodes, turn) for turn in range(turns)))
         joint.demand_connected(str(self.family), "add edges, or take another graph")
 

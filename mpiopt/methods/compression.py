@@ -150,9 +150,12 @@ def gdci(compress: str = "randk:0.1", gamma: float | None = None, eta: float | N
 
 
 def vr_gdci(
-    compress: str = "randk:0.1", gamma: float | None = None, eta: float | None = None, alpha: float | None = None,
+    compress: str = "randk:0.1",
+    gamma: float | None = None,
+    eta: float | None = None,
+    alpha: float | None = None,
     force: bool = False,
-) -> Compressing:  # fmt: skip
+) -> Compressing:
     """Gradient descent with compressed iterates and learnt shifts: exact."""
     c = unbiased(compress, "vr_gdci", force)
     return _image(Shifted(Compressed(c), alpha), gamma, eta, lambda k, d: theory.vr_gdci(k, noise(c, k, d))[:2])
@@ -165,8 +168,10 @@ def _descent(exchange: Exchange, gamma: float | None, law: Law) -> Compressing:
 def _image(exchange: Exchange, gamma: float | None, eta: float | None, law: Law) -> Compressing:
     def convex(k: Constants, d: int) -> tuple[float, ...]:
         if not k.mu > 0:
-            raise CapabilityError("this method finds its steps from strong convexity, and there is none: give `l2` above 0, or "
-                                  "both steps yourself (`gamma=1` `eta=0.1`), or use diana")  # fmt: skip
+            raise CapabilityError(
+                "this method finds its steps from strong convexity, and there is none: give `l2` above 0, or "
+                "both steps yourself (`gamma=1` `eta=0.1`), or use diana"
+            )
         return law(k, d)
 
     return Compressing(None, (Phase(Image(), exchange),), Relax(), law=convex, steps=(gamma, eta))
@@ -203,8 +208,10 @@ def delta(c: Compressor, k: Constants, d: int) -> float:
     """Its contraction constant among the workers of a problem; raises CapabilityError where it has none."""
     found = c.among(k.workers).delta(d)
     if found is None:
-        raise CapabilityError(f"{c} is no contraction: take one that is, such as topk, scaled_sign, or shrunk:qsgd:bits=4, "
-                              "or give the step size yourself (`gamma=0.01`)")  # fmt: skip
+        raise CapabilityError(
+            f"{c} is no contraction: take one that is, such as topk, scaled_sign, or shrunk:qsgd:bits=4, "
+            "or give the step size yourself (`gamma=0.01`)"
+        )
     return found
 
 

@@ -26,11 +26,14 @@ def constants(team: Team[Curvature], x: Array) -> Constants:
     points = [site.loss.point(x) for site in team.sites]
     maps = [site.loss.hessian(at) for site, at in zip(team.sites, points, strict=True)]
     l2, start = team.penalty.l2, namespace(x).asarray(team.sites[0].streams("curvature").standard_normal(x.size))
-    whole = SAFETY * largest(lambda v: _mean(team, [product(v) for product in maps]), team.world.bcast(start),
-                             norm=partial(_agreed_length, team))  # fmt: skip
+    whole = SAFETY * largest(
+        lambda v: _mean(team, [product(v) for product in maps]), team.world.bcast(start), norm=partial(_agreed_length, team)
+    )
     if not whole + l2 > 0:
-        raise UsageError("the step size follows from the curvature of the objective, and none can be measured: give the method "
-                         "its step (gamma), or scale the data")  # fmt: skip
+        raise UsageError(
+            "the step size follows from the curvature of the objective, and none can be measured: give the method "
+            "its step (gamma), or scale the data"
+        )
     n = team.world.workers
     own = [n * site.share * (SAFETY * largest(product, start) + l2) for site, product in zip(team.sites, maps, strict=True)]
     top = team.world.extremes(np.array([max(own)]))[1][0]

@@ -76,8 +76,10 @@ class Decentralised(Training):
         with team.world.together("looking at the workers"):
             for site in team.sites:
                 if not site.share > 0:
-                    raise UsageError(f"worker {site.worker} of {team.world.workers} has no rows, and every node of a graph "
-                                     "needs some: take fewer workers")  # fmt: skip
+                    raise UsageError(
+                        f"worker {site.worker} of {team.world.workers} has no rows, and every node of a graph "
+                        "needs some: take fewer workers"
+                    )
         run = super().init(x, team)
         found = self._found(x, team) if self.length is None else self.length
         work = cast(Stepped, self.phases[0].work)
@@ -112,9 +114,13 @@ def d_psgd(
 
 
 def choco_sgd(
-    rule: Transform, compress: str = "topk:0.1", gain: float | None = None, graph: str = "ring", weights: str = "metropolis",
+    rule: Transform,
+    compress: str = "topk:0.1",
+    gain: float | None = None,
+    graph: str = "ring",
+    weights: str = "metropolis",
     period: int = 1,
-) -> Decentralised:  # fmt: skip
+) -> Decentralised:
     """Decentralised SGD whose neighbours send compressed differences from what they know of each other."""
     near = Remembered(_near(graph, 0, weights, contraction(compress)), gain)
     return _walk(Walk(rule, Period(period)), near, Pull())
@@ -133,9 +139,12 @@ def dgd(gamma: float | None = None, graph: str = "ring", graph_every: int = 0, w
 
 
 def choco(
-    gamma: float | None = None, compress: str = "topk:0.1", gain: float | None = None, graph: str = "ring",
+    gamma: float | None = None,
+    compress: str = "topk:0.1",
+    gain: float | None = None,
+    graph: str = "ring",
     weights: str = "metropolis",
-) -> Decentralised:  # fmt: skip
+) -> Decentralised:
     """Decentralised gradient descent whose neighbours send compressed differences."""
     return replace(choco_sgd(plain(1.0), compress, gain, graph, weights), length=gamma, law=_consensus)
 

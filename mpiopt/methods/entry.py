@@ -27,5 +27,7 @@ class Entry(Registered):
             return replace(super().make(**given), name=self.name)
         except TypeError as error:  # text where a number was wanted
             told = ", ".join(f"{name}={value}" for name, value in given.items() if isinstance(value, str))
-            raise UsageError(f"{self.name} cannot be made with {told or 'what it was given'}: give values of the kinds that "
-                             f"mpiopt methods {self.name} shows") from error  # fmt: skip
+            raise UsageError(
+                f"{self.name} cannot be made with {told or 'what it was given'}: give values of the kinds that "
+                f"mpiopt methods {self.name} shows"
+            ) from error

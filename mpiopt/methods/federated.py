@@ -54,9 +54,14 @@ def scaffnew(lr: Schedule, probability: float = 0.1) -> Training:
 
 
 def slowmo(
-    rule: Transform, lr: Schedule, period: int = 12, beta: float = 0.7, alpha: float = 1.0, reset: bool = False,
+    rule: Transform,
+    lr: Schedule,
+    period: int = 12,
+    beta: float = 0.7,
+    alpha: float = 1.0,
+    reset: bool = False,
     clients: Clients = EVERYONE,
-) -> Training:  # fmt: skip
+) -> Training:
     """SlowMo: a slow momentum on the workers' mean displacement, in units of their step size; ``reset`` their own."""
     demand(0 <= beta < 1, "beta", beta, "a number of at least 0 and below 1")
     steps = Steps(rule, Period(period), reset=reset)

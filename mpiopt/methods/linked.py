@@ -35,9 +35,14 @@ SOLVING = Advice("spcg, dane or giant", False)
 
 
 def linked(
-    method: C, name: str, compress: str, link: str = "plain", back: str | None = None, force: bool = False,
+    method: C,
+    name: str,
+    compress: str,
+    link: str = "plain",
+    back: str | None = None,
+    force: bool = False,
     advice: Advice = TRAINING,
-) -> C:  # fmt: skip
+) -> C:
     """``method`` with its last mean compressed.
 
     name : what the method is called. compress : a compressor, or vote. link : plain; ef, error feedback; ef21, shifts that
@@ -45,11 +50,13 @@ def linked(
     also where the theory asks for another link. advice : for the sentences. Raises UsageError, CapabilityError.
     """
     if not isinstance(method, Composed) or not method.phases or not isinstance(method.phases[-1].exchange, Mean):
-        raise CapabilityError(f"{name} does not end its rounds with a mean that could be compressed: use one that does, such "
-                              f"as {advice.methods}")  # fmt: skip
+        raise CapabilityError(
+            f"{name} does not end its rounds with a mean that could be compressed: use one that does, such as {advice.methods}"
+        )
     if method.own:
-        raise CapabilityError(f"{name} agrees on points, which do not become small: compress sgd or local_sgd, whose messages "
-                              "are steps")  # fmt: skip
+        raise CapabilityError(
+            f"{name} agrees on points, which do not become small: compress sgd or local_sgd, whose messages are steps"
+        )
     last, rate = method.phases[-1], _unit(method)
     exchange = _exchange(compress, link, force, advice, rate)
     if exchange.needs_all and not method.clients.all:
@@ -74,8 +81,10 @@ def _returning(back: str, force: bool) -> Compressor:
     if not isinstance(again, Compressor):
         raise UsageError(f"{back} cannot be used on the way back: take a compressor of vectors, such as topk:0.01")
     if not (force or contracts(again)):
-        raise CapabilityError(f"{back} is no contraction, and the memory of the way back would grow: take shrunk:{back} "
-                              "where it is unbiased, or topk:0.01, or insist with `force`")  # fmt: skip
+        raise CapabilityError(
+            f"{back} is no contraction, and the memory of the way back would grow: take shrunk:{back} "
+            "where it is unbiased, or topk:0.01, or insist with `force`"
+        )
     return again
 
 
@@ -100,8 +109,10 @@ def _exchange(compress: str, link: str, force: bool, advice: Advice, rate: Sched
 
 def _low_rank(power: PowerSgd, compress: str, link: str, force: bool, advice: Advice) -> Exchange:
     if not advice.links:
-        raise CapabilityError(f"{compress} compresses the matrices of a model, and a linear one has none: take topk:0.01 with "
-                              f"`error_feedback`, or use it in mpiopt train (`compress={compress}`)")  # fmt: skip
+        raise CapabilityError(
+            f"{compress} compresses the matrices of a model, and a linear one has none: take topk:0.01 with "
+            f"`error_feedback`, or use it in mpiopt train (`compress={compress}`)"
+        )
     if link not in ("plain", "ef"):
         raise CapabilityError(f"{compress} goes with error feedback (`link=ef`), not with {link}")
     if link == "plain" and not force:
@@ -120,16 +131,20 @@ def _demand_fit(compressor: Compressor, compress: str, link: str, force: bool, a
             f"{instead if compressor.unbiased else 'scaled_sign or topk:0.01'}, or insist with `force`"
         )
     if link == "diana" and not compressor.unbiased:
-        raise CapabilityError(f"{compress} is biased, and the shifts of `link=diana` are for unbiased compressors: take "
-                              "`link=ef21` or ef, or a compressor such as qsgd:bits=4, or insist with `force`")  # fmt: skip
+        raise CapabilityError(
+            f"{compress} is biased, and the shifts of `link=diana` are for unbiased compressors: take "
+            "`link=ef21` or ef, or a compressor such as qsgd:bits=4, or insist with `force`"
+        )
     if link == "plain" and not compressor.unbiased:
         able = contracts(compressor)
         raise CapabilityError(_astray(compress, advice.links and able, "" if able else "take scaled_sign or topk:0.01 and "))
 
 
 def _astray(compress: str, ef21: bool, first: str = "") -> str:
-    return (f"{compress} is biased, and without error feedback a method may go astray: {first}add `error_feedback`"
-            f"{' (or `link=ef21`)' if ef21 else ''}, or insist with `force`")  # fmt: skip
+    return (
+        f"{compress} is biased, and without error feedback a method may go astray: {first}add `error_feedback`"
+        f"{' (or `link=ef21`)' if ef21 else ''}, or insist with `force`"
+    )
 
 
 def contracts(compressor: Compressor) -> bool:

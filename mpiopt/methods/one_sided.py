@@ -172,9 +172,14 @@ def async_easgd(
 
 
 def async_eamsgd(
-    lr: Schedule, workers: int, period: int = 10, beta: float = 0.9, delta: float = 0.99, meeting: int = 100,
+    lr: Schedule,
+    workers: int,
+    period: int = 10,
+    beta: float = 0.9,
+    delta: float = 0.99,
+    meeting: int = 100,
     bound: int | None = None,
-) -> OneSided:  # fmt: skip
+) -> OneSided:
     """Asynchronous elastic averaging with Nesterov momentum ``delta`` in every worker."""
     return async_easgd(nag(lr, delta), workers, period, beta, meeting, bound)
 

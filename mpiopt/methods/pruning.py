@@ -32,9 +32,14 @@ class Pruning(Training):
 
 
 def dpf(
-    rule: Transform, total_steps: int, sparsity: float = 0.9, initial: float = 0.0, start: int = 0, ramp: int | None = None,
+    rule: Transform,
+    total_steps: int,
+    sparsity: float = 0.9,
+    initial: float = 0.0,
+    start: int = 0,
+    ramp: int | None = None,
     every: int = 16,
-) -> Pruning:  # fmt: skip
+) -> Pruning:
     """Dynamic pruning with feedback: hidden weights go on being trained, and may come back.
 
     sparsity : the share of weights that are hidden after ``ramp`` steps from ``start`` on (half of all unless given),
@@ -44,9 +49,14 @@ def dpf(
 
 
 def incremental_pruning(
-    rule: Transform, total_steps: int, sparsity: float = 0.9, initial: float = 0.0, start: int = 0, ramp: int | None = None,
+    rule: Transform,
+    total_steps: int,
+    sparsity: float = 0.9,
+    initial: float = 0.0,
+    start: int = 0,
+    ramp: int | None = None,
     every: int = 16,
-) -> Pruning:  # fmt: skip
+) -> Pruning:
     """Gradual magnitude pruning: hidden weights are 0 for good; parameters as of dpf."""
     return _pruning(rule, _gradual(total_steps, sparsity, initial, start, ramp), every, False)
 

@@ -36,8 +36,9 @@ def put(loss: Loss, buffers: Buffers) -> None:
     if not buffers:
         return
     if not offers(loss, Settling) or not held(loss):
-        raise UsageError(f"{next(iter(buffers))} was kept beside x, and this model keeps nothing: give that of a model of the "
-                         "same layers")  # fmt: skip
+        raise UsageError(
+            f"{next(iter(buffers))} was kept beside x, and this model keeps nothing: give that of a model of the same layers"
+        )
     loss.restore(buffers)
 
 

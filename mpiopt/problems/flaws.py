@@ -33,8 +33,10 @@ def demand_sound(team: Team) -> None:
     told = [(worker, row, rank) for rank, some in enumerate(team.world.tell_all(found)) for worker, row in some]
     if told:
         worker, row, rank = told[0]
-        raise DataError(f"row {row} of worker {worker} (rank {rank}) holds a value that is not a finite number: the data are "
-                        "at fault, not the step size; take such rows out, or fill in what is missing")  # fmt: skip
+        raise DataError(
+            f"row {row} of worker {worker} (rank {rank}) holds a value that is not a finite number: the data are "
+            "at fault, not the step size; take such rows out, or fill in what is missing"
+        )
 
 
 def _flawed(loss: object) -> int | None:

@@ -204,8 +204,9 @@ class Linear:
         host.dual_start(a.indptr, a.indices, a.data, signs, self.weights, alpha, q, self.weight, ridge, bias, z)
         return z
 
-    def dual_descent(self, alpha: Array, z: Array, ridge: float, bias: float, seed: int, epochs: int, ratio: float,
-                     steps: int = 1) -> Array:  # fmt: skip
+    def dual_descent(
+        self, alpha: Array, z: Array, ridge: float, bias: float, seed: int, epochs: int, ratio: float, steps: int = 1
+    ) -> Array:
         """At most ``epochs`` of dual coordinate descent in place on alpha (rows,) and z (dim,), which satisfy the map.
 
         steps : of a visit to a row at most; one goes near the row's best dual variable (for some losses to it), `EXACTLY` so
@@ -214,9 +215,24 @@ class Linear:
         """
         self.demand_descent()
         a, gaps = self.matrix, np.empty(epochs)
-        done = self.family.host().dual_epochs(a.indptr, a.indices, a.data, self.y, self.weights, self.row_squares, alpha,
-                                              self.weight, ridge, bias, z, seed, gaps, ratio,
-                                              self.family.labels.classes, steps=steps)  # fmt: skip
+        done = self.family.host().dual_epochs(
+            a.indptr,
+            a.indices,
+            a.data,
+            self.y,
+            self.weights,
+            self.row_squares,
+            alpha,
+            self.weight,
+            ridge,
+            bias,
+            z,
+            seed,
+            gaps,
+            ratio,
+            self.family.labels.classes,
+            steps=steps,
+        )
         return gaps[:done]
 
     def demand_descent(self, name: str = "this method") -> None:

@@ -144,8 +144,9 @@ class Dual(Margins, Protocol):
     def dual_point(self, alpha: Array, q: Array, ridge: float, bias: float) -> Array:
         """The x (dim,) that dual variables (rows,) stand for."""
 
-    def dual_descent(self, alpha: Array, z: Array, ridge: float, bias: float, seed: int, epochs: int, ratio: float,
-                     steps: int = 1) -> Array:  # fmt: skip
+    def dual_descent(
+        self, alpha: Array, z: Array, ridge: float, bias: float, seed: int, epochs: int, ratio: float, steps: int = 1
+    ) -> Array:
         """Epochs in place on alpha and z, of at most so many steps a row; the duality gap that each met."""
 
     def demand_descent(self, name: str = "this method") -> None:

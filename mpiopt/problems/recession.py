@@ -82,8 +82,10 @@ def _projected(team: Team[Columns], d: Array, pulls: list[Array]) -> Array:
     """d (dim,) without what the pulling rows see of it: conjugate gradients on their least squares. Collective."""
 
     def product(v: Array) -> Array:
-        parts = [site.loss.combine(each * site.loss.margins(v), 1 / site.loss.weight if site.loss.weight > 0 else 0.0)
-                 for site, each in zip(team.sites, pulls, strict=True)]  # fmt: skip
+        parts = [
+            site.loss.combine(each * site.loss.margins(v), 1 / site.loss.weight if site.loss.weight > 0 else 0.0)
+            for site, each in zip(team.sites, pulls, strict=True)
+        ]
         return _unpenalised(team, mean(team, [Message(part, np.empty(0)) for part in parts], name="certificate").vector)
 
     squares = [Message(site.loss.squares(each.copy()), np.empty(0)) for site, each in zip(team.sites, pulls, strict=True)]

@@ -25,8 +25,9 @@ class Registry(dict[str, E]):
         """Make an entry known. Raises UsageError for a name that is taken, unless by the same thing, defined again."""
         before = self.get(entry.name)
         if before is not None and _place(before) != _place(entry):
-            raise UsageError(f"there is a {self.what} {entry.name!r} already, {'.'.join(_place(before))}: "
-                             "give yours another name")  # fmt: skip
+            raise UsageError(
+                f"there is a {self.what} {entry.name!r} already, {'.'.join(_place(before))}: give yours another name"
+            )
         self[entry.name] = entry
 
     def all(self) -> Self:

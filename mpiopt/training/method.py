@@ -39,8 +39,10 @@ class Training(Composed):
     def init(self, x: Array, team: Team[Any]) -> Run:
         """All workers at x. Collective. Raises CapabilityError for penalties with a kink: steps follow gradients."""
         if not team.penalty.smooth:
-            raise CapabilityError("training follows gradients, and the penalty has none everywhere: leave the l1 part or the "
-                                  "box out, or solve with fista")  # fmt: skip
+            raise CapabilityError(
+                "training follows gradients, and the penalty has none everywhere: leave the l1 part or the "
+                "box out, or solve with fista"
+            )
         common = None if self.own else Point(x.copy())  # x may be the memory of a model, in which its worker moves
         points = PerWorker(Point(_settled(site, x)) if self.own else common for site in team.sites)
         return Run(points, None, self._states(x, team))
@@ -107,8 +109,10 @@ def progress(logs: list[Log], team: Team) -> Progress:
     """What the logs of all workers add up to. Collective. Raises NumericalError on every rank."""
     started = [log.steps > 0 for log in logs]
     shares = [site.share * begun for site, begun in zip(team.sites, started, strict=True)]
-    parts = [np.array([log.steps, log.rows, share, share * log.loss if share else 0.0, log.bad >= 0])
-             for log, share in zip(logs, shares, strict=True)]  # fmt: skip
+    parts = [
+        np.array([log.steps, log.rows, share, share * log.loss if share else 0.0, log.bad >= 0])
+        for log, share in zip(logs, shares, strict=True)
+    ]
     steps, rows, weight, loss, bad = team.world.total(parts)
     if bad:
         _blame(logs, team)

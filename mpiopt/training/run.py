@@ -15,10 +15,15 @@ from mpiopt.training.method import Training
 
 @overload
 def run(
-    method: Method, team: Team, x: Array | Standing[Lesson], until: Goal, watch: Sequence[Watcher[Lesson]] = (),
+    method: Method,
+    team: Team,
+    x: Array | Standing[Lesson],
+    until: Goal,
+    watch: Sequence[Watcher[Lesson]] = (),
     keep: Sequence[Keeper[Lesson]] = (),
-    *, exam: Exam | None = None,
-) -> Trained: ...  # fmt: skip
+    *,
+    exam: Exam | None = None,
+) -> Trained: ...
 @overload
 def run(
     method: Method,

@@ -49,8 +49,10 @@ class DualOracle(Work):
     def init(self, x: Array, site: Site[Margins]) -> Dual:
         """All 0. Raises CapabilityError where the conjugate has no gradient everywhere."""
         if not site.penalty.l2 > 0 or site.penalty.free:
-            raise CapabilityError("a dual oracle needs losses that are strongly convex in every coordinate: give an l2 above 0 "
-                                  "and no intercept, or use diging")  # fmt: skip
+            raise CapabilityError(
+                "a dual oracle needs losses that are strongly convex in every coordinate: give an l2 above 0 "
+                "and no intercept, or use diging"
+            )
         zeros = [namespace(x).zeros_like(x) for _ in range(5)]
         return Dual(Adom(0.0, 0.0, 0.0, 0.0, 0.0), zeros[0], zeros[1], zeros[2], zeros[3], zeros[4])
 

@@ -220,8 +220,9 @@ def call(function):
         if {"where", "initial"} & set(options):
             raise TypeError(f"unexpected keyword argument in {sorted(options)}")
         out = options.pop("out", None)
-        found = function(*[opened(part) if not isinstance(part, tuple) else tuple(map(opened, part)) for part in arguments],
-                         **options)  # fmt: skip
+        found = function(
+            *[opened(part) if not isinstance(part, tuple) else tuple(map(opened, part)) for part in arguments], **options
+        )
         if function.__name__ == "argsort":  # CuPy's is stable
             found = function(opened(arguments[0]), kind="stable")
         if out is None:
@@ -234,15 +235,23 @@ def call(function):
 
 # ------------------------------------------------------------------------------------------------ kernels
 MARK = re.compile(r"__global__ void __launch_bounds__\(\d+\) (\w+)\(([^)]*)\)")
-C_TYPES = {"long long": np.int64, "int": np.int32, "unsigned long long": np.uint64, "double": np.float64,
-           "float": np.float32, "unsigned": np.uint32, "unsigned char": np.uint8}  # fmt: skip
+C_TYPES = {
+    "long long": np.int64,
+    "int": np.int32,
+    "unsigned long long": np.uint64,
+    "double": np.float64,
+    "float": np.float32,
+    "unsigned": np.uint32,
+    "unsigned char": np.uint8,
+}
 NAMES = {"i64": "long long", "u64": "unsigned long long"}
 
 
 def signatures(code: str, options: tuple[str, ...]) -> dict[str, list[tuple[str, bool]]]:
     """Per kernel, the type and whether it is a pointer, of every parameter."""
-    expanded = subprocess.run([COMPILER, "-E", "-P", "-x", "c++", *options, "-"], input=code, capture_output=True, text=True,
-                              check=True).stdout  # fmt: skip
+    expanded = subprocess.run(
+        [COMPILER, "-E", "-P", "-x", "c++", *options, "-"], input=code, capture_output=True, text=True, check=True
+    ).stdout
     out = {}
     for name, parameters in MARK.findall(" ".join(expanded.split())):
         out[name] = []

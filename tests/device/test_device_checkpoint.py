@@ -85,8 +85,9 @@ def same(found, expected):
     ]
 
 
-@pytest.mark.parametrize("name", [name if name in ("spcg", "lbfgs", "ef21") else pytest.param(name, marks=pytest.mark.study)
-                                  for name in METHODS])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", [name if name in ("spcg", "lbfgs", "ef21") else pytest.param(name, marks=pytest.mark.study) for name in METHODS]
+)
 def test_it_goes_on_bit_for_bit(fresh, xp, tmp_path, name):
     path, made = tmp_path / "c.h5", losses(Logistic(), intercept=True, workers=2)
     method = find(name).make()
@@ -103,8 +104,21 @@ def test_it_goes_on_bit_for_bit(fresh, xp, tmp_path, name):
     same(solve(method, then, store.load(store.find(), then), Stop(rounds=END)), straight)
 
 
-JOB = ("solve", "rcv1:rows=120,cols=50,per_row=8", "--l2", "1e-2", "--intercept", "--method", "dane", "--compress", "topk:0.3",
-       "--error-feedback", "--gap-tol", "0", "--overwrite")  # fmt: skip
+JOB = (
+    "solve",
+    "rcv1:rows=120,cols=50,per_row=8",
+    "--l2",
+    "1e-2",
+    "--intercept",
+    "--method",
+    "dane",
+    "--compress",
+    "topk:0.3",
+    "--error-feedback",
+    "--gap-tol",
+    "0",
+    "--overwrite",
+)
 
 
 def test_the_job_goes_on_and_not_on_the_other_device(launch, tmp_path):

@@ -19,14 +19,48 @@ seeds = st.integers(0, 2**63)
 kinds = st.sampled_from(["f8", "f4"])
 
 ABOARD = [
-    "identity", "topk:0.2", "topk:1.0", "randk:0.3", "randk:0.3,shared=yes", "randk:0.3,scaled=no", "block:0.4",
-    "block:0.4,shared=no", "permk:3", "sign", "scaled_sign", "scaled_sign:50", "two_means", "two_means:70", "qsgd", "qsgd:2",
-    "qsgd:9", "qsgd:levels=5,bucket=60", "qsgd:bits=3,norm=inf", "terngrad", "terngrad:90", "natural", "natural_dithering",
-    "natural_dithering:3,norm=inf", "natural_dithering:levels=300,bucket=80", "topk:0.4+natural", "randk:0.5+qsgd:8",
-    "topk:0.5+topk:0.5+fp16", "randk:0.5,shared=yes+sketch:columns=30,rows=2", "shrunk:qsgd:3", "shrunk:randk:0.2+natural",
-]  # fmt: skip
-THROUGH_THE_CPU = ["fp16", "bf16", "kashin:2,bucket=100", "kashin:1,frame=orthogonal,bucket=24", "sketch:0.5",
-                   "sketch:columns=40,rows=3,estimate=median", "sketch:0.9,rows=3,keep=9", "sketch:0.5+qsgd"]  # fmt: skip
+    "identity",
+    "topk:0.2",
+    "topk:1.0",
+    "randk:0.3",
+    "randk:0.3,shared=yes",
+    "randk:0.3,scaled=no",
+    "block:0.4",
+    "block:0.4,shared=no",
+    "permk:3",
+    "sign",
+    "scaled_sign",
+    "scaled_sign:50",
+    "two_means",
+    "two_means:70",
+    "qsgd",
+    "qsgd:2",
+    "qsgd:9",
+    "qsgd:levels=5,bucket=60",
+    "qsgd:bits=3,norm=inf",
+    "terngrad",
+    "terngrad:90",
+    "natural",
+    "natural_dithering",
+    "natural_dithering:3,norm=inf",
+    "natural_dithering:levels=300,bucket=80",
+    "topk:0.4+natural",
+    "randk:0.5+qsgd:8",
+    "topk:0.5+topk:0.5+fp16",
+    "randk:0.5,shared=yes+sketch:columns=30,rows=2",
+    "shrunk:qsgd:3",
+    "shrunk:randk:0.2+natural",
+]
+THROUGH_THE_CPU = [
+    "fp16",
+    "bf16",
+    "kashin:2,bucket=100",
+    "kashin:1,frame=orthogonal,bucket=24",
+    "sketch:0.5",
+    "sketch:columns=40,rows=3,estimate=median",
+    "sketch:0.9,rows=3,keep=9",
+    "sketch:0.5+qsgd",
+]
 
 
 def stream(seed, worker=0, workers=3):
@@ -61,8 +95,24 @@ def test_payloads_and_what_they_mean_are_the_cpus(xp, text, kind):
 
 
 @few
-@given(seeds, st.integers(1, 3000), kinds, st.sampled_from(["qsgd:norm=inf", "qsgd:bits=11,norm=inf,bucket=37", "terngrad:13",
-       "natural", "natural_dithering:norm=inf", "topk:0.1", "randk:0.2", "permk:3", "sign"]))  # fmt: skip
+@given(
+    seeds,
+    st.integers(1, 3000),
+    kinds,
+    st.sampled_from(
+        [
+            "qsgd:norm=inf",
+            "qsgd:bits=11,norm=inf,bucket=37",
+            "terngrad:13",
+            "natural",
+            "natural_dithering:norm=inf",
+            "topk:0.1",
+            "randk:0.2",
+            "permk:3",
+            "sign",
+        ]
+    ),
+)
 def test_payloads_without_sums_are_the_cpus_for_any_numbers(xp, seed, n, kind, text):
     rng, compressor, key = np.random.default_rng(seed), find(text), stream(seed)
     x = (rng.normal(size=n) * 10.0 ** rng.integers(-30, 20, n)).astype(kind)

@@ -84,8 +84,16 @@ def test_low_rank_and_votes(xp, team, name):
     same(Vote(), team, xp)
 
 
-@pytest.mark.parametrize("exchange", [Compressed(find("topk:0.2")), Compressed(find("identity")), LowRank(PowerSgd(1)),
-                                      Shifted(Compressed(find("qsgd:4")), 0.5), Vote()])  # fmt: skip
+@pytest.mark.parametrize(
+    "exchange",
+    [
+        Compressed(find("topk:0.2")),
+        Compressed(find("identity")),
+        LowRank(PowerSgd(1)),
+        Shifted(Compressed(find("qsgd:4")), 0.5),
+        Vote(),
+    ],
+)
 def test_broken_vectors_end_in_an_error_that_all_ranks_know(xp, team, exchange):
     messages = [Message(xp.asarray(said(worker, 0).vector), np.zeros(1)) for worker in team.world.hosted]
     messages[1].vector[7] = np.nan

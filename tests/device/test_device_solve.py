@@ -53,8 +53,14 @@ def both(world, xp, name, made, penalty, stop, **given):
     return found
 
 
-@pytest.mark.parametrize("name", [name if name in ("spcg", "tron") else pytest.param(name, marks=pytest.mark.study)
-                                  for name in METHODS if name not in {entry.name for entry in COMPRESSION}])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("spcg", "tron") else pytest.param(name, marks=pytest.mark.study)
+        for name in METHODS
+        if name not in {entry.name for entry in COMPRESSION}
+    ],
+)
 def test_methods_go_the_same_way(world, xp, name):
     cpu, gpu = both(world, xp, name, losses(Logistic()), ElasticNet(0, 1e-2), Stop(rounds=12, gap=1e-11))
     assert isinstance(gpu.x, xp.ndarray)

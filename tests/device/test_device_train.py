@@ -183,9 +183,16 @@ def leaves(state):
 
 @pytest.mark.parametrize(
     ("name", "kernel"),
-    [("sgd", "gradient_step"), ("momentum", "momentum_step"), ("nag", "momentum_step"), ("torch_momentum", "momentum_step"),
-     ("torch_nag", "momentum_step"), ("adam", "adam_step"), ("clipped", "momentum_step")],
-)  # fmt: skip
+    [
+        ("sgd", "gradient_step"),
+        ("momentum", "momentum_step"),
+        ("nag", "momentum_step"),
+        ("torch_momentum", "momentum_step"),
+        ("torch_nag", "momentum_step"),
+        ("adam", "adam_step"),
+        ("clipped", "momentum_step"),
+    ],
+)
 def test_a_step_is_one_kernel_where_there_is_one(xp, monkeypatch, name, kernel):
     called, real = [], getattr(device, kernel)
     monkeypatch.setattr(device, kernel, lambda *given: called.append(1) or real(*given))
@@ -214,16 +221,30 @@ def teams(world, xp):
     """The same workers, rows and samples on the CPU and on the GPU."""
     data, bounds = rows_of(ROWS), even(ROWS, WORKERS)
     for place in (np.asarray, xp.asarray):
-        models = [MODELS["perceptron"](Dense(place(data.x[lo:hi]), place(data.y[lo:hi])))
-                  for lo, hi in ((bounds[w], bounds[w + 1]) for w in world.hosted)]  # fmt: skip
+        models = [
+            MODELS["perceptron"](Dense(place(data.x[lo:hi]), place(data.y[lo:hi])))
+            for lo, hi in ((bounds[w], bounds[w + 1]) for w in world.hosted)
+        ]
         samples = [Batches(m.rows, 4, Streams(0), w) for m, w in zip(models, world.hosted, strict=True)]
         yield Team.of(world, models, L2(0.01), 0, samples), place
 
 
 def made(name, rule, **given):
     entry = catalogue()[name]
-    known = {"rule": rule, "lr": Constant(0.1), "workers": WORKERS, "total_steps": 12, "period": 3, "meeting": 4,
-             "groups": 1, "every": 2, "sparsity": 0.6, "probability": 0.4, "rounds": 2, **given}  # fmt: skip
+    known = {
+        "rule": rule,
+        "lr": Constant(0.1),
+        "workers": WORKERS,
+        "total_steps": 12,
+        "period": 3,
+        "meeting": 4,
+        "groups": 1,
+        "every": 2,
+        "sparsity": 0.6,
+        "probability": 0.4,
+        "rounds": 2,
+        **given,
+    }
     return entry.make(**{key: value for key, value in known.items() if key in signature(entry.build).parameters})
 
 
@@ -240,8 +261,12 @@ def test_methods_go_the_same_way(worlds, xp, name):
     for team, place in teams(world, xp):
         method = made(name, rules.momentum(0.1))
         x = place(team.sites[0].loss.initial(Streams(0)("start")).astype(np.float64))
-        runs.append([(np.array(on_host(method.answer(run, team).x)), [np.array(on_host(at.x)) for at in run.points])
-                     for run in islice(rounds(method, team, x), 5)])  # fmt: skip
+        runs.append(
+            [
+                (np.array(on_host(method.answer(run, team).x)), [np.array(on_host(at.x)) for at in run.points])
+                for run in islice(rounds(method, team, x), 5)
+            ]
+        )
         assert isinstance(method.answer(method.init(x, team), team).x, type(x))
     for theirs, ours in zip(*runs, strict=True):
         np.testing.assert_allclose(ours[0], theirs[0], atol=1e-10)
@@ -385,11 +410,14 @@ def test_the_job_is_that_of_the_cpu(worlds, xp, shared_tmp, name):
 def test_a_checkpoint_goes_on(worlds, xp, shared_tmp, method, given):
     """Stopped early and gone on with, a training ends where it would have without."""
     rule = {} if method == "scaffold" else {"rule": "adam", "lr": 0.01}
-    job = Train(data="blobs:rows=240", model="mlp:4", method=method, set=(given,), device="gpu", batch=10, epochs=2,
-                record=0.25, **rule)  # fmt: skip
+    job = Train(
+        data="blobs:rows=240", model="mlp:4", method=method, set=(given,), device="gpu", batch=10, epochs=2, record=0.25, **rule
+    )
     whole, kept = replace(job, out=shared_tmp / "a"), replace(job, out=shared_tmp / "b", checkpoint=shared_tmp / "c")
-    found = [training(complete(one), worlds(workers=4, deterministic=True), Console(first=False))
-             for one in (whole, replace(kept, rounds=1), kept)]  # fmt: skip
+    found = [
+        training(complete(one), worlds(workers=4, deterministic=True), Console(first=False))
+        for one in (whole, replace(kept, rounds=1), kept)
+    ]
     assert found[2]["resumed_after"] == 1 and found[2]["rounds"] == found[0]["rounds"] > 1
     np.testing.assert_array_equal(*(read_solution(shared_tmp / name)[0] for name in "ab"))
     with pytest.raises(UsageError, match="device was gpu and is not given"):
@@ -400,8 +428,9 @@ def test_a_checkpoint_goes_on(worlds, xp, shared_tmp, method, given):
 def test_a_training_on_the_gpu_starts_from_one_on_the_cpu(worlds, xp, shared_tmp):
     some = {"data": "blobs:rows=200", "batch": 10, "model": "softmax", "epochs": 1}
     training(complete(Train(**some, out=shared_tmp / "a")), worlds(), Console(first=False))
-    after = training(complete(Train(**some, device="gpu", from_=shared_tmp / "a", out=shared_tmp / "b")), worlds(),
-                     Console(first=False))  # fmt: skip
+    after = training(
+        complete(Train(**some, device="gpu", from_=shared_tmp / "a", out=shared_tmp / "b")), worlds(), Console(first=False)
+    )
     before = training(complete(Train(**some, from_=shared_tmp / "a")), worlds(), Console(first=False))
     np.testing.assert_allclose(after["objective"], before["objective"], rtol=1e-4)
 

@@ -79,8 +79,15 @@ def test_impossible_batches(arguments, sentence):
         Batches(**{"rows": 10, "streams": Streams(0), **arguments})
 
 
-blobs = st.builds(Blobs, rows=st.integers(1, 60), features=st.integers(1, 9), classes=st.integers(2, 5),
-                  spread=st.floats(0, 5), first=st.integers(0, 2**40), seed=st.integers(0, 2**64))  # fmt: skip
+blobs = st.builds(
+    Blobs,
+    rows=st.integers(1, 60),
+    features=st.integers(1, 9),
+    classes=st.integers(2, 5),
+    spread=st.floats(0, 5),
+    first=st.integers(0, 2**40),
+    seed=st.integers(0, 2**64),
+)
 
 
 @given(blobs, st.data())

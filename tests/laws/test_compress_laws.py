@@ -19,14 +19,48 @@ from mpiopt.numerics.streams import Streams
 from mpiopt.problems.model import Block, split
 
 TEXTS = [
-    "identity", "fp16", "bf16", "topk:0.2", "topk:1.0", "topk:1", "randk:0.3", "randk:0.3,shared=yes",
-    "randk:0.3,scaled=no", "block:0.4", "block:0.4,shared=no", "permk:3", "sign", "scaled_sign", "scaled_sign:5", "two_means",
-    "two_means:7", "qsgd", "qsgd:2", "qsgd:9", "qsgd:levels=5,bucket=6", "qsgd:bits=3,norm=inf", "terngrad", "terngrad:9",
-    "natural", "natural_dithering", "natural_dithering:3,norm=inf", "natural_dithering:levels=300,bucket=8", "sketch:0.5",
-    "sketch:columns=4,rows=3,estimate=median", "sketch:0.9,rows=3,keep=1", "kashin", "kashin:3,bucket=6",
-    "kashin:1,frame=orthogonal", "topk:0.4+natural", "randk:0.5,shared=yes+sketch:columns=3,rows=2", "randk:0.5+qsgd:8",
-    "randk:0.5,scaled=no+scaled_sign", "topk:0.5+topk:0.5+fp16", "shrunk:qsgd:3", "shrunk:randk:0.2+natural",
-]  # fmt: skip
+    "identity",
+    "fp16",
+    "bf16",
+    "topk:0.2",
+    "topk:1.0",
+    "topk:1",
+    "randk:0.3",
+    "randk:0.3,shared=yes",
+    "randk:0.3,scaled=no",
+    "block:0.4",
+    "block:0.4,shared=no",
+    "permk:3",
+    "sign",
+    "scaled_sign",
+    "scaled_sign:5",
+    "two_means",
+    "two_means:7",
+    "qsgd",
+    "qsgd:2",
+    "qsgd:9",
+    "qsgd:levels=5,bucket=6",
+    "qsgd:bits=3,norm=inf",
+    "terngrad",
+    "terngrad:9",
+    "natural",
+    "natural_dithering",
+    "natural_dithering:3,norm=inf",
+    "natural_dithering:levels=300,bucket=8",
+    "sketch:0.5",
+    "sketch:columns=4,rows=3,estimate=median",
+    "sketch:0.9,rows=3,keep=1",
+    "kashin",
+    "kashin:3,bucket=6",
+    "kashin:1,frame=orthogonal",
+    "topk:0.4+natural",
+    "randk:0.5,shared=yes+sketch:columns=3,rows=2",
+    "randk:0.5+qsgd:8",
+    "randk:0.5,scaled=no+scaled_sign",
+    "topk:0.5+topk:0.5+fp16",
+    "shrunk:qsgd:3",
+    "shrunk:randk:0.2+natural",
+]
 ALL = [find(text) for text in TEXTS]
 PLAIN = [text for text in TEXTS if text not in ("sign", "natural") and "natural" not in text]  # alike at any scale
 RANDOM = [text for text in TEXTS if find(text).unbiased or find(text).delta(20) is not None]
@@ -123,8 +157,25 @@ def test_the_sum_of_linear_payloads_is_the_payload_of_the_sum(compressor, d, dat
 
 
 @settings(max_examples=100)
-@given(st.sampled_from(["topk:0.2", "topk:1", "scaled_sign", "scaled_sign:5", "two_means", "two_means:7", "fp16", "bf16",
-                        "identity", "topk:0.5+topk:0.5+fp16", "topk:0.3+two_means"]), vectors, seeds)  # fmt: skip
+@given(
+    st.sampled_from(
+        [
+            "topk:0.2",
+            "topk:1",
+            "scaled_sign",
+            "scaled_sign:5",
+            "two_means",
+            "two_means:7",
+            "fp16",
+            "bf16",
+            "identity",
+            "topk:0.5+topk:0.5+fp16",
+            "topk:0.3+two_means",
+        ]
+    ),
+    vectors,
+    seeds,
+)
 def test_contractions_that_draw_nothing_contract_every_vector(text, x, seed):
     compressor = find(text)
     error = squares(x - sent(compressor, x, stream(seed)))
@@ -167,9 +218,15 @@ def test_constants_hold_and_the_unbiased_are_so(text, d, kind):
 
 
 AVERAGED = [text for text in TEXTS if find(text).unbiased and find(text).omega(20) is not None] + [
-    "permk:3+natural", "block:0.5+qsgd:2", "randk:0.5+block:0.5", "block:0.5+permk:3", "permk:3+block:0.5", "identity+terngrad",
-    "randk:0.5,shared=yes+block:0.4+natural", "randk:0.5+permk:3",
-]  # fmt: skip
+    "permk:3+natural",
+    "block:0.5+qsgd:2",
+    "randk:0.5+block:0.5",
+    "block:0.5+permk:3",
+    "permk:3+block:0.5",
+    "identity+terngrad",
+    "randk:0.5,shared=yes+block:0.4+natural",
+    "randk:0.5+permk:3",
+]
 
 
 @pytest.mark.parametrize("text", AVERAGED)

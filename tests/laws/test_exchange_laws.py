@@ -230,7 +230,7 @@ def test_a_vote_is_the_sign_of_the_sum_of_signs(teams, workers, seed):
 def test_votes_of_very_many_workers_do_not_overflow(teams):
     team = teams(300)
     vectors = [np.where(np.arange(DIM) < 9, 1.0, -1.0)] * 300
-    (_, agreed, _, _), = run(Vote(), team, [vectors])  # fmt: skip
+    ((_, agreed, _, _),) = run(Vote(), team, [vectors])
     np.testing.assert_array_equal(agreed.vector, vectors[0])
 
 

@@ -113,9 +113,15 @@ def test_a_fixed_family_keeps_its_shape_when_its_nodes_are_renamed(text, nodes):
 
 
 DEGREES = {
-    "ring": [2] * 8, "path": [1, 2, 2, 2, 2, 2, 2, 1], "torus": [3] * 8, "hypercube": [3] * 8, "exponential": [5] * 8,
-    "one_peer": [1] * 8, "star": [7] + [1] * 7, "complete": [7] * 8,
-}  # fmt: skip
+    "ring": [2] * 8,
+    "path": [1, 2, 2, 2, 2, 2, 2, 1],
+    "torus": [3] * 8,
+    "hypercube": [3] * 8,
+    "exponential": [5] * 8,
+    "one_peer": [1] * 8,
+    "star": [7] + [1] * 7,
+    "complete": [7] * 8,
+}
 
 
 @pytest.mark.parametrize("text", DEGREES)
@@ -130,10 +136,13 @@ def test_every_family_has_its_degrees_or_is_drawn():
 def test_families_agree_with_networkx():
     networkx = pytest.importorskip("networkx")
     same = {
-        "ring": networkx.cycle_graph(12), "path": networkx.path_graph(12), "star": networkx.star_graph(11),
-        "complete": networkx.complete_graph(12), "torus": networkx.grid_2d_graph(3, 4, periodic=True),
+        "ring": networkx.cycle_graph(12),
+        "path": networkx.path_graph(12),
+        "star": networkx.star_graph(11),
+        "complete": networkx.complete_graph(12),
+        "torus": networkx.grid_2d_graph(3, 4, periodic=True),
         "exponential": networkx.circulant_graph(12, [1, 2, 4, 8]),
-    }  # fmt: skip
+    }
     for text, other in same.items():
         graph = made(text, 12)
         values = np.linalg.eigvalsh(networkx.laplacian_matrix(other).toarray().astype(float))
@@ -159,22 +168,31 @@ def test_random_graphs_are_what_they_say():
     assert abs(np.mean(edges) - 0.5 * 780) < 5 * np.sqrt(780 / 4 / 20)
 
 
-@pytest.mark.parametrize(("family", "nodes", "told"), [
-    (Geometric(0, 0.01), 10, r"the graph Geometric\(.*\), drawn 100 times, of 10 nodes is not .* give a larger radius"),
-    (ErdosRenyi(0, 1e-9), 10, "is not connected: from .* give a larger probability"),
-    (OnePeer(), 6, r"one_peer are for 1, 2, 4, 8, ... workers, not 6"),
-    (Listed(0, Graph.of(3, [(0, 1)]), "g.txt"), 4, "g.txt has 3 nodes for 4 workers"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("family", "nodes", "told"),
+    [
+        (Geometric(0, 0.01), 10, r"the graph Geometric\(.*\), drawn 100 times, of 10 nodes is not .* give a larger radius"),
+        (ErdosRenyi(0, 1e-9), 10, "is not connected: from .* give a larger probability"),
+        (OnePeer(), 6, r"one_peer are for 1, 2, 4, 8, ... workers, not 6"),
+        (Listed(0, Graph.of(3, [(0, 1)]), "g.txt"), 4, "g.txt has 3 nodes for 4 workers"),
+    ],
+)
 def test_what_cannot_be_made_is_refused(family, nodes, told):
     with pytest.raises(UsageError, match=told):
         family(nodes)
 
 
-@pytest.mark.parametrize(("text", "told"), [
-    ("rung", "there is no graph 'rung': choose one of ring, path"), ("ring:width=3", "ring takes seed; got 'width=3'"),
-    ("geometric:radius=0", "the radius of a geometric graph is 0"), ("erdos_renyi:2", "the probability of an edge is 2"),
-    ("geometric:radius=nan", "the radius of a geometric graph is nan"), ("torus:rows=x", "give a whole number"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("rung", "there is no graph 'rung': choose one of ring, path"),
+        ("ring:width=3", "ring takes seed; got 'width=3'"),
+        ("geometric:radius=0", "the radius of a geometric graph is 0"),
+        ("erdos_renyi:2", "the probability of an edge is 2"),
+        ("geometric:radius=nan", "the radius of a geometric graph is nan"),
+        ("torus:rows=x", "give a whole number"),
+    ],
+)
 def test_what_a_text_cannot_say(text, told):
     with pytest.raises(UsageError, match=told):
         Topology.of(text)

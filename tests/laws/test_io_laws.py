@@ -34,8 +34,9 @@ doubles = st.floats(allow_nan=False, allow_infinity=False).map(repr)
 singles = st.floats(allow_nan=False, allow_infinity=False, width=32)
 midway = st.builds(  # decimals beside the middle of two singles, where rounding twice goes wrong
     lambda x, tail: f"{(x + float(np.nextafter(np.float32(x), np.float32(np.inf)))) / 2:.{tail}f}",
-    st.floats(2.0**-10, 2.0**20, width=32), st.integers(5, 40),
-)  # fmt: skip
+    st.floats(2.0**-10, 2.0**20, width=32),
+    st.integers(5, 40),
+)
 numbers = st.lists(decimals | doubles | singles.map(repr) | midway, min_size=1, max_size=30)
 
 
@@ -120,10 +121,20 @@ def index_of(lengths: np.ndarray) -> Index:
     measured = Measured(len(lengths))
     measured.add(0, lengths)
     return Index(
-        rows=len(lengths), cols=9, nnz=int(lengths.sum()), labels=Labels(None, None, 0, 1, 0), lengths=measured.lengths,
-        shuffle=None, normalize="none", sources=(), shards=(), prefix=measured.prefix, stride=stride_for(len(lengths)),
-        created="", version="",
-    )  # fmt: skip
+        rows=len(lengths),
+        cols=9,
+        nnz=int(lengths.sum()),
+        labels=Labels(None, None, 0, 1, 0),
+        lengths=measured.lengths,
+        shuffle=None,
+        normalize="none",
+        sources=(),
+        shards=(),
+        prefix=measured.prefix,
+        stride=stride_for(len(lengths)),
+        created="",
+        version="",
+    )
 
 
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=300), st.integers(1, 40))
@@ -151,10 +162,17 @@ def test_the_table_of_nonzeros_stays_small(rows):
 
 
 specifications = st.builds(
-    Synthetic, rows=st.integers(1, 60), cols=st.integers(4, 200), per_row=st.floats(1, 4), spread=st.floats(0, 1.5),
-    exponent=st.floats(0, 2.5), binary=st.booleans(), planted=st.floats(0.01, 1), signal=st.floats(0, 9),
+    Synthetic,
+    rows=st.integers(1, 60),
+    cols=st.integers(4, 200),
+    per_row=st.floats(1, 4),
+    spread=st.floats(0, 1.5),
+    exponent=st.floats(0, 2.5),
+    binary=st.booleans(),
+    planted=st.floats(0.01, 1),
+    signal=st.floats(0, 9),
     seed=st.integers(0, 2**64),
-)  # fmt: skip
+)
 
 
 @FEW
@@ -165,8 +183,10 @@ def test_a_generator_makes_any_block_alike(source, data):
     (whole, y, _), (part, y_part, _) = source.read(0, source.rows), source.read(lo, hi)
     ends = whole.indptr
     inside = slice(ends[lo], ends[hi])
-    assert_same_rows((y_part, part.indptr, part.indices, part.data),
-                     (y[lo:hi], ends[lo : hi + 1] - ends[lo], whole.indices[inside], whole.data[inside]))  # fmt: skip
+    assert_same_rows(
+        (y_part, part.indptr, part.indices, part.data),
+        (y[lo:hi], ends[lo : hi + 1] - ends[lo], whole.indices[inside], whole.data[inside]),
+    )
     assert_array_equal(source.read(lo, hi, np.float64)[0].data.astype(np.float32), part.data)
 
 

@@ -18,8 +18,19 @@ from mpiopt.transforms.momentum import Momentum, Nesterov, Scale, SimplifiedNest
 from mpiopt.transforms.rules import RULES, adam, adamw, find, momentum, nag, sgd, torch_momentum, torch_nag
 from mpiopt.transforms.transform import Blocked, chain
 
-PARTS = [Scale(Inverse(0.5, 2.0)), Momentum(0.8), Nesterov(0.7), SimplifiedNesterov(0.6), Adagrad(), RmsProp(), Adadelta(),
-         Adam(), Decay(0.1), ClipNorm(0.5), Prox(L1(0.1).prox, Constant(0.2))]  # fmt: skip
+PARTS = [
+    Scale(Inverse(0.5, 2.0)),
+    Momentum(0.8),
+    Nesterov(0.7),
+    SimplifiedNesterov(0.6),
+    Adagrad(),
+    RmsProp(),
+    Adadelta(),
+    Adam(),
+    Decay(0.1),
+    ClipNorm(0.5),
+    Prox(L1(0.1).prox, Constant(0.2)),
+]
 ELEMENTWISE = [part for part in PARTS if not isinstance(part, ClipNorm)]
 NAMED = [entry.make() for entry in RULES.values()]
 

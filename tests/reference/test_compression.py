@@ -456,10 +456,14 @@ def test_messages_longer_than_the_point_are_compressed_as_a_whole(worlds, link):
 
 # ---------------------------------------------------------------------------------------------- where they come to
 EXACT = {
-    "diana": (diana("randk:0.4"), 500), "rand_diana": (rand_diana("randk:0.4"), 600), "marina": (marina("randk:0.4"), 300),
-    "vr_gdci": (vr_gdci("randk:0.4"), 500), "ef21": (ef21("topk:0.4"), 600), "diana-qsgd": (diana("qsgd:3"), 400),
+    "diana": (diana("randk:0.4"), 500),
+    "rand_diana": (rand_diana("randk:0.4"), 600),
+    "marina": (marina("randk:0.4"), 300),
+    "vr_gdci": (vr_gdci("randk:0.4"), 500),
+    "ef21": (ef21("topk:0.4"), 600),
+    "diana-qsgd": (diana("qsgd:3"), 400),
     "vr_gdci-permk": (vr_gdci("permk"), 500),
-}  # fmt: skip
+}
 
 
 @pytest.mark.ranks(1)

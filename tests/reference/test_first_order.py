@@ -14,8 +14,15 @@ from mpiopt.problems.certificate import duality_gap
 from mpiopt.problems.penalties import L1, L2, Box, ElasticNet
 from tests.problem_sets import Data
 
-SMOOTH = {"gradient": gradient, "heavy_ball": heavy_ball, "nesterov": nesterov, "lbfgs": lbfgs,
-          "prox_gradient": prox_gradient, "fista": fista, "jacobi": lambda: lbfgs(jacobi=True)}  # fmt: skip
+SMOOTH = {
+    "gradient": gradient,
+    "heavy_ball": heavy_ball,
+    "nesterov": nesterov,
+    "lbfgs": lbfgs,
+    "prox_gradient": prox_gradient,
+    "fista": fista,
+    "jacobi": lambda: lbfgs(jacobi=True),
+}
 KINDS = list(product(("logistic", "least_squares"), (False, True), (False, True)))
 
 

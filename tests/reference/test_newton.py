@@ -14,8 +14,14 @@ from mpiopt.numerics.krylov import begin
 from mpiopt.problems.penalties import L1, L2, Box
 from tests.problem_sets import Data
 
-METHODS = {"tron": tron, "liblinear": lambda: tron(jacobi=0.01), "disco": disco, "damped": lambda: disco(damped=True),
-           "sample": lambda: disco(server_rows=20, mu=0.05), "giant": giant}  # fmt: skip
+METHODS = {
+    "tron": tron,
+    "liblinear": lambda: tron(jacobi=0.01),
+    "disco": disco,
+    "damped": lambda: disco(damped=True),
+    "sample": lambda: disco(server_rows=20, mu=0.05),
+    "giant": giant,
+}
 KINDS = list(product(("logistic", "least_squares"), (False, True), (False, True)))
 
 

@@ -17,10 +17,23 @@ from tests.training_sets import path
 WORKERS, DIM, RIDGE = 32, 8, 0.5
 METHODS = {method.__name__: method for method in (dcgd, diana, rand_diana, marina, gdci, vr_gdci)}
 TEXTS = (
-    "identity", "randk:0.25", "randk:0.25,shared=yes", "block:0.25", "block:0.25,shared=no", "permk", "qsgd:2", "terngrad",
-    "natural", "natural_dithering:2", "sketch:0.5", "kashin", "randk:0.5,shared=yes+qsgd:2", "randk:0.5+block:0.5",
-    "permk+natural", "block:0.5+block:0.5",
-)  # fmt: skip
+    "identity",
+    "randk:0.25",
+    "randk:0.25,shared=yes",
+    "block:0.25",
+    "block:0.25,shared=no",
+    "permk",
+    "qsgd:2",
+    "terngrad",
+    "natural",
+    "natural_dithering:2",
+    "sketch:0.5",
+    "kashin",
+    "randk:0.5,shared=yes+qsgd:2",
+    "randk:0.5+block:0.5",
+    "permk+natural",
+    "block:0.5+block:0.5",
+)
 PROBLEMS = ("unit", "heterogeneous")
 SLICE = [(text, list(METHODS)[(i + k) % 6], PROBLEMS[k]) for i, text in enumerate(TEXTS) for k in range(2)]
 

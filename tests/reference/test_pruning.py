@@ -155,9 +155,15 @@ def test_the_gradual_schedule():
 
 @pytest.mark.parametrize(
     ("given", "word"),
-    [({"sparsity": 1.0}, "sparsity"), ({"sparsity": -0.1}, "sparsity"), ({"initial": 0.95}, "at first"),
-     ({"start": -1}, "start"), ({"ramp": -1}, "pruned"), ({"every": 0}, "masks")],
-)  # fmt: skip
+    [
+        ({"sparsity": 1.0}, "sparsity"),
+        ({"sparsity": -0.1}, "sparsity"),
+        ({"initial": 0.95}, "at first"),
+        ({"start": -1}, "start"),
+        ({"ramp": -1}, "pruned"),
+        ({"every": 0}, "masks"),
+    ],
+)
 def test_what_cannot_be_is_refused(given, word):
     with pytest.raises(UsageError, match=word):
         dpf(rules.sgd(RATE), 100, **given)

@@ -24,8 +24,9 @@ CASES = [
 def test_it_finds_the_optimum(worlds, loss, intercept, weighted, l2, workers):
     data = Data(loss=loss, intercept=intercept, weighted=weighted)
     penalty = L2(l2, free=int(intercept))
-    found = solve(find("spcg").make(), data.team(worlds(workers=workers), penalty), np.zeros(data.dim),
-                  Stop(rounds=200, gradient=1e-11))  # fmt: skip
+    found = solve(
+        find("spcg").make(), data.team(worlds(workers=workers), penalty), np.zeros(data.dim), Stop(rounds=200, gradient=1e-11)
+    )
     assert found.reason is Reason.GRADIENT, found.reason_text
     np.testing.assert_allclose(found.x, data.optimum(penalty), rtol=1e-6, atol=1e-7)
     objectives = np.array([record.objective for record in found.history])

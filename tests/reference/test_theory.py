@@ -71,8 +71,11 @@ def test_constants_are_the_largest_eigenvalues(worlds, loss, intercept):
     top = lambda h: float(np.linalg.eigvalsh(h)[-1])  # noqa: E731
     shares = [data.w[bounds[w] : bounds[w + 1]].sum() / total for w in range(workers)]
     own = [workers * (top(hessian(bounds[w], bounds[w + 1])) + l2 * shares[w]) for w in range(workers)]
-    for name, value, exact in (("L", found.L, top(hessian(0, 60)) + l2), ("Lmax", found.Lmax, max(own)),
-                               ("Lrms", found.Lrms, sqrt(np.mean(np.square(own))))):  # fmt: skip
+    for name, value, exact in (
+        ("L", found.L, top(hessian(0, 60)) + l2),
+        ("Lmax", found.Lmax, max(own)),
+        ("Lrms", found.Lrms, sqrt(np.mean(np.square(own)))),
+    ):
         assert 0.995 * exact <= value <= 1.02 * exact + 1e-9, (name, value, exact)
     assert (found.mu, found.workers) == (l2, workers)
 

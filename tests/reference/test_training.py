@@ -448,8 +448,10 @@ def test_scaffold_is_exact_for_workers_of_any_weight_where_fedavg_is_not(worlds,
     data.bounds = np.array([0, 12, 15, 20, 30])
     data.shares = np.diff(data.bounds) / 30
     best = data.optimum()
-    found = [last(method, data.team(world), data.start, 250) for method in (
-        scaffold(Constant(0.06), 8, clients=clients), fedavg(rules.sgd(0.06), 8))]  # fmt: skip
+    found = [
+        last(method, data.team(world), data.start, 250)
+        for method in (scaffold(Constant(0.06), 8, clients=clients), fedavg(rules.sgd(0.06), 8))
+    ]
     close(found[0], best, 1e-8)
     assert abs(found[1] - best).max() > 1e-2
 
@@ -553,8 +555,18 @@ def test_momentum_in_every_step_and_in_local_ones(worlds, name):
 
 
 @SIZES
-@pytest.mark.parametrize("rule", [rules.adam(0.05), rules.adamw(0.05), rules.torch_nag(FADING), rules.adagrad(),
-                                  rules.adadelta(), chain(ClipNorm(0.7), Decay(0.1), rules.rmsprop())], ids=repr)  # fmt: skip
+@pytest.mark.parametrize(
+    "rule",
+    [
+        rules.adam(0.05),
+        rules.adamw(0.05),
+        rules.torch_nag(FADING),
+        rules.adagrad(),
+        rules.adadelta(),
+        chain(ClipNorm(0.7), Decay(0.1), rules.rmsprop()),
+    ],
+    ids=repr,
+)
 def test_rules_are_the_transforms_used_by_hand(worlds, rule):
     data = Shared()
     x, state, expected = data.start.copy(), rule.init(data.start), [data.start]

@@ -119,8 +119,16 @@ class Lab:
         run, key, log = self.folder / "run", self.folder / "key", self.folder / "log"
         key.touch(0o600)
         key.write_bytes(os.urandom(1024))
-        self._start("munged", "--foreground", "--force", f"--key-file={key}", f"--socket={run}/munge.socket",
-                    f"--pid-file={run}/munged.pid", f"--log-file={log}/munged", f"--seed-file={run}/seed")  # fmt: skip
+        self._start(
+            "munged",
+            "--foreground",
+            "--force",
+            f"--key-file={key}",
+            f"--socket={run}/munge.socket",
+            f"--pid-file={run}/munged.pid",
+            f"--log-file={log}/munged",
+            f"--seed-file={run}/seed",
+        )
         self.until((run / "munge.socket").exists, 30, self.logs)
         self._start("slurmctld", "-D", "-c")
         for node in ("n1", "n2"):

@@ -69,8 +69,24 @@ def ended(path: Path) -> np.ndarray:
 def script(folder: Path, *options: str) -> Path:
     """What mpiopt slurm writes for the long solve."""
     path = folder / "fit.sbatch"
-    call = parse(["slurm", "solve", "train.h5", *LONG, "--nodes", "2", "--tasks-per-node", "2", "--job-name", "fit",
-                  *options, "--json", "--out-script", str(path)])  # fmt: skip
+    call = parse(
+        [
+            "slurm",
+            "solve",
+            "train.h5",
+            *LONG,
+            "--nodes",
+            "2",
+            "--tasks-per-node",
+            "2",
+            "--job-name",
+            "fit",
+            *options,
+            "--json",
+            "--out-script",
+            str(path),
+        ]
+    )
     call.run(call.job, None, Console(json=True))
     return path
 
@@ -169,7 +185,11 @@ def test_gpu_gives_every_rank_a_gpu_of_its_own(data, lab):
     job = lab.submit(data / "gpu.sbatch", cwd=data)
     assert job.over() == ("COMPLETED", 0, 0), job.why()
     assert sorted(line for line in job.said.splitlines() if line.startswith("GPU")) == [
-        "GPU n1 0", "GPU n1 1", "GPU n2 0", "GPU n2 1"]  # fmt: skip
+        "GPU n1 0",
+        "GPU n1 1",
+        "GPU n2 0",
+        "GPU n2 1",
+    ]
     assert read_run(data / "gpu.run.h5").attributes["reason"] == "GAP"
 
 

@@ -48,11 +48,18 @@ def test_the_checkout_has_a_script_for_each_kind_of_job():
     assert [path.stem for path in SHIPPED] == ["array", "convert", "gpu", "solve", "train"]
 
 
-@pytest.mark.parametrize("options", [
-    [], ["--array", "l2=1e-3,1e-4"], ["--array", "accuracy=0.1,0.2", "--job-name", "a.b"], ["--env", "my env.sh"],
-    ["--mpi", "pmi2", "--gpus-per-task", "2", "--partition", "short,long", "--account", "me", "--sbatch", "exclusive"],
-    ["--out", "it's $HOME/`x` \"y\".h5", "--array", "seed=1,2"], ["--requeues", "0", "--signal", "USR2"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--array", "l2=1e-3,1e-4"],
+        ["--array", "accuracy=0.1,0.2", "--job-name", "a.b"],
+        ["--env", "my env.sh"],
+        ["--mpi", "pmi2", "--gpus-per-task", "2", "--partition", "short,long", "--account", "me", "--sbatch", "exclusive"],
+        ["--out", 'it\'s $HOME/`x` "y".h5', "--array", "seed=1,2"],
+        ["--requeues", "0", "--signal", "USR2"],
+    ],
+)
 def test_shellcheck_finds_nothing(tmp_path, options):
     l2 = [] if any("l2=" in option for option in options) else ["--l2", "1e-5"]
     path = tmp_path / "x.sbatch"
@@ -61,11 +68,22 @@ def test_shellcheck_finds_nothing(tmp_path, options):
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("options", [
-    ["--set", "a=1\ntouch pwned"], ["--data", "x\n. ./evil"], ["--out", "a\r.h5"], ["--env", "e\ntouch pwned"],
-    ["--sbatch", "comment=a\ntouch pwned"], ["--positive", "\x1b[2J"], ["--data", "a\u2028b"], ["--array", "l2=1\n,2"],
-    ["--time", "1\ntouch pwned"], ["--job-name", "j\ntouch pwned"], ["--partition", "p\n"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--set", "a=1\ntouch pwned"],
+        ["--data", "x\n. ./evil"],
+        ["--out", "a\r.h5"],
+        ["--env", "e\ntouch pwned"],
+        ["--sbatch", "comment=a\ntouch pwned"],
+        ["--positive", "\x1b[2J"],
+        ["--data", "a\u2028b"],
+        ["--array", "l2=1\n,2"],
+        ["--time", "1\ntouch pwned"],
+        ["--job-name", "j\ntouch pwned"],
+        ["--partition", "p\n"],
+    ],
+)
 def test_no_line_of_an_argument_becomes_a_line_of_the_script(options):
     for place in (3, 2):
         with pytest.raises(MpioptError) as caught:
@@ -84,12 +102,19 @@ def test_a_comment_of_a_script_is_one_line_whatever_the_arguments(text):
 
 name = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,8}", fullmatch=True)
 jobs = st.builds(
-    Slurm, command=st.just(("solve", "my data.h5", "--set", "mu=3")), nodes=st.integers(1, 999),
-    tasks_per_node=st.integers(1, 999), time=st.sampled_from(["90", "2-12", "8:00:00"]), job_name=st.none() | name,
-    partition=st.none() | name, sbatch=st.lists(st.sampled_from(["mem=16G", "exclusive", "comment=a b"])).map(tuple),
-    env=st.none() | name.map(Path), signal=st.sampled_from(["USR1", "USR2"]), requeues=st.integers(0, 99),
+    Slurm,
+    command=st.just(("solve", "my data.h5", "--set", "mu=3")),
+    nodes=st.integers(1, 999),
+    tasks_per_node=st.integers(1, 999),
+    time=st.sampled_from(["90", "2-12", "8:00:00"]),
+    job_name=st.none() | name,
+    partition=st.none() | name,
+    sbatch=st.lists(st.sampled_from(["mem=16G", "exclusive", "comment=a b"])).map(tuple),
+    env=st.none() | name.map(Path),
+    signal=st.sampled_from(["USR1", "USR2"]),
+    requeues=st.integers(0, 99),
     array=st.sampled_from([None, "l2=1e-3,1e-4"]),
-)  # fmt: skip
+)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
@@ -138,8 +163,9 @@ def play(tmp_path):
     def run(text: str, *arguments: str, code=0, state="RUNNING", wait=True, **variables) -> subprocess.Popen:
         (place / "job").write_text(text)
         env = {"PATH": f"{programs}:{os.environ['PATH']}", "SLURM_JOB_ID": "7", "CODE": str(code), "STATE": state, **variables}
-        process = subprocess.Popen(["bash", "job", *arguments], cwd=place, env=env, text=True,
-                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+        process = subprocess.Popen(
+            ["bash", "job", *arguments], cwd=place, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
         process.place = place
         if wait:
             process.said = process.communicate(timeout=200)[0]
@@ -166,11 +192,22 @@ def requeued(process) -> str:
     return path.read_text() if path.exists() else ""
 
 
-@pytest.mark.parametrize("code, state, restarts, expected", [
-    (0, "RUNNING", "", ""), (1, "RUNNING", "", ""), (3, "RUNNING", "", ""), (130, "RUNNING", "", ""), (137, "RUNNING", "", ""),
-    (75, "RUNNING", "", "requeue 7\n"), (75, "RUNNING", "1", "requeue 7\n"), (75, "RUNNING", "2", ""),
-    (75, "COMPLETING", "", ""), (75, "", "", ""), (75, "STUCK", "", ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "code, state, restarts, expected",
+    [
+        (0, "RUNNING", "", ""),
+        (1, "RUNNING", "", ""),
+        (3, "RUNNING", "", ""),
+        (130, "RUNNING", "", ""),
+        (137, "RUNNING", "", ""),
+        (75, "RUNNING", "", "requeue 7\n"),
+        (75, "RUNNING", "1", "requeue 7\n"),
+        (75, "RUNNING", "2", ""),
+        (75, "COMPLETING", "", ""),
+        (75, "", "", ""),
+        (75, "STUCK", "", ""),
+    ],
+)
 def test_75_alone_goes_back_to_the_queue_and_only_so_often(play, code, state, restarts, expected):
     extra = {"SLURM_RESTART_COUNT": restarts} if restarts else {}
     done = play(written(*SOLVE, "--requeues", "2"), code=code, state=state, **extra)
@@ -202,9 +239,20 @@ def test_the_command_comes_through_every_quote(play):
     text = written("slurm", "solve", words[0], "--positive", words[1], "--out", words[2], "--mpi", "pmi2")
     found = ran(play(text, "--rounds", "a b"))
     assert found[found.index("mpiopt") :] == [
-        "mpiopt", "solve", "it's", "--positive", words[1], "--margin", "120", "--out", "*", "--checkpoint", "*.checkpoint.h5",
-        "--rounds", "a b",
-    ]  # fmt: skip
+        "mpiopt",
+        "solve",
+        "it's",
+        "--positive",
+        words[1],
+        "--margin",
+        "120",
+        "--out",
+        "*",
+        "--checkpoint",
+        "*.checkpoint.h5",
+        "--rounds",
+        "a b",
+    ]
     assert "--mpi=pmi2" in found and "--kill-on-bad-exit=0" in found
 
 
@@ -267,33 +315,36 @@ def test_the_script_is_saved_and_never_replaced(tmp_path):
         written(*SOLVE, "--out-script", str(tmp_path / "nowhere" / "x"))
 
 
-@pytest.mark.parametrize("argv, said", [
-    (["describe", "a.h5"], "writes scripts for convert, solve"),
-    (["solves"], "got 'solves'"),
-    (["solve", "--rouns", "3"], "for Slurm's options see mpiopt slurm --help"),
-    (["solve", "--l2", "-1"], "--l2 -1"),
-    (["solve", "--method", "nope"], "there is no method 'nope'"),
-    (["solve", "--help-me"], "--help-me"),
-    (["solve", "--nodes", "0"], "--nodes 0"),
-    (["solve", "--nodes", "two"], "not a whole number"),
-    (["solve", "--time", "1h"], "--time 1h: give a time as Slurm writes it"),
-    (["solve", "--time", "0"], "--time 0"),
-    (["solve", "--time", "2", "--signal-margin", "50"], "at most a third of the --time of 120 seconds"),
-    (["solve", "--signal", "HUP"], "HUP"),
-    (["solve", "--account", "a b"], "--account 'a b'"),
-    (["solve", "--sbatch=--mem=3"], "without its dashes"),
-    (["solve", "--sbatch", "signal=USR1"], "the script has that option already"),
-    (["solve", "--array", "l2"], "--array l2"),
-    (["solve", "--array", "l2=1,1"], "values that differ"),
-    (["solve", "--array", "l2=1,,2"], "--array l2=1,,2"),
-    (["solve", "--array", "l2=1,two"], "two"),
-    (["solve", "--array", "nope=1,2"], "got nope"),
-    (["solve", "--l2", "1", "--array", "l2=1,2"], "--l2"),
-    (["solve", "--array", "positive=a/b,c"], "part of a file's name"),
-    (["convert", "a", "b", "--array", "shards=1,2"], "writes no run file"),
-    (["solve", "--resume", "never"], "--resume never"),
-    (["report"], "needs run files"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "argv, said",
+    [
+        (["describe", "a.h5"], "writes scripts for convert, solve"),
+        (["solves"], "got 'solves'"),
+        (["solve", "--rouns", "3"], "for Slurm's options see mpiopt slurm --help"),
+        (["solve", "--l2", "-1"], "--l2 -1"),
+        (["solve", "--method", "nope"], "there is no method 'nope'"),
+        (["solve", "--help-me"], "--help-me"),
+        (["solve", "--nodes", "0"], "--nodes 0"),
+        (["solve", "--nodes", "two"], "not a whole number"),
+        (["solve", "--time", "1h"], "--time 1h: give a time as Slurm writes it"),
+        (["solve", "--time", "0"], "--time 0"),
+        (["solve", "--time", "2", "--signal-margin", "50"], "at most a third of the --time of 120 seconds"),
+        (["solve", "--signal", "HUP"], "HUP"),
+        (["solve", "--account", "a b"], "--account 'a b'"),
+        (["solve", "--sbatch=--mem=3"], "without its dashes"),
+        (["solve", "--sbatch", "signal=USR1"], "the script has that option already"),
+        (["solve", "--array", "l2"], "--array l2"),
+        (["solve", "--array", "l2=1,1"], "values that differ"),
+        (["solve", "--array", "l2=1,,2"], "--array l2=1,,2"),
+        (["solve", "--array", "l2=1,two"], "two"),
+        (["solve", "--array", "nope=1,2"], "got nope"),
+        (["solve", "--l2", "1", "--array", "l2=1,2"], "--l2"),
+        (["solve", "--array", "positive=a/b,c"], "part of a file's name"),
+        (["convert", "a", "b", "--array", "shards=1,2"], "writes no run file"),
+        (["solve", "--resume", "never"], "--resume never"),
+        (["report"], "needs run files"),
+    ],
+)
 def test_bad_input_is_one_sentence(argv, said):
     with pytest.raises(MpioptError) as caught:
         written("slurm", *argv)

@@ -67,8 +67,16 @@ def started(team: Team) -> np.ndarray:
 
 
 def method_of(name: str):
-    known = {"rule": rules.momentum(0.02), "lr": Constant(0.02), "workers": WORKERS, "period": 3, "meeting": 6, "groups": 1,
-             "total_steps": 18, "clients": Clients(2)}  # fmt: skip
+    known = {
+        "rule": rules.momentum(0.02),
+        "lr": Constant(0.02),
+        "workers": WORKERS,
+        "period": 3,
+        "meeting": 6,
+        "groups": 1,
+        "total_steps": 18,
+        "clients": Clients(2),
+    }
     entry = find(name, training())
     return entry.make(**{key: value for key, value in known.items() if key in entry.parameters})
 
@@ -187,20 +195,41 @@ def turned(x: np.ndarray, module) -> np.ndarray:
 def test_the_run_file_holds_the_model_that_it_tells_of(worlds, shared_tmp, pictures, model):
     from mpiopt.training.torch.networks import resnet20, small_cnn
 
-    made = {"softmax": lambda: flat(256, 4), "mlp:8": lambda: flat(256, 8, 4), "cnn": lambda: small_cnn((16, 16), 4),
-            "resnet20": lambda: resnet20((16, 16), 4)}  # fmt: skip
+    made = {
+        "softmax": lambda: flat(256, 4),
+        "mlp:8": lambda: flat(256, 8, 4),
+        "cnn": lambda: small_cnn((16, 16), 4),
+        "resnet20": lambda: resnet20((16, 16), 4),
+    }
     out, world = shared_tmp / "run.h5", worlds(workers=4)
-    job = Train(data=str(pictures["train"]), test=str(pictures["test"]), model=model, batch=5, lr=0.02, epochs=1, out=out,
-                workers=4, overwrite=True, set=(("period", 2),), checkpoint=shared_tmp / "kept.h5", every_rounds=1,
-                resume="never")  # fmt: skip
+    job = Train(
+        data=str(pictures["train"]),
+        test=str(pictures["test"]),
+        model=model,
+        batch=5,
+        lr=0.02,
+        epochs=1,
+        out=out,
+        workers=4,
+        overwrite=True,
+        set=(("period", 2),),
+        checkpoint=shared_tmp / "kept.h5",
+        every_rounds=1,
+        resume="never",
+    )
     found = run(job, world, Console(first=False))
     (x, _), told = read_solution(out), read_run(out).attributes
     module = made[model]()
     x = x if model in ("cnn", "resnet20") else turned(x, module)
     loss, accuracy = plainly(module, x, read_buffers(out), *pictures["test rows"])
     assert (told["test_loss"], told["accuracy"]) == pytest.approx((loss, accuracy), rel=1e-6)
-    again = run(Train(**{**vars(job), "from_": out, "out": None, "rounds": 1, "checkpoint": None, "every_rounds": None,
-                         "resume": "auto"}), world, Console(first=False))  # fmt: skip
+    again = run(
+        Train(
+            **{**vars(job), "from_": out, "out": None, "rounds": 1, "checkpoint": None, "every_rounds": None, "resume": "auto"}
+        ),
+        world,
+        Console(first=False),
+    )
     first = [again["history"][name][0] for name in ("test_loss", "accuracy")]  # before the first step
     assert first == pytest.approx((loss, accuracy), rel=1e-6) and found["accuracy"] == accuracy
 
@@ -215,5 +244,8 @@ def test_a_start_with_what_another_model_keeps_is_refused(worlds, shared_tmp):
             file.finish(np.zeros(15, np.float32), 0.0, {"reason": "EPOCHS"}, {"1.running_mean": np.zeros(5)})
     world.barrier()
     with pytest.raises(UsageError, match=r"1.running_mean was kept beside x, and this model keeps nothing"):
-        run(Train(data="blobs:rows=40,features=4", model="softmax", batch=5, workers=2, from_=shared_tmp / "r.h5"), world,
-            Console(first=False))  # fmt: skip
+        run(
+            Train(data="blobs:rows=40,features=4", model="softmax", batch=5, workers=2, from_=shared_tmp / "r.h5"),
+            world,
+            Console(first=False),
+        )

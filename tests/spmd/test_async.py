@@ -60,9 +60,12 @@ def test_the_centre_is_the_sum_of_what_was_pushed(worlds, ranks, monkeypatch, na
 
     monkeypatch.setattr(Window, "add", spied)
     data = Shared(workers=ranks + extra)
-    method = {"async_easgd": async_easgd(RULE, ranks + extra, period=3, meeting=30),
-              "downpour": downpour(RULE, period=3, meeting=30),
-              "async_sgd": async_sgd(RULE, meeting=30), "damped": async_sgd(RULE, damped=True, meeting=30)}[name]  # fmt: skip
+    method = {
+        "async_easgd": async_easgd(RULE, ranks + extra, period=3, meeting=30),
+        "downpour": downpour(RULE, period=3, meeting=30),
+        "async_sgd": async_sgd(RULE, meeting=30),
+        "damped": async_sgd(RULE, damped=True, meeting=30),
+    }[name]
     trained = train(method, data.team(world), data.start, Goal(rounds=4))
     total = np.sum(world.tell_all(np.sum(pushed, axis=0)), axis=0)
     np.testing.assert_allclose(trained.x, data.start + total, rtol=0, atol=1e-12)

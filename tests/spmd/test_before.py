@@ -26,8 +26,22 @@ from mpiopt.jobs.commands import parse
 
 ARCHIVES = sorted((Path(__file__).parents[1] / "before").glob("*.tar.xz"))
 SOLVE = ["solve", "rows.h5", "--l2", "1e-2", "--deterministic", "--workers", "2"]
-TRAIN = ["train", "--data", "blobs:rows=40,features=4", "--model", "mlp:3", "--method", "easgd", "--set", "period=2",
-         "--batch", "4", "--deterministic", "--workers", "2"]  # fmt: skip
+TRAIN = [
+    "train",
+    "--data",
+    "blobs:rows=40,features=4",
+    "--model",
+    "mlp:3",
+    "--method",
+    "easgd",
+    "--set",
+    "period=2",
+    "--batch",
+    "4",
+    "--deterministic",
+    "--workers",
+    "2",
+]
 
 
 @pytest.fixture(params=ARCHIVES, ids=lambda path: path.name.removesuffix(".tar.xz"))

@@ -55,8 +55,12 @@ def alone():
 def heard(exchange, team, kind) -> np.ndarray:
     """What was agreed in every round, scalars at the end; NaN where nothing was. Collective."""
     nothing = np.full(DIM + 2, np.nan, kind)
-    return np.array([nothing if agreed is None else np.append(agreed.vector, agreed.scalars)
-                     for _, agreed, _, _ in agreements(exchange, team, ROUNDS, kind)])  # fmt: skip
+    return np.array(
+        [
+            nothing if agreed is None else np.append(agreed.vector, agreed.scalars)
+            for _, agreed, _, _ in agreements(exchange, team, ROUNDS, kind)
+        ]
+    )
 
 
 @SIZES
@@ -157,8 +161,10 @@ def test_those_that_take_no_part_send_nothing(worlds):
         for k in range(6):
             present = clients(WORKERS, team.sites[0].streams, k)
             messages = [said(site.worker, k) for site in team.sites]
-            messages = [m if present[site.worker] else m._replace(scalars=np.full(2, np.nan))
-                        for m, site in zip(messages, team.sites, strict=True)]  # fmt: skip
+            messages = [
+                m if present[site.worker] else m._replace(scalars=np.full(2, np.nan))
+                for m, site in zip(messages, team.sites, strict=True)
+            ]
             before = world.tally.bytes
             agreed, residual, _ = exchange(messages, state, Joint(team, k, clients))
             if not c.linear:
@@ -181,10 +187,14 @@ def test_those_that_take_no_part_send_nothing(worlds):
 
 # ---------------------------------------------------------------------------------------------- going on
 LINKED = {
-    "ef": ("sgd", "topk:0.4", "ef"), "ef21": ("sgd", "scaled_sign", "ef21"), "diana": ("sgd", "qsgd:4", "diana"),
-    "both ways": ("sgd", "topk:0.4", "ef", "topk:0.6"), "summed": ("sgd", "randk:0.4,shared=yes", "plain"),
-    "vote": ("sgd", "vote", "plain"), "local": ("local_sgd", "topk:0.4+natural", "ef"),
-}  # fmt: skip
+    "ef": ("sgd", "topk:0.4", "ef"),
+    "ef21": ("sgd", "scaled_sign", "ef21"),
+    "diana": ("sgd", "qsgd:4", "diana"),
+    "both ways": ("sgd", "topk:0.4", "ef", "topk:0.6"),
+    "summed": ("sgd", "randk:0.4,shared=yes", "plain"),
+    "vote": ("sgd", "vote", "plain"),
+    "local": ("local_sgd", "topk:0.4+natural", "ef"),
+}
 AGAIN = {
     **{name: (lambda how=how: linked(find_training(how[0]), *how)) for name, how in LINKED.items()},
     "clients": lambda: linked(local_sgd(rules.adam(0.05), 3, Clients(3)), "local_sgd", "topk:0.4", "ef"),
@@ -258,8 +268,28 @@ def test_any_number_of_ranks_goes_on_with_the_memories(comm, shared_tmp, name):
         np.testing.assert_array_equal(x, found[0])
 
 
-TRAIN = ["-m", "mpiopt.jobs", "train", "--data", "blobs:rows=400", "--model", "mlp:8", "--method", "sgd", "--compress",
-         "topk:0.1", "--error-feedback", "--back", "topk:0.3", "--batch", "10", "--epochs", "2", "--workers", "3"]  # fmt: skip
+TRAIN = [
+    "-m",
+    "mpiopt.jobs",
+    "train",
+    "--data",
+    "blobs:rows=400",
+    "--model",
+    "mlp:8",
+    "--method",
+    "sgd",
+    "--compress",
+    "topk:0.1",
+    "--error-feedback",
+    "--back",
+    "topk:0.3",
+    "--batch",
+    "10",
+    "--epochs",
+    "2",
+    "--workers",
+    "3",
+]
 
 
 def test_a_compressed_job_goes_on_as_if_it_had_never_stopped(launch, tmp_path):

@@ -11,20 +11,36 @@ from mpiopt.comm.world import World
 
 X, KIND = np.ones(3), np.dtype(float)
 COUNTED = {
-    "sum": lambda w: w.sum([X]), "total": lambda w: w.total([X]), "dots": lambda w: w.dots([(X, X)]),
-    "gather": lambda w: w.gather(X), "each": lambda w: list(w.each(X, most=1)), "alltoall": lambda w: w.alltoall([X] * w.size),
-    "bcast": lambda w: w.bcast(X.copy()), "swap": lambda w: w.swap([X] * 2, [(w.rank + 1) % w.size, (w.rank - 1) % w.size]),
-    "extremes": lambda w: w.extremes(X), "best": lambda w: w.best([1.0]),
-}  # fmt: skip
+    "sum": lambda w: w.sum([X]),
+    "total": lambda w: w.total([X]),
+    "dots": lambda w: w.dots([(X, X)]),
+    "gather": lambda w: w.gather(X),
+    "each": lambda w: list(w.each(X, most=1)),
+    "alltoall": lambda w: w.alltoall([X] * w.size),
+    "bcast": lambda w: w.bcast(X.copy()),
+    "swap": lambda w: w.swap([X] * 2, [(w.rank + 1) % w.size, (w.rank - 1) % w.size]),
+    "extremes": lambda w: w.extremes(X),
+    "best": lambda w: w.best([1.0]),
+}
 CONTROL = {  # set-up and agreements, which watchers see but no tally counts
-    "tell": lambda w: w.tell(1), "tell_all": lambda w: w.tell_all(1), "together": lambda w: nothing(w),
-    "tallied": lambda w: w.tallied(0.0), "demand_alike": lambda w: w.demand_alike({}, "now"), "barrier": lambda w: w.barrier(),
-    "rest": lambda w: w.rest(), "split": lambda w: w.split(0).free(), "by_node": lambda w: w.by_node().free(),
-    "group": lambda w: w.group(1), "window": lambda w: w.window("w", 3, KIND), "free": lambda w: w.split(0).free(),
-}  # fmt: skip
+    "tell": lambda w: w.tell(1),
+    "tell_all": lambda w: w.tell_all(1),
+    "together": lambda w: nothing(w),
+    "tallied": lambda w: w.tallied(0.0),
+    "demand_alike": lambda w: w.demand_alike({}, "now"),
+    "barrier": lambda w: w.barrier(),
+    "rest": lambda w: w.rest(),
+    "split": lambda w: w.split(0).free(),
+    "by_node": lambda w: w.by_node().free(),
+    "group": lambda w: w.group(1),
+    "window": lambda w: w.window("w", 3, KIND),
+    "free": lambda w: w.split(0).free(),
+}
 AT_WINDOWS = {
-    "get": lambda w: w.get(), "add": lambda w: w.add(X), "fetch_and_add": lambda w: w.fetch_and_add(1.0),
-}  # fmt: skip
+    "get": lambda w: w.get(),
+    "add": lambda w: w.add(X),
+    "fetch_and_add": lambda w: w.fetch_and_add(1.0),
+}
 
 
 def nothing(world: World) -> None:

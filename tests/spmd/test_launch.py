@@ -39,14 +39,17 @@ def one_sentence(done, code: int, part: str) -> None:
     assert len(said(done)) == 1 and part in said(done)[0] and "Traceback" not in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize("body, code, part", [
-    ("if world.rank == 1: raise KeyError('salt')", None, "KeyError: 'salt' (--debug"),
-    ("if world.rank == 1: raise DataError('the salt is wet')", None, ": the salt is wet"),
-    ("if world.rank == 2: sys.exit(0)", None, "failed while stirring the pot: SystemExit"),
-    ("if world.rank == 2: raise KeyError('late')\n    return {}", None, "KeyError: 'late'"),
-    ("raise KeyError('salt')", 1, "rank 0 on host "),
-    ("raise UsageError('no salt')", 2, "mpiopt: no salt"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "body, code, part",
+    [
+        ("if world.rank == 1: raise KeyError('salt')", None, "KeyError: 'salt' (--debug"),
+        ("if world.rank == 1: raise DataError('the salt is wet')", None, ": the salt is wet"),
+        ("if world.rank == 2: sys.exit(0)", None, "failed while stirring the pot: SystemExit"),
+        ("if world.rank == 2: raise KeyError('late')\n    return {}", None, "KeyError: 'late'"),
+        ("raise KeyError('salt')", 1, "rank 0 on host "),
+        ("raise UsageError('no salt')", 2, "mpiopt: no salt"),
+    ],
+)
 def test_a_failure_ends_every_rank_with_one_sentence(launch, body, code, part):
     done = launch(3, FAILING.format(body=body), timeout=100)
     assert done.returncode != 0
@@ -93,8 +96,9 @@ def test_debug_shows_the_traceback_and_strict_tells_a_run_that_did_not_converge(
     assert strict.returncode == 3 and said(strict) == [] and "1 round," in strict.stdout
 
 
-@pytest.mark.parametrize("promised", [{"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "4"},
-                                      {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "4"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "promised", [{"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "4"}, {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "4"}]
+)
 def test_a_process_that_finds_itself_alone_refuses(launch, promised):
     done = launch(None, [*JOBS, "solve", SMALL], env=promised)
     one_sentence(done, 1, "the launcher promised 4 ranks, but MPI sees 1")
@@ -111,8 +115,12 @@ def test_a_batch_shell_promises_nothing(launch):
 def test_solve_reports_records_and_starts_again(series, tmp_path):
     out = tmp_path / "new" / "run.h5"
     options = ["--intercept", "--out", str(out), "--json", "--set", "accuracy=0.2"]
-    done, again, refused = series(3, ["solve", SMALL, *options], ["solve", "--config", str(out), "--from", str(out), "--json"],
-                                  ["solve", SMALL, "--out", str(out)])  # fmt: skip
+    done, again, refused = series(
+        3,
+        ["solve", SMALL, *options],
+        ["solve", "--config", str(out), "--from", str(out), "--json"],
+        ["solve", SMALL, "--out", str(out)],
+    )
     assert done.returncode == 0, done.stderr
     found, run = json.loads(done.stdout), read_run(out)
     assert found["converged"] and found["gap"] <= 1e-8 and found["world_size"] == 3
@@ -142,11 +150,14 @@ sys.exit(main({others} if detect().rank == 1 else {own}))
 """
 
 
-@pytest.mark.parametrize("own, others, part", [
-    (["solve", SMALL], ["methods"], "the command is methods on rank 1 and solve on rank 0"),
-    (["solve", SMALL], ["solve", "--help"], "the command is solve --help on rank 1 and solve on rank 0"),
-    (["report", "a.h5"], ["describe", "a.h5"], "the command is describe on rank 1 and report on rank 0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "own, others, part",
+    [
+        (["solve", SMALL], ["methods"], "the command is methods on rank 1 and solve on rank 0"),
+        (["solve", SMALL], ["solve", "--help"], "the command is solve --help on rank 1 and solve on rank 0"),
+        (["report", "a.h5"], ["describe", "a.h5"], "the command is describe on rank 1 and report on rank 0"),
+    ],
+)
 def test_a_rank_that_was_asked_for_another_command_keeps_nobody_waiting(launch, own, others, part):
     one_sentence(launch(2, UNLIKE.format(own=own, others=others)), 1, part)
 

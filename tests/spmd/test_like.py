@@ -133,9 +133,13 @@ def aged(file: h5py.File) -> None:
 @pytest.mark.ranks(1)
 @pytest.mark.parametrize(
     ("options", "wanted"),
-    [([], ("7", "2")), (["--positive", "2"], ("2", "7")), (["--positive", "< 5"], ("2", "7")),
-     (["--loss", "least_squares"], None)],
-)  # fmt: skip
+    [
+        ([], ("7", "2")),
+        (["--positive", "2"], ("2", "7")),
+        (["--positive", "< 5"], ("2", "7")),
+        (["--loss", "least_squares"], None),
+    ],
+)
 def test_a_run_says_which_label_is_which(world, shared_tmp, options, wanted, capsys):
     source = laid(world, shared_tmp / "a.svm", TRAIN)
     convert(world, [source], shared_tmp / "a.h5")

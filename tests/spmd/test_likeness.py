@@ -20,8 +20,17 @@ ROWS = 24
 def go(world, odd: bool, **other):
     """A training whose ``other`` things are the last rank's. Collective."""
     rule = rules.sgd(lambda step: 0.1)
-    mine = {"shift": 0.0, "widths": (3, 4, 2), "activation": Tanh(), "method": local_sgd(rule, 2), "start": 0.1,
-            "goal": Goal(rounds=2), "penalty": Zero(), "seed": 0, "make": Perceptron} | (other if odd else {})  # fmt: skip
+    mine = {
+        "shift": 0.0,
+        "widths": (3, 4, 2),
+        "activation": Tanh(),
+        "method": local_sgd(rule, 2),
+        "start": 0.1,
+        "goal": Goal(rounds=2),
+        "penalty": Zero(),
+        "seed": 0,
+        "make": Perceptron,
+    } | (other if odd else {})
     x = np.random.default_rng(0).standard_normal((ROWS, 3)) + mine["shift"]
     data = Dense(x, np.arange(ROWS) % 2)
     models = [mine["make"](data, mine["widths"], mine["activation"]) for _ in world.hosted]

@@ -11,8 +11,20 @@ import pytest
 from mpiopt.io.runs.run_file import read_solution
 
 ROWS, TEST = 90, 47
-METRICS = ["roc_auc", "average_precision", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "brier", "mean_loss",
-           "log_loss", "deviance", "pseudo_r2"]  # fmt: skip
+METRICS = [
+    "roc_auc",
+    "average_precision",
+    "accuracy",
+    "balanced_accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "brier",
+    "mean_loss",
+    "log_loss",
+    "deviance",
+    "pseudo_r2",
+]
 
 
 def one_sentence(done, code, part):
@@ -55,11 +67,14 @@ def fitted(series, tmp_path_factory):
     lines = written(TEST, 2)
     (at / "t.svm").write_text("".join(f"{line} 40:1\n" if k == 5 else f"{line}\n" for k, line in enumerate(lines)))
     fit = ["solve", str(at / "a.h5"), "--l2", "0.01", "--intercept", "--out"]
-    for done in series(2, ["convert", str(at / "a.svm"), str(at / "a.h5"), "--base", "1"],
-                       ["convert", str(at / "t.svm"), str(at / "t.h5"), "--like", str(at / "a.h5"), "--shards", "3"],
-                       [*fit, str(at / "r.h5")],
-                       [*fit, str(at / "s.h5"), "--loss", "least_squares"],
-                       [*fit, str(at / "h.h5"), "--loss", "squared_hinge"]):  # fmt: skip
+    for done in series(
+        2,
+        ["convert", str(at / "a.svm"), str(at / "a.h5"), "--base", "1"],
+        ["convert", str(at / "t.svm"), str(at / "t.h5"), "--like", str(at / "a.h5"), "--shards", "3"],
+        [*fit, str(at / "r.h5")],
+        [*fit, str(at / "s.h5"), "--loss", "least_squares"],
+        [*fit, str(at / "h.h5"), "--loss", "squared_hinge"],
+    ):
         assert done.returncode == 0, done.stderr
     return at
 
@@ -69,11 +84,12 @@ def test_predictions_are_in_the_order_of_the_source(series, fitted, size):
     y, a = dense((fitted / "t.svm").read_text(), 12)
     out = {kind: fitted / f"p{size}.{kind}" for kind in ("csv", "h5")}
     text, data, hdf5, numbers = series(
-        size, ["predict", str(fitted / "r.h5"), str(fitted / "t.svm")],
+        size,
+        ["predict", str(fitted / "r.h5"), str(fitted / "t.svm")],
         ["predict", str(fitted / "r.h5"), str(fitted / "t.h5"), "--out", str(out["csv"])],
         ["predict", str(fitted / "r.h5"), str(fitted / "t.h5"), "--out", str(out["h5"]), "--json"],
         ["predict", str(fitted / "s.h5"), str(fitted / "t.h5")],
-    )  # fmt: skip
+    )
     for done in (text, data, hdf5, numbers):
         assert done.returncode == 0, done.stderr
     assert "1 entry of features that" in text.stderr and json.loads(hdf5.stdout)["rows"] == TEST
@@ -111,9 +127,12 @@ def test_scores_are_those_of_the_predictions_on_any_ranks(series, fitted):
 
 def test_a_table_and_a_picture(series, fitted):
     runs = [str(fitted / "r.h5")] * 6
-    done, again, foreign = series(1, ["score", *runs, str(fitted / "t.h5"), "--calibration", "--png", str(fitted / "p.png")],
-                                  ["score", runs[0], str(fitted / "t.h5"), "--metric", "f1", "--png", str(fitted / "p.png")],
-                                  ["score", runs[0], str(fitted / "t.h5"), "--png", str(fitted / "a.svm")])  # fmt: skip
+    done, again, foreign = series(
+        1,
+        ["score", *runs, str(fitted / "t.h5"), "--calibration", "--png", str(fitted / "p.png")],
+        ["score", runs[0], str(fitted / "t.h5"), "--metric", "f1", "--png", str(fitted / "p.png")],
+        ["score", runs[0], str(fitted / "t.h5"), "--png", str(fitted / "a.svm")],
+    )
     assert done.returncode == 0, done.stderr
     assert max(map(len, done.stdout.splitlines())) <= 80 and done.stdout.count("ROC AUC") == 2
     assert (fitted / "p.png").read_bytes().startswith(b"\x89PNG")

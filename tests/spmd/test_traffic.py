@@ -29,10 +29,19 @@ WORKERS, PERIOD = 5, 6  # rounds after which what is agreed now and then has com
 SOME = Clients(2, dead=(1,))
 TWO = ("topk:0.2", "randk:0.3,shared=yes")  # one whose payloads are gathered, one whose payloads are added up
 PARTIAL = (Mean(), *(Compressed(find(text)) for text in TWO))
-ALL = (Mean(), Sum(), From(3), Alone(), Leader(), Every(3, Mean()), Neighbours(Topology.of("ring")),
-       Repeated(Neighbours(Topology.of("ring")), 3), Remembered(Neighbours(Topology.of("ring"), find("topk:0.2"))),
-       *(Neighbours(Topology.of("complete", every=1), find(text)) for text in TWO),
-       *(exchange for _, _, exchange in exchanges([(name, text) for name in AROUND for text in TWO])))  # fmt: skip
+ALL = (
+    Mean(),
+    Sum(),
+    From(3),
+    Alone(),
+    Leader(),
+    Every(3, Mean()),
+    Neighbours(Topology.of("ring")),
+    Repeated(Neighbours(Topology.of("ring")), 3),
+    Remembered(Neighbours(Topology.of("ring"), find("topk:0.2"))),
+    *(Neighbours(Topology.of("complete", every=1), find(text)) for text in TWO),
+    *(exchange for _, _, exchange in exchanges([(name, text) for name in AROUND for text in TWO])),
+)
 
 
 def tossed(exchange, team):

@@ -104,8 +104,9 @@ def test_the_running_loss_is_the_mean_of_the_last_ten(worlds):
 def test_rounds_that_are_not_due_are_not_looked_at(worlds):
     data, world, seen = Shared(), worlds(workers=4), []
     every = train(local_sgd(RULE, 3), data.team(world), data.start, Goal(rounds=9))
-    third = train(local_sgd(RULE, 3), data.team(world), data.start, Goal(rounds=9), watch=[seen.append],
-                  due=lambda k: k % 3 == 0)  # fmt: skip
+    third = train(
+        local_sgd(RULE, 3), data.team(world), data.start, Goal(rounds=9), watch=[seen.append], due=lambda k: k % 3 == 0
+    )
     assert [record.round for record in third.history] == [0, 3, 6, 9] == [record.round for record in seen]
     np.testing.assert_array_equal(third.x, every.x)
     for record in third.history:
@@ -204,8 +205,16 @@ def test_training_ends_at_an_accuracy(worlds):
 def test_what_stops_and_goes_on_is_what_never_stopped(worlds, shared_tmp, ranks, name):
     """Bit for bit where nobody works without waiting; a run without rounds to go stays what it is in any case."""
     entry, data, world = find(name, training()), Shared(workers=4), worlds(workers=4)
-    known = {"rule": rules.adam(0.05), "lr": Constant(0.05), "workers": 4, "period": 3, "meeting": 6, "total_steps": 18,
-             "groups": 1, "clients": Clients(3)}  # fmt: skip
+    known = {
+        "rule": rules.adam(0.05),
+        "lr": Constant(0.05),
+        "workers": 4,
+        "period": 3,
+        "meeting": 6,
+        "total_steps": 18,
+        "groups": 1,
+        "clients": Clients(3),
+    }
     method = entry.make(**{key: value for key, value in known.items() if key in entry.parameters})
     exact = ranks == 1 or not ("async" in name or name == "downpour")
     team = data.team(world)
@@ -361,9 +370,14 @@ class Breaks(Quadratic):
 
 
 FAILING = {
-    "sgd": sgd(RULE), "local_sgd": local_sgd(RULE, 3), "lsgd": lsgd(RULE, 2), "scaffold": scaffold(Constant(0.1), 4),
-    "easgd": easgd(RULE, 4, 3), "downpour": downpour(RULE, 2, meeting=6), "async_lsgd": async_lsgd(RULE, 2),
-}  # fmt: skip
+    "sgd": sgd(RULE),
+    "local_sgd": local_sgd(RULE, 3),
+    "lsgd": lsgd(RULE, 2),
+    "scaffold": scaffold(Constant(0.1), 4),
+    "easgd": easgd(RULE, 4, 3),
+    "downpour": downpour(RULE, 2, meeting=6),
+    "async_lsgd": async_lsgd(RULE, 2),
+}
 
 
 SHORTENED = {"topk": linked(sgd(RULE), "sgd", "topk:0.5", "ef"), "qsgd": linked(local_sgd(RULE, 2), "local_sgd", "qsgd:4")}
@@ -379,8 +393,10 @@ def test_a_loss_that_is_no_number_ends_all_ranks_with_one_sentence(worlds, metho
     sentences = world.tell_all(str(caught.value))
     assert len(set(sentences)) == 1
     waiting = method not in (FAILING["downpour"], FAILING["async_lsgd"])  # or worker 1 may come to its own first
-    broken = [f"worker {w} (rank {world.host_of(w)}) is no longer a finite number at its step {step}:" for w, step in
-              ([(2, 7)] if waiting else [(2, 7), (1, 9)])]  # fmt: skip
+    broken = [
+        f"worker {w} (rank {world.host_of(w)}) is no longer a finite number at its step {step}:"
+        for w, step in ([(2, 7)] if waiting else [(2, 7), (1, 9)])
+    ]
     assert any(sentences[0].startswith(f"the loss of {first} the iteration has diverged; take") for first in broken)
 
 

@@ -24,8 +24,9 @@ def run(folder: Path, argv: list[str], *differing: dict[str, str], timeout: floa
         pytest.skip("no mpiexec beside this Python or on PATH: pip install 'mpiopt[mpich]'")
     blocks = [["-n", "1", "env", *(f"{name}={value}" for name, value in env.items()), *argv] for env in differing]
     whole = [part for block in blocks for part in (":", *block)][1:]
-    process = launcher.start([*launcher.mpiexec(), *whole], cwd=folder, env=launcher.environment({"PYTHONHASHSEED": "0"}),
-                             out=folder / "said")  # fmt: skip
+    process = launcher.start(
+        [*launcher.mpiexec(), *whole], cwd=folder, env=launcher.environment({"PYTHONHASHSEED": "0"}), out=folder / "said"
+    )
     try:
         code = process.wait(timeout)
     finally:

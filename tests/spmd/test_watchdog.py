@@ -260,5 +260,9 @@ def test_the_phase_is_that_of_the_moment(world, shared_tmp, command):
         train.run(Train(data="blobs:rows=100", model="softmax", epochs=1, record=1, **files), world, console)
     told = [text.partition(", after")[0].removesuffix(str(files["out"])).strip() for text in console.phases]
     assert [text for text, before in zip(told, ["", *told], strict=False) if text != before][-5:] == [
-        "under way", f"writing {files['checkpoint']}", "under way", "examining the answer", "writing the run file",
-    ]  # fmt: skip
+        "under way",
+        f"writing {files['checkpoint']}",
+        "under way",
+        "examining the answer",
+        "writing the run file",
+    ]

@@ -52,8 +52,15 @@ def sparse(folder: Path, world: World) -> Kind:
         data = Dataset.open(target, world)
         matrix, y, _ = data.read(0, data.rows)
         labels = data.labels
-        return [matrix.indptr, matrix.indices, matrix.data, y, np.array(matrix.shape), data.blocks(3),
-                np.array([*labels.distinct, *labels.counts, labels.mean, data.nnz, data.index.shuffle or 0])]  # fmt: skip
+        return [
+            matrix.indptr,
+            matrix.indices,
+            matrix.data,
+            y,
+            np.array(matrix.shape),
+            data.blocks(3),
+            np.array([*labels.distinct, *labels.counts, labels.mean, data.nnz, data.index.shuffle or 0]),
+        ]
 
     return Kind([target, folder / "a.shards" / "0000.h5", folder / "a.shards" / "0001.h5"], read)
 

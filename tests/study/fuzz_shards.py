@@ -122,8 +122,9 @@ def gap(target: Path, x: np.ndarray) -> float:
         loss = weight @ np.logaddexp(0, -margin) / weight.sum()
         return loss + LAMBDA / 2 * x @ x, a.T @ slope + LAMBDA * x
 
-    best = optimize.minimize(value, np.zeros(len(x)), jac=True, method="L-BFGS-B",
-                             options={"ftol": 1e-15, "gtol": 1e-9, "maxiter": 2000})  # fmt: skip
+    best = optimize.minimize(
+        value, np.zeros(len(x)), jac=True, method="L-BFGS-B", options={"ftol": 1e-15, "gtol": 1e-9, "maxiter": 2000}
+    )
     return value(x)[0] - best.fun
 
 

@@ -70,8 +70,14 @@ class Server:
     """A process that runs command lines of one rank in forks of itself."""
 
     def __init__(self, env: dict[str, str]) -> None:
-        self.process = subprocess.Popen([sys.executable, "-Pc", SERVER], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.DEVNULL, text=True)  # fmt: skip
+        self.process = subprocess.Popen(
+            [sys.executable, "-Pc", SERVER],
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
 
     def run(self, folder: Path, number: int, argv: list[str]) -> int:
         """Run one, outputs beside its folder; returns the exit code."""
@@ -99,8 +105,9 @@ def taken(line: Line, base: Path, scratch: Path, tree: Path, server: Server) -> 
         else:
             command = ["mpiexec", "-n", str(line.ranks), sys.executable, "-m", "mpiopt.jobs", *argv]
             with outs[0].open("wb") as out, outs[1].open("wb") as err:
-                code = subprocess.run(command, cwd=folder, env=environment(tree), stdin=subprocess.DEVNULL, stdout=out,
-                                      stderr=err, timeout=LIMIT).returncode  # fmt: skip
+                code = subprocess.run(
+                    command, cwd=folder, env=environment(tree), stdin=subprocess.DEVNULL, stdout=out, stderr=err, timeout=LIMIT
+                ).returncode
         texts = [plain(path.read_text(errors="replace"), line, folder, tree) for path in outs]
         said.append({"argv": argv, "code": code, "out": texts[0], "err": texts[1]})
     files = {}

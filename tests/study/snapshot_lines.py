@@ -12,8 +12,22 @@ from mpiopt.jobs.commands import COMMANDS
 from tests.image_files import idx
 
 SOLVE = ["solve", "rows.h5", "--l2", "1e-2", "--deterministic", "--workers", "3", "--out", "r.h5"]
-TRAIN = ["train", "--data", "blobs:rows=90,features=4", "--model", "mlp:3", "--epochs", "1", "--batch", "5", "--deterministic",
-         "--workers", "3", "--out", "r.h5"]  # fmt: skip
+TRAIN = [
+    "train",
+    "--data",
+    "blobs:rows=90,features=4",
+    "--model",
+    "mlp:3",
+    "--epochs",
+    "1",
+    "--batch",
+    "5",
+    "--deterministic",
+    "--workers",
+    "3",
+    "--out",
+    "r.h5",
+]
 COMPRESSORS = """identity fp16 bf16 topk:0.5 randk:0.5 block:4 permk sign scaled_sign two_means qsgd:bits=4 terngrad natural
     natural_dithering sketch kashin powersgd:rank=1 vote topk:0.5+natural""".split()
 BIASED = "fp16 bf16 topk:0.5 scaled_sign two_means powersgd:rank=1 topk:0.5+natural".split()  # these need error feedback
@@ -122,16 +136,31 @@ def _solves(names: list[str]) -> Iterator[Line]:
 
 def _options() -> Iterator[Line]:
     options = {
-        "intercept": "--intercept", "float64": "--values float64", "real": "--loss least_squares", "seed": "--seed 3",
-        "rounds": "--rounds 2", "bytes": "--bytes 2000", "gradient": "--gradient-tol 1e-3", "strict": "--rounds 1 --strict",
-        "gap": "--gap-tol 1e-4", "mu": "--method dane --mu 0.1", "server": "--method server_dane --server-rows 7",
-        "set": "--set accuracy=0.01", "from": "--from a.h5", "jacobi": "--method lbfgs --set jacobi=true",
-        "l1": "--method fista --l1 0.01", "l1 prox": "--method prox_gradient --l1 0.01", "json": "--json",
-        "watchdog": "--watchdog 50 --watchdog-abort 100", "margin": "--margin 5", "force": "--compress topk:0.1 --force",
-        "least cocoa": "--loss least_squares --method cocoa", "least newton": "--loss least_squares --method giant",
+        "intercept": "--intercept",
+        "float64": "--values float64",
+        "real": "--loss least_squares",
+        "seed": "--seed 3",
+        "rounds": "--rounds 2",
+        "bytes": "--bytes 2000",
+        "gradient": "--gradient-tol 1e-3",
+        "strict": "--rounds 1 --strict",
+        "gap": "--gap-tol 1e-4",
+        "mu": "--method dane --mu 0.1",
+        "server": "--method server_dane --server-rows 7",
+        "set": "--set accuracy=0.01",
+        "from": "--from a.h5",
+        "jacobi": "--method lbfgs --set jacobi=true",
+        "l1": "--method fista --l1 0.01",
+        "l1 prox": "--method prox_gradient --l1 0.01",
+        "json": "--json",
+        "watchdog": "--watchdog 50 --watchdog-abort 100",
+        "margin": "--margin 5",
+        "force": "--compress topk:0.1 --force",
+        "least cocoa": "--loss least_squares --method cocoa",
+        "least newton": "--loss least_squares --method giant",
         "l1 intercept": "--method fista --l1 0.01 --intercept --loss least_squares",
         "debug": "--debug --set nothing=1",
-    }  # fmt: skip
+    }
     for name, words in options.items():
         yield Line(f"solve with {name}", [[*SOLVE, *words.split()]])
     for workers in ("1", "80"):
@@ -169,15 +198,33 @@ def _trains(names: list[str]) -> Iterator[Line]:
     for rule in RULES:
         yield Line(f"train by {rule}", [[*TRAIN, "--rule", rule, "--set", "period=2"]])
     options = {
-        "cosine": "--schedule cosine", "step": "--schedule step",
-        "inverse": "--schedule inverse", "warmup": "--warmup 0.5", "decay": "--decay 0.1", "clip": "--clip 0.5",
-        "shared": "--ownership shared", "turns": "--ownership turns", "redundancy": "--redundancy 2",
-        "clients": "--method fedavg --clients 2", "dead": "--dead 1", "accuracy": "--accuracy 0.2", "rounds": "--rounds 2",
-        "bytes": "--bytes 900", "record": "--record 0.5 --examine 0.5", "own": "--own", "leader": "--method lsgd --leader",
-        "lr": "--lr 0.01 --momentum 0.5", "strict": "--accuracy 1 --strict", "json": "--json", "from": "--from t.h5",
-        "ef21": "--method sgd --compress topk:0.5 --link ef21", "diana": "--method sgd --compress randk:0.5 --link diana",
-        "back": "--method sgd --compress topk:0.5 --link ef --back natural", "config": "--config u.h5", "delay": "--delay 1:2",
-    }  # fmt: skip
+        "cosine": "--schedule cosine",
+        "step": "--schedule step",
+        "inverse": "--schedule inverse",
+        "warmup": "--warmup 0.5",
+        "decay": "--decay 0.1",
+        "clip": "--clip 0.5",
+        "shared": "--ownership shared",
+        "turns": "--ownership turns",
+        "redundancy": "--redundancy 2",
+        "clients": "--method fedavg --clients 2",
+        "dead": "--dead 1",
+        "accuracy": "--accuracy 0.2",
+        "rounds": "--rounds 2",
+        "bytes": "--bytes 900",
+        "record": "--record 0.5 --examine 0.5",
+        "own": "--own",
+        "leader": "--method lsgd --leader",
+        "lr": "--lr 0.01 --momentum 0.5",
+        "strict": "--accuracy 1 --strict",
+        "json": "--json",
+        "from": "--from t.h5",
+        "ef21": "--method sgd --compress topk:0.5 --link ef21",
+        "diana": "--method sgd --compress randk:0.5 --link diana",
+        "back": "--method sgd --compress topk:0.5 --link ef --back natural",
+        "config": "--config u.h5",
+        "delay": "--delay 1:2",
+    }
     for name, words in options.items():
         yield Line(f"train with {name}", [[*TRAIN, *words.split()]])
     for model in ("softmax", "mlp:4,3"):
@@ -192,19 +239,43 @@ def _files() -> Iterator[Line]:
     yield Line("convert", [["convert", "rows.svm", "new.h5"]], ranks=2)
     yield Line("convert on 3 ranks", [["convert", "rows.svm", "three.svm", "new.h5", "--shards", "3"]], ranks=3)
     yield Line("convert pictures", [["convert", "pictures.npz", "new.h5", "--normalize", "channels"]], ranks=2)
-    for words in ("--normalize l2", "--shuffle 3", "--no-shuffle", "--shards 2", "--base 0", "--features 50", "--gzip 3",
-                  "--values float64", "--memory 1", "--json"):  # fmt: skip
+    for words in (
+        "--normalize l2",
+        "--shuffle 3",
+        "--no-shuffle",
+        "--shards 2",
+        "--base 0",
+        "--features 50",
+        "--gzip 3",
+        "--values float64",
+        "--memory 1",
+        "--json",
+    ):
         yield Line(f"convert {words}", [["convert", "rows.svm", "new.h5", *words.split()]])
     yield Line("convert one label", [["convert", "one.svm", "new.h5", "--one-label"]])
     yield Line("convert idx", [["convert", "small-images-idx3-ubyte", "small-labels-idx1-ubyte", "new.h5"]])
-    yield Line("convert like", [["convert", "pictures.npz", "p.h5", "--normalize", "channels"],
-                                ["convert", "pictures.npz", "new.h5", "--like", "p.h5"]])  # fmt: skip
+    yield Line(
+        "convert like",
+        [
+            ["convert", "pictures.npz", "p.h5", "--normalize", "channels"],
+            ["convert", "pictures.npz", "new.h5", "--like", "p.h5"],
+        ],
+    )
     yield Line("convert over", [["convert", "three.svm", "rows.h5", "--overwrite"]])
     for name in ("rows", "real", "three", "pictures"):
         yield Line(f"describe {name}", [["describe", f"{name}.h5"], ["describe", f"{name}.h5", "--json"]])
     yield Line("describe unchecked", [["describe", "rows.h5", "--no-check"]])
-    for names in ("a.h5", "a.h5 b.h5", "t.h5", "t.h5 u.h5", "a.h5 --reference b.h5", "a.h5 b.h5 --json", "t.h5 u.h5 --json",
-                  "a.h5 b.h5 --out p.html", "t.h5 u.h5 --png p.png"):  # fmt: skip
+    for names in (
+        "a.h5",
+        "a.h5 b.h5",
+        "t.h5",
+        "t.h5 u.h5",
+        "a.h5 --reference b.h5",
+        "a.h5 b.h5 --json",
+        "t.h5 u.h5 --json",
+        "a.h5 b.h5 --out p.html",
+        "t.h5 u.h5 --png p.png",
+    ):
         yield Line(f"report {names}", [["report", *names.split()]])
     for name in "abtu":
         yield Line(f"watch {name}", [["watch", f"{name}.h5", "--once"], ["watch", f"{name}.h5", "--json"]], loose=True)
@@ -225,9 +296,15 @@ def _others(names: list[str]) -> Iterator[Line]:
     yield Line("doctor on 2 ranks", [["doctor"]], ranks=2, loose=True)
     yield Line("bench sums", [["bench", "sums", "--runs", "1"]], ranks=2, loose=True)
     yield Line("bench compress", [["bench", "compress", "--data", "topk:0.01", "--largest", "1e4", "--runs", "1"]], loose=True)
-    for words in ("solve rows.h5 --l2 1e-3 --nodes 2 --time 1:00:00", "solve rows.h5 --array l2=1e-3,1e-4", "report a.h5 b.h5",
-                  "train mnist-mlp --nodes 2 --tasks-per-node 4", "convert rows.svm new.h5", "solve --device gpu",
-                  "solve rows.h5 --out-script s.sbatch --env env.sh --mpi pmi2"):  # fmt: skip
+    for words in (
+        "solve rows.h5 --l2 1e-3 --nodes 2 --time 1:00:00",
+        "solve rows.h5 --array l2=1e-3,1e-4",
+        "report a.h5 b.h5",
+        "train mnist-mlp --nodes 2 --tasks-per-node 4",
+        "convert rows.svm new.h5",
+        "solve --device gpu",
+        "solve rows.h5 --out-script s.sbatch --env env.sh --mpi pmi2",
+    ):
         yield Line(f"slurm {words}", [["slurm", *words.split()]])
 
 

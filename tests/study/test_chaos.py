@@ -44,18 +44,42 @@ def solving(method: str, rounds: int, ranks: int = 2, *more: str) -> Command:
 
 
 def training(method: str, ranks: int = 2, *more: str, exact: bool = True) -> Command:
-    argv = ("train", "--data", "blobs:rows=2000", "--batch", "8", "--epochs", "4", "--lr", "0.02", "--record", "0.02",
-            "--method", method, *more)  # fmt: skip
+    argv = (
+        "train",
+        "--data",
+        "blobs:rows=2000",
+        "--batch",
+        "8",
+        "--epochs",
+        "4",
+        "--lr",
+        "0.02",
+        "--record",
+        "0.02",
+        "--method",
+        method,
+        *more,
+    )
     return Command(argv, ranks, exact=exact)
 
 
 COMMANDS = [
-    solving("gradient", 150), solving("spcg", 60, 3), solving("lbfgs", 120), solving("fista", 80, 3, "--l1", "1e-4"),
-    solving("cocoa", 120, 2, "--l2", "1e-3"), solving("spag", 40, 2, "--l2", "1e-3"), solving("tron", 150, 3),
-    solving("nesterov", 150, 2, "--workers", "6", "--deterministic"), solving("diana", 120, 2, "--l2", "1e-2"),
-    training("local_sgd"), training("sgd", 3, "--compress", "topk:0.05", "--error-feedback"), training("lsgd", 2),
-    training("scaffold", 2, "--workers", "4"), training("async_easgd", 2, exact=False), training("async_sgd", 2, exact=False),
-]  # fmt: skip
+    solving("gradient", 150),
+    solving("spcg", 60, 3),
+    solving("lbfgs", 120),
+    solving("fista", 80, 3, "--l1", "1e-4"),
+    solving("cocoa", 120, 2, "--l2", "1e-3"),
+    solving("spag", 40, 2, "--l2", "1e-3"),
+    solving("tron", 150, 3),
+    solving("nesterov", 150, 2, "--workers", "6", "--deterministic"),
+    solving("diana", 120, 2, "--l2", "1e-2"),
+    training("local_sgd"),
+    training("sgd", 3, "--compress", "topk:0.05", "--error-feedback"),
+    training("lsgd", 2),
+    training("scaffold", 2, "--workers", "4"),
+    training("async_easgd", 2, exact=False),
+    training("async_sgd", 2, exact=False),
+]
 
 
 def begin(command: Command, folder: Path, *more: str):

@@ -30,8 +30,11 @@ def test_every_difference_is_told():
     old = {"a": {"code": 0, "out": ["x", "y"]}, "gone": 1}
     new = {"a": {"code": 1, "out": ["x", "z"]}, "b": 2}
     assert [text.partition("\n")[0] for text in differences(old, new)] == [
-        "/a/code:", "/a/out[1]:", "/b: only in the new one", "/gone: only in the old one"
-    ]  # fmt: skip
+        "/a/code:",
+        "/a/out[1]:",
+        "/b: only in the new one",
+        "/gone: only in the old one",
+    ]
     assert list(differences(old, old)) == []
 
 

@@ -95,7 +95,7 @@ SHARD = {
     "virtual": (virtual, "y is not stored in the way of mpiopt"),
     "bomb": (bomb, r"X/data is of shape \(1099511627776,\)"),
     "another filter": (lambda file: put("y", file["y"][()], compression="lzf")(file), "y is not stored in the way of mpiopt"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", SHARD)
@@ -181,7 +181,7 @@ INDEX = {
     "labels end": (attribute("label_greatest", 3.0), "its labels contradict each other"),
     "soft link": (linked("nonzeros", h5py.SoftLink("/labels/rows")), "nonzeros is missing or leads elsewhere"),
     "features": (put("features", ["a"], dtype=h5py.string_dtype()), r"features is of shape \(1,\)"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", INDEX)
@@ -215,11 +215,14 @@ def test_dense_rows_are_finite():
         row_checks.finite(np.array([[1, np.nan]], np.float32))
 
 
-@pytest.mark.parametrize("labels, y, unknown", [
-    (Labels((-1.0, 1.0), None, -1.0, 1.0, 0.0), [1, -1, 0, np.nan, 2], [0, np.nan, 2]),
-    (Labels((3.0,), None, 3.0, 3.0, 3.0), [3, 4], [4]),
-    (Labels(None, None, 0.5, 2.0, 1.0), [0.5, 2, 0.4, np.inf], [0.4, np.inf]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "labels, y, unknown",
+    [
+        (Labels((-1.0, 1.0), None, -1.0, 1.0, 0.0), [1, -1, 0, np.nan, 2], [0, np.nan, 2]),
+        (Labels((3.0,), None, 3.0, 3.0, 3.0), [3, 4], [4]),
+        (Labels(None, None, 0.5, 2.0, 1.0), [0.5, 2, 0.4, np.inf], [0.4, np.inf]),
+    ],
+)
 def test_unknown_labels_are_found(labels, y, unknown):
     np.testing.assert_array_equal(labels.unknown(np.array(y, float)), unknown)
 

@@ -87,8 +87,20 @@ def optimum(world: World, text: str) -> float:
 
 
 # how far each is from the optimum after its rounds, for those that are not there by then
-SLOW = {"dcgd": 0.5, "ef": 0.5, "rand_diana": 0.3, "diana": 0.3, "ef21": 0.3, "marina": 0.3, "gdci": 0.3, "vr_gdci": 0.3,
-        "dgd": 0.1, "choco": 0.5, "diging": 0.3, "adom": 0.5}  # fmt: skip
+SLOW = {
+    "dcgd": 0.5,
+    "ef": 0.5,
+    "rand_diana": 0.3,
+    "diana": 0.3,
+    "ef21": 0.3,
+    "marina": 0.3,
+    "gdci": 0.3,
+    "vr_gdci": 0.3,
+    "dgd": 0.1,
+    "choco": 0.5,
+    "diging": 0.3,
+    "adom": 0.5,
+}
 
 
 @pytest.mark.parametrize("text", LOSSES)

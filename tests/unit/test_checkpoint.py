@@ -82,8 +82,15 @@ def standing(k: int) -> Standing:
     x, agreed = np.full(500, k + 0.5), np.arange(500.0) * k
     points = PerWorker(Point(x, np.full(rows, float(k)), gradient=agreed) for rows in (3, 0))
     dual = PerRow(np.full((2, rows), k + 0.25) for rows in (3, 0))
-    states = (CG(x, agreed, np.zeros(500), np.float64(k), 0.1, k, 2), dual, None, (True, "text", float("inf")), np.float32(0.1),
-              np.array(k), np.zeros((0, 2)))  # fmt: skip
+    states = (
+        CG(x, agreed, np.zeros(500), np.float64(k), 0.1, k, 2),
+        dual,
+        None,
+        (True, "text", float("inf")),
+        np.float32(0.1),
+        np.array(k),
+        np.zeros((0, 2)),
+    )
     run = Run(points, Message(agreed, np.array([1.0])), states, k)
     history = tuple(Record(i, 0.1 * i, 1 / 3, 0.0, float("inf"), 10**12 * i, i, i) for i in range(k + 1))
     return Standing(run, history, tuple(i % 2 == 0 for i in range(k + 1)))
@@ -128,10 +135,15 @@ class Pair(NamedTuple):
 
 
 leaves = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=3),
-    st.floats(width=32, allow_nan=False).map(np.float32), st.integers(0, 9).map(np.int64),
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False),
+    st.text(max_size=3),
+    st.floats(width=32, allow_nan=False).map(np.float32),
+    st.integers(0, 9).map(np.int64),
     st.sampled_from([np.zeros(0), np.eye(2), np.arange(3, dtype=np.int32), np.array(1.5), np.ones((2, 3))[:, ::2]]),
-)  # fmt: skip
+)
 trees = st.recursive(leaves, lambda t: st.lists(t, max_size=3).map(tuple) | st.builds(Pair, t, t), max_leaves=8)
 
 
@@ -182,8 +194,19 @@ class Kinds(NamedTuple):
 
 
 FITTING = Kinds(np.ones(2), 1.0, 1, True, None, (Pair(1, 2),), PerWorker((1,)), 0)
-STRANGE = [("array", 1.0), ("array", (1.0,)), ("number", "1"), ("number", True), ("count", 1.0), ("flag", 1), ("text", 1),
-           ("many", Pair(1, 2)), ("many", (1,)), ("worked", (1,)), ("worked", None)]  # fmt: skip
+STRANGE = [
+    ("array", 1.0),
+    ("array", (1.0,)),
+    ("number", "1"),
+    ("number", True),
+    ("count", 1.0),
+    ("flag", 1),
+    ("text", 1),
+    ("many", Pair(1, 2)),
+    ("many", (1,)),
+    ("worked", (1,)),
+    ("worked", None),
+]
 
 
 def test_parts_of_the_kinds_that_a_class_says_are_taken():
@@ -207,8 +230,11 @@ def test_a_state_is_known_wherever_its_class_has_moved():
         unflatten(flat.tree | {"type": "elsewhere.Message"}, {}, [], [])
 
 
-@given(sizes=st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 40)), max_size=5), first=st.integers(0, 2),
-       limit=st.integers(1, 30))  # fmt: skip
+@given(
+    sizes=st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 40)), max_size=5),
+    first=st.integers(0, 2),
+    limit=st.integers(1, 30),
+)
 def test_loads_hold_every_byte_once_and_never_more_than_the_limit(sizes, first, limit):
     made = list(worker_bytes.loads(sizes, first, limit))
     assert all(0 < sum(piece.stop - piece.start for piece in load) <= limit for load in made)
@@ -336,11 +362,14 @@ def test_a_checkpoint_that_does_not_say_how_many_workers_it_had_is_refused(tmp_p
         found.check({"l2": 1e-5, "workers": 2})
 
 
-@pytest.mark.parametrize("now, said", [
-    ({"l2": 1e-4, "workers": 2}, "l2 was 1e-05 and is 0.0001; name another file"),
-    ({"l2": 1e-5, "workers": 2, "beta": 0.5}, "beta was not given and is 0.5"),
-    ({"l2": 1e-4, "workers": 3}, "written by 2 workers, and this run has 3: give --workers 2"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "now, said",
+    [
+        ({"l2": 1e-4, "workers": 2}, "l2 was 1e-05 and is 0.0001; name another file"),
+        ({"l2": 1e-5, "workers": 2, "beta": 0.5}, "beta was not given and is 0.5"),
+        ({"l2": 1e-4, "workers": 3}, "written by 2 workers, and this run has 3: give --workers 2"),
+    ],
+)
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, now, said):
     kept(tmp_path / "c.h5", 1)
 
@@ -490,10 +519,15 @@ def test_a_file_put_there_meanwhile_is_not_replaced(tmp_path, generation, rounds
     assert loaded(tmp_path / "c.h5").run.round == 8
 
 
-@pytest.mark.parametrize("options, written", [
-    ({"every_rounds": 3}, [3, 6, 9]), ({"every_seconds": 0.35}, [4, 8]), ({"every_rounds": 5, "every_seconds": 0.35}, [4, 8]),
-    ({}, []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options, written",
+    [
+        ({"every_rounds": 3}, [3, 6, 9]),
+        ({"every_seconds": 0.35}, [4, 8]),
+        ({"every_rounds": 5, "every_seconds": 0.35}, [4, 8]),
+        ({}, []),
+    ],
+)
 def test_checkpoints_are_written_when_due_and_at_the_end(tmp_path, options, written):
     found = []
     with job(tmp_path / "c.h5", **options) as keeping:

@@ -31,13 +31,27 @@ def place(tmp_path, monkeypatch):
     Path("way").symlink_to(".")
 
 
-@pytest.mark.parametrize("out, checkpoint, data, start", [
-    ("a.h5", "a.h5", None, None), ("a.h5", "./a.h5", None, None), ("a.h5.1", "a.h5", None, None),
-    ("a.h5.partial", "a.h5", None, None), ("a.h5", "a.h5.partial", None, None), ("a.h5", "way/a.h5", None, None),
-    ("link.h5", "b.h5", None, None), ("hard.h5", "b.h5", None, None), ("d.h5", None, "d.h5", None),
-    (None, "d.h5", "d.h5", None), (None, "d.shards/0000.h5", "way/d.h5", None), ("d.shards/new.h5", None, "d.h5", None),
-    (None, "b.h5", None, "link.h5"), ("b.h5", None, None, "b.h5"), (None, "d", "d.h5", "d.1"), ("d.shards", None, "d.h5", None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "out, checkpoint, data, start",
+    [
+        ("a.h5", "a.h5", None, None),
+        ("a.h5", "./a.h5", None, None),
+        ("a.h5.1", "a.h5", None, None),
+        ("a.h5.partial", "a.h5", None, None),
+        ("a.h5", "a.h5.partial", None, None),
+        ("a.h5", "way/a.h5", None, None),
+        ("link.h5", "b.h5", None, None),
+        ("hard.h5", "b.h5", None, None),
+        ("d.h5", None, "d.h5", None),
+        (None, "d.h5", "d.h5", None),
+        (None, "d.shards/0000.h5", "way/d.h5", None),
+        ("d.shards/new.h5", None, "d.h5", None),
+        (None, "b.h5", None, "link.h5"),
+        ("b.h5", None, None, "b.h5"),
+        (None, "d", "d.h5", "d.1"),
+        ("d.shards", None, "d.h5", None),
+    ],
+)
 @pytest.mark.parametrize("kind", ["solve", "train"])
 def test_a_file_with_two_uses_is_refused(place, kind, out, checkpoint, data, start):
     make, finish = (Solve, complete) if kind == "solve" else (Train, completed)

@@ -47,10 +47,12 @@ def test_type_checkers_see_what_programs_get():
 
 
 def test_importing_loads_nothing(launch):
-    code = ("import sys; before = set(sys.modules); import mpiopt; dir(mpiopt)\n"
-            "print(sorted(name for name in set(sys.modules) - before if name.split('.')[0] in "
-            "('mpiopt', 'numpy', 'numba', 'scipy', 'mpi4py', 'h5py')))\n"
-            "mpiopt.find, mpiopt.solve, mpiopt.World; print('mpi4py.MPI' in sys.modules)")  # fmt: skip
+    code = (
+        "import sys; before = set(sys.modules); import mpiopt; dir(mpiopt)\n"
+        "print(sorted(name for name in set(sys.modules) - before if name.split('.')[0] in "
+        "('mpiopt', 'numpy', 'numba', 'scipy', 'mpi4py', 'h5py')))\n"
+        "mpiopt.find, mpiopt.solve, mpiopt.World; print('mpi4py.MPI' in sys.modules)"
+    )
     done = launch(None, code)
     assert done.stdout == "['mpiopt']\nFalse\n", done.stderr
 

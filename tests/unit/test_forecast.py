@@ -81,8 +81,11 @@ def test_a_run_takes_what_was_forecast(launch, tmp_path):
     compared(launch, tmp_path, 2, str(tmp_path / "a.h5"))
 
 
-SHAPES = {"wide": "default:rows=3000,cols=2000000,per_row=10", "tall": "default:rows=1500000,cols=1000,per_row=4",
-          "dense": "default:rows=200000,cols=20000,per_row=80,spread=0"}  # fmt: skip
+SHAPES = {
+    "wide": "default:rows=3000,cols=2000000,per_row=10",
+    "tall": "default:rows=1500000,cols=1000,per_row=4",
+    "dense": "default:rows=200000,cols=20000,per_row=80,spread=0",
+}
 
 
 @pytest.mark.study
@@ -105,15 +108,19 @@ def test_messages_are_those_of_a_run(launch, tmp_path):
 
 
 SENT = {  # methods whose rounds are all alike after the first
-    "gradients": {"method": "nesterov"}, "broadcasts": {"method": "spag"}, "products": {"method": "disco"},
-    "gathered": {"method": "ef"}, "more than the rehearsal has": {"method": "ef", "set": (("compress", "topk:k=3000"),)},
-    "coded": {"method": "diana", "set": (("compress", "qsgd:bits=4"),)}, "whole at first": {"method": "ef21"},
+    "gradients": {"method": "nesterov"},
+    "broadcasts": {"method": "spag"},
+    "products": {"method": "disco"},
+    "gathered": {"method": "ef"},
+    "more than the rehearsal has": {"method": "ef", "set": (("compress", "topk:k=3000"),)},
+    "coded": {"method": "diana", "set": (("compress", "qsgd:bits=4"),)},
+    "whole at first": {"method": "ef21"},
     "twice": {"method": "rand_diana", "set": (("probability", 1.0),)},
     "small": {"method": "marina", "set": (("probability", 1e-9),)},
     "added": {"method": "gdci", "set": (("compress", "randk:0.1,shared=yes"),)},
     "one of two": {"method": "dane", "compress": "topk:0.01+natural", "error_feedback": True},
     "votes": {"method": "dane", "compress": "vote"},
-}  # fmt: skip
+}
 
 
 @pytest.mark.ranks(1, 2)
@@ -163,8 +170,14 @@ def test_what_is_compressed_is_told(worlds, capsys):
 
 NARROW, WIDEST, FEW_ROWS = 1 << 6, 1 << 13, 8
 SPARE = 3  # vectors that a number may be too large by; the interpreter itself takes up to one
-VARIANTS = [*((name, {}, 0.0) for name in catalogue()), ("spcg", {"jacobi": True}, 0.0), ("lbfgs", {"memory": 3}, 0.0),
-            ("lbfgs", {"jacobi": True}, 0.0), ("spag", {"adaptive": True}, 0.0), ("fista", {}, 1e-4)]  # fmt: skip
+VARIANTS = [
+    *((name, {}, 0.0) for name in catalogue()),
+    ("spcg", {"jacobi": True}, 0.0),
+    ("lbfgs", {"memory": 3}, 0.0),
+    ("lbfgs", {"jacobi": True}, 0.0),
+    ("spag", {"adaptive": True}, 0.0),
+    ("fista", {}, 1e-4),
+]
 
 
 @pytest.mark.parametrize("name, given, l1", VARIANTS, ids=str)

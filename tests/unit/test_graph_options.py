@@ -31,10 +31,15 @@ def test_a_graph_comes_from_a_file(tmp_path):
     assert found.at(4, 0).graph.edges.tolist() == [[0, 1], [0, 3], [1, 2], [2, 3]]
 
 
-@pytest.mark.parametrize(("text", "told"), [
-    (b"0 1\n1 x\n", r"line 2 of .*g.txt is '1 x': give two nodes"), (b"\xff\xfe\x00", "cannot be read: it is no text"),
-    (b"", r"g.txt has no edges"), (b"\n".join(b"0 %d" % i for i in range(1, 4003)), "has 4,002 edges: give at most 4,000"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"0 1\n1 x\n", r"line 2 of .*g.txt is '1 x': give two nodes"),
+        (b"\xff\xfe\x00", "cannot be read: it is no text"),
+        (b"", r"g.txt has no edges"),
+        (b"\n".join(b"0 %d" % i for i in range(1, 4003)), "has 4,002 edges: give at most 4,000"),
+    ],
+)
 def test_a_bad_file_is_one_sentence(tmp_path, text, told):
     (tmp_path / "g.txt").write_bytes(text)
     with pytest.raises(DataError, match=told):

@@ -58,10 +58,16 @@ def test_no_module_of_the_working_folder_is_run(tmp_path, monkeypatch):
     assert wrong(path) == "" and not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("read", [
-    read_run, read_index, lambda path: newest((path,)), lambda path: _load(str(path)),
-    lambda path: _load(str(path.with_suffix(""))),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "read",
+    [
+        read_run,
+        read_index,
+        lambda path: newest((path,)),
+        lambda path: _load(str(path)),
+        lambda path: _load(str(path.with_suffix(""))),
+    ],
+)
 def test_a_pipe_is_refused_and_does_not_keep_anybody_waiting(tmp_path, read):
     for name in ("r.h5", "r"):
         os.mkfifo(tmp_path / name)

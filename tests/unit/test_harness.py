@@ -75,8 +75,22 @@ def inner_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     """A pytest run with this harness over the test file above."""
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "test_wrong.py").write_text(GOES_WRONG)
-    argv = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(folder), "-v", "--color=no",
-            "-p", "no:cacheprovider", f"--basetemp={folder / 'tmp'}", *arguments, str(folder / "test_wrong.py")]  # fmt: skip
+    argv = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-c",
+        str(ROOT / "pyproject.toml"),
+        "--rootdir",
+        str(folder),
+        "-v",
+        "--color=no",
+        "-p",
+        "no:cacheprovider",
+        f"--basetemp={folder / 'tmp'}",
+        *arguments,
+        str(folder / "test_wrong.py"),
+    ]
     env = launcher.environment({"COLUMNS": "200"})
     return subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
 
@@ -113,11 +127,15 @@ def test_selection_and_an_early_stop(tmp_path):
 
 
 def test_without_mpiexec_many_ranks_are_skipped_and_one_runs_here(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules[__name__], "GOES_WRONG", """
+    monkeypatch.setattr(
+        sys.modules[__name__],
+        "GOES_WRONG",
+        """
 import pytest
 @pytest.mark.ranks(1, 2)
 def test_it(world): assert world.size == 1
-""")  # fmt: skip
+""",
+    )
     monkeypatch.setattr(sys.modules[__name__], "CONFTEST", CONFTEST + "from tests import launcher\nlauncher.mpiexec = tuple\n")
     done = inner_pytest(tmp_path)
     assert "1 passed, 1 skipped" in done.stdout and "no mpiexec" in done.stdout, done.stdout
@@ -125,7 +143,10 @@ def test_it(world): assert world.size == 1
 
 @pytest.mark.skipif(not launcher.mpiexec(), reason="no mpiexec beside this Python or on PATH")
 def test_items_of_one_rank_run_beside_the_ordinary_ones(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules[__name__], "GOES_WRONG", """
+    monkeypatch.setattr(
+        sys.modules[__name__],
+        "GOES_WRONG",
+        """
 import time
 from pathlib import Path
 import pytest
@@ -139,7 +160,8 @@ def test_ordinary():
     while not (HERE / "been").exists() and time.monotonic() < end:
         time.sleep(0.01)
     assert time.monotonic() < end
-""")  # fmt: skip
+""",
+    )
     assert "2 passed" in inner_pytest(tmp_path).stdout
     assert left_over(tmp_path) == []
 

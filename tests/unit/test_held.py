@@ -98,10 +98,16 @@ def test_of_many_processes_one_at_a_time_has_the_name(tmp_path):
     assert not (tmp_path / "f.partial").exists()
 
 
-@pytest.mark.parametrize("make", [
-    lambda path: path.write_bytes(b"a letter"), lambda path: path.symlink_to("precious"),
-    lambda path: path.symlink_to("nowhere"), Path.mkdir, os.mkfifo,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: path.write_bytes(b"a letter"),
+        lambda path: path.symlink_to("precious"),
+        lambda path: path.symlink_to("nowhere"),
+        Path.mkdir,
+        os.mkfifo,
+    ],
+)
 def test_what_is_not_a_leftover_is_in_the_way_and_left_alone(tmp_path, make):
     (tmp_path / "precious").write_bytes(b"mine")
     make(tmp_path / "f.partial")

@@ -221,8 +221,9 @@ def test_files_that_do_not_fit_together_or_are_something_else(tmp_path):
         scan([tmp_path / "none.npz"])
 
 
-@pytest.mark.parametrize("shape, stored, channels", [((5, 4, 3), "uint8", 3), ((6, 5), "uint8", 1), ((7,), "float32", 7),
-                                                     ((7,), "uint8", 1)])  # fmt: skip
+@pytest.mark.parametrize(
+    "shape, stored, channels", [((5, 4, 3), "uint8", 3), ((6, 5), "uint8", 1), ((7,), "float32", 7), ((7,), "uint8", 1)]
+)
 def test_moments_of_pieces_are_those_of_the_whole(shape, stored, channels):
     item = Item(shape=shape, stored=stored, scale=255.0 if stored == "uint8" else 1.0)
     x = (np.random.default_rng(0).normal(100, 20, (50, *shape))).astype(stored)
@@ -243,8 +244,18 @@ def test_convert_and_describe_from_the_command_line(launch, tmp_path):
     done = launch(2, [*MPIOPT, "convert", *map(str, mnist(tmp_path, x, y)), str(tmp_path / "m.h5"), "--normalize", "channels"])
     assert done.returncode == 0, done.stderr
     assert "40 rows, 4 x 4 uint8 in 1 shard" in done.stdout
-    done = launch(1, [*MPIOPT, "convert", str(npz(tmp_path / "t.npz", x=x[:9], y=y[:9])), str(tmp_path / "t.h5"), "--like",
-                      str(tmp_path / "m.h5"), "--no-shuffle"])  # fmt: skip
+    done = launch(
+        1,
+        [
+            *MPIOPT,
+            "convert",
+            str(npz(tmp_path / "t.npz", x=x[:9], y=y[:9])),
+            str(tmp_path / "t.h5"),
+            "--like",
+            str(tmp_path / "m.h5"),
+            "--no-shuffle",
+        ],
+    )
     assert done.returncode == 0, done.stderr
     shown = launch(None, [*MPIOPT, "describe", str(tmp_path / "t.h5")]).stdout
     for line in ("rows        9\n", "a row       4 x 4", "uint8, divided by 255", "when read, by mean", "checksums   hold"):

@@ -16,8 +16,9 @@ def converted(series, tmp_path_factory):
     folder = tmp_path_factory.mktemp("converted")
     (folder / "a.svm").write_text(TEXT)
     target = str(folder / "a.h5")
-    return folder, series(2, ["convert", str(folder / "a.svm"), target, "--normalize", "l2", "--shuffle", "7"],
-                          ["describe", target])  # fmt: skip
+    return folder, series(
+        2, ["convert", str(folder / "a.svm"), target, "--normalize", "l2", "--shuffle", "7"], ["describe", target]
+    )
 
 
 def test_convert_and_describe(launch, converted):

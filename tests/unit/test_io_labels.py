@@ -34,9 +34,15 @@ def test_a_class_or_a_rule_against_the_rest(positive, wanted):
 
 @pytest.mark.parametrize(
     "values, positive, wanted",
-    [((1, 2), None, ("2", "1")), ((1, 2), "1", ("1", "2")), ((1, 2, 3), "3", ("3", "the rest")),
-     ((1, 2, 3), "!= 3", ("!= 3", "3")), ((1, 2, 3), " <=1.5", ("1", "the rest")), (range(99), ">= 50", (">= 50", "the rest"))],
-)  # fmt: skip
+    [
+        ((1, 2), None, ("2", "1")),
+        ((1, 2), "1", ("1", "2")),
+        ((1, 2, 3), "3", ("3", "the rest")),
+        ((1, 2, 3), "!= 3", ("!= 3", "3")),
+        ((1, 2, 3), " <=1.5", ("1", "the rest")),
+        (range(99), ">= 50", (">= 50", "the rest")),
+    ],
+)
 def test_the_two_sides_are_named(values, positive, wanted):
     assert sides(counted(*values), positive) == wanted
 

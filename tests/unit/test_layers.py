@@ -38,11 +38,19 @@ jobs
 """
 LEVEL = {unit: level for level, line in enumerate(LAYERS.split("\n")) for unit in line.split()}
 HOMES = {
-    "mpi4py": ["comm"], "cupy": ["arrays", "kernels.device"], "h5py": ["io"], "hdf5plugin": ["io"],
+    "mpi4py": ["comm"],
+    "cupy": ["arrays", "kernels.device"],
+    "h5py": ["io"],
+    "hdf5plugin": ["io"],
     "torch": ["training.torch", "jobs.benches", "jobs.examples"],
-    "argparse": ["jobs"], "cyclopts": ["jobs"], "rich": ["jobs"], "matplotlib": ["jobs"],
-    "sklearn": ["jobs.benches"], "liblinear": ["jobs.benches"], "PIL": ["io.images.pictures"],
-}  # fmt: skip
+    "argparse": ["jobs"],
+    "cyclopts": ["jobs"],
+    "rich": ["jobs"],
+    "matplotlib": ["jobs"],
+    "sklearn": ["jobs.benches"],
+    "liblinear": ["jobs.benches"],
+    "PIL": ["io.images.pictures"],
+}
 OPTIONAL = ["PIL", "cupy", "torch", "sklearn", "liblinear", "matplotlib", "hdf5plugin"]
 OUTSIDE = {"os.environ", "os.getenv", "os.putenv", "sys.argv", "sys.stdout", "sys.stderr"}  # at home in jobs, with print()
 

@@ -123,8 +123,16 @@ def test_labels_that_do_not_fit():
     signs, counts = Labels((-1.0, 1.0), None, -1.0, 1.0, 0.0), Labels((0.0, 1.0, 7.0), None, 0.0, 7.0, 2.0)
     same = Labels((3.0,), None, 3.0, 3.0, 3.0)
     assert [rule.takes(found) for rule in (SIGNS, REAL, COUNTS) for found in (signs, counts, same)] == [
-        True, True, False, True, True, True, False, True, True,
-    ]  # fmt: skip
+        True,
+        True,
+        False,
+        True,
+        True,
+        True,
+        False,
+        True,
+        True,
+    ]
     COUNTS.check(counts, "poisson")
     with pytest.raises(DataError, match="poisson loss takes numbers of at least 0, and the labels go down to -1"):
         COUNTS.check(signs, "poisson")

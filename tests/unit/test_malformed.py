@@ -61,7 +61,7 @@ RUN = {
     "rows": (attribute("rows", "many"), "its heading/rows is 'many' in place of a whole number"),
     "no date": (lambda file: file.attrs.__delitem__("created"), "its heading has no created"),
     "version": (attribute("schema_version", np.ones(3)), "its schema_version is"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -84,12 +84,15 @@ def test_a_run_that_cannot_be_is_refused(run, kind):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 17  # kB
 
 
-@pytest.mark.parametrize("change, sentence", [
-    (entry("solution/x", 3, np.nan), "its solution is not finite"),
-    (put("solution/x", np.zeros((5, 10))), r"solution/x is of shape \(5, 10\) in place of \('any',\)"),
-    (put("solution/intercept", np.zeros(2)), r"solution/intercept is of shape \(2,\)"),
-    (put("solution/x", np.zeros(50, np.int8)), "solution/x is of type int8"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        (entry("solution/x", 3, np.nan), "its solution is not finite"),
+        (put("solution/x", np.zeros((5, 10))), r"solution/x is of shape \(5, 10\) in place of \('any',\)"),
+        (put("solution/intercept", np.zeros(2)), r"solution/intercept is of shape \(2,\)"),
+        (put("solution/x", np.zeros(50, np.int8)), "solution/x is of type int8"),
+    ],
+)
 def test_a_solution_that_cannot_be_is_refused(run, change, sentence):
     forged(run, change)
     with pytest.raises(DataError, match=sentence):
@@ -169,18 +172,24 @@ def run_of(index: dict) -> dict:
 CHECKPOINT = {
     "a list": (reindexed(lambda index: [1]), r"its index is '\[1\]' in place of an object"),
     "nothing": (reindexed(lambda index: {"tree": 1}), "its index has no parts"),
-    "many arrays": (reindexed(lambda index: index["arrays"].update({f"a{k}": [[1 << 40], "<f8"] for k in range(200_000)})),
-                    "all/a0 is missing or leads elsewhere"),
+    "many arrays": (
+        reindexed(lambda index: index["arrays"].update({f"a{k}": [[1 << 40], "<f8"] for k in range(200_000)})),
+        "all/a0 is missing or leads elsewhere",
+    ),
     "a larger array": (reindexed(lambda index: index["arrays"].update({first(index): [[1 << 40], "<f8"]})), "of shape"),
     "no type": (reindexed(lambda index: index["arrays"].update({first(index): [[500], "nonsense"]})), "nonsense"),
-    "shape as text": (reindexed(lambda index: index["arrays"].update({first(index): ["5", "<f8"]})),
-                      "its index/arrays/.* is '5' in place of a list"),
+    "shape as text": (
+        reindexed(lambda index: index["arrays"].update({first(index): ["5", "<f8"]})),
+        "its index/arrays/.* is '5' in place of a list",
+    ),
     "workers": (reindexed(lambda index: index["rows"].append(1)), "its index is not of one number of workers"),
     "shared": (reindexed(lambda index: index["shared"].append("moon")), "its index has no array 'moon'"),
     "no array": (reindexed(lambda index: index | {"tree": {"array": "moon"}}), "the array 'moon', which is not known"),
     "no class": (reindexed(lambda index: run_of(index).update(type="os.system")), "the part 'os.system', which is not known"),
-    "fewer parts": (reindexed(lambda index: run_of(index)["parts"].__delitem__("points")),
-                    "Run has the parts points, agreed, states, round, and given are agreed, states, round"),
+    "fewer parts": (
+        reindexed(lambda index: run_of(index)["parts"].__delitem__("points")),
+        "Run has the parts points, agreed, states, round, and given are agreed, states, round",
+    ),
     "more parts": (reindexed(lambda index: run_of(index)["parts"].update(moon=1)), "given are points, .*moon"),
     "no point": (reindexed(lambda index: index["parts"][0][0]["parts"].update(x=None)), "x of Point is a NoneType"),
     "nameless": (reindexed(lambda index: run_of(index).update(parts=[1, 2])), r"'\[1, 2\]' in place of an object"),
@@ -194,7 +203,7 @@ CHECKPOINT = {
     "identity": (attribute("identity", "[1]"), r"its identity is '\[1\]' in place of an object"),
     "not JSON": (attribute("identity", "{"), "Expecting"),
     "no run id": (lambda file: file.attrs.__delitem__("run_id"), "it does not say its run_id"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", CHECKPOINT)

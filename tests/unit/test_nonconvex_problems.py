@@ -135,8 +135,10 @@ class TestPerceptron:
 
     def test_the_start_spreads_as_published(self):
         widths = (400, 300, 200, 100)
-        for activation, hidden in (({}, [(2 / 400) ** 0.5, (2 / 300) ** 0.5]),
-                                   ({"activation": Tanh()}, [(2 / 700) ** 0.5, (2 / 500) ** 0.5])):  # fmt: skip
+        for activation, hidden in (
+            ({}, [(2 / 400) ** 0.5, (2 / 300) ** 0.5]),
+            ({"activation": Tanh()}, [(2 / 700) ** 0.5, (2 / 500) ** 0.5]),
+        ):
             model = Perceptron(Dense(np.zeros((0, 400)), np.zeros(0, int)), widths, **activation)
             parts = split(model.initial(stream()), model.blocks)
             np.testing.assert_allclose([w.std() for w in parts[::2]], [*hidden, (2 / 300) ** 0.5], rtol=0.02)

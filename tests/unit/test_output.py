@@ -115,10 +115,21 @@ def test_a_kill_at_any_moment_leaves_the_old_set_or_the_new_one(sets, tmp_path, 
     assert over and steps > 5
 
 
-@pytest.mark.parametrize("name", [
-    "d.shards/notes.txt", "d.shards/0002.h5", "d.shards.old/notes.txt", "d.shards.old/0000.h5", "d.shards.partial/0000.h5",
-    "d.shards.partial/notes.txt", "d.shards.partial", "d.shards.old", "d.h5.partial", "d.shards.old/0000.h5/deep",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "d.shards/notes.txt",
+        "d.shards/0002.h5",
+        "d.shards.old/notes.txt",
+        "d.shards.old/0000.h5",
+        "d.shards.partial/0000.h5",
+        "d.shards.partial/notes.txt",
+        "d.shards.partial",
+        "d.shards.old",
+        "d.h5.partial",
+        "d.shards.old/0000.h5/deep",
+    ],
+)
 @pytest.mark.parametrize("marked", [False, True])
 def test_what_no_conversion_made_is_never_touched(sets, tmp_path, name, marked):
     old, new = sets

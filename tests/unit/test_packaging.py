@@ -74,8 +74,11 @@ def test_the_wheel_says_what_it_is(wheel):
 
 @pytest.mark.parametrize("where", ["elsewhere", "the checkout"])
 def test_an_installed_wheel_imports(installed, tmp_path, where):
-    said = python("import mpiopt, mpiopt.io, mpiopt.jobs as j; print(mpiopt.__version__, j.__file__)",
-                  tmp_path if where == "elsewhere" else ROOT, installed)  # fmt: skip
+    said = python(
+        "import mpiopt, mpiopt.io, mpiopt.jobs as j; print(mpiopt.__version__, j.__file__)",
+        tmp_path if where == "elsewhere" else ROOT,
+        installed,
+    )
     assert said.startswith("0.") and said.endswith("jobs/__init__.py")
 
 

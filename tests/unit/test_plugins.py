@@ -124,8 +124,21 @@ def test_one_of_each_from_outside_on_two_ranks(launch, tmp_path):
     y = a @ rng.standard_normal(4) + 0.1 * rng.standard_t(2, 60)
     np.savetxt(tmp_path / "rows.own.csv", np.column_stack([y, a]), delimiter=",")
     convert = ["convert", str(tmp_path / "rows.own.csv"), str(tmp_path / "own.h5"), "--values", "float64", *plugins[:2]]
-    solve = ["solve", str(tmp_path / "own.h5"), "--loss", "own_loss", "--method", "own_dane",
-             "--set", "compress=own_half:scale=64", "--l2", "0.1", "--out", str(tmp_path / "run.h5"), *plugins]  # fmt: skip
+    solve = [
+        "solve",
+        str(tmp_path / "own.h5"),
+        "--loss",
+        "own_loss",
+        "--method",
+        "own_dane",
+        "--set",
+        "compress=own_half:scale=64",
+        "--l2",
+        "0.1",
+        "--out",
+        str(tmp_path / "run.h5"),
+        *plugins,
+    ]
     done = launch(
         2, f"from mpiopt.jobs.launch import main\nassert main({convert}) == 0\nassert main({solve}) == 0", timeout=240
     )

@@ -19,9 +19,21 @@ from mpiopt.transforms.rules import RULES
 
 WORKERS, PER_EPOCH = 4, 4.0
 OPTIONS = {
-    "rule": "adam", "lr": 0.03, "momentum": 0.5, "decay": 0.3, "clip": 1e-3, "schedule": "inverse", "warmup": 0.5,
-    "clients": 2, "dead": (1,), "batch": 5, "ownership": "turns", "redundancy": 2, "seed": 1, "compress": "qsgd:bits=4",
-}  # fmt: skip
+    "rule": "adam",
+    "lr": 0.03,
+    "momentum": 0.5,
+    "decay": 0.3,
+    "clip": 1e-3,
+    "schedule": "inverse",
+    "warmup": 0.5,
+    "clients": 2,
+    "dead": (1,),
+    "batch": 5,
+    "ownership": "turns",
+    "redundancy": 2,
+    "seed": 1,
+    "compress": "qsgd:bits=4",
+}
 
 
 def job(method: str, **given) -> Train:
@@ -65,8 +77,10 @@ def test_every_method_takes_a_rule_or_says_which_it_brings():
         assert set(strangers(name)) <= set(THROUGH) <= set(OPTIONS)
 
 
-@pytest.mark.parametrize(("method", "rule"), [("local_sgd", "momentum"), ("scaffold", "sgd"), ("scaffnew", "sgd"),
-                                              ("eamsgd", "nag"), ("async_eamsgd", "nag")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("method", "rule"),
+    [("local_sgd", "momentum"), ("scaffold", "sgd"), ("scaffnew", "sgd"), ("eamsgd", "nag"), ("async_eamsgd", "nag")],
+)
 def test_the_record_tells_what_ran_and_repeats_it(worlds, capsys, method, rule):
     found = run(Train(data="blobs:rows=64", batch=4, epochs=1, method=method, workers=2), worlds(workers=2), Console())
     assert found["rule"] == found["config"]["rule"] == rule and f"; {rule}, constant" in capsys.readouterr().out
@@ -80,9 +94,9 @@ REFUSED = {
     "--method eamsgd --momentum 0.5": "eamsgd makes steps of its own (nag), and --momentum does not reach it",
     "--method lsgd --clients 2": "lsgd needs all workers in every round, and --clients does not reach it",
     "--method sgd --dead 1": "sgd needs all workers in every round, and --dead does not reach it: leave that out, or use "
-                             "one of local_sgd, ri_sgd, fedavg",
+    "one of local_sgd, ri_sgd, fedavg",
     "--data d.h5 --leader": "--leader examines more points on the test rows: give --test TEST.h5 too",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("command", REFUSED)
@@ -92,8 +106,15 @@ def test_what_would_be_passed_over_is_one_sentence(command):
     assert REFUSED[command] in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("command", ["mnist-mlp --method scaffold", "cifar-cnn --method eamsgd", "--method scaffold --rule sgd",
-                                     "mnist-mlp --method scaffnew --schedule constant --warmup 0"])  # fmt: skip
+@pytest.mark.parametrize(
+    "command",
+    [
+        "mnist-mlp --method scaffold",
+        "cifar-cnn --method eamsgd",
+        "--method scaffold --rule sgd",
+        "mnist-mlp --method scaffnew --schedule constant --warmup 0",
+    ],
+)
 def test_a_preset_of_another_method_gives_what_reaches_this_one(command):
     wanted = complete(parse(["train", *command.split()]).job)
     assert wanted.rule == training()[wanted.method].rule and not wanted.decay and not wanted.momentum

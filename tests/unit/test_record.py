@@ -144,13 +144,16 @@ def _truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:2000])
 
 
-@pytest.mark.parametrize("make, said", [
-    (lambda path: None, "no such file"),
-    (lambda path: path.write_text("hello"), "not an HDF5 file, or damaged"),
-    (lambda path: path.mkdir(), "cannot be read"),
-    (lambda path: h5py.File(path, "w").close(), "is not a run file of mpiopt"),
-    (_truncated, "damaged"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make, said",
+    [
+        (lambda path: None, "no such file"),
+        (lambda path: path.write_text("hello"), "not an HDF5 file, or damaged"),
+        (lambda path: path.mkdir(), "cannot be read"),
+        (lambda path: h5py.File(path, "w").close(), "is not a run file of mpiopt"),
+        (_truncated, "damaged"),
+    ],
+)
 def test_what_is_no_run_file_is_one_sentence(tmp_path, make, said):
     make(tmp_path / "r.h5")
     with pytest.raises(DataError) as caught:

@@ -142,8 +142,10 @@ def test_picture_and_page_are_written_and_the_page_needs_nothing_else(tmp_path, 
 def test_any_name_is_drawn_as_it_stands(tmp_path, capfd):
     """What Matplotlib would take for formulas, what a terminal would obey, what no font has."""
     names = ["$x_{1$", "_hidden", "\x1b[31mred", "$\\frac{a}{b}$", "\U0001f600 \udcff", "<script>"]
-    runs = [written(tmp_path / f"{k}.h5", replace(HALVING, attributes={**HALVING.attributes, "method": name}))
-            for k, name in enumerate(names)]  # fmt: skip
+    runs = [
+        written(tmp_path / f"{k}.h5", replace(HALVING, attributes={**HALVING.attributes, "method": name}))
+        for k, name in enumerate(names)
+    ]
     files = [tmp_path / f"page.{kind}" for kind in ("html", "svg", "png", "pdf")]
     for picture in files[1:]:
         run(Report(runs=tuple(runs), png=picture, out=files[0]), None, Console())
@@ -207,8 +209,19 @@ def taught(accuracy, *, name="local_sgd", path="t.h5", **attributes) -> RunData:
     accuracy = np.array(accuracy, float)
     losses = {"objective": np.r_[np.nan, 1.0 / rounds[1:]], "test_loss": 2 - accuracy, "accuracy": accuracy}
     counts = {"round": rounds, "steps": 40 * rounds, "bytes_sent": 500 * rounds, "seconds": rounds / 4, "epoch": 1.0 * rounds}
-    about = {"method": name, "model": "mlp:8", "parameters": 99, "dataset": "blobs", "rows": 1280, "classes": 3, "batch": 32,
-             "rule": "momentum", "world_size": 2, "workers": 4, "reason": "EPOCHS"}  # fmt: skip
+    about = {
+        "method": name,
+        "model": "mlp:8",
+        "parameters": 99,
+        "dataset": "blobs",
+        "rows": 1280,
+        "classes": 3,
+        "batch": 32,
+        "rule": "momentum",
+        "world_size": 2,
+        "workers": 4,
+        "reason": "EPOCHS",
+    }
     return RunData(Path(path), about | attributes, counts | losses)
 
 

@@ -107,8 +107,9 @@ def test_runs_are_the_same_on_more_ranks_than_workers(world):
 @pytest.mark.ranks(1, 2, 3)
 def test_workers_may_start_apart_and_are_looked_at(world):
     lab, starts = Lab(world, Console(first=False)), np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 3.0], [0.0, -3.0]])
-    trail = lab.follow("apart", easgd(sgd(0.0), 4, 1, 0.4), 4, lambda part: alike(part, BOWL), np.zeros(2), 3,
-                       starts=starts, own=True)  # fmt: skip
+    trail = lab.follow(
+        "apart", easgd(sgd(0.0), 4, 1, 0.4), 4, lambda part: alike(part, BOWL), np.zeros(2), 3, starts=starts, own=True
+    )
     np.testing.assert_allclose(trail.own, [0.9**k * starts for k in range(4)], rtol=1e-14)
     assert not trail.points.any() and trail.readings["round"].tolist() == [0, 1, 2, 3]
 
@@ -118,8 +119,9 @@ def test_a_run_ends_when_it_is_done_and_alone_is_alone(world):
     lab = Lab(world, Console(first=False))
     with lab.alone(3) as one:
         assert (one.size, one.workers, list(one.hosted)) == (1, 3, [0, 1, 2])
-    trail = lab.follow("done", local_sgd(sgd(0.1), 1), 1, lambda part: alike(part, BOWL), np.ones(2), 100,
-                       every=50, done=lambda x: x[0] < 0.5)  # fmt: skip
+    trail = lab.follow(
+        "done", local_sgd(sgd(0.1), 1), 1, lambda part: alike(part, BOWL), np.ones(2), 100, every=50, done=lambda x: x[0] < 0.5
+    )
     assert trail.readings["round"].tolist() == [0, 7]
 
 

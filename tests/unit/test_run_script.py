@@ -66,10 +66,16 @@ def test_a_run_is_recorded_told_and_returned(world, tmp_path, capfd):
     assert kept == {"reason": "TARGET", "objective": 1.5, "gap": 0.2, "dataset": "rows", "method": "spcg", "workers": 1}
 
 
-@pytest.mark.parametrize(("reason", "strict", "code"), [
-    (Reason.ROUNDS, False, 0), (Reason.ROUNDS, True, 3), (Reason.TARGET, True, 0), (Reason.BROKEN, False, 1),
-    (Reason.INTERRUPTED, False, 130),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("reason", "strict", "code"),
+    [
+        (Reason.ROUNDS, False, 0),
+        (Reason.ROUNDS, True, 3),
+        (Reason.TARGET, True, 0),
+        (Reason.BROKEN, False, 1),
+        (Reason.INTERRUPTED, False, 130),
+    ],
+)
 def test_the_exit_code_says_how_it_ended(world, reason, strict, code):
     assert carried_out(Noting(Solve(strict=strict), reason), world, Console(first=False))["exit_code"] == code
 

@@ -49,8 +49,18 @@ def test_an_error_names_the_pipe_and_not_its_copy(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
 
 
-@pytest.mark.parametrize("path, expected", [("/dev/zero", True), ("/dev/null", True), ("/proc/self/maps", True), (".", False),
-                                            ("missing", False), ("file", False), ("link", True)])  # fmt: skip
+@pytest.mark.parametrize(
+    "path, expected",
+    [
+        ("/dev/zero", True),
+        ("/dev/null", True),
+        ("/proc/self/maps", True),
+        (".", False),
+        ("missing", False),
+        ("file", False),
+        ("link", True),
+    ],
+)
 def test_what_can_be_read_but_once(tmp_path, monkeypatch, path, expected):
     monkeypatch.chdir(tmp_path)
     Path("file").write_text(TEXT)

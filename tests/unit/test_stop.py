@@ -12,9 +12,15 @@ def history(objectives, gradient=1.0, gap=np.inf):
 
 @pytest.mark.parametrize(
     ("stop", "reason"),
-    [(Stop(rounds=3), Reason.ROUNDS), (Stop(bytes=300), Reason.BYTES), (Stop(seconds=0.25), Reason.SECONDS),
-     (Stop(gradient=1.0), Reason.GRADIENT), (Stop(gap=1e-3), Reason.GAP), (Stop(), None)],
-)  # fmt: skip
+    [
+        (Stop(rounds=3), Reason.ROUNDS),
+        (Stop(bytes=300), Reason.BYTES),
+        (Stop(seconds=0.25), Reason.SECONDS),
+        (Stop(gradient=1.0), Reason.GRADIENT),
+        (Stop(gap=1e-3), Reason.GAP),
+        (Stop(), None),
+    ],
+)
 def test_each_rule_fires_alone(stop, reason):
     found = stop.reached(history([1, 0.9, 0.8, 0.7], gap=1e-3))
     assert (found and found[0]) is reason

@@ -29,14 +29,17 @@ def ended(worlds, tmp_path, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize(("rows", "options", "reason", "code"), [
-    (ONE_HOT, ["--l2", "0", "--intercept"], "ROUNDING", 0),
-    (ONE_HOT, ["--l2", "0.01"], "GAP", 0),
-    (ONE_HOT, ["--l2", "0", "--intercept", "--rounds", "1"], "ROUNDS", 3),
-    (PURE, ["--l2", "0", "--intercept"], "SEPARABLE", 3),
-    (PURE, ["--l2", "0", "--intercept", "--method", "giant"], "SEPARABLE", 3),
-    (HUGE, ["--l2", "1e-5", "--no-intercept"], "HIDDEN", 3),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rows", "options", "reason", "code"),
+    [
+        (ONE_HOT, ["--l2", "0", "--intercept"], "ROUNDING", 0),
+        (ONE_HOT, ["--l2", "0.01"], "GAP", 0),
+        (ONE_HOT, ["--l2", "0", "--intercept", "--rounds", "1"], "ROUNDS", 3),
+        (PURE, ["--l2", "0", "--intercept"], "SEPARABLE", 3),
+        (PURE, ["--l2", "0", "--intercept", "--method", "giant"], "SEPARABLE", 3),
+        (HUGE, ["--l2", "1e-5", "--no-intercept"], "HIDDEN", 3),
+    ],
+)
 def test_strict_is_about_the_reason(ended, rows, options, reason, code):
     assert ended(rows, *options, "--strict") == (reason, code)
 

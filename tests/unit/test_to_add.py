@@ -126,8 +126,11 @@ TOUCH: dict[str, Callable[[Tree], list[None]]] = {
     ],
     "a work, an exchange, an outer step": lambda t: [
         t.new(f"mpiopt/{room}/own.py", BLOCK.format(home=home, base=base))
-        for room, home, base in (("work", "work.gradient", "Gradient"), ("exchange", "exchange.sum", "Sum"),
-                                 ("outer", "outer.steps", "Proximal"))
+        for room, home, base in (
+            ("work", "work.gradient", "Gradient"),
+            ("exchange", "exchange.sum", "Sum"),
+            ("outer", "outer.steps", "Proximal"),
+        )
     ],
     "a compressor": lambda t: [
         t.new("mpiopt/compress/own.py", HALF),
@@ -153,15 +156,21 @@ TOUCH: dict[str, Callable[[Tree], list[None]]] = {
     ],
     "a model to train": lambda t: [
         t.new("mpiopt/problems/own.py", BLOCK.format(home="problems.perceptron", base="Perceptron")),
-        t.before("jobs/running/model_team.py", "    numbers = widths",
-                 "    if kind == 'own':\n        from mpiopt.problems.own import OwnPerceptron\n\n"
-                 "        return lambda data: OwnPerceptron(data, (data.features, source.classes))\n"),
+        t.before(
+            "jobs/running/model_team.py",
+            "    numbers = widths",
+            "    if kind == 'own':\n        from mpiopt.problems.own import OwnPerceptron\n\n"
+            "        return lambda data: OwnPerceptron(data, (data.features, source.classes))\n",
+        ),
     ],
     "a format of dense rows": lambda t: [
         t.new("io/images/own.py", PACK),
         t.before("io/images/recognise.py", "    if head[:2] ==", "    if head.startswith(b'OWN'):\n        return 'own'\n"),
-        t.before("io/images/recognise.py", "    if kind == \"pickle\":",
-                 "    if kind == 'own':\n        from mpiopt.io.images.own import Own\n\n        return Own(path)\n"),
+        t.before(
+            "io/images/recognise.py",
+            '    if kind == "pickle":',
+            "    if kind == 'own':\n        from mpiopt.io.images.own import Own\n\n        return Own(path)\n",
+        ),
     ],
     "a public name": lambda t: [
         t.before(FACE, "    from mpiopt.io.dataset.linear_team", "    from mpiopt.graphs.topology import Topology\n"),
@@ -174,14 +183,16 @@ TOUCH: dict[str, Callable[[Tree], list[None]]] = {
         t.before("jobs/cli/run_options.py", "    workers:", '    own_both: int = 3\n    """Mine."""\n'),
     ],
     "a command": lambda t: [
-        t.new("jobs/own.py", COMMAND), t.before("jobs/commands.py", '    "describe":', '    "own": Needs(False, False),\n')
+        t.new("jobs/own.py", COMMAND),
+        t.before("jobs/commands.py", '    "describe":', '    "own": Needs(False, False),\n'),
     ],
     "a reproduced claim": lambda t: [
         t.new("jobs/studies/own_claim.py", '"""That one is one."""\n\n\ndef run(lab): ...\n\n\ndef draw(found): ...\n')
     ],
     "a bench": lambda t: [
         t.new("jobs/benches/own.py", "def own():\n    return {'fast': True}\n"),
-        t.before("jobs/bench.py", '"sums", "gpu"]', '"own", '), t.before("jobs/bench.py", "        if job.what ==", BENCH),
+        t.before("jobs/bench.py", '"sums", "gpu"]', '"own", '),
+        t.before("jobs/bench.py", "        if job.what ==", BENCH),
     ],
     "a preset of `train`": lambda t: [t.new("jobs/presets/own.toml", 'data = "blobs:rows=60"\nmodel = "own"\nepochs = 1\n')],
     "a folder": lambda t: [
@@ -189,7 +200,7 @@ TOUCH: dict[str, Callable[[Tree], list[None]]] = {
         t.before("pyproject.toml", '"mpiopt.comm"', '"mpiopt.own", '),
         t.before("tests/unit/test_layers.py", "arrays errors words", "own "),
     ],
-}  # fmt: skip
+}
 USE = """
 from pathlib import Path
 

@@ -24,8 +24,14 @@ ABOUT = {"method": "spcg", "dataset": "a.h5", "world_size": 2, "config": CONFIG}
 
 def record(k: int, slope: float = 0.5) -> dict:
     """A run whose gap falls by the same factor every 0.1 s."""
-    return {"round": k, "seconds": 0.1 * k, "objective": 0.5 + slope**k, "gradient_norm": slope**k, "gap": slope**k,
-            "bytes_sent": 1000 * k}  # fmt: skip
+    return {
+        "round": k,
+        "seconds": 0.1 * k,
+        "objective": 0.5 + slope**k,
+        "gradient_norm": slope**k,
+        "gap": slope**k,
+        "bytes_sent": 1000 * k,
+    }
 
 
 def written(path, rounds: int, ended: dict | None = None, **attributes) -> RunFile:
@@ -48,10 +54,13 @@ def rounds_in(text: str) -> list[int]:
     return [int(line.split()[0]) for line in text.splitlines() if line.split()[:1] and line.split()[0].isdigit()]
 
 
-@pytest.mark.parametrize("ended, code", [
-    ({"reason": "GAP", "reason_text": "The certified gap fell.", "converged": True}, 0),
-    ({"reason": "ROUNDS", "reason_text": "The limit was reached.", "converged": False}, 3),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "ended, code",
+    [
+        ({"reason": "GAP", "reason_text": "The certified gap fell.", "converged": True}, 0),
+        ({"reason": "ROUNDS", "reason_text": "The limit was reached.", "converged": False}, 3),
+    ],
+)
 def test_a_run_that_has_ended_says_why(tmp_path, capsys, ended, code):
     written(tmp_path / "r.h5", 25, ended)
     found, out, _ = watched(capsys, run=tmp_path / "r.h5")
@@ -95,8 +104,9 @@ def test_every_record_of_a_run_under_way_is_one_json_line(tmp_path):
 
 def test_a_killed_run_is_told_by_its_silence(tmp_path, capsys):
     path, program = tmp_path / "r.h5", "from tests.unit.test_watch import *; f = written(sys.argv[1], 7); print(1, flush=True)"
-    with subprocess.Popen([sys.executable, "-c", program + "; time.sleep(60)", str(path)], stdout=subprocess.PIPE,
-                          env=launcher.environment()) as writer:  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, "-c", program + "; time.sleep(60)", str(path)], stdout=subprocess.PIPE, env=launcher.environment()
+    ) as writer:
         assert writer.stdout.readline() == b"1\n"
         found, out, _ = watched(capsys, run=path, once=True)
         assert found["exit_code"] == 0 and "The run runs; no record for" in out and rounds_in(out) == list(range(7))
@@ -142,13 +152,16 @@ def history(slope: float, rounds: int = 40) -> dict[str, np.ndarray]:
     return {name: np.array([line[name] for line in columns]) for name in columns[0]}
 
 
-@pytest.mark.parametrize("limits, left, until", [
-    ({"gap_tol": 1e-8, "rounds": 1000}, 0.1 * (8 / np.log10(2) - 20), "gap"),
-    ({"gradient_tol": 1e-5, "gap_tol": 1e-8}, 0.0, "gradient"),
-    ({"gap_tol": 1e-12, "rounds": 30}, 1.0, "rounds"),
-    ({"gap_tol": 1e-12, "seconds": 2.5}, 0.5, "seconds"),
-    ({}, None, None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "limits, left, until",
+    [
+        ({"gap_tol": 1e-8, "rounds": 1000}, 0.1 * (8 / np.log10(2) - 20), "gap"),
+        ({"gradient_tol": 1e-5, "gap_tol": 1e-8}, 0.0, "gradient"),
+        ({"gap_tol": 1e-12, "rounds": 30}, 1.0, "rounds"),
+        ({"gap_tol": 1e-12, "seconds": 2.5}, 0.5, "seconds"),
+        ({}, None, None),
+    ],
+)
 def test_the_time_left_is_that_of_a_linear_rate(limits, left, until):
     found = pace(history(0.5), 20, limits)
     assert found["seconds_a_round"] == pytest.approx(0.1) and found["until"] == until

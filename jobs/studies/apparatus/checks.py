@@ -138,8 +138,15 @@ class Check(NamedTuple):
     @property
     def facts(self) -> dict[str, Any]:
         """As columns of a file."""
-        return {"what": self.what, "expected": self.wanted.expected, "tolerance": self.wanted.tolerance,
-                "found": self.found, "spread": self.spread, "seeds": self.seeds, "holds": self.holds}  # fmt: skip
+        return {
+            "what": self.what,
+            "expected": self.wanted.expected,
+            "tolerance": self.wanted.tolerance,
+            "found": self.found,
+            "spread": self.spread,
+            "seeds": self.seeds,
+            "holds": self.holds,
+        }
 
 
 def short(value: float) -> str:
@@ -152,9 +159,17 @@ def short(value: float) -> str:
 def shown(checks: Sequence[Check]) -> str:
     """A table for a terminal."""
     several = any(check.seeds > 1 for check in checks)
-    rows = [[check.what, check.wanted.expected, check.wanted.tolerance, short(check.found),
-             *[short(check.spread) if check.seeds > 1 else ""] * several, "yes" if check.holds else "NO"]
-            for check in checks]  # fmt: skip
+    rows = [
+        [
+            check.what,
+            check.wanted.expected,
+            check.wanted.tolerance,
+            short(check.found),
+            *[short(check.spread) if check.seeds > 1 else ""] * several,
+            "yes" if check.holds else "NO",
+        ]
+        for check in checks
+    ]
     return table(["", "expected", "tolerance", "found", *["+-"] * several, "holds"], rows, "lrrr" + "r" * several + "l")
 
 

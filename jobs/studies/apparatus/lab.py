@@ -78,9 +78,14 @@ class Lab:
     of its methods."""
 
     def __init__(
-        self, world: World, console: Console, quick: bool = False, data: str | None = None, test: str | None = None,
+        self,
+        world: World,
+        console: Console,
+        quick: bool = False,
+        data: str | None = None,
+        test: str | None = None,
         seconds: float | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.world, self.console, self.quick = world, console, quick
         self.data, self.test, self.seconds = data, test, seconds
 

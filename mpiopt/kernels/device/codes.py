@@ -47,8 +47,7 @@ def _stretches(x: Array, bucket: int, name: str, width: int, kind: type) -> np.n
     buckets, parts = -(-x.size // bucket), blocks_for(bucket)
     partial = library().empty(buckets * parts * width, kind)
     piece = -(-bucket // parts)
-    run(kernel("codes", name, x.dtype), buckets * parts * THREADS,
-        *map(np.int64, (x.size, bucket, piece, parts)), x, partial)  # fmt: skip
+    run(kernel("codes", name, x.dtype), buckets * parts * THREADS, *map(np.int64, (x.size, bucket, piece, parts)), x, partial)
     return partial.get().reshape(buckets, parts, width)
 
 
@@ -67,8 +66,16 @@ def subset(key: int, first: int, count: int, n: int) -> Array:
 
 def scatter(values: Array, indices: Array, scale: float, out: Array) -> None:
     """out[indices[i]] += scale values[i]; an index beyond the end of ``out`` is passed over, and none occurs twice."""
-    run(kernel("codes", "scatter", out.dtype), values.size, np.int64(values.size), np.int64(out.size), values, indices,
-        np.float64(scale), out)  # fmt: skip
+    run(
+        kernel("codes", "scatter", out.dtype),
+        values.size,
+        np.int64(values.size),
+        np.int64(out.size),
+        values,
+        indices,
+        np.float64(scale),
+        out,
+    )
 
 
 def signs(x: Array, packed: np.ndarray, at: int) -> None:
@@ -89,8 +96,19 @@ def unpack(packed: np.ndarray, at: int, n: int, b: int) -> Array:
 def dither(x: Array, scales: np.ndarray, bucket: int, levels: int, b: int, key: int, packed: np.ndarray, at: int) -> None:
     """|x_j| rounded to a multiple of scale / levels at random; see `quantise.dither`."""
     codes, sign = library().empty(x.size, np.uint32), 2 if b == TRITS else 1 << (b - 1)
-    run(kernel("codes", "dither", x.dtype), x.size, np.int64(x.size), np.int64(bucket), x, _there(scales, x.dtype),
-        np.uint64(key), np.float64(levels), np.uint32(sign), np.int32(b == TRITS), codes)  # fmt: skip
+    run(
+        kernel("codes", "dither", x.dtype),
+        x.size,
+        np.int64(x.size),
+        np.int64(bucket),
+        x,
+        _there(scales, x.dtype),
+        np.uint64(key),
+        np.float64(levels),
+        np.uint32(sign),
+        np.int32(b == TRITS),
+        codes,
+    )
     _packed(codes, b, packed, at)
 
 
@@ -99,27 +117,65 @@ def powers(
 ) -> None:
     """|x_j| / scale rounded to 0 or a power of two at random; see `quantise.powers`."""
     codes = library().empty(x.size, np.uint32)
-    run(kernel("codes", "powers", x.dtype), x.size, np.int64(x.size), np.int64(bucket), x, _there(scales, x.dtype),
-        np.uint64(key), np.int32(low), np.float64(2.0**low), np.float64(2.0**-low), np.int64(top), np.uint32(1 << (b - 1)),
-        codes)  # fmt: skip
+    run(
+        kernel("codes", "powers", x.dtype),
+        x.size,
+        np.int64(x.size),
+        np.int64(bucket),
+        x,
+        _there(scales, x.dtype),
+        np.uint64(key),
+        np.int32(low),
+        np.float64(2.0**low),
+        np.float64(2.0**-low),
+        np.int64(top),
+        np.uint32(1 << (b - 1)),
+        codes,
+    )
     _packed(codes, b, packed, at)
 
 
 def look_up(
-    packed: np.ndarray, at: int, b: int, table: np.ndarray, scales: np.ndarray, bucket: int, scale: float, fresh: bool,
+    packed: np.ndarray,
+    at: int,
+    b: int,
+    table: np.ndarray,
+    scales: np.ndarray,
+    bucket: int,
+    scale: float,
+    fresh: bool,
     out: Array,
-) -> None:  # fmt: skip
+) -> None:
     """out_j = scale scales[bucket of j] table[code of j] if ``fresh``, else out_j += that."""
     codes = _codes(packed, at, out.size, b)
-    run(kernel("codes", "look_up", out.dtype), out.size, np.int64(out.size), np.int64(bucket), codes, _there(table, F8),
-        _there(scales, out.dtype), np.float64(scale), np.int32(fresh), out)  # fmt: skip
+    run(
+        kernel("codes", "look_up", out.dtype),
+        out.size,
+        np.int64(out.size),
+        np.int64(bucket),
+        codes,
+        _there(table, F8),
+        _there(scales, out.dtype),
+        np.float64(scale),
+        np.int32(fresh),
+        out,
+    )
 
 
 def choose(packed: np.ndarray, at: int, pairs: np.ndarray, bucket: int, scale: float, fresh: bool, out: Array) -> None:
     """out_j = scale pairs[bucket of j, bit of j] if ``fresh``, else out_j += that. pairs : (buckets, 2)."""
     words = _sent(packed, at, -(-out.size // 8))
-    run(kernel("codes", "choose", out.dtype), out.size, np.int64(out.size), np.int64(bucket), words,
-        _there(pairs.reshape(-1), F8), np.float64(scale), np.int32(fresh), out)  # fmt: skip
+    run(
+        kernel("codes", "choose", out.dtype),
+        out.size,
+        np.int64(out.size),
+        np.int64(bucket),
+        words,
+        _there(pairs.reshape(-1), F8),
+        np.float64(scale),
+        np.int32(fresh),
+        out,
+    )
 
 
 # ------------------------------------------------------------------------------------------ what crosses

@@ -49,15 +49,37 @@ class Lines:
         vector, value = out.dtype, self.data.dtype
         last = (out if scale is None else scale, np.int32(scale is not None), np.int32(more), out)
         arrays = self.start, self.index, self.data, x
-        run(kernel("products", f"{term}_{self.lanes}", vector, value), self.count * self.lanes,
-            np.int64(self.count), np.int64(self.limit), *arrays, *last)  # fmt: skip
+        run(
+            kernel("products", f"{term}_{self.lanes}", vector, value),
+            self.count * self.lanes,
+            np.int64(self.count),
+            np.int64(self.limit),
+            *arrays,
+            *last,
+        )
         if self.long:
             lines, first, owner = self.long
             partial = library().empty(owner.size, np.float64)
-            run(kernel("products", f"{term}_pieces", vector, value), 32 * owner.size,
-                np.int64(owner.size), np.int64(PIECE), owner, first, lines, *arrays, partial)  # fmt: skip
-            run(kernel("products", "join_pieces", vector, value), 32 * lines.size,
-                np.int64(lines.size), first, lines, partial, *last)  # fmt: skip
+            run(
+                kernel("products", f"{term}_pieces", vector, value),
+                32 * owner.size,
+                np.int64(owner.size),
+                np.int64(PIECE),
+                owner,
+                first,
+                lines,
+                *arrays,
+                partial,
+            )
+            run(
+                kernel("products", "join_pieces", vector, value),
+                32 * lines.size,
+                np.int64(lines.size),
+                first,
+                lines,
+                partial,
+                *last,
+            )
 
 
 def _pieces(lines: Array, lengths: Array) -> tuple[Array, ...]:
@@ -202,8 +224,18 @@ class DeviceCSR:
     def _scatter(self, r: Array | None, v: Array, way: int, out: Array) -> Array:
         out[...] = 0
         factor = (out, np.int32(0)) if r is None else (r, np.int32(1))
-        run(kernel("products", "scatter_atomic", self.vector, self.data.dtype), 8 * self.shape[0], np.int64(self.shape[0]),
-            self.indptr, self.indices, self.data, *factor, v, np.int32(way), out)  # fmt: skip
+        run(
+            kernel("products", "scatter_atomic", self.vector, self.data.dtype),
+            8 * self.shape[0],
+            np.int64(self.shape[0]),
+            self.indptr,
+            self.indices,
+            self.data,
+            *factor,
+            v,
+            np.int32(way),
+            out,
+        )
         return out
 
     def _check(self, given: Array, axis: int, out: Array | None, out_axis: int) -> Array:
@@ -229,6 +261,16 @@ def _turned(rows: Lines, begin: int, end: int, cols: int) -> Lines:
         columns = rows.index[begin:end]
         start[1:] = xp.cumsum(xp.bincount(columns, minlength=cols))
         order = xp.argsort(columns)  # stable
-        run(kernel("products", "turn", np.dtype(np.float64), rows.data.dtype), count, np.int64(count), np.int64(rows.count),
-            np.int64(begin), rows.start, order, rows.data, index, data)  # fmt: skip
+        run(
+            kernel("products", "turn", np.dtype(np.float64), rows.data.dtype),
+            count,
+            np.int64(count),
+            np.int64(rows.count),
+            np.int64(begin),
+            rows.start,
+            order,
+            rows.data,
+            index,
+            data,
+        )
     return Lines(start, index, data)

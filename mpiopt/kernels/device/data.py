@@ -23,8 +23,16 @@ def binary_rows(made: Any, vector: Any = np.float64, atomic: bool = False) -> tu
     cupy, vector = library(), np.dtype(vector)
     rows, key = np.int64(made.rows), np.uint64(made.seed & 0xFFFFFFFFFFFFFFFF)
     indptr = cupy.zeros(made.rows + 1, np.int64)
-    run(kernel("generate", "row_lengths", vector), made.rows, rows, key, np.float64(made.per_row), np.float64(made.spread),
-        np.int64(made.cols), indptr[1:])  # fmt: skip
+    run(
+        kernel("generate", "row_lengths", vector),
+        made.rows,
+        rows,
+        key,
+        np.float64(made.per_row),
+        np.float64(made.spread),
+        np.int64(made.cols),
+        indptr[1:],
+    )
     indptr[1:] = cupy.cumsum(indptr[1:])
     nnz = int(indptr[-1])
     demand(8 * nnz + vector.itemsize * made.rows, f"a matrix of {nnz:,} nonzeros")

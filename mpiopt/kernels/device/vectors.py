@@ -36,8 +36,17 @@ def momentum_step(x: Array, g: Array, v: Array, lr: float, gamma: float = 0.9, f
     run(kernel("updates", "momentum_step", x.dtype), x.size, np.int64(x.size), g, v, x, *map(np.float64, (gamma, a, b, c)))
 
 
-def adam_step(x: Array, g: Array, mean: Array, square: Array, t: int, lr: float = 1e-3, b1: float = 0.9,
-              b2: float = 0.999, eps: float = 1e-8) -> None:  # fmt: skip
+def adam_step(
+    x: Array,
+    g: Array,
+    mean: Array,
+    square: Array,
+    t: int,
+    lr: float = 1e-3,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+) -> None:
     """Step number t >= 1 of Adam in place on x, mean and square, as in `transforms.adaptive.Adam`."""
     same_kind(x, g, mean, square)
     root = sqrt(1 - power(b2, t))
@@ -80,8 +89,15 @@ def _threshold(x: Array, k: int) -> tuple[int, int]:
     cupy, prefix, wanted = library(), 0, k
     for shift in (22, 11, 0) if x.dtype == np.float32 else (55, 44, 33, 22, 11, 0):
         counts = cupy.zeros(BINS, np.uint64)
-        run(kernel("packing", "magnitude_counts", x.dtype), blocks_for(x.size) * THREADS, np.int64(x.size), x,
-            np.uint64(prefix), np.int32(shift), counts)  # fmt: skip
+        run(
+            kernel("packing", "magnitude_counts", x.dtype),
+            blocks_for(x.size) * THREADS,
+            np.int64(x.size),
+            x,
+            np.uint64(prefix),
+            np.int32(shift),
+            counts,
+        )
         from_the_top = np.cumsum(counts.get()[::-1])
         place = int(np.searchsorted(from_the_top, wanted))
         wanted -= int(from_the_top[place - 1]) if place else 0

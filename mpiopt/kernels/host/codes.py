@@ -80,9 +80,16 @@ def powers(
 
 
 def look_up(
-    packed: np.ndarray, at: int, b: int, table: np.ndarray, scales: np.ndarray, bucket: int, scale: float, fresh: bool,
+    packed: np.ndarray,
+    at: int,
+    b: int,
+    table: np.ndarray,
+    scales: np.ndarray,
+    bucket: int,
+    scale: float,
+    fresh: bool,
     out: np.ndarray,
-) -> None:  # fmt: skip
+) -> None:
     """out_j = scale scales[bucket of j] table[code of j] if ``fresh``, else out_j += that."""
     quantise.look_up(packed, at, b, table, scales, bucket, scale, fresh, out, _room(b))
 

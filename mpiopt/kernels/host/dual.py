@@ -235,8 +235,9 @@ def epoch(start, index, data, y, w, norms, alpha, total, ridge, bias, z, shift, 
     return gap / total
 
 
-def epochs(visit, indptr, indices, data, y, w, norms, alpha, total, ridge, bias, z, seed, progress, ratio, signed, theta,
-           steps=1):  # fmt: skip
+def epochs(
+    visit, indptr, indices, data, y, w, norms, alpha, total, ridge, bias, z, seed, progress, ratio, signed, theta, steps=1
+):
     """Up to progress.size epochs, in place on (z, alpha), a pair of `dual_start`; epochs done.
 
     visit : `epoch` compiled for the loss; steps : of a visit, as there. y : (rows,) labels, and factors of alpha in the map
@@ -256,8 +257,9 @@ def epochs(visit, indptr, indices, data, y, w, norms, alpha, total, ridge, bias,
     for number in range(progress.size):
         stride = _stride(n, shift, seed, number)
         first = _draw(seed, (number << 20), (n + (1 << shift) - 1) >> shift) << shift
-        progress[number] = visit(start, index, data, y, w, norms, alpha, total, ridge, bias, z, shift, stride, first, signed,
-                                 theta, steps)  # fmt: skip
+        progress[number] = visit(
+            start, index, data, y, w, norms, alpha, total, ridge, bias, z, shift, stride, first, signed, theta, steps
+        )
         if progress[number] <= ratio * progress[0]:
             return number + 1
     return progress.size

@@ -32,8 +32,9 @@ def hadamard(a):
     while 2 * half < n:  # two steps at once, which halves the passes over memory
         m = half * wide
         for lo in range(0, flat.size, 4 * m):
-            _butterfly_twice(flat[lo : lo + m], flat[lo + m : lo + 2 * m], flat[lo + 2 * m : lo + 3 * m],
-                             flat[lo + 3 * m : lo + 4 * m])  # fmt: skip
+            _butterfly_twice(
+                flat[lo : lo + m], flat[lo + m : lo + 2 * m], flat[lo + 2 * m : lo + 3 * m], flat[lo + 3 * m : lo + 4 * m]
+            )
         half *= 4
     if half < n:
         m = half * wide

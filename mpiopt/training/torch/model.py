@@ -128,8 +128,10 @@ class TorchModel:
         kept, given = ({name: tuple(a.shape) for name, a in those.items()} for those in (tensors, buffers))
         if given != kept:
             odd = next(name for name in {**kept, **given} if kept.get(name) != given.get(name))
-            raise UsageError(f"what was kept beside x is another model's: {odd} is of shape {given.get(odd, 'none')}, and this "
-                             f"model's of {kept.get(odd, 'none')}; give that of a model of the same layers")  # fmt: skip
+            raise UsageError(
+                f"what was kept beside x is another model's: {odd} is of shape {given.get(odd, 'none')}, and this "
+                f"model's of {kept.get(odd, 'none')}; give that of a model of the same layers"
+            )
         for name, tensor in tensors.items():
             tensor.detach().copy_(self._torch.as_tensor(np.asarray(buffers[name])))
 
@@ -137,8 +139,11 @@ class TorchModel:
     def around(self) -> dict[str, str]:
         """The names of the buffers that are variances, and of the means that they are about."""
         norms = self._torch.nn.modules.batchnorm._NormBase
-        ends = [f"{name}." if name else "" for name, part in self.module.named_modules()
-                if isinstance(part, norms) and part.running_var is not None]  # fmt: skip
+        ends = [
+            f"{name}." if name else ""
+            for name, part in self.module.named_modules()
+            if isinstance(part, norms) and part.running_var is not None
+        ]
         return {f"{end}running_var": f"{end}running_mean" for end in ends}
 
     @property
