@@ -167,21 +167,21 @@ def test_a_file_of_somebody_else_is_kept(tmp_path, name):
 
 
 def test_many_long_runs_can_be_drawn(tmp_path):
-    from mpiopt.jobs.reports.plots import POINTS, save, thinned
+    from mpiopt.jobs.reports.plots import POINTS, figure, save, thinned
 
     runs = [made(1 + np.geomspace(1, 1e-9, 10 ** (1 + k % 4)), name=f"m{k}") for k in range(24)]
-    save(solves.sheet(compare(runs)), tmp_path / "many.png")
+    save(figure(solves.sheet(compare(runs))), tmp_path / "many.png")
     assert (tmp_path / "many.png").stat().st_size > 10_000
     kept = thinned(100_000)
     assert len(kept) <= POINTS and kept[0] == 0 and kept[-1] == 99_999
 
 
 def test_runs_that_stand_still_can_be_drawn(tmp_path):
-    from mpiopt.jobs.reports.plots import save
+    from mpiopt.jobs.reports.plots import figure, save
 
     still = made([0.0], bytes_sent=0)
-    save(solves.sheet(compare([still])), tmp_path / "still.png")
-    save(solves.sheet(compare([made([3.0, 3.0]), still])), tmp_path / "two.png")
+    save(figure(solves.sheet(compare([still]))), tmp_path / "still.png")
+    save(figure(solves.sheet(compare([made([3.0, 3.0]), still]))), tmp_path / "two.png")
 
 
 def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
@@ -285,13 +285,13 @@ def test_trainings_are_drawn_and_written(tmp_path, capsys):
 
 
 def test_errors_of_0_are_drawn_below_all_others(tmp_path):
-    from mpiopt.jobs.reports.plots import save
+    from mpiopt.jobs.reports.plots import figure, save
 
     sheet = trainings.sheet([taught([0.5, 0.9, 1.0])])
     assert sheet.picture[0].scale == "log" and sheet.picture[0].floor == pytest.approx(5)
-    save(sheet, tmp_path / "p.png")
+    save(figure(sheet), tmp_path / "p.png")
     with pytest.raises(UsageError, match="no loss or accuracy yet"):
-        save(trainings.sheet([taught([np.nan])]), tmp_path / "q.png")
+        save(figure(trainings.sheet([taught([np.nan])])), tmp_path / "q.png")
 
 
 def test_solves_and_trainings_are_not_mixed(tmp_path):
