@@ -585,8 +585,16 @@ SYNCHRONOUS = sorted(training().keys() - ASYNCHRONOUS)
 
 def made(name: str, **more):
     """A method of the catalogue with what every training knows."""
-    known = {"rule": rules.nag(LR, 0.7), "lr": Constant(LR), "total_steps": 24, "period": 4, "groups": 1, "meeting": 8}
-    return built(name, workers=WORKERS, **(known | more))
+    known = {
+        "workers": WORKERS,
+        "rule": rules.nag(LR, 0.7),
+        "lr": Constant(LR),
+        "total_steps": 24,
+        "period": 4,
+        "groups": 1,
+        "meeting": 8,
+    }
+    return built(name, **(known | more))
 
 
 @pytest.fixture

@@ -215,7 +215,7 @@ BAD = {
     "1 1:NaN": (r"line 101: the value 'NaN' is not finite", {}),
     "1 1:-inf": (r"line 101: the value '-inf' is not finite", {}),
     "1 1:1e999": (r"line 101: the value '1e999' is too large", {}),
-    "1 1:1e39": (r"line 101: the value '1e39' is too large for single precision \(--values float64", {}),
+    "1 1:1e39": (r"line 101: the value '1e39' is too large for single precision \(`values=float64`", {}),
     "1 3:1 2:1": (r"line 101: the index of '2:1' is not above the one before it", {}),
     "1 3:1 3:1": (r"line 101: the index of '3:1' is not above the one before it", {}),
     "1 0:1": (r"line 101: '0:1' has index 0, but with `base=1`", {"base": "1"}),

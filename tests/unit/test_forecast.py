@@ -185,7 +185,8 @@ def test_no_method_holds_more_vectors_than_it_says(world, name, given, l1):
     method, held = catalogue()[name].make(**given), []
     for dim in (NARROW, NARROW, WIDEST):  # what is compiled or loaded once must not count
         team = team_of(Synthetic(rows=FEW_ROWS, cols=dim, per_row=4.0), world, ElasticNet(l1, 1e-3))
-        tracemalloc.start()
+        if held:
+            tracemalloc.start()
         with np.errstate(all="ignore"):
             solve(method, team, np.zeros(dim), Stop(rounds=12 if name == "lbfgs" else 4))
         held.append(tracemalloc.get_traced_memory()[1])
