@@ -11,6 +11,7 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
+from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.dataset.shuffle import Shuffle
 from mpiopt.io.dataset.source import Share, Source, open_source, shares
 from mpiopt.io.disk.file_kind import DATA, schema_of
@@ -70,7 +71,7 @@ def stacked(source: Source, world: "World") -> Share:
 
 def in_order(values: Array, share: Share, source: Source, world: "World") -> Array:
     """Values of this rank's rows, (rows,), for the rows of its block of the source's own order. Collective."""
-    seed = getattr(getattr(source, "index", None), "shuffle", None)
+    seed = source.index.shuffle if isinstance(source, Dataset) else None
     if seed is None:
         return values
     bounds = np.array([*world.tell_all(share.lo), source.rows])

@@ -17,6 +17,7 @@ from mpiopt.jobs.commands import parse
 from mpiopt.jobs.running.started_alike import started
 from mpiopt.registry.plugins import load_file
 from tests.launcher import ROOT
+from tests.own_loss import LOSS
 
 READER = """
 import numpy as np
@@ -33,35 +34,6 @@ def own_csv(path):
     for lo in range(0, n, 10):
         part = rows[lo : lo + 10]
         yield Block(part[:, 0], np.full(len(part), d), np.tile(np.arange(1, d + 1), len(part)), part[:, 1:].ravel())
-"""
-LOSS = """
-from math import inf, sqrt
-
-from mpiopt.losses.family import Family
-from mpiopt.losses.registry import register
-
-
-@register("Charbonnier and others, Deterministic edge-preserving regularization, 1997")
-class Smooth(Family):
-    '''A smooth absolute error: sqrt(1 + e^2) - 1, e = m - y.'''
-
-    name, curvature_bound = "own_loss", 1.0
-
-    @staticmethod
-    def value(m, y):
-        return sqrt(1.0 + (m - y) ** 2) - 1.0
-
-    @staticmethod
-    def slope(m, y):
-        return (m - y) / sqrt(1.0 + (m - y) ** 2)
-
-    @staticmethod
-    def bend(m, y):
-        return (1.0 + (m - y) ** 2) ** -1.5
-
-    @staticmethod
-    def conjugate(u, y):
-        return u * y + 1.0 - sqrt(1.0 - u * u) if abs(u) <= 1.0 else inf
 """
 COMPRESSOR = """
 from dataclasses import dataclass
