@@ -1,5 +1,7 @@
 """Compile before the clock starts: the first run on a machine turns the kernels into machine code and keeps it."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from mpiopt.kernels.csr import CSR
@@ -25,7 +27,7 @@ def _small(loss: Linear) -> Linear:
     rows = min(2, loss.rows)
     matrix = CSR.empty(rows, rows, 2, loss.matrix.data.dtype)
     matrix.indptr[:], matrix.indices[:], matrix.data[:] = np.arange(rows + 1), 0, 1
-    return Linear(matrix, loss.y[:rows], loss.family, loss.weights[:rows], loss.intercept)
+    return replace(loss, matrix=matrix, y=loss.y[:rows], weights=loss.weights[:rows], offset=loss.offset[:rows])
 
 
 def _touch(loss: Linear) -> None:

@@ -106,7 +106,7 @@ def duality_gap(team: Team, x: Array) -> float:
 def _balanced_residuals(team: Team[Dual], points: Sequence[Point]) -> tuple[list[Array], Message]:
     """Per worker the factors (rows,) that make the residuals add up to 0, and [mean A^T of them; mean loss]."""
     found = [
-        site.loss.family.value_residual(site.loss.known(at), site.loss.y, site.loss.weights)
+        site.loss.family.value_residual(site.loss.shifted(site.loss.known(at)), site.loss.y, site.loss.weights)
         for site, at in zip(team.sites, points, strict=True)
     ]
     scales = [beside(residual, residual.size, 1) for _, residual in found]

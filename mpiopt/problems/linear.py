@@ -1,7 +1,8 @@
-"""Losses of a linear model: f_w(x) = (1/W) sum_i w_i loss(y_i, a_i.x + b), the last coordinate b being optional.
+"""Losses of a linear model: f_w(x) = (1/W) sum_i w_i loss(y_i, a_i.x + b + o_i), the last coordinate b being optional.
 
-Whatever depends on rows alone goes through the margins m = A x + b, which travel with the point. A family (`mpiopt.losses`)
-knows the loss of one row; this class knows the matrix, the weights and the intercept.
+Whatever depends on rows alone goes through the margins m = A x + b, which travel with the point and stay linear in x; a row's
+offset o_i, such as the logarithm of an exposure, is added where its loss is taken. A family (`mpiopt.losses`) knows the loss of
+one row; this class knows the matrix, the weights, the offsets and the intercept.
 """
 
 from collections.abc import Callable
@@ -30,8 +31,9 @@ EXACTLY = 60  # steps of dual coordinate descent on a row, of which the error fa
 class Linear:
     """One worker's rows of a linear model.
 
-    matrix : CSR (rows, features); y : (rows,) labels, such as the family takes; weights : (rows,), or (0,) for all 1. On a
-    GPU all three are, as is every x and every vector made here; y and weights then have the type of the matrix's vectors.
+    matrix : CSR (rows, features); y : (rows,) labels, such as the family takes; weights : (rows,), or (0,) for all 1; offset :
+    (rows,), or (0,) for none. On a GPU all of them are, as is every x and every vector made here, in the type of the matrix's
+    vectors.
     """
 
     matrix: CSR | DeviceCSR
@@ -39,13 +41,15 @@ class Linear:
     family: Family
     weights: Array = field(default_factory=lambda: np.empty(0))
     intercept: bool = False
+    offset: Array = field(default_factory=lambda: np.empty(0))
     weight: float = field(init=False)
     convex: ClassVar[bool] = True
     buffers: ClassVar[Buffers] = {}
 
     def __post_init__(self) -> None:
-        if not self.weights.size:
-            object.__setattr__(self, "weights", beside(self.y, 0))
+        for name in ("weights", "offset"):
+            if not getattr(self, name).size:
+                object.__setattr__(self, name, beside(self.y, 0))
         total = float(self.weights.sum() if self.weights.size else self.rows)
         object.__setattr__(self, "weight", total)
 
@@ -90,7 +94,7 @@ class Linear:
 
     def flawed(self) -> int | None:
         """See `Model.flawed`; the values of a `CSR` are looked at where it is made."""
-        return first([finite(self.y)])
+        return first([finite(self.y), *([finite(self.offset)] if self.offset.size else [])])
 
     # ------------------------------------------------------------------------------------ the matrix with its intercept
     def margins(self, x: Array, out: Array | None = None) -> Array:
@@ -119,9 +123,16 @@ class Linear:
         """The margins at a point, computed where it does not carry them."""
         return self.margins(at.x) if at.margins is None else at.margins
 
+    def shifted(self, margins: Array) -> Array:
+        """What the rows' losses are taken at, (rows,): margins, with the offsets where there are any."""
+        return margins + self.offset if self.offset.size else margins
+
+    def _seen(self, at: Point) -> Array:
+        return self.shifted(self.known(at))
+
     def value(self, at: Point) -> float:
         """f_w(x)."""
-        return self.family.value_residual(self.known(at), self.y, self.weights)[0] * self._scale
+        return self.family.value_residual(self._seen(at), self.y, self.weights)[0] * self._scale
 
     def value_grad(self, at: Point, rows: Array | None = None) -> tuple[float, Array]:
         """f_w(x) and its gradient (dim,): one pass over the matrix where the margins are known, two otherwise.
@@ -131,12 +142,12 @@ class Linear:
         if rows is not None:
             rows = namespace(self.y).asarray(rows)
             return self.take(rows).value_grad(Point(at.x, None if at.margins is None else at.margins[rows]))
-        value, residual = self.family.value_residual(self.known(at), self.y, self.weights)
+        value, residual = self.family.value_residual(self._seen(at), self.y, self.weights)
         return value * self._scale, self.combine(residual, self._scale)
 
     def hessian(self, at: Point) -> Callable[[Array], Array]:
         """The map v -> H_w(x) v; the rows' curvatures are computed once."""
-        h = self.family.curvature(self.known(at), self.y, self.weights)
+        h = self.family.curvature(self._seen(at), self.y, self.weights)
         h *= self._scale
 
         def product(v: Array) -> Array:
@@ -148,7 +159,7 @@ class Linear:
 
     def diagonal(self, at: Point) -> Array:
         """The diagonal of H_w(x), (dim,)."""
-        return self.squares(self.family.curvature(self.known(at), self.y, self.weights))
+        return self.squares(self.family.curvature(self._seen(at), self.y, self.weights))
 
     def squares(self, h: Array) -> Array:
         """The diagonal of A^T diag(h) A / W, (dim,), from h (rows,), overwritten."""
@@ -164,15 +175,19 @@ class Linear:
 
         directions : (k, rows) margins of the d_k.
         """
-        return self.family.plane(self.known(at), directions, c, self.y, self.weights) * self._scale
+        return self.family.plane(self._seen(at), directions, c, self.y, self.weights) * self._scale
 
     def bregman(self, at: Point, margins: Array) -> float:
         """f_w(x') - f_w(x) - grad f_w(x).(x' - x) without cancellation; ``margins`` (rows,) are those of x'."""
-        return self.family.bregman(self.known(at), margins - self.known(at), self.y, self.weights) * self._scale
+        return self.family.bregman(self._seen(at), margins - self.known(at), self.y, self.weights) * self._scale
 
     def conjugate(self, at: Point, scale: Array) -> float:
         """Mean of the rows' convex conjugates at their residuals times ``scale`` (rows,): what a dual objective needs."""
-        return self.family.conjugates(self.known(at), self.y, self.weights, scale) * self._scale
+        seen = self._seen(at)
+        total = self.family.conjugates(seen, self.y, self.weights, scale)
+        if self.offset.size:  # the conjugate of m -> loss(m + o) at u is that of the loss, less u o
+            total -= float((scale * self.family.value_residual(seen, self.y, self.weights)[1]) @ self.offset)
+        return total * self._scale
 
     @cached_property
     def radius(self) -> float:
@@ -187,10 +202,10 @@ class Linear:
 
     @cached_property
     def steepest(self) -> float:
-        """The largest second derivative of a row's loss: its bound, or the largest of these rows at margin 0 without one."""
+        """The largest second derivative of a row's loss: its bound, or without one the largest of these rows where x is 0."""
         if np.isfinite(self.family.curvature_bound) or not self.rows:
             return min(self.family.curvature_bound, np.finfo(float).max)
-        return float(self.family.curvature(beside(self.y, self.rows, 0), self.y, self.weights[:0]).max())
+        return float(self.family.curvature(self.shifted(beside(self.y, self.rows, 0)), self.y, self.weights[:0]).max())
 
     @cached_property
     def row_squares(self) -> Array:
@@ -232,6 +247,7 @@ class Linear:
             ratio,
             self.family.labels.classes,
             steps=steps,
+            offset=self.offset,
         )
         return gaps[:done]
 
@@ -251,8 +267,8 @@ class Linear:
     def take(self, rows: Array) -> "Linear":
         """The loss of the given rows (b,), copied."""
         rows = namespace(self.y).asarray(rows)
-        weights = self.weights[rows] if self.weights.size else self.weights
-        return Linear(self.matrix.take(rows), self.y[rows], self.family, weights, self.intercept)
+        weights, offset = (each[rows] if each.size else each for each in (self.weights, self.offset))
+        return Linear(self.matrix.take(rows), self.y[rows], self.family, weights, self.intercept, offset)
 
     # ------------------------------------------------------------------------------------ Model
     @property
@@ -267,16 +283,17 @@ class Linear:
     def evaluate(self, x: Array, rows: Array | None = None) -> Score:
         """Weighted sum of losses, right answers and number of ``rows``, None for all."""
         part = self if rows is None else self.take(rows)
-        m = part.margins(x)
+        m = part.shifted(part.margins(x))
         return Score(self.family.value_residual(m, part.y, part.weights)[0], self.family.correct(m, part.y), part.rows)
 
     def on_device(self, vector: type = np.float64, atomic: bool = False) -> "Linear":
         """A copy on the current GPU, for vectors of the given type; ``atomic`` as in `DeviceCSR`. Raises UsageError."""
         place = library().asarray
         matrix = self.matrix if isinstance(self.matrix, DeviceCSR) else DeviceCSR.of(self.matrix, vector, atomic)
-        y, weights = (place(np.asarray(rows, vector)) for rows in (self.y, self.weights))
-        return Linear(matrix, y, self.family, weights, self.intercept)
+        y, weights, offset = (place(np.asarray(rows, vector)) for rows in (self.y, self.weights, self.offset))
+        return Linear(matrix, y, self.family, weights, self.intercept, offset)
 
     def head(self, rows: int) -> "Linear":
         """The loss of the first ``rows`` rows: views, nothing is copied."""
-        return Linear(self.matrix.rows_slice(0, rows), self.y[:rows], self.family, self.weights[:rows], self.intercept)
+        columns = self.y[:rows], self.family, self.weights[:rows], self.intercept, self.offset[:rows]
+        return Linear(self.matrix.rows_slice(0, rows), *columns)

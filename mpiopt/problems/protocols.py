@@ -135,6 +135,9 @@ class Dual(Margins, Protocol):
     def known(self, at: Point) -> Array:
         """The margins at a point, computed where it does not carry them."""
 
+    def shifted(self, margins: Array) -> Array:
+        """What the rows' losses are taken at: margins, with the rows' offsets."""
+
     def combine(self, r: Array, scale: float = 1.0) -> Array:
         """scale * A^T r, (dim,), A the map from x to the margins."""
 

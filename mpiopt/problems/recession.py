@@ -65,7 +65,7 @@ def _right(team: Team[Columns], d: Array) -> int:
 
 def _pulls(loss: Columns, x: Array, pulling: float) -> Array:
     """1 for rows that pull at x (dim,), 0 for those far on their right side or without weight, (rows,)."""
-    slopes = abs(loss.family.value_residual(loss.margins(x), loss.y, loss.weights)[1])
+    slopes = abs(loss.family.value_residual(loss.shifted(loss.margins(x)), loss.y, loss.weights)[1])
     weights = loss.weights if loss.weights.size else 1.0
     return 1.0 * ((slopes > pulling * weights) | ((loss.family.receding(loss.y) == 0) & (weights > 0)))
 

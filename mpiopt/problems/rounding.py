@@ -85,8 +85,9 @@ def residue(loss: Loss, at: Point) -> float:
     """
     if not (offers(loss, Columns) and loss.weight > 0):
         return 0.0
-    slopes = loss.family.value_residual(loss.known(at), loss.y, beside(loss.y, 0))[1]
-    bends = loss.family.curvature(loss.known(at), loss.y, beside(loss.y, 0))
+    seen = loss.shifted(loss.known(at))
+    slopes = loss.family.value_residual(seen, loss.y, beside(loss.y, 0))[1]
+    bends = loss.family.curvature(seen, loss.y, beside(loss.y, 0))
     weights = _weights(loss)
     steep, bent = float(weights @ slopes**2), float(weights @ bends)
     return FAR * float(np.finfo(at.x.dtype).eps) * float(np.sqrt(loss.dim * steep / bent)) if bent > 0 else 0.0
@@ -102,7 +103,7 @@ def _squares(loss: Columns, margins: Array) -> np.ndarray:
     if not loss.weight > 0:
         return np.zeros(2)
     weights, none = _weights(loss), beside(loss.y, 0)
-    slopes = loss.family.value_residual(margins, loss.y, none)[1]
+    slopes = loss.family.value_residual(loss.shifted(margins), loss.y, none)[1]
     return np.array([float(weights @ slopes**2), float(weights @ (loss.row_squares + loss.intercept))]) / loss.weight
 
 
@@ -115,7 +116,8 @@ def _bent(loss: Columns, x: Array) -> np.ndarray:
     """The same of this worker; 0 for no rows."""
     if not loss.weight > 0:
         return np.zeros(3)
-    bends, squares = loss.family.curvature(loss.margins(x), loss.y, beside(loss.y, 0)), loss.row_squares + loss.intercept
+    bends = loss.family.curvature(loss.shifted(loss.margins(x)), loss.y, beside(loss.y, 0))
+    squares = loss.row_squares + loss.intercept
     weights = _weights(loss)
     return np.array([float(weights @ each) for each in (bends, bends * squares, bends**2 * squares)]) / loss.weight
 
@@ -125,7 +127,7 @@ def error(team: Team, x: Array) -> float:
     if not offered(team, Columns):
         return 0.0
     size = length(x)
-    parts = [np.array([_error(site.loss, site.loss.margins(x), size)]) for site in team.sites]
+    parts = [np.array([_error(site.loss, site.loss.shifted(site.loss.margins(x)), size)]) for site in team.sites]
     eps = float(np.finfo(x.dtype).eps)
     return eps * (float(mean_scalars(team, parts, "rounding")[0]) + team.penalty.l2 * size)
 

@@ -37,7 +37,7 @@ class DualAscent(Work):
         """alpha = 0 (or what is next to it) for x = 0; else minus the derivatives of the losses at x."""
         loss = site.loss
         if x.any():
-            return loss.family.dual_variables(loss.margins(x), loss.y)
+            return loss.family.dual_variables(loss.shifted(loss.margins(x)), loss.y)
         return np.full(loss.rows, np.clip(0.0, *loss.family.dual_range))
 
     def image(self, alpha: Array, site: Site[Dual]) -> Array:
@@ -62,5 +62,5 @@ class DualAscent(Work):
 
 def gap(loss: Dual, margins: Array, alpha: Array) -> float:
     """This worker's mean of the gap's terms; 0 for no rows."""
-    total = loss.family.dual_gaps(margins, loss.y, loss.weights, alpha)
+    total = loss.family.dual_gaps(loss.shifted(margins), loss.y, loss.weights, alpha)
     return total / loss.weight if loss.weight > 0 else 0.0

@@ -140,9 +140,9 @@ class Auto:
         """The solver for one worker's rows."""
         loss = phi.loss
         few = not loss.descends or loss.features <= self.features
-        if few or not phi.ridge > 0 or not loss.rows:
+        if few or not phi.ridge > 0 or not loss.weight > 0:
             return self.newton
-        squares = float(loss.row_squares.mean())
+        squares = float(np.average(loss.row_squares, weights=loss.weights if loss.weights.size else None))
         hard = squares * loss.family.curvature_bound > self.difficulty * loss.weight * phi.ridge
         return self.newton if hard else self.dual
 

@@ -1,6 +1,6 @@
 """Dual coordinate descent for a regularised linear model with a shifted linear term, on this process's rows.
 
-    min_z  (1/total) sum_i w_i loss(a_i.z, y_i)  +  1/2 sum_j D_j z_j^2  -  q.z,      D_j = ridge, or bias (intercept)
+    min_z  (1/total) sum_i w_i loss(a_i.z + o_i, y_i)  +  1/2 sum_j D_j z_j^2  -  q.z,      D_j = ridge, or bias (intercept)
 
 Shalev-Shwartz and Zhang, Stochastic dual coordinate ascent methods for regularized loss minimization, JMLR 2013, in
 the exact form of Yu, Huang and Lin, Dual coordinate descent methods for logistic regression and maximum entropy
@@ -33,6 +33,7 @@ from mpiopt.kernels.host.products import row_add
 _LINE = np.uint64(16)
 _1, _2, _3, _4, _8 = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4), np.uint64(8)
 _STAYS = 2e-16  # relative: half the last digit
+NONE = np.empty(0)  # offsets where there are none
 
 _kernel = njit(cache=True, nogil=True, error_model="numpy")
 _elementary = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -176,11 +177,12 @@ def _row_square(k, end, data):
 dual_step = cast("Callable[..., tuple[float, float]]", None)  # what the template leaves open
 
 
-def epoch(start, index, data, y, w, norms, alpha, total, ridge, bias, z, shift, stride, first, signed, theta, steps):
+def epoch(start, index, data, y, w, norms, alpha, total, ridge, bias, z, shift, stride, first, signed, theta, steps, offset):
     """One visit to every row, first the row `first`; the sum of the rows' parts of the gap as they were found.
 
     A template, whose ``dual_step(m, y, alpha, c)`` gives the row's new dual variable and its part of the gap at the margin m.
     steps : how many a visit makes at most, until the dual variable stays; the norm of the row is then taken in double.
+    offset : (rows,) o, or (0,) for none.
     """
     n, last = alpha.size, z.size - 1
     wide = z.size > 100_000
@@ -209,6 +211,8 @@ def epoch(start, index, data, y, w, norms, alpha, total, ridge, bias, z, shift, 
             if bias > 0.0:
                 m += z[last]
                 c += 1.0 / bias
+            if offset.size:
+                m += offset[i]
             c *= weight / total
             new, part = dual_step(m, y[i], alpha[i], c, *theta)
             change = new - alpha[i]
@@ -236,11 +240,29 @@ def epoch(start, index, data, y, w, norms, alpha, total, ridge, bias, z, shift, 
 
 
 def epochs(
-    visit, indptr, indices, data, y, w, norms, alpha, total, ridge, bias, z, seed, progress, ratio, signed, theta, steps=1
+    visit,
+    indptr,
+    indices,
+    data,
+    y,
+    w,
+    norms,
+    alpha,
+    total,
+    ridge,
+    bias,
+    z,
+    seed,
+    progress,
+    ratio,
+    signed,
+    theta,
+    steps=1,
+    offset=NONE,
 ):
     """Up to progress.size epochs, in place on (z, alpha), a pair of `dual_start`; epochs done.
 
-    visit : `epoch` compiled for the loss; steps : of a visit, as there. y : (rows,) labels, and factors of alpha in the map
+    visit : `epoch` compiled for the loss; steps, offset : as there. y : (rows,) labels, and factors of alpha in the map
     where ``signed``; w : (rows,), or (0,) for all ones; norms : (rows,) |a_i|^2; alpha : (rows,); z : (cols,), or (cols + 1,)
     where bias > 0. progress : (epochs,) float64, overwritten: the duality gap that each epoch's visits met, for logistic
     regression to second order; it ends after the first epoch that met at most ratio times what the first one met. seed : what
@@ -258,7 +280,7 @@ def epochs(
         stride = _stride(n, shift, seed, number)
         first = _draw(seed, (number << 20), (n + (1 << shift) - 1) >> shift) << shift
         progress[number] = visit(
-            start, index, data, y, w, norms, alpha, total, ridge, bias, z, shift, stride, first, signed, theta, steps
+            start, index, data, y, w, norms, alpha, total, ridge, bias, z, shift, stride, first, signed, theta, steps, offset
         )
         if progress[number] <= ratio * progress[0]:
             return number + 1

@@ -170,9 +170,9 @@ class HostRows:
         """See the function."""
         return self.made(dual_gaps)(m, y, w, alpha, self.theta)
 
-    def dual_epochs(self, *arguments: Any, steps: int = 1) -> int:
-        """`host.dual.epochs`, from ``indptr`` to ``signed``, and ``steps``."""
-        return dual.epochs(*(self.made(dual.epoch), *arguments, self.theta, steps))
+    def dual_epochs(self, *arguments: Any, steps: int = 1, offset: np.ndarray = dual.NONE) -> int:
+        """`host.dual.epochs`, from ``indptr`` to ``signed``, with ``steps`` and ``offset``."""
+        return dual.epochs(*(self.made(dual.epoch), *arguments, self.theta, steps, offset))
 
 
 @cache
