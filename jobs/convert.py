@@ -135,11 +135,13 @@ def _found(name: str | None, sources: list[Path], world: "World") -> "tuple[Read
 
 def _text(job: Convert, common: dict[str, Any], world: "World", console: Console) -> "Index":
     from mpiopt.io.dataset.like_training import notes, training_frame
-    from mpiopt.io.text.convert import Options, convert
+    from mpiopt.io.text.convert import TextOptions, convert
 
     if job.normalize == "channels":
         raise UsageError("--normalize channels is for images, but the sources are text")
-    options = Options(normalize=job.normalize, base=job.base, features=job.features, like=job.like, values=job.values, **common)
+    options = TextOptions(
+        normalize=job.normalize, base=job.base, features=job.features, like=job.like, values=job.values, **common
+    )
     index = convert(world, job.files[:-1], job.files[-1], options, console)
     base = "auto" if index.numbering is None else str(index.numbering.base)
     like = None if job.like is None else training_frame(job.like, world, base, None, "none")
@@ -149,7 +151,7 @@ def _text(job: Convert, common: dict[str, Any], world: "World", console: Console
 
 
 def _dense(job: Convert, packs: "list[Pack]", common: dict[str, Any], world: "World", console: Console) -> "Index":
-    from mpiopt.io.images.convert import Options, convert_dense
+    from mpiopt.io.images.convert import ImageOptions, convert_dense
 
     unsuited = {
         "--normalize l2": job.normalize == "l2",
@@ -160,4 +162,4 @@ def _dense(job: Convert, packs: "list[Pack]", common: dict[str, Any], world: "Wo
     if given := [name for name, is_given in unsuited.items() if is_given]:
         raise UsageError(f"{given[0]} is for text, but the sources hold dense rows: leave it out")
     scale: Literal["none", "channels"] = "channels" if job.normalize == "channels" else "none"
-    return convert_dense(world, packs, job.files[-1], Options(normalize=scale, like=job.like, **common), console)
+    return convert_dense(world, packs, job.files[-1], ImageOptions(normalize=scale, like=job.like, **common), console)

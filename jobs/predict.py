@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mpiopt.arrays import Array
     from mpiopt.comm.world import World
     from mpiopt.io.runs.fitted import Fitted
-    from mpiopt.io.runs.predictions import Predictions, Sheet
+    from mpiopt.io.runs.predictions import Predictions, Sink
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +84,9 @@ def _write(job: Predict, model: "Fitted", data: str, margins: "Array", world: "W
             raise error
 
 
-def _sheet(job: Predict, model: "Fitted", data: str) -> "AbstractContextManager[Sheet | Predictions]":
-    from mpiopt.io.runs.predictions import Predictions, Text
+def _sheet(job: Predict, model: "Fitted", data: str) -> "AbstractContextManager[Sink | Predictions]":
+    from mpiopt.io.runs.predictions import Predictions, TextSink
 
     if job.out is None:
-        return nullcontext(Text(sys.stdout.buffer, model.names))
+        return nullcontext(TextSink(sys.stdout.buffer, model.names))
     return Predictions(job.out, model.names, {"run": str(model.path), "data": data}, overwrite=job.overwrite)

@@ -60,7 +60,7 @@ class DenseSource(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Dense(Shards):
+class DenseDataset(Shards):
     """A converted set of dense rows, a `DenseSource`. Make one with `open`."""
 
     @classmethod
@@ -129,12 +129,12 @@ def open_dense(name: str, world: World) -> DenseSource:
     from mpiopt.io.dataset.synthetic import changed
 
     kind, _, changes = name.partition(":")
-    return changed(Blobs(), changes) if kind == Blobs.kind else Dense.open(name, world)
+    return changed(Blobs(), changes) if kind == Blobs.kind else DenseDataset.open(name, world)
 
 
-def open_either(path: Path) -> Dataset | Dense:
+def open_either(path: Path) -> Dataset | DenseDataset:
     """The converted set at ``path``, whichever its rows are. Not collective. Raises DataError."""
-    return (Dataset if read_index(path).item is None else Dense).open(path)
+    return (Dataset if read_index(path).item is None else DenseDataset).open(path)
 
 
 class Held(NamedTuple):

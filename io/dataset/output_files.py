@@ -21,7 +21,7 @@ from mpiopt.errors import DataError, UsageError
 from mpiopt.io.dataset.index import Index, folder, read_index
 from mpiopt.io.disk.file_kind import DATA, SIGNATURE, is_of, replaceable, schema_of
 from mpiopt.io.disk.hdf5_check import BROKEN
-from mpiopt.io.disk.held_name import Held, partial
+from mpiopt.io.disk.held_name import HeldName, partial
 from mpiopt.io.disk.sealed_file import is_sealed
 
 MARK = "of-mpiopt-convert"
@@ -37,7 +37,7 @@ class Output:
 
     def __init__(self, target: Path) -> None:
         self.target = target
-        self._held = Held(target, self._settled)
+        self._held = HeldName(target, self._settled)
         self._mended = self._made = False
 
     @property

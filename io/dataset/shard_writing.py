@@ -15,7 +15,7 @@ from mpiopt.io.disk.fletcher32 import fletcher32
 from mpiopt.io.disk.sealed_file import OWN, Piece, seal_path
 
 
-class Rows(NamedTuple):
+class ShardRows(NamedTuple):
     """Some rows: their lengths (rows,) int64, indices and data (nonzeros,), raw labels y and weights (rows,)."""
 
     lengths: np.ndarray
@@ -104,7 +104,7 @@ class ShardWriter(_Writer):
         self._end = 0
         self._indptr.append(np.zeros(1, np.int64))
 
-    def append(self, block: Rows) -> None:
+    def append(self, block: ShardRows) -> None:
         """Add rows after those that are there."""
         ends = self._end + np.cumsum(block.lengths)
         self._end = int(ends[-1]) if len(ends) else self._end

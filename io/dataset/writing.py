@@ -16,9 +16,9 @@ from mpiopt.errors import DataError, MpioptError
 from mpiopt.io.dataset.dense_row import Item
 from mpiopt.io.dataset.index import CHUNK, Index, Shard, shard_name, stride_for, write_index
 from mpiopt.io.dataset.labels import Labels, Tallied
-from mpiopt.io.dataset.measured import Measured
+from mpiopt.io.dataset.nonzero_counts import NonzeroCounts
 from mpiopt.io.dataset.output_files import Output
-from mpiopt.io.dataset.shard_writing import Form, Rows, ShardWriter
+from mpiopt.io.dataset.shard_writing import Form, ShardRows, ShardWriter
 from mpiopt.io.dataset.source import Source
 from mpiopt.io.disk.hdf5_check import reason
 
@@ -67,7 +67,7 @@ def finish(world: World, output: Output, mine: list[tuple[int, Shard]], index: I
     return index
 
 
-def described(measured: Measured, cols: int, labels: Labels, **more) -> Index:
+def described(measured: NonzeroCounts, cols: int, labels: Labels, **more) -> Index:
     """An index without its shards, which `finish` fills in."""
     return Index(
         rows=measured.rows,
@@ -120,7 +120,7 @@ def write_shards(
     """
     count = shard_count(shards, source.rows, source.nnz)
     bounds = even(source.rows, count)
-    measured, tallied, sums, mine = Measured(source.rows), Tallied(), [], []
+    measured, tallied, sums, mine = NonzeroCounts(source.rows), Tallied(), [], []
     with writing(world, target, overwrite) as output:
         with world.together(f"writing {target}"), told_plainly(output.target):
             for number in range(world.rank, count, world.size):
@@ -128,7 +128,7 @@ def write_shards(
                 matrix, y, weight = source.read(lo, hi, values)
                 form = Form(source.cols, np.dtype(values), np.dtype(np.float64), weight is not None, gzip)
                 writer = ShardWriter(output.folder / shard_name(number), hi - lo, matrix.nnz, form)
-                rows = Rows(np.diff(matrix.indptr), matrix.indices, matrix.data, y, weight)
+                rows = ShardRows(np.diff(matrix.indptr), matrix.indices, matrix.data, y, weight)
                 writer.append(rows)
                 mine.append((number, writer.finish()))
                 measured.add(lo, rows.lengths)

@@ -22,7 +22,7 @@ from mpiopt.errors import DataError, UsageError
 PATIENCE = 3.0  # seconds in which a job that was killed may still be on its way out
 
 
-class Held:
+class HeldName:
     """The name ``path`` and its temporary one, PATH.partial; held by one process. Not collective; may raise OSError.
 
     ours : whether what a killed job left under the temporary name may go. It is called while nobody writes there.
@@ -64,7 +64,7 @@ class Held:
         self._release()
         self._file, self._draft = self._draft, None
 
-    def retire(self, older: "Held") -> None:
+    def retire(self, older: "HeldName") -> None:
         """Give the file that stands under this name, and its lock, to ``older``; this name stays held. Raises as `publish`."""
         if self.here():
             older.demand()

@@ -1,6 +1,6 @@
 """Images and other dense rows to a data set, by all ranks: the same shards from any number of them.
 
-Every rank reads a block of the rows, as they lie in the sources, and keeps them in memory or, beyond ``Options.memory``,
+Every rank reads a block of the rows, as they lie in the sources, and keeps them in memory or, beyond ``ImageOptions.memory``,
 in a scratch file beside the output. Row i goes to place p(i), p the seeded permutation of `Shuffle`; the places are divided
 into shards and these into pieces of some PIECE bytes; piece by piece all ranks send their rows to the shard's owner, which
 puts them in order and appends them. A rank's memory is thus that limit, some ten pieces (without a shuffle as many more as
@@ -20,7 +20,7 @@ import numpy as np
 from mpiopt.comm.blocks import even
 from mpiopt.comm.world import World
 from mpiopt.errors import DataError
-from mpiopt.io.dataset.dense import Dense
+from mpiopt.io.dataset.dense import DenseDataset
 from mpiopt.io.dataset.dense_row import Item, Moments
 from mpiopt.io.dataset.index import Index, shard_name
 from mpiopt.io.dataset.labels import Labels, Tallied
@@ -38,7 +38,7 @@ _SHARD = 1 << 3  # bytes that count as one nonzero of a sparse set when the shar
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class ImageOptions:
     """How to convert.
 
     normalize : "channels" stores mean and standard deviation of each channel, to be taken off and divided by when rows are
@@ -61,7 +61,7 @@ def convert_dense(
     world: World,
     packs: Sequence[Pack],
     target: str | Path,
-    options: Options = Options(),
+    options: ImageOptions = ImageOptions(),
     progress: Callable[[str], None] = lambda text: None,
 ) -> Index:
     """Convert the rows of ``packs`` (see `scan`), one after the other, to the data set ``target`` and return its index.
@@ -70,15 +70,15 @@ def convert_dense(
     """
     item = _item(packs[0], options, world)
     with writing(world, target, options.overwrite) as output:
-        return _Conversion(world, packs, item, output, options, progress).run()
+        return _ImageConversion(world, packs, item, output, options, progress).run()
 
 
-def _item(pack: Pack, options: Options, world: World) -> Item:
+def _item(pack: Pack, options: ImageOptions, world: World) -> Item:
     """What a row will be, still without a mean of its own. Collective."""
     item = Item(shape=pack.shape, stored=pack.stored, scale=255.0 if pack.stored == "uint8" else 1.0)
     if options.like is None:
         return item
-    like = Dense.open(options.like, world)
+    like = DenseDataset.open(options.like, world)
     if (like.shape, like.item.stored) != (item.shape, item.stored):
         raise DataError(
             f"{like.name} has rows of {like.item.text()} ({like.item.stored}), but {pack.path} of {item.text()} "
@@ -87,11 +87,17 @@ def _item(pack: Pack, options: Options, world: World) -> Item:
     return like.item
 
 
-class _Conversion:
+class _ImageConversion:
     """One conversion: read, move, describe. Every method but those of one rank's rows is collective."""
 
     def __init__(
-        self, world: World, packs: Sequence[Pack], item: Item, output: Output, options: Options, progress: Callable[[str], None]
+        self,
+        world: World,
+        packs: Sequence[Pack],
+        item: Item,
+        output: Output,
+        options: ImageOptions,
+        progress: Callable[[str], None],
     ) -> None:
         self.world, self.packs, self.item, self.output = world, packs, item, output
         self.options, self.progress = options, progress

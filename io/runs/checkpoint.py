@@ -29,12 +29,12 @@ from mpiopt.comm.world import World
 from mpiopt.engine.drive import Standing
 from mpiopt.errors import DataError, MpioptError
 from mpiopt.io.disk.file_kind import CHECKPOINT, is_of, replaceable
-from mpiopt.io.disk.held_name import Held, beside, partial
+from mpiopt.io.disk.held_name import HeldName, beside, partial
 from mpiopt.io.runs import worker_bytes
 from mpiopt.io.runs.checkpoint_file import Content, Draft
 from mpiopt.io.runs.fitting import fitting
 from mpiopt.io.runs.generations import SCHEMA_VERSION, Saved, forms, newest, why
-from mpiopt.io.runs.state_tree import Flat, alike, digest, flatten, unflatten
+from mpiopt.io.runs.state_tree import FlatTree, alike, digest, flatten, unflatten
 from mpiopt.problems.problem import Team
 
 Identity = Mapping[str, str | int | float | bool | None]  # what makes a run this run: problem, method, parameters
@@ -54,7 +54,9 @@ class Store:
 
     def __init__(self, path: str | Path, world: World, run_id: str) -> None:
         self.path, self.world, self.run_id = Path(path), world, run_id
-        self._held, self._older = (Held(place, lambda leftover: is_of(leftover, CHECKPOINT)) for place in names(self.path)[:2])
+        self._held, self._older = (
+            HeldName(place, lambda leftover: is_of(leftover, CHECKPOINT)) for place in names(self.path)[:2]
+        )
         self._sound = False  # whether the newest file is fit to be the one before
         self._ours = False  # whether the one before is of this run
 
@@ -196,7 +198,7 @@ class Store:
         os.close(folder)
 
 
-def _index(flat: Flat, team: Team) -> dict[str, Any]:
+def _index(flat: FlatTree, team: Team) -> dict[str, Any]:
     """What a file says of its arrays, the same on every rank. Collective."""
     world = team.world
     one = alike(flat, several=world.workers > world.size) if world.workers > 1 else []
@@ -240,7 +242,7 @@ def _loads(index: dict[str, Any], world: World) -> list[list[worker_bytes.Piece]
 
 
 def _write_own(
-    draft: Draft | None, error: Exception | None, flat: Flat, index: dict[str, Any], world: World
+    draft: Draft | None, error: Exception | None, flat: FlatTree, index: dict[str, Any], world: World
 ) -> Exception | None:
     """Write what each worker has of its own; whatever fails at rank 0, the others must not wait. Collective."""
     own = dict(zip(world.hosted, flat.own, strict=True))

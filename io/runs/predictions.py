@@ -15,13 +15,13 @@ from mpiopt import __version__
 from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
 from mpiopt.io.disk.file_kind import PREDICTIONS, is_of
-from mpiopt.io.disk.held_name import Held
+from mpiopt.io.disk.held_name import HeldName
 from mpiopt.words import storable
 
 CHUNK = 1 << 16  # rows in a chunk of a column
 
 
-class Sheet(ABC):
+class Sink(ABC):
     """Where columns go, block after block. names : of the columns."""
 
     def __init__(self, file: BinaryIO, names: Sequence[str]) -> None:
@@ -35,7 +35,7 @@ class Sheet(ABC):
         """Nothing comes any more: text needs nothing done. Raises OSError."""
 
 
-class Text(Sheet):
+class TextSink(Sink):
     """Lines with commas; numbers as Python writes them, which loses nothing."""
 
     def __init__(self, file: BinaryIO, names: Sequence[str]) -> None:
@@ -44,12 +44,12 @@ class Text(Sheet):
         file.write(header(names))
 
     def add(self, columns: Mapping[str, Array]) -> None:
-        """See `Sheet`."""
+        """See `Sink`."""
         texts = [[v.decode() if isinstance(v, bytes) else repr(v) for v in columns[name].tolist()] for name in self.names]
         self._file.write("".join(",".join(line) + "\n" for line in zip(*texts, strict=True)).encode())
 
 
-class Columns(Sheet):
+class Hdf5Sink(Sink):
     """An HDF5 file. about : its attributes."""
 
     def __init__(self, file: BinaryIO, names: Sequence[str], about: Mapping[str, str]) -> None:
@@ -59,7 +59,7 @@ class Columns(Sheet):
         self._file.attrs.update({**{name: storable(text) for name, text in about.items()}, "version": __version__})
 
     def add(self, columns: Mapping[str, Array]) -> None:
-        """See `Sheet`."""
+        """See `Sink`."""
         for name in self.names:
             new = columns[name]
             if name not in self._file:
@@ -69,7 +69,7 @@ class Columns(Sheet):
             column[len(column) - len(new) :] = new
 
     def close(self) -> None:
-        """See `Sheet`."""
+        """See `Sink`."""
         self._file.close()
 
 
@@ -86,15 +86,15 @@ class Predictions:
         if path.exists() and not (overwrite and ours(path, names)):
             advice = "name another file" if overwrite else "name another file, or give `overwrite` to replace predictions"
             raise UsageError(f"{path} exists{' and has no such predictions' if overwrite else ''}: {advice}")
-        self._held = Held(path, lambda leftover: True)
+        self._held = HeldName(path, lambda leftover: True)
         self._file = self._held.draft()
-        self._sheet: Sheet = Text(self._file, names) if path.suffix == ".csv" else Columns(self._file, names, about)
+        self._sheet: Sink = TextSink(self._file, names) if path.suffix == ".csv" else Hdf5Sink(self._file, names, about)
 
     def __enter__(self) -> "Predictions":
         return self
 
     def add(self, columns: Mapping[str, Array]) -> None:
-        """Append rows, see `Sheet`."""
+        """Append rows, see `Sink`."""
         self._sheet.add(columns)
 
     def __exit__(self, kind: Any, *_: object) -> None:

@@ -27,7 +27,7 @@ from mpiopt.errors import DataError, MpioptError
 from mpiopt.io.disk import foreign_hdf5
 from mpiopt.io.disk.file_kind import RUN, is_of, replaceable
 from mpiopt.io.disk.hdf5_check import parsing, reason, tail, wrong
-from mpiopt.io.disk.held_name import Held
+from mpiopt.io.disk.held_name import HeldName
 from mpiopt.io.disk.memory_backed import Mirror
 from mpiopt.io.disk.memory_pages import PAGE
 from mpiopt.io.disk.sealed_file import is_sealed
@@ -79,7 +79,7 @@ class RunFile:
         past: Mapping[str, Sequence[float] | np.ndarray] | None = None,
     ) -> None:
         self.path, self._fit = Path(path), True
-        self._held = Held(self.path, lambda leftover: is_of(leftover, RUN))
+        self._held = HeldName(self.path, lambda leftover: is_of(leftover, RUN))
         mine = {"overwrite": overwrite, "run_id": attributes.get("run_id", "")}
         claim(path, **mine)
         try:

@@ -34,7 +34,7 @@ COMMON = ("x", "gradient")  # fields of a Point that its docstring says are one 
 
 
 @dataclass
-class Flat:
+class FlatTree:
     """A tree taken apart, as one rank sees it.
 
     tree : what all workers have in common, and arrays : its arrays by name; parts, own : the same per hosted worker;
@@ -48,9 +48,9 @@ class Flat:
     alike: set[str] = field(default_factory=set)
 
 
-def flatten(tree: Tree, path: str = "run") -> Flat:
+def flatten(tree: Tree, path: str = "run") -> FlatTree:
     """Take a tree apart; arrays of the CPU are not copied. Not collective. Raises TypeError for what is not plain data."""
-    flat, each = Flat(), []
+    flat, each = FlatTree(), []
     known: dict[tuple, str] = {}
     copies: dict[tuple, np.ndarray] = {}
 
@@ -69,7 +69,9 @@ def flatten(tree: Tree, path: str = "run") -> Flat:
     return flat
 
 
-def _add_worker(flat: Flat, known: dict[tuple, str], copies: dict[tuple, np.ndarray], nodes: list[tuple[Tree, str]]) -> None:
+def _add_worker(
+    flat: FlatTree, known: dict[tuple, str], copies: dict[tuple, np.ndarray], nodes: list[tuple[Tree, str]]
+) -> None:
     mine: dict[tuple, str] = {}
     own: dict[str, np.ndarray] = {}
 
@@ -154,7 +156,7 @@ def _made(kind: type[Any], parts: dict[str, Tree]) -> Tree:
     return kind(**parts)
 
 
-def alike(flat: Flat, several: bool) -> list[str]:
+def alike(flat: FlatTree, several: bool) -> list[str]:
     """Names of the arrays that all workers of this rank hold as one object. Not collective.
 
     several : whether some rank hosts more than one worker. Where none does, being one object says nothing, and the

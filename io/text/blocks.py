@@ -9,13 +9,13 @@ import numpy as np
 from mpiopt.errors import DataError, MpioptError
 from mpiopt.io.dataset.index import WIDEST
 from mpiopt.io.text.intake import Intake
-from mpiopt.io.text.parsed_rows import Run, Store
+from mpiopt.io.text.parsed_rows import MemoryRun, RunStore
 from mpiopt.io.text.parts import Part
 
 GATHERED = 1 << 20  # nonzeros of a run
 
 
-class Block(NamedTuple):
+class RowBlock(NamedTuple):
     """Some rows, one after the other.
 
     y : (n,) labels; lengths : (n,) how many entries each row has; indices, data : (sum of lengths,) their features and values.
@@ -27,13 +27,13 @@ class Block(NamedTuple):
     data: np.ndarray
 
 
-Read = Callable[[Path], Iterator[Block]]
+Read = Callable[[Path], Iterator[RowBlock]]
 
 
 class BlockParser(Intake):
     """Reads whole files by a function of a path. What it hands over is looked at as hostile text would be. Not collective."""
 
-    def __init__(self, read: Read, store: Store, values: np.dtype, base: int, limit: int | None = None) -> None:
+    def __init__(self, read: Read, store: RunStore, values: np.dtype, base: int, limit: int | None = None) -> None:
         super().__init__(store, values, base, limit)
         self._read = read
         self._least, self._greatest = int(np.iinfo(np.int64).max), 0
@@ -66,7 +66,7 @@ class BlockParser(Intake):
         self._gather(held)
         return [run.rows for run in self.store.runs[before:]]
 
-    def _blocks(self, path: Path) -> Iterator[Block]:
+    def _blocks(self, path: Path) -> Iterator[RowBlock]:
         try:
             yield from self._read(path)
         except MpioptError:
@@ -74,12 +74,12 @@ class BlockParser(Intake):
         except Exception as error:
             raise DataError(f"{path} cannot be read by its reader ({type(error).__name__}: {error})") from error
 
-    def _gather(self, blocks: list[Block]) -> None:
+    def _gather(self, blocks: list[RowBlock]) -> None:
         if blocks:
             y, lengths, indices, data = (np.concatenate(column) for column in zip(*blocks, strict=True))
-            self.keep(Run(y, np.concatenate(([0], np.cumsum(lengths))), indices, data))
+            self.keep(MemoryRun(y, np.concatenate(([0], np.cumsum(lengths))), indices, data))
 
-    def _sound(self, block: Block, path: Path, row: int) -> Block:
+    def _sound(self, block: RowBlock, path: Path, row: int) -> RowBlock:
         """The block in the types of a run. Raises DataError naming the row, counted from 1, and what is wrong with it."""
         try:
             y, indices, data = (
@@ -109,4 +109,4 @@ class BlockParser(Intake):
             raise DataError(f"{path}, row {row + int((~np.isfinite(y)).argmax())} has a label that is not finite")
         if len(indices):
             self._least, self._greatest = min(self.least, int(indices.min())), max(self.greatest, int(indices.max()))
-        return Block(y, lengths, indices.astype(np.int32), stored)
+        return RowBlock(y, lengths, indices.astype(np.int32), stored)

@@ -2,7 +2,7 @@
 
 Every rank parses its parts of the text into runs. Then row i of the text goes to place p(i), p the seeded permutation (or
 the identity): the places are divided into shards and these into pieces of some PIECE nonzeros; piece by piece all ranks
-send their rows to the shard's owner, which puts them in order and appends them. A rank's memory: ``Options.memory`` for
+send their rows to the shard's owner, which puts them in order and appends them. A rank's memory: ``TextOptions.memory`` for
 parsed rows and some 160 MB for what passes through; the rows beyond that limit go through a scratch file beside the
 output, 8 bytes a nonzero and 24 a row, so that text of any size can be converted.
 """
@@ -21,13 +21,13 @@ from mpiopt.errors import DataError, UsageError
 from mpiopt.io.dataset.index import WIDEST, Index, Numbering, shard_name
 from mpiopt.io.dataset.labels import Tallied
 from mpiopt.io.dataset.like_training import Frame, training_frame
-from mpiopt.io.dataset.measured import Measured
+from mpiopt.io.dataset.nonzero_counts import NonzeroCounts
 from mpiopt.io.dataset.output_files import Output
 from mpiopt.io.dataset.rows_to_shards import Pieces, demand_two, move
-from mpiopt.io.dataset.shard_writing import Form, Rows, ShardWriter
+from mpiopt.io.dataset.shard_writing import Form, ShardRows, ShardWriter
 from mpiopt.io.dataset.shuffle import Shuffle
 from mpiopt.io.dataset.writing import described, finish, shard_count, together_labels, told_plainly, writing
-from mpiopt.io.text.parsed_rows import Picked, Store, packed, unpacked
+from mpiopt.io.text.parsed_rows import Picked, RunStore, packed, unpacked
 from mpiopt.io.text.parts import parts
 from mpiopt.io.text.readers import SVMLIGHT, Reader
 from mpiopt.io.text.spool import spooled, told_of
@@ -39,7 +39,7 @@ _EVERY = 2.0  # seconds between two lines of progress
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class TextOptions:
     """How to convert.
 
     normalize : "l2" divides each row by its Euclidean norm. shuffle : seed of the rows' order, None to keep it. shards :
@@ -69,7 +69,7 @@ def convert(
     world: World,
     sources: Sequence[str | Path],
     target: str | Path,
-    options: Options = Options(),
+    options: TextOptions = TextOptions(),
     progress: Callable[[str], None] = lambda text: None,
 ) -> Index:
     """Convert svmlight text (plain, gzip, bzip2 or xz) to the data set ``target`` (DATA.h5) and return its index.
@@ -92,10 +92,10 @@ def convert(
     with writing(world, target, options.overwrite) as output:
         with told_plainly(output.target):
             files = spooled(world, [Path(source) for source in sources], output.folder)
-        return _Conversion(world, [str(source) for source in sources], files, output, options, like, progress).run()
+        return _TextConversion(world, [str(source) for source in sources], files, output, options, like, progress).run()
 
 
-class _Conversion:
+class _TextConversion:
     """One conversion: parse, plan, move. Every method but those of one rank's rows is collective."""
 
     def __init__(
@@ -104,14 +104,14 @@ class _Conversion:
         sources: list[str],
         files: list[Path],
         output: Output,
-        options: Options,
+        options: TextOptions,
         like: Frame | None,
         progress: Callable[[str], None],
     ) -> None:
         self.world, self.sources, self.output, self.options, self.progress = world, sources, output, options, progress
         self.files, self.like = files, like
         limit = None if like is None else like.cols + like.first
-        self.store = Store(options.memory, output.folder / f"scratch-{world.rank}.bin")
+        self.store = RunStore(options.memory, output.folder / f"scratch-{world.rank}.bin")
         self.parser = options.reader.parser(self.store, np.dtype(options.values), 1 if options.base == "1" else 0, limit)
 
     def run(self) -> Index:
@@ -179,7 +179,7 @@ class _Conversion:
         shards = shard_count(options.shards, sum(rows), sum(nnz))
         piece = min(max(PIECE, sum(nnz) // PIECES), LARGEST)
         self.pieces = Pieces.of(sum(rows), shards, max(1, round(sum(nnz) / shards / piece)))
-        self.measured = Measured(sum(rows))
+        self.measured = NonzeroCounts(sum(rows))
         self.sums: list[float] = []
         return parser.labels
 
@@ -267,7 +267,7 @@ class _Conversion:
             )
         self.measured.add(lo, lengths)
         self.sums.append(float(y.sum()))
-        writer.append(Rows(lengths, indices, data, y, None))
+        writer.append(ShardRows(lengths, indices, data, y, None))
 
 
 def _firsts(world: World, counted: list[tuple[int, list[int]]]) -> list[int]:

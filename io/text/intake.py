@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mpiopt.io.dataset.labels import Tallied
-from mpiopt.io.text.parsed_rows import Run, Store
+from mpiopt.io.text.parsed_rows import MemoryRun, RunStore
 from mpiopt.io.text.parts import Part
 
 
@@ -18,7 +18,7 @@ class Intake(ABC):
     holds every label exactly.
     """
 
-    def __init__(self, store: Store, values: np.dtype, base: int, limit: int | None = None) -> None:
+    def __init__(self, store: RunStore, values: np.dtype, base: int, limit: int | None = None) -> None:
         self.store, self.values, self.base, self.limit = store, values, base, limit
         self.dropped = 0
         self.labels, self.singles = Tallied(), True
@@ -41,7 +41,7 @@ class Intake(ABC):
         Returns the rows of each run that this made. Raises DataError naming the file and the place.
         """
 
-    def keep(self, run: Run) -> None:
+    def keep(self, run: MemoryRun) -> None:
         """Count the rows of a run, and hand them to the store."""
         if self.limit is not None and self.greatest >= self.limit:
             self.dropped += run.keep_below(self.limit)

@@ -31,7 +31,7 @@ class Picked(NamedTuple):
 
 
 @dataclass
-class Run:
+class MemoryRun:
     """Rows in memory. y : (rows,) float64; indptr : (rows + 1,) int64; indices, data : (nonzeros,), or more until `trim`."""
 
     y: np.ndarray
@@ -40,7 +40,7 @@ class Run:
     data: np.ndarray
 
     @classmethod
-    def empty(cls, values: np.dtype, rows: int = ROW_ROOM, nonzeros: int = ROOM) -> "Run":
+    def empty(cls, values: np.dtype, rows: int = ROW_ROOM, nonzeros: int = ROOM) -> "MemoryRun":
         """A run with room for so many rows and nonzeros."""
         return cls(np.empty(rows), np.zeros(rows + 1, np.int64), np.empty(nonzeros, np.int32), np.empty(nonzeros, values))
 
@@ -105,7 +105,7 @@ class _Stretch:
 
 @dataclass
 class FileRun:
-    """A run in the scratch file; the same interface as `Run`."""
+    """A run in the scratch file; the same interface as `MemoryRun`."""
 
     y: _Stretch
     indptr: _Stretch
@@ -114,7 +114,7 @@ class FileRun:
     places: _Stretch
 
     @classmethod
-    def of(cls, run: Run, path: Path) -> "FileRun":
+    def of(cls, run: MemoryRun, path: Path) -> "FileRun":
         """Append a run to the file at ``path``. Raises OSError."""
         with open(path, "ab") as file:
             stretches = []
@@ -128,12 +128,12 @@ class FileRun:
         """How many rows there are."""
         return self.y.size
 
-    def load(self) -> Run:
+    def load(self) -> MemoryRun:
         """The run in memory."""
-        return Run(self.y[:], self.indptr[:], self.indices[:], self.data[:])
+        return MemoryRun(self.y[:], self.indptr[:], self.indices[:], self.data[:])
 
     def bin(self, first: int, shuffle: Shuffle, bounds: np.ndarray) -> None:
-        """As `Run.bin`; sorts the rows in the file."""
+        """As `MemoryRun.bin`; sorts the rows in the file."""
         run = self.load()
         run.bin(first, shuffle, bounds)
         lengths = np.diff(run.indptr)[run.order]
@@ -169,18 +169,18 @@ class FileRun:
 
 
 @dataclass
-class Store:
+class RunStore:
     """A rank's runs, in order, of which at most ``memory`` bytes stay in memory; the others go to the file ``scratch``."""
 
     memory: int
     scratch: Path
-    runs: list[Run | FileRun] = field(default_factory=list)
+    runs: list[MemoryRun | FileRun] = field(default_factory=list)
 
-    def add(self, run: Run) -> None:
+    def add(self, run: MemoryRun) -> None:
         """Keep a finished run. Raises OSError."""
         self.runs.append(run)
-        if sum(kept.nbytes for kept in self.runs if isinstance(kept, Run)) > self.memory:
-            self.runs = [FileRun.of(kept, self.scratch) if isinstance(kept, Run) else kept for kept in self.runs]
+        if sum(kept.nbytes for kept in self.runs if isinstance(kept, MemoryRun)) > self.memory:
+            self.runs = [FileRun.of(kept, self.scratch) if isinstance(kept, MemoryRun) else kept for kept in self.runs]
 
 
 def packed(picked: list[Picked], form: Form) -> tuple[np.ndarray, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from mpiopt.errors import DataError, UsageError
 from mpiopt.io.text.blocks import BlockParser, Read
 from mpiopt.io.text.intake import Intake
-from mpiopt.io.text.parsed_rows import Store
+from mpiopt.io.text.parsed_rows import RunStore
 from mpiopt.io.text.svmlight import Parser
 from mpiopt.registry.entry import Registered
 from mpiopt.registry.registry import Registry
@@ -17,7 +17,7 @@ from mpiopt.registry.registry import Registry
 
 @dataclass(frozen=True)
 class Reader(Registered):
-    """One named format. build : path -> iterator of `Block`, or for text that is divided by lines its parser.
+    """One named format. build : path -> iterator of `RowBlock`, or for text that is divided by lines its parser.
 
     suffixes, magic : how names of its files end, and with which bytes they begin.
     """
@@ -26,7 +26,7 @@ class Reader(Registered):
     magic: bytes = b""
     lines: bool = False  # whether ranks may divide a file among them
 
-    def parser(self, store: Store, values: np.dtype, base: int, limit: int | None) -> Intake:
+    def parser(self, store: RunStore, values: np.dtype, base: int, limit: int | None) -> Intake:
         """What reads parts of the sources on one rank."""
         return self.build(store, values, base, limit) if self.lines else BlockParser(self.build, store, values, base, limit)
 
@@ -48,7 +48,7 @@ READERS: Registry[Reader] = Registry("reader", (SVMLIGHT,), "mpiopt.readers")
 
 
 def register(paper: str, *, suffixes: Sequence[str] = (), magic: bytes = b"") -> Callable[[Read], Read]:
-    """The decorator that makes a function, path -> iterator of `Block`, known as the reader of its name.
+    """The decorator that makes a function, path -> iterator of `RowBlock`, known as the reader of its name.
 
     It is given whole files, each on one rank. suffixes, magic : by which its files are known where no reader is named.
     Raises UsageError for a name that is taken.

@@ -11,7 +11,7 @@ from mpiopt.errors import DataError
 from mpiopt.io.dataset.index import WIDEST
 from mpiopt.io.dataset.source import Source
 from mpiopt.io.text.intake import Intake
-from mpiopt.io.text.parsed_rows import Run, Store
+from mpiopt.io.text.parsed_rows import MemoryRun, RunStore
 from mpiopt.io.text.parts import Part, blocks, where
 from mpiopt.kernels.host import text as kernel
 
@@ -28,7 +28,7 @@ class Parser(Intake):
     base : the least index that is no error. Not collective.
     """
 
-    def __init__(self, store: Store, values: np.dtype, base: int, limit: int | None = None) -> None:
+    def __init__(self, store: RunStore, values: np.dtype, base: int, limit: int | None = None) -> None:
         super().__init__(store, values, base, limit)
         self._counters = np.array([0, 0, np.iinfo(np.int64).max, 0, 0])
         self._odd = np.empty((_ODDS, 2), np.int64)
@@ -44,9 +44,9 @@ class Parser(Intake):
         """The greatest index so far."""
         return int(self._counters[kernel.GREATEST])
 
-    def _fresh(self, scale: int = 1) -> Run:
-        run = Run.empty(self.values)
-        return run if scale == 1 else Run.empty(self.values, nonzeros=scale * len(run.data))
+    def _fresh(self, scale: int = 1) -> MemoryRun:
+        run = MemoryRun.empty(self.values)
+        return run if scale == 1 else MemoryRun.empty(self.values, nonzeros=scale * len(run.data))
 
     def read(self, part: Part, each: Callable[[int], bool]) -> list[int]:
         """Read one part; ``each(bytes)`` is told of every block and ends the reading by False.

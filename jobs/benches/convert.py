@@ -35,7 +35,7 @@ def converting(data: str, runs: int, world: "World", console: Console) -> dict[s
     import sklearn
 
     from mpiopt.io.dataset.synthetic import from_spec
-    from mpiopt.io.text.convert import Options, convert
+    from mpiopt.io.text.convert import TextOptions, convert
     from mpiopt.io.text.svmlight import write_svmlight
 
     if world.size > 1:
@@ -48,7 +48,7 @@ def converting(data: str, runs: int, world: "World", console: Console) -> dict[s
             write_svmlight(from_spec(data), text)
         console("timing")
         found = race(
-            lambda: convert(world, [text], folder / "ours.h5", Options(overwrite=True)),
+            lambda: convert(world, [text], folder / "ours.h5", TextOptions(overwrite=True)),
             lambda: other.submit(peer, text, folder / "peer.h5").result(),
             runs,
         )

@@ -94,7 +94,7 @@ def room(taken: int) -> int:
     return shutil.get_terminal_size().columns - taken if sys.stdout.isatty() else sys.maxsize
 
 
-class Progress:
+class ProgressLine:
     """A watcher of a run: a live line on a terminal, elsewhere the first rounds and then a line every so often.
 
     every : seconds between plain lines after the first ``at_once`` rounds; they grow with the run's length.

@@ -10,13 +10,13 @@ import numpy as np
 
 from mpiopt import L2, Stop, World, find, open_data, read_run, solve, team_of
 from mpiopt.io.runs.run_file import RunFile
-from mpiopt.io.text.convert import Options, convert
+from mpiopt.io.text.convert import TextOptions, convert
 
 
 def main(text: str, folder: Path) -> None:
     """Convert, solve, record, read. Collective."""
     world = World()
-    convert(world, [text], folder / "rows.h5", Options(normalize="l2"))
+    convert(world, [text], folder / "rows.h5", TextOptions(normalize="l2"))
     team = team_of(open_data(folder / "rows.h5", world), world, L2(1e-3))
     found = solve(find("spcg").make(), team, team.zeros(), Stop(rounds=50, gap=1e-8))
     if world.rank == 0:

@@ -41,13 +41,13 @@ def rows(files: Sequence[Path], like: Path, world: "World", console: "Console") 
             raise UsageError(f"{files[1]}: give one data set, or files of text")
         yield open_source(str(files[0]), world)
         return
-    from mpiopt.io.text.convert import Options, convert
+    from mpiopt.io.text.convert import TextOptions, convert
 
     with world.together("making a scratch folder"):
         folder = Path(mkdtemp(prefix="mpiopt-", dir=Path.cwd())) if world.rank == 0 else None
     folder = world.tell(folder)
     try:
-        index = convert(world, files, folder / "rows.h5", Options(shuffle=None, like=like), console)
+        index = convert(world, files, folder / "rows.h5", TextOptions(shuffle=None, like=like), console)
         if index.numbering is not None and (dropped := index.numbering.dropped):
             console.note(f"note: {counted(dropped, 'entry', 'entries')} of features that {like} does not know left out")
         yield open_source(folder / "rows.h5", world)

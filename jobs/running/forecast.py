@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FULL = 1  # the exit code where a node has not room enough
 
 
-class Share(NamedTuple):
+class Footprint(NamedTuple):
     """What this rank will hold of the data."""
 
     rows: int
@@ -73,20 +73,20 @@ def forecast(job: "Solve", make: Make, world: "World", console: Console) -> dict
     return {**found, "exit_code": 0 if found["fits"] else FULL}
 
 
-def share(source: Source, world: "World") -> Share:
+def share(source: Source, world: "World") -> Footprint:
     """Rows and nonzeros of this rank's workers, from the index alone. Not collective."""
     bounds = source.blocks(world.workers)
     lo, hi = int(bounds[world.hosted.start]), int(bounds[world.hosted.stop])
     if not isinstance(source, Dataset):
         mean = source.per_row if isinstance(source, Synthetic) else source.nnz / source.rows
-        return Share(hi - lo, round(mean * (hi - lo)))
+        return Footprint(hi - lo, round(mean * (hi - lo)))
     prefix, stride = source.index.prefix, source.index.stride
     rows = np.minimum(np.arange(len(prefix)) * stride, source.rows)
     first, last = np.interp([lo, hi], rows, prefix)
-    return Share(hi - lo, round(last - first))
+    return Footprint(hi - lo, round(last - first))
 
 
-def needed(job: "Solve", mine: Share, source: Source, effort: Effort) -> dict[str, float]:
+def needed(job: "Solve", mine: Footprint, source: Source, effort: Effort) -> dict[str, float]:
     """Bytes of one rank by what they are for; ``total`` is the most that it holds at a time. Not collective."""
     entry = 4 + np.dtype(job.values).itemsize
     matrix = entry * mine.nonzeros + 8 * mine.rows

@@ -10,7 +10,7 @@ import numpy as np
 from mpiopt.engine.drive import Standing
 from mpiopt.engine.stop import Reason, Watcher
 from mpiopt.io.runs.run_file import RunFile, claim
-from mpiopt.jobs.cli.console import Console, Progress
+from mpiopt.jobs.cli.console import Console, ProgressLine
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
@@ -22,7 +22,7 @@ class Recording:
 
     def __init__(self, out: Path | None, file: RunFile | None, world: "World", console: Console) -> None:
         self._out, self._file, self._world = out, file, world
-        self._console, self._progress = console, Progress(console)
+        self._console, self._progress = console, ProgressLine(console)
 
     @property
     def watchers(self) -> list[Watcher]:

@@ -19,6 +19,7 @@ from mpiopt.jobs.studies import Findings
 from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, Near, Wanted
 from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
 from mpiopt.jobs.studies.apparatus.quadratics import bowl, optimum, regression, rotation
+from mpiopt.jobs.studies.apparatus.redrawn import Redrawn
 from mpiopt.methods.averaging import local_sgd
 from mpiopt.methods.averaging import sgd as synchronous
 from mpiopt.methods.federated import diloco, fedavg, fedprox, scaffnew, scaffold, slowmo
@@ -193,17 +194,6 @@ OUTER = {
 }
 
 
-class Drawn:
-    """A few rows, drawn anew in every step."""
-
-    def __init__(self, seed: int, worker: int) -> None:
-        self._seed, self._worker = seed, worker
-
-    def __call__(self, step: int) -> np.ndarray:
-        """Row numbers of a step."""
-        return Streams(self._seed)("rows", step, self._worker).integers(NOISY_ROWS, size=NOISY_BATCH)
-
-
 def noisy(seed: int) -> Bowls:
     """Round bowls seen through noisy rows; |x*| is about 1."""
     common = Streams(seed)("goal").standard_normal(DIM)
@@ -214,7 +204,7 @@ def noisy(seed: int) -> Bowls:
         a = stream.standard_normal((NOISY_ROWS, DIM))
         centre = common + 0.1 * stream.standard_normal(DIM)
         losses.append(regression(a, a @ centre + NOISY * stream.standard_normal(NOISY_ROWS)))
-    return Bowls(seed, losses, [Drawn(seed, worker) for worker in range(WORKERS)])
+    return Bowls(seed, losses, [Redrawn(NOISY_ROWS, NOISY_BATCH, worker, seed) for worker in range(WORKERS)])
 
 
 LATER: dict[str, Wanted] = {

@@ -40,7 +40,7 @@ OTHERS = [
 BIASED = ["topk:0.1", "topk:0.2", "scaled_sign", "two_means"]
 
 
-class Loss(NamedTuple):
+class Distortion(NamedTuple):
     """What a compressor does to a vector: bits a coordinate, of its real payload, and E |C(x) - x|^2 / |x|^2."""
 
     name: str
@@ -70,7 +70,7 @@ def _unit(x: np.ndarray) -> np.ndarray:
     return (x / np.linalg.norm(x)).astype(np.float32)
 
 
-def measured(text: str, x: np.ndarray, draws: int) -> Loss:
+def measured(text: str, x: np.ndarray, draws: int) -> Distortion:
     """The mean over ``draws`` encodings, every frame and rounding drawn anew."""
     c = find(text)
     assert isinstance(c, Compressor)
@@ -80,7 +80,7 @@ def measured(text: str, x: np.ndarray, draws: int) -> Loss:
         payload = c.encode(x, stream)
         size = payload.nbytes
         squares.append(((c.decode(payload, x, stream) - x) ** 2).sum())
-    return Loss(text, 8 * size / x.size, float(np.mean(squares) / (x @ x)), c.unbiased)
+    return Distortion(text, 8 * size / x.size, float(np.mean(squares) / (x @ x)), c.unbiased)
 
 
 def spread(frame: Frame, x: np.ndarray, rounds: int = 30) -> float:
@@ -109,7 +109,7 @@ def run(lab: Lab) -> Findings:
     return Findings(checks, [], NOTES, {"losses": losses, "growth": growth})
 
 
-def _found(lab: Lab) -> tuple[dict[tuple[str, str], Loss], dict[tuple[str, int], float]]:
+def _found(lab: Lab) -> tuple[dict[tuple[str, str], Distortion], dict[tuple[str, int], float]]:
     draws, inputs = lab.pick(DRAWS, 20), vectors()
     losses = {
         (text, name): measured(text, x, draws if text not in BIASED else 1)
@@ -129,7 +129,7 @@ def _spreads() -> tuple[float, float, float, float]:
     return spread(frame, x, 0), spread(frame, x), spread(hadamard, bad, 0), spread(hadamard, bad)
 
 
-def _least(losses: dict[tuple[str, str], Loss]) -> float:
+def _least(losses: dict[tuple[str, str], Distortion]) -> float:
     return min(loss.alpha * 4**loss.bits for (_, name), loss in losses.items() if name == "gaussian")
 
 

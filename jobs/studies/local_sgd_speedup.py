@@ -16,7 +16,7 @@ import numpy as np
 
 from mpiopt.jobs.studies import Findings
 from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, Near
-from mpiopt.jobs.studies.apparatus.lab import Lab, Trail, Walk
+from mpiopt.jobs.studies.apparatus.lab import Lab, Observed, Trail
 from mpiopt.jobs.studies.apparatus.quadratics import normal, regression
 from mpiopt.methods.averaging import local_sgd
 from mpiopt.methods.one_sided import downpour
@@ -124,7 +124,7 @@ def delayed_grows(lab: Lab, delay: int, eta: float) -> bool:
     workers = delay + 1
     with lab.alone(workers) as world:
         team = Team.of(world, [Quadratic((0.5,), (1.0,))] * workers, Zero())
-        walk = Walk(downpour(sgd(eta), meeting=1), team)
+        walk = Observed(downpour(sgd(eta), meeting=1), team)
         trail = walk.to(np.ones(1), None, 240, lambda x: bool(abs(x[0]) > 1e6), name="delay", about={})
     size = abs(trail.points[:, 0])
     return bool(size[-1] > 1e6 or size[160:].max() > size[80:160].max())

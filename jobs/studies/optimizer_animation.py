@@ -44,7 +44,7 @@ class Ground(Loss, Protocol):
         """Where they may end."""
 
 
-class Task(NamedTuple):
+class Contest(NamedTuple):
     """Where to start, when it is done, and how many steps that took each rule; more than ``limit`` where None."""
 
     landscape: Ground
@@ -75,9 +75,9 @@ def _rules(plain: float, rms: float) -> dict[str, Transform]:
 
 
 TASKS = {
-    "saddle": Task(SADDLE, "|y| > 1", _rules(0.01, 0.02), (233, 49, 47, 2, 29, 30, 20)),
-    "valley": Task(VALLEY, "f < 1e-3", _rules(0.01, 0.02), (17268, 1703, 1706, 342, 506, 2061, 384)),
-    "beale": Task(Beale(), "distance < 0.05", _rules(1e-3, 0.01), (6883, 667, 670, 642, 355, None, 591)),
+    "saddle": Contest(SADDLE, "|y| > 1", _rules(0.01, 0.02), (233, 49, 47, 2, 29, 30, 20)),
+    "valley": Contest(VALLEY, "f < 1e-3", _rules(0.01, 0.02), (17268, 1703, 1706, 342, 506, 2061, 384)),
+    "beale": Contest(Beale(), "distance < 0.05", _rules(1e-3, 0.01), (6883, 667, 670, 642, 355, None, 591)),
 }
 
 
@@ -98,7 +98,7 @@ def run(lab: Lab) -> Findings:
     return Findings(checks, trails, f"Steps needed. {goals}.")
 
 
-def _race(lab: Lab, name: str, task: Task, rule: Transform, limit: int) -> Trail:
+def _race(lab: Lab, name: str, task: Contest, rule: Transform, limit: int) -> Trail:
     def team(world: World) -> Team:
         return Team.of(world, [task.landscape] * len(world.hosted), Zero())
 

@@ -10,7 +10,6 @@ by a few lines of numpy: they say nothing of the paper, and guard against change
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise, product
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from mpiopt.jobs.studies import Findings
 from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, Near
 from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
 from mpiopt.jobs.studies.apparatus.quadratics import optimum, regression
+from mpiopt.jobs.studies.apparatus.redrawn import Redrawn
 from mpiopt.methods.averaging import ri_sgd
 from mpiopt.numerics.streams import Streams
 from mpiopt.problems.penalties import Zero
@@ -58,25 +58,11 @@ def _chunk(stream: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return a, a @ solution + NOISE * stream.standard_normal(ROWS)
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """As many rows of each of q chunks, which lie one after the other, drawn anew in every step."""
-
-    q: int
-    worker: int
-    seed: int
-
-    def __call__(self, step: int) -> np.ndarray:
-        """Row numbers of a step, (q * BATCH,)."""
-        rows = Streams(self.seed)("rows", step, self.worker).integers(ROWS, size=(self.q, BATCH))
-        return (rows + ROWS * np.arange(self.q)[:, None]).ravel()
-
-
 def team(world, data: list[tuple[np.ndarray, np.ndarray]], q: int, seed: int) -> Team:
     """Workers with q chunks each. Collective."""
     chunks_of = [[data[(worker + k) % WORKERS] for k in range(q)] for worker in world.hosted]
     losses = [regression(*map(np.concatenate, zip(*held, strict=True))) for held in chunks_of]
-    return Team.of(world, losses, Zero(), seed, [Drawn(q, worker, seed) for worker in world.hosted])
+    return Team.of(world, losses, Zero(), seed, [Redrawn(ROWS, BATCH, worker, seed, chunks=q) for worker in world.hosted])
 
 
 def run(lab: Lab) -> Findings:

@@ -10,7 +10,7 @@ from mpiopt.comm.tally import Tally
 WHOLE, GROUP, ALONE = "", " of a group", " of a window"  # who comes to a call: all ranks, some of them, this one for itself
 
 
-class Watch(Protocol):
+class Onlooker(Protocol):
     """Somebody who wants to know where this rank stands."""
 
     def entered(self, name: str, who: str) -> None:
@@ -27,7 +27,7 @@ class Gate:
     so that whoever watches the first sees the others too. who : comes to the calls.
     """
 
-    def __init__(self, tally: Tally, watches: list[Watch], who: str = WHOLE) -> None:
+    def __init__(self, tally: Tally, watches: list[Onlooker], who: str = WHOLE) -> None:
         self.tally, self.watches, self.who = tally, watches, who
 
     def beside(self, who: str, tally: Tally | None = None) -> "Gate":

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from mpiopt.comm.blocks import even, owner
-from mpiopt.comm.gate import Gate, Watch
+from mpiopt.comm.gate import Gate, Onlooker
 from mpiopt.comm.tally import Tally
 from mpiopt.comm.wire import Wire
 from mpiopt.errors import LaunchError, UsageError
@@ -57,7 +57,7 @@ class Ranks:
         return self._call.tally
 
     @property
-    def watches(self) -> list[Watch]:
+    def watches(self) -> list[Onlooker]:
         """Who is told of every call of this World and of what is made of it; add to it, and take away again."""
         return self._call.watches
 

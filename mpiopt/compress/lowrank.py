@@ -34,7 +34,7 @@ class Shaped(Protocol):
     shape: tuple[int, ...]
 
 
-class Part(NamedTuple):
+class MatrixPart(NamedTuple):
     """A block's place in x, and as a matrix; rank 0: not compressed. Offsets of its factors in the messages."""
 
     first: int
@@ -69,7 +69,7 @@ class PowerSgd:
     def __post_init__(self) -> None:
         demand(self.rank >= 1, "the rank", self.rank, "at least 1")
 
-    def on(self, blocks: Sequence[Shaped]) -> "Plan":
+    def on(self, blocks: Sequence[Shaped]) -> "FactorPlan":
         """The messages for a model of these blocks. Raises UsageError for a model without matrices to compress."""
         parts, first, left, right = [], 0, 0, 0
         for block in blocks:
@@ -81,20 +81,20 @@ class PowerSgd:
                 f"powersgd of rank {self.rank} finds no matrix to compress among the blocks "
                 f"{', '.join(f'{block.name} {block.shape}' for block in blocks)}: take a smaller rank or another compressor"
             )
-        return Plan(tuple(parts), first, left, right)
+        return FactorPlan(tuple(parts), first, left, right)
 
-    def _part(self, block: Shaped, first: int, left: int, right: int) -> Part:
+    def _part(self, block: Shaped, first: int, left: int, right: int) -> MatrixPart:
         rows, columns = (*block.shape[:1], prod(block.shape[1:])) if len(block.shape) > 1 else (prod(block.shape), 1)
         rank = min(self.rank, rows, columns)
         worth = len(block.shape) > 1 and rank * (rows + columns) < rows * columns
-        return Part(first, rows, columns, rank if worth else 0, left, right)
+        return MatrixPart(first, rows, columns, rank if worth else 0, left, right)
 
 
 @dataclass(frozen=True)
-class Plan:
+class FactorPlan:
     """Where the factors of a model's matrices are in the two messages."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[MatrixPart, ...]
     dim: int
     left_size: int
     right_size: int
@@ -165,7 +165,7 @@ class Plan:
         for part, m, p, q in self._views(out, left, right):
             m += (p @ q.T if part.rank else p) * out.dtype.type(scale)
 
-    def _views(self, x: Array, left: Array, right: Array) -> Iterator[tuple[Part, Array, Array, Array]]:
+    def _views(self, x: Array, left: Array, right: Array) -> Iterator[tuple[MatrixPart, Array, Array, Array]]:
         """Every part with views of its matrix and factors; for one that is not compressed (rows, columns) twice."""
         for part in self.parts:
             m = x[part.first : part.first + part.size].reshape(part.rows, part.columns)

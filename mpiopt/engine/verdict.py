@@ -14,7 +14,7 @@ from mpiopt.errors import NumericalError
 from mpiopt.kernels.replicated import length
 from mpiopt.problems.certificate import Certificate, duality_gap, gradient_bound, proved_gap, tight_gap
 from mpiopt.problems.problem import Team, gradient, measures
-from mpiopt.problems.rounding import Scale, relative, scale
+from mpiopt.problems.rounding import TermSizes, relative, scale
 
 TIE = 4 * np.finfo(float).eps  # relative differences of objectives that say nothing
 REACH = 1e4  # times the tolerance: a bound below may hide a tighter one that meets it
@@ -52,7 +52,7 @@ class Examiner:
     method: Method
     team: Team
     stop: Stop
-    terms: Scale
+    terms: TermSizes
     best: Best | None = None
     near: int = 0  # rounds so far with the gap within reach
     last: Measured | None = None  # of the answer as it stands
@@ -61,7 +61,7 @@ class Examiner:
     def of(method: Method, team: Team, stop: Stop, history: Sequence[Record], best: Best | None) -> "Examiner":
         """The examiner of a solve that begins, or goes on after a history. Collective."""
         idle = stop.gap is None and np.isfinite(gradient_bound(team, 0.0))
-        made = Examiner(method, team, stop, Scale(0.0, 0.0, 0.0) if idle else scale(team), best)
+        made = Examiner(method, team, stop, TermSizes(0.0, 0.0, 0.0) if idle else scale(team), best)
         made.near = sum(made._within(record.gap) for record in history)
         return made
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from mpiopt.arrays import Array, namespace
 from mpiopt.comm.staging import returned
-from mpiopt.compress.lowrank import Plan, PowerSgd
+from mpiopt.compress.lowrank import FactorPlan, PowerSgd
 from mpiopt.engine.phase import Exchange, Joint
 from mpiopt.engine.traffic import Shape, Traffic, vector_sum
 from mpiopt.errors import NumericalError
@@ -33,7 +33,7 @@ class LowRank(Exchange):
     needs: ClassVar[type] = Blocks
     power: PowerSgd
 
-    def _plan(self, team: Team[Blocks]) -> Plan:
+    def _plan(self, team: Team[Blocks]) -> FactorPlan:
         return self.power.on(team.sites[0].loss.blocks)
 
     def init(self, x: Array, team: Team[Blocks]) -> Factors:
@@ -61,7 +61,7 @@ class LowRank(Exchange):
         return vector_sum(world, left, payload) + vector_sum(world, right, payload)
 
 
-def _mean_left(plan: Plan, messages: Sequence[Message], right: Array, team: Team[Blocks]) -> tuple[Array, Array]:
+def _mean_left(plan: FactorPlan, messages: Sequence[Message], right: Array, team: Team[Blocks]) -> tuple[Array, Array]:
     """The mean of M Q, and of the scalars. Collective. Raises NumericalError on every rank."""
     parts = []
     for message in messages:

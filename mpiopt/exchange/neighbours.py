@@ -24,7 +24,7 @@ from mpiopt.graphs.topology import LOOKED_AT, Topology
 from mpiopt.problems.problem import Message, Team
 
 
-class Plan(NamedTuple):
+class EdgePlan(NamedTuple):
     """One exchange of one rank."""
 
     ranks: list[int]  # the neighbouring ones
@@ -93,7 +93,7 @@ class Neighbours(Exchange):
 
 
 @lru_cache(16)
-def plan(mixing: Mixing, hosts: tuple[int, ...], rank: int) -> Plan:
+def plan(mixing: Mixing, hosts: tuple[int, ...], rank: int) -> EdgePlan:
     """What a rank does in an exchange; hosts : the rank of every worker."""
     at = np.array(hosts)
     sender, receiver = mixing.graph.arcs.T
@@ -106,4 +106,4 @@ def plan(mixing: Mixing, hosts: tuple[int, ...], rank: int) -> Plan:
         [*zip(*(part.tolist() for part in mixing.row(worker)), strict=True)] for worker in np.flatnonzero(at == rank).tolist()
     ]
     sent, heard = ([pairs[pairs[:, 0] == other, 1].tolist() for other in ranks] for pairs in (out, back))
-    return Plan(ranks, sent, heard, [*zip(sender[here].tolist(), receiver[here].tolist(), strict=True)], rows)
+    return EdgePlan(ranks, sent, heard, [*zip(sender[here].tolist(), receiver[here].tolist(), strict=True)], rows)

@@ -21,7 +21,7 @@ DRAWS = 100  # until a random graph is connected
 
 
 @dataclass(frozen=True)
-class Family(ABC):
+class Graphs(ABC):
     """Graphs of one kind. seed : of what is drawn: nodes' new names, where nothing else is."""
 
     seed: int = 0
@@ -48,7 +48,7 @@ class Family(ABC):
 
 
 @dataclass(frozen=True)
-class Ring(Family):
+class Ring(Graphs):
     """Every node hears the one before and the one after."""
 
     def pairs(self, i: np.ndarray) -> list[np.ndarray]:
@@ -57,7 +57,7 @@ class Ring(Family):
 
 
 @dataclass(frozen=True)
-class Path(Family):
+class Path(Graphs):
     """A ring with one edge missing."""
 
     def pairs(self, i: np.ndarray) -> list[np.ndarray]:
@@ -66,7 +66,7 @@ class Path(Family):
 
 
 @dataclass(frozen=True)
-class Torus(Family):
+class Torus(Graphs):
     """A grid whose opposite sides meet. rows : as near to a square as the number of nodes allows, unless given."""
 
     rows: int | None = None
@@ -82,7 +82,7 @@ class Torus(Family):
 
 
 @dataclass(frozen=True)
-class Hypercube(Family):
+class Hypercube(Graphs):
     """Nodes whose numbers differ in one binary digit hear each other; for 2, 4, 8, ... nodes."""
 
     def pairs(self, i: np.ndarray) -> list[np.ndarray]:
@@ -91,7 +91,7 @@ class Hypercube(Family):
 
 
 @dataclass(frozen=True)
-class Exponential(Family):
+class Exponential(Graphs):
     """Every node hears those 1, 2, 4, 8, ... before and after it."""
 
     def pairs(self, i: np.ndarray) -> list[np.ndarray]:
@@ -104,7 +104,7 @@ class OnePeer(Hypercube):
     """A hypercube, one digit a turn: every node hears one other, another each time; for 2, 4, 8, ... nodes."""
 
     def __call__(self, nodes: int, turn: int = 0) -> Graph:
-        """See `Family.__call__`."""
+        """See `Graphs.__call__`."""
         return Graph.of(nodes, self.pairs(np.arange(nodes))[turn % self.together(nodes)] if nodes > 1 else ())
 
     def together(self, nodes: int) -> int:
@@ -113,7 +113,7 @@ class OnePeer(Hypercube):
 
 
 @dataclass(frozen=True)
-class Star(Family):
+class Star(Graphs):
     """All hear the first node, and it hears all."""
 
     def pairs(self, i: np.ndarray) -> list[np.ndarray]:
@@ -122,7 +122,7 @@ class Star(Family):
 
 
 @dataclass(frozen=True)
-class Complete(Family):
+class Complete(Graphs):
     """All hear all."""
 
     def pairs(self, i: np.ndarray) -> list[np.ndarray]:
@@ -131,7 +131,7 @@ class Complete(Family):
 
 
 @dataclass(frozen=True)
-class Listed(Family):
+class Listed(Graphs):
     """A graph of one's own, such as one that was read. what : it is called in sentences."""
 
     graph: Graph | None = None
@@ -149,7 +149,7 @@ class Listed(Family):
 
 
 @dataclass(frozen=True)
-class Drawn(Family):
+class RandomGraphs(Graphs):
     """Random graphs, each drawn until it is connected."""
 
     remedy: ClassVar[str] = "give a graph with more edges"
@@ -174,7 +174,7 @@ class Drawn(Family):
 
 
 @dataclass(frozen=True)
-class Geometric(Drawn):
+class RandomGeometric(RandomGraphs):
     """Points drawn in the unit square; those within ``radius`` hear each other."""
 
     radius: float = 0.5
@@ -185,13 +185,13 @@ class Geometric(Drawn):
             raise UsageError(f"the radius of a geometric graph is {self.radius:g}: give a number above 0")
 
     def draw(self, nodes: int, rng: np.random.Generator) -> np.ndarray:
-        """See `Drawn.draw`."""
+        """See `RandomGraphs.draw`."""
         x, y = rng.random((2, nodes))
         return np.argwhere(np.triu((x[:, None] - x) ** 2 + (y[:, None] - y) ** 2 <= self.radius**2, 1))
 
 
 @dataclass(frozen=True)
-class ErdosRenyi(Drawn):
+class ErdosRenyi(RandomGraphs):
     """Each two nodes hear each other with a ``probability``."""
 
     probability: float = 0.5
@@ -202,7 +202,7 @@ class ErdosRenyi(Drawn):
             raise UsageError(f"the probability of an edge is {self.probability:g}: give a number above 0, at most 1")
 
     def draw(self, nodes: int, rng: np.random.Generator) -> np.ndarray:
-        """See `Drawn.draw`."""
+        """See `RandomGraphs.draw`."""
         return np.argwhere(np.triu(rng.random((nodes, nodes)) < self.probability, 1))
 
 

@@ -13,12 +13,12 @@ from mpiopt.graphs.families import (
     Complete,
     ErdosRenyi,
     Exponential,
-    Family,
-    Geometric,
+    Graphs,
     Hypercube,
     Listed,
     OnePeer,
     Path,
+    RandomGeometric,
     Ring,
     Star,
     Torus,
@@ -43,7 +43,7 @@ FAMILIES: Registry[Spelt] = Registry(
         Spelt(OnePeer, _YING, "seed", name="one_peer"),
         Spelt(Star, "-", "seed", name="star"),
         Spelt(Complete, "-", "seed", name="complete"),
-        Spelt(Geometric, "Gilbert, Random plane networks, 1961", "radius", name="geometric"),
+        Spelt(RandomGeometric, "Gilbert, Random plane networks, 1961", "radius", name="geometric"),
         Spelt(ErdosRenyi, "Erdos, Renyi, On random graphs I, 1959", "probability", name="erdos_renyi"),
     ),
 )
@@ -57,7 +57,7 @@ class Topology:
     its nodes renamed; 0 for one graph throughout. weights : the name of the mixing weights (`graphs.mixing`).
     """
 
-    family: Family
+    family: Graphs
     every: int = 0
     weights: str = "metropolis"
 
@@ -121,6 +121,6 @@ def written(graph: Graph) -> str:
 
 
 @lru_cache(16)
-def _mixing(family: Family, weights: str, nodes: int, turn: int) -> Mixing:
+def _mixing(family: Graphs, weights: str, nodes: int, turn: int) -> Mixing:
     graph = family(nodes, turn)
     return Mixing(graph, law(weights)(graph))

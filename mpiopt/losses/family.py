@@ -23,7 +23,7 @@ import numpy as np
 
 from mpiopt.arrays import Array, beside
 from mpiopt.errors import CapabilityError
-from mpiopt.losses.labels import REAL, Labels
+from mpiopt.losses.labels import REAL, LabelRule
 
 if TYPE_CHECKING:
     from mpiopt.kernels.device.margins import DeviceRows
@@ -58,7 +58,7 @@ class Family:
     """
 
     name: ClassVar[str]
-    labels: ClassVar[Labels] = REAL
+    labels: ClassVar[LabelRule] = REAL
     curvature_bound: ClassVar[float] = inf
     concordance: ClassVar[float | None] = None
     recedes: ClassVar[bool] = False

@@ -19,7 +19,7 @@ class Summary(Protocol):
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelRule:
     """A rule.
 
     text : what a label is. classes : whether labels are two classes, -1 and +1, to which others have to be mapped.
@@ -42,6 +42,6 @@ class Labels:
             )
 
 
-SIGNS = Labels("two classes", classes=True)
-REAL = Labels("real numbers")
-COUNTS = Labels("numbers of at least 0", least=0.0)
+SIGNS = LabelRule("two classes", classes=True)
+REAL = LabelRule("real numbers")
+COUNTS = LabelRule("numbers of at least 0", least=0.0)

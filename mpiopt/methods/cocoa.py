@@ -23,7 +23,7 @@ from mpiopt.exchange.sum import Sum
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.ranges import within
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean_scalars
-from mpiopt.problems.protocols import Dual
+from mpiopt.problems.protocols import Conjugate
 from mpiopt.work.dual import DualAscent, gap
 
 
@@ -40,7 +40,7 @@ class Cocoa(Named):
     work: DualAscent
     dvectors: int = 11
 
-    def init(self, x: Array, team: Team[Dual]) -> Run:
+    def init(self, x: Array, team: Team[Conjugate]) -> Run:
         """alpha for x, and w(alpha), which is x only where x is 0 or optimal. Collective: one vector round."""
         self.check(team, self.work)
         _check(team)
@@ -49,7 +49,7 @@ class Cocoa(Named):
         w, _, _ = Sum()(images, (), Joint(team, 0))
         return Run(_at(w.vector, team), None, DualVariables(alphas))
 
-    def step(self, run: Run, team: Team[Dual]) -> Run:
+    def step(self, run: Run, team: Team[Conjugate]) -> Run:
         """One round. Collective: one vector round."""
         done = [
             self.work(at, None, alpha, Local(site, run.round))
@@ -59,7 +59,7 @@ class Cocoa(Named):
         alphas = PerRow(alpha for _, _, alpha in done)
         return Run(_at(run.points[0].x + change.vector, team), None, DualVariables(alphas), run.round + 1)
 
-    def measure(self, run: Run, team: Team[Dual]) -> Measured:
+    def measure(self, run: Run, team: Team[Conjugate]) -> Measured:
         """The certified gap is the smaller of duality gap and gradient bound. Collective: one vector round of recording."""
         points = PerWorker(site.loss.point(at.x) for site, at in zip(team.sites, run.points, strict=True))
         parts = [
@@ -69,7 +69,7 @@ class Cocoa(Named):
         found = measured(team, points[0].x, gradient(team, points))
         return found._replace(gap=min(found.gap, float(mean_scalars(team, parts)[0])))
 
-    def answer(self, run: Run, team: Team[Dual]) -> Point:
+    def answer(self, run: Run, team: Team[Conjugate]) -> Point:
         """w."""
         return run.points[0]
 
@@ -78,7 +78,7 @@ def _at(x: Array, team: Team) -> PerWorker:
     return PerWorker(Point(x) for _ in team.sites)
 
 
-def _check(team: Team[Dual]) -> None:
+def _check(team: Team[Conjugate]) -> None:
     """Raises CapabilityError on every rank where the dual is not this one."""
     team.sites[0].loss.demand_descent("cocoa")
     if not team.penalty.smooth or not team.penalty.l2 > 0:

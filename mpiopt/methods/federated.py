@@ -1,10 +1,10 @@
 """Local steps on data that differ from worker to worker, and what is done with how far they came.
 
-fedavg            Steps(period) -> Mean (of the clients of a round)                x + server_lr mean
-fedprox           Steps(period, Proximal) -> Mean                                  the same
-scaffold          Steps(period, Controlled) -> Mean, 2 vectors                     the same
-scaffnew          Steps(Geometric, Shifted) -> Mean                                x + mean
-slowmo, diloco    Steps(period) -> Mean                                            heavy ball, Nesterov's momentum
+fedavg            Steps(period) -> Mean (of the clients of a round)    x + server_lr mean
+fedprox           Steps(period, ProximalTerm) -> Mean                  the same
+scaffold          Steps(period, Controlled) -> Mean, 2 vectors         the same
+scaffnew          Steps(Geometric, LearntShift) -> Mean                x + mean
+slowmo, diloco    Steps(period) -> Mean                                heavy ball, Nesterov's momentum
 """
 
 from mpiopt.engine.phase import Phase
@@ -20,7 +20,7 @@ from mpiopt.transforms.momentum import Divide, Momentum, Scale
 from mpiopt.transforms.rules import sgd as plain
 from mpiopt.transforms.rules import torch_nag
 from mpiopt.transforms.transform import Transform, chain
-from mpiopt.work.drift import Controlled, Proximal, Shifted
+from mpiopt.work.drift import Controlled, LearntShift, ProximalTerm
 from mpiopt.work.steps import Steps
 
 
@@ -35,7 +35,7 @@ def fedprox(
 ) -> Training:
     """Federated averaging with mu/2 |y - x|^2 added to every local loss."""
     demand(mu >= 0, "mu", mu, "a number of at least 0")
-    steps = Steps(rule, Period(period), Proximal(mu), reset=True)
+    steps = Steps(rule, Period(period), ProximalTerm(mu), reset=True)
     return Training(None, (Phase(steps, Mean()),), Descend(plain(server_lr)), clients=clients)
 
 
@@ -49,7 +49,7 @@ def scaffnew(lr: Schedule, probability: float = 0.1) -> Training:
     """ProxSkip for averages: agreements with a probability, exact where the data differ; needs a constant step size."""
     step = lr(0)
     demand(all(lr(k) == step for k in (1, 1000)), "the step size of scaffnew", "one that changes", "a constant one")
-    steps = Steps(plain(lr), Geometric(probability), Shifted(step, probability))
+    steps = Steps(plain(lr), Geometric(probability), LearntShift(step, probability))
     return Training(None, (Phase(steps, Mean()),), Descend(AS_FAR))
 
 

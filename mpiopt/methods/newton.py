@@ -32,7 +32,7 @@ from mpiopt.work.local_solvers import NewtonCG
 PRODUCTS = 1000  # at most for one direction
 
 
-class Rule(Protocol):
+class CgRule(Protocol):
     """When CG has done enough."""
 
     def target(self, cg: CG, team: Team[Margins]) -> float:
@@ -64,7 +64,7 @@ class ModelDecrease:
 
 
 @dataclass(frozen=True)
-class Residual:
+class SmallResidual:
     """Stop once |H x - b| <= ratio |b|."""
 
     ratio: float = 0.1
@@ -95,7 +95,7 @@ class TruncatedNewton(Named):
     """
 
     preconditioner: Preconditioner
-    rule: Rule
+    rule: CgRule
     damped: bool = False
     dvectors: int = 16
     needs: ClassVar[type] = Margins
@@ -163,7 +163,7 @@ def disco(
     over all workers ends at a relative residual of ``accuracy``. The step is searched for exactly; with ``damped`` it is
     the paper's 1 / (1 + delta).
     """
-    return TruncatedNewton(Server(server_rows, mu, solve), Residual(accuracy), damped, dvectors=18)
+    return TruncatedNewton(Server(server_rows, mu, solve), SmallResidual(accuracy), damped, dvectors=18)
 
 
 def giant(accuracy: float = 0.01, mu: float = 0.0) -> Method:

@@ -18,9 +18,9 @@ from mpiopt.arrays import Array, beside, namespace
 from mpiopt.numerics import krylov
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean, mean_scalars, measures, offered
-from mpiopt.problems.protocols import Columns, Curvature, Dual, Margins, offers
+from mpiopt.problems.protocols import Columns, Conjugate, Curvature, Margins, offers
 from mpiopt.problems.recession import escaping
-from mpiopt.problems.rounding import Scale, error, excuse, far_limit, relative, scale
+from mpiopt.problems.rounding import TermSizes, error, excuse, far_limit, relative, scale
 
 
 class Certificate(NamedTuple):
@@ -82,7 +82,7 @@ def duality_gap(team: Team, x: Array) -> float:
     shrunk until |A^T alpha| <= l1.
     """
     penalty = team.penalty
-    if not (offered(team, Dual) and isinstance(penalty, ElasticNet)) or penalty.l1 == penalty.l2 == 0:
+    if not (offered(team, Conjugate) and isinstance(penalty, ElasticNet)) or penalty.l1 == penalty.l2 == 0:
         return np.inf
     points = [site.loss.point(x) for site in team.sites]
     scales, agreed = _balanced_residuals(team, points)
@@ -103,7 +103,7 @@ def duality_gap(team: Team, x: Array) -> float:
     return max(objective - dual, 4 * np.finfo(float).eps * abs(objective))  # a difference is no better than its rounding
 
 
-def _balanced_residuals(team: Team[Dual], points: Sequence[Point]) -> tuple[list[Array], Message]:
+def _balanced_residuals(team: Team[Conjugate], points: Sequence[Point]) -> tuple[list[Array], Message]:
     """Per worker the factors (rows,) that make the residuals add up to 0, and [mean A^T of them; mean loss]."""
     found = [
         site.loss.family.value_residual(site.loss.shifted(site.loss.known(at)), site.loss.y, site.loss.weights)
@@ -128,7 +128,7 @@ def tight_gap(team: Team, points: Sequence[Point], residual: Array, products: in
     residual : grad F(x), (dim,). An unfinished CG is accounted for: nu^2 <= g.v + v.rho + |rho|^2 / l2.
     """
     penalty = team.penalty
-    if not (offered(team, Dual) and penalty.smooth and penalty.l2 > 0) or penalty.free:
+    if not (offered(team, Conjugate) and penalty.smooth and penalty.l2 > 0) or penalty.free:
         return np.inf
     concordance = team.sites[0].loss.family.concordance
     if concordance is None:
@@ -151,7 +151,7 @@ def tight_gap(team: Team, points: Sequence[Point], residual: Array, products: in
     return (np.sqrt(best) + hidden) ** 2 / (4 * psi)
 
 
-def _promising(team: Team, points: Sequence[Point], residual: Array, terms: Scale, products: int) -> bool:
+def _promising(team: Team, points: Sequence[Point], residual: Array, terms: TermSizes, products: int) -> bool:
     """Whether g.H^-1 g, of which every CG step shows more, is beyond what rounding explains of it. Collective.
 
     residual : grad F(x), (dim,). Not asked where F has kinks.

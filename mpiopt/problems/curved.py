@@ -15,7 +15,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
 from mpiopt.problems.buffers import Buffers
-from mpiopt.problems.model import Block, Model, Score
+from mpiopt.problems.model import Block, Model, ScoreSums
 from mpiopt.problems.problem import Point
 from mpiopt.problems.protocols import Curvature, offers
 
@@ -113,7 +113,7 @@ class Curved:
         """The start of the loss."""
         return self.loss.initial(stream)
 
-    def evaluate(self, x: Array, rows: Array | None = None) -> Score:
+    def evaluate(self, x: Array, rows: Array | None = None) -> ScoreSums:
         """The score of the loss."""
         return self.loss.evaluate(x, rows)
 

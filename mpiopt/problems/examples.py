@@ -17,7 +17,7 @@ from mpiopt.words import counted
 PART = 65536  # rows that are looked through at once
 
 
-class Source(Protocol):
+class Examples(Protocol):
     """One worker's rows."""
 
     @property
@@ -51,7 +51,7 @@ class Flat(Protocol):
         """As `take`, rows as a matrix (b, features), which may be sparse."""
 
     def flawed(self) -> int | None:
-        """See `Source.flawed`."""
+        """See `Examples.flawed`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ class Dense:
         return prod(self.x.shape[1:])
 
     def take(self, rows: slice | Array, dtype: np.dtype) -> tuple[Array, Array]:
-        """See `Source.take`."""
+        """See `Examples.take`."""
         if not isinstance(rows, slice):
             rows = namespace(self.x).asarray(rows)
             x, y = self.x.take(rows, axis=0), self.y.take(rows, axis=0)
@@ -95,7 +95,7 @@ class Dense:
         return x.reshape(len(x), self.features), y
 
     def flawed(self) -> int | None:
-        """See `Source.flawed`."""
+        """See `Examples.flawed`."""
         return first(finite(self.x[lo : lo + PART]) & finite(self.y[lo : lo + PART]) for lo in range(0, self.rows, PART))
 
 
@@ -128,7 +128,7 @@ class Sparse:
         return csr_array(parts, a.shape), self.y[rows]
 
     def flawed(self) -> int | None:
-        """See `Source.flawed`; the values of a `CSR` are looked at where it is made."""
+        """See `Examples.flawed`; the values of a `CSR` are looked at where it is made."""
         return first([finite(self.y)])
 
 

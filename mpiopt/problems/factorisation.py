@@ -16,7 +16,7 @@ from mpiopt.errors import DataError, UsageError
 from mpiopt.kernels.host.entries import factor_errors, factor_gradient
 from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.flaws import finite, first
-from mpiopt.problems.model import Block, Score, split
+from mpiopt.problems.model import Block, ScoreSums, split
 from mpiopt.problems.problem import Point
 
 
@@ -122,12 +122,12 @@ class Completion:
         """Normal factors whose products have a standard deviation of 1/10, float64."""
         return stream.normal(0, (0.01 / self.rank) ** 0.25, self.dim)
 
-    def evaluate(self, x: Array, rows: Array | None = None) -> Score:
+    def evaluate(self, x: Array, rows: Array | None = None) -> ScoreSums:
         """See `Model.evaluate`; an entry is right if it is less than 1/2 off."""
         rows = self._numbers(rows)
         errors = np.empty(rows.size)
         factor_errors(*self.entries, rows, *split(x, self.blocks), errors)
-        return Score(0.5 * float(errors @ errors), int((abs(errors) < 0.5).sum()), rows.size)
+        return ScoreSums(0.5 * float(errors @ errors), int((abs(errors) < 0.5).sum()), rows.size)
 
     @cached_property
     def _all(self) -> Array:

@@ -21,7 +21,7 @@ from mpiopt.kernels.device.launch import library
 from mpiopt.losses.family import Family
 from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.flaws import finite, first
-from mpiopt.problems.model import Block, Score
+from mpiopt.problems.model import Block, ScoreSums
 from mpiopt.problems.problem import Point
 
 EXACTLY = 60  # steps of dual coordinate descent on a row, of which the error falls to a tenth each at least
@@ -280,11 +280,11 @@ class Linear:
         """0, float64: the loss is convex."""
         return np.zeros(self.dim)
 
-    def evaluate(self, x: Array, rows: Array | None = None) -> Score:
+    def evaluate(self, x: Array, rows: Array | None = None) -> ScoreSums:
         """Weighted sum of losses, right answers and number of ``rows``, None for all."""
         part = self if rows is None else self.take(rows)
         m = part.shifted(part.margins(x))
-        return Score(self.family.value_residual(m, part.y, part.weights)[0], self.family.correct(m, part.y), part.rows)
+        return ScoreSums(self.family.value_residual(m, part.y, part.weights)[0], self.family.correct(m, part.y), part.rows)
 
     def on_device(self, vector: type = np.float64, atomic: bool = False) -> "Linear":
         """A copy on the current GPU, for vectors of the given type; ``atomic`` as in `DeviceCSR`. Raises UsageError."""

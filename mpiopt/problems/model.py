@@ -28,7 +28,7 @@ class Block(NamedTuple):
     shape: tuple[int, ...]
 
 
-class Score(NamedTuple):
+class ScoreSums(NamedTuple):
     """Sums over rows, to be added up over workers."""
 
     loss: float
@@ -36,14 +36,14 @@ class Score(NamedTuple):
     rows: int
 
     @staticmethod
-    def total(parts: Iterable[tuple[float | Array, int | Array, int]]) -> "Score":
+    def total(parts: Iterable[tuple[float | Array, int | Array, int]]) -> "ScoreSums":
         """The sums over several sets of rows. A GPU is waited for once they are all under way."""
         loss: float | Array = 0.0
         correct: int | Array = 0
         rows = 0
         for part in parts:
             loss, correct, rows = loss + part[0], correct + part[1], rows + part[2]
-        return Score(float(loss), int(correct), rows)
+        return ScoreSums(float(loss), int(correct), rows)
 
 
 class Model(Trainable, Protocol):
@@ -71,7 +71,7 @@ class Model(Trainable, Protocol):
     def initial(self, stream: np.random.Generator) -> Array:
         """A new x (dim,) to start from, in the memory of the CPU; equal streams give equal starts on every worker."""
 
-    def evaluate(self, x: Array, rows: Array | None = None) -> Score:
+    def evaluate(self, x: Array, rows: Array | None = None) -> ScoreSums:
         """Sum of losses, correct answers and number of ``rows``, None for all; penalties are not in it."""
 
     def flawed(self) -> int | None:

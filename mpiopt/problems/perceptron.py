@@ -18,7 +18,7 @@ from mpiopt.errors import UsageError
 from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.examples import Flat
 from mpiopt.problems.heads import CrossEntropy, Head
-from mpiopt.problems.model import CHUNK, WIDE, Block, Score, chunks, split
+from mpiopt.problems.model import CHUNK, WIDE, Block, ScoreSums, chunks, split
 from mpiopt.problems.problem import Point
 
 
@@ -182,10 +182,10 @@ class Perceptron:
         return x
 
     @np.errstate(over="ignore", invalid="ignore")
-    def evaluate(self, x: Array, rows: Array | None = None) -> Score:
+    def evaluate(self, x: Array, rows: Array | None = None) -> ScoreSums:
         """See `Model.evaluate`."""
         layers = split(x, self.blocks)
-        return Score.total(self._marks(layers, *batch) for batch in self._batches(rows, x))
+        return ScoreSums.total(self._marks(layers, *batch) for batch in self._batches(rows, x))
 
     def _marks(self, layers: Sequence[Array], inputs: Array, y: Array) -> tuple[float | Array, int | Array, int]:
         """Sum of losses, right answers and rows of a chunk."""

@@ -106,7 +106,7 @@ class Margins(Curvature, Protocol):
 
     @property
     def descends(self) -> bool:
-        """Whether it is a `Dual` whose coordinates can be visited here."""
+        """Whether it is a `Conjugate` whose coordinates can be visited here."""
 
     def margins(self, x: Array, out: Array | None = None) -> Array:
         """The margins of x, (margin_count,), written over ``out`` where that is given."""
@@ -121,7 +121,7 @@ class Margins(Curvature, Protocol):
         """The loss of the first rows."""
 
 
-class Dual(Margins, Protocol):
+class Conjugate(Margins, Protocol):
     """A convex loss, row by row, with its conjugate and coordinate steps on the dual; see `host.dual`."""
 
     @property
@@ -156,7 +156,7 @@ class Dual(Margins, Protocol):
         """Raises CapabilityError, in the name of a method, where there is no step for this loss, or not on this device."""
 
 
-class Columns(Dual, Protocol):
+class Columns(Conjugate, Protocol):
     """A loss whose margins are the products of known rows with x: of it a part of the features can be looked at alone.
 
     It is a dataclass with a field ``matrix``.
@@ -243,7 +243,7 @@ INSTEAD: dict[type, str] = {
     Loss: "a loss that has them",
     Curvature: "gradient, nesterov or lbfgs by mpiopt.engine.drive.solve, which asks for no more than a value and a gradient",
     Margins: "mpiopt.engine.drive.solve, which makes margins of any loss, or mpiopt.problems.lifted.lifted",
-    Dual: "spcg, dane or lbfgs",
+    Conjugate: "spcg, dane or lbfgs",
     Blocks: "another compressor, such as topk or qsgd",
     Columns: "prox_gradient, or fista without an active set",
     Trainable: "a method of mpiopt.engine.drive.solve such as lbfgs",

@@ -24,7 +24,7 @@ from mpiopt.problems.protocols import Columns, Loss, offers
 TIMES, FAR, MOST = 64, 4, 1e-8  # MOST : of rms(l') is accepted at an answer, however far it is from 0
 
 
-class Scale(NamedTuple):
+class TermSizes(NamedTuple):
     """Of the gradient's terms at x = 0; not finite where the loss is no linear model, which has none."""
 
     slope: float  # rms(l')
@@ -42,17 +42,17 @@ class Scale(NamedTuple):
         return TIMES * self.eps
 
 
-def scale(team: Team) -> Scale:
+def scale(team: Team) -> TermSizes:
     """Of a team's data. Collective: two numbers."""
     if not offered(team, Columns):
-        return Scale(0.0, 0.0, 0.0)
+        return TermSizes(0.0, 0.0, 0.0)
     y = team.sites[0].loss.y
     parts = [_squares(site.loss, beside(site.loss.y, site.loss.rows, 0)) for site in team.sites]
     slopes, lengths = np.sqrt(mean_scalars(team, parts, "rounding"))
-    return Scale(float(slopes), float(lengths), float(np.finfo(beside(y, 0).dtype).eps))
+    return TermSizes(float(slopes), float(lengths), float(np.finfo(beside(y, 0).dtype).eps))
 
 
-def relative(team: Team, residual: Array, of: Scale) -> float:
+def relative(team: Team, residual: Array, of: TermSizes) -> float:
     """max_j |g_j| / (s_j rms(l')), of a (sub)gradient (dim,) whose every coordinate has terms. Collective: a vector round."""
     if not (offered(team, Columns) and of.slope > 0):
         return 0.0 if not residual.any() else np.inf
@@ -62,7 +62,7 @@ def relative(team: Team, residual: Array, of: Scale) -> float:
     return float((abs(residual) / xp.sqrt(xp.where(terms > 0, terms, np.inf))).max()) / of.slope
 
 
-def far_limit(team: Team, x: Array, of: Scale) -> float:
+def far_limit(team: Team, x: Array, of: TermSizes) -> float:
     """What `relative` gradients stay below at x (dim,), where margins may be uncertain. Collective: a number."""
     if not (offered(team, Columns) and of.slope > 0):
         return 0.0
@@ -70,7 +70,7 @@ def far_limit(team: Team, x: Array, of: Scale) -> float:
     return max(of.limit, min(MOST, FAR * of.eps * length(x) * float(bent)))
 
 
-def excuse(team: Team[Columns], x: Array, of: Scale) -> tuple[float, float]:
+def excuse(team: Team[Columns], x: Array, of: TermSizes) -> tuple[float, float]:
     """How large (g.H^-1 g)^(1/2) may be of gradients g of rounding alone at x (dim,), and (g.M^-1 g)^(1/2), M the diagonal
     of H, of those of the sums alone. Collective: a few numbers."""
     bends, lengths, _ = _bends(team, x)

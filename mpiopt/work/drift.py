@@ -1,10 +1,10 @@
 """What local steps add to the gradients of their own loss, so that workers with different data do not drift apart.
 
-    Free()            nothing
-    Proximal(mu)      mu (y - x), x where the round began                               FedProx
-    Controlled(lr)    c - c_i, control variates that are learnt                         SCAFFOLD
-    Shifted(lr, p)    -h_i, shifts that are learnt from the agreements                  Scaffnew
-    Elastic(a, b)     a pull towards a centre that moves towards the mean               EASGD
+    Free()               nothing
+    ProximalTerm(mu)     mu (y - x), x where the round began                               FedProx
+    Controlled(lr)       c - c_i, control variates that are learnt                         SCAFFOLD
+    LearntShift(lr, p)   -h_i, shifts that are learnt from the agreements                  Scaffnew
+    Elastic(a, b)        a pull towards a centre that moves towards the mean               EASGD
 
 What a worker says at the end of a round is how far it came, as a gradient: the start minus its point.
 """
@@ -42,7 +42,7 @@ class Free:
 
 
 @dataclass(frozen=True)
-class Proximal(Free):
+class ProximalTerm(Free):
     """mu (y - x): the local loss plus mu/2 |y - x|^2.
 
     Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith, Federated optimization in heterogeneous networks, MLSys 2020, eq. 2.
@@ -117,7 +117,7 @@ class Shifting(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Shifted(Free):
+class LearntShift(Free):
     """-h_i with h_i <- h_i + (p / lr) (x - y_i), where x is the mean of y_i - (lr / p) h_i; the h_i add up to 0.
 
     Mishchenko, Malinovsky, Stich, Richtarik, ProxSkip, ICML 2022, algorithm 2 (Scaffnew), with ``Geometric(p)``.

@@ -17,7 +17,7 @@ from mpiopt.arrays import Array
 from mpiopt.engine.phase import Local, Tree, Work
 from mpiopt.problems.linear import EXACTLY
 from mpiopt.problems.problem import Message, Point, Site
-from mpiopt.problems.protocols import Dual
+from mpiopt.problems.protocols import Conjugate
 
 
 @dataclass(frozen=True)
@@ -30,24 +30,24 @@ class DualAscent(Work):
     State: alpha (rows,).
     """
 
-    needs: ClassVar[type] = Dual
+    needs: ClassVar[type] = Conjugate
     epochs: int = 1
 
-    def init(self, x: Array, site: Site[Dual]) -> Tree:
+    def init(self, x: Array, site: Site[Conjugate]) -> Tree:
         """alpha = 0 (or what is next to it) for x = 0; else minus the derivatives of the losses at x."""
         loss = site.loss
         if x.any():
             return loss.family.dual_variables(loss.shifted(loss.margins(x)), loss.y)
         return np.full(loss.rows, np.clip(0.0, *loss.family.dual_range))
 
-    def image(self, alpha: Array, site: Site[Dual]) -> Array:
+    def image(self, alpha: Array, site: Site[Conjugate]) -> Array:
         """This worker's part of w(alpha), (dim,)."""
         if site.share == 0:
             return np.zeros(site.loss.dim)
         ridge = site.penalty.l2 / site.share
         return site.loss.dual_point(alpha, np.zeros(site.loss.dim), ridge, 0.0)
 
-    def __call__(self, at: Point, agreed: Message | None, alpha: Array, here: Local[Dual]) -> tuple[Point, Message, Tree]:
+    def __call__(self, at: Point, agreed: Message | None, alpha: Array, here: Local[Conjugate]) -> tuple[Point, Message, Tree]:
         """Two passes' worth of work per epoch; the order of the rows is drawn afresh from the worker's stream."""
         site, spread = here.site, here.site.world.workers
         u = at.x.copy()
@@ -60,7 +60,7 @@ class DualAscent(Work):
         return at, Message(u, np.empty(0)), alpha
 
 
-def gap(loss: Dual, margins: Array, alpha: Array) -> float:
+def gap(loss: Conjugate, margins: Array, alpha: Array) -> float:
     """This worker's mean of the gap's terms; 0 for no rows."""
     total = loss.family.dual_gaps(loss.shifted(margins), loss.y, loss.weights, alpha)
     return total / loss.weight if loss.weight > 0 else 0.0

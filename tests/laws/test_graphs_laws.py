@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mpiopt.errors import CapabilityError, DataError, UsageError
-from mpiopt.graphs.families import Complete, ErdosRenyi, Geometric, Listed, OnePeer, Path, Ring, Star
+from mpiopt.graphs.families import Complete, ErdosRenyi, Listed, OnePeer, Path, RandomGeometric, Ring, Star
 from mpiopt.graphs.graph import Graph, read_edges
 from mpiopt.graphs.mixing import LAWS, Mixing, law
 from mpiopt.graphs.topology import FAMILIES, Topology, written
@@ -162,8 +162,8 @@ def test_a_one_peer_graph_is_a_hypercube_by_turns():
 
 
 def test_random_graphs_are_what_they_say():
-    graph, other = Geometric(1, 0.3)(60), Geometric(2, 0.3)(60)
-    assert graph.edges.tolist() != other.edges.tolist() != Geometric(1, 0.3)(60, 1).edges.tolist()
+    graph, other = RandomGeometric(1, 0.3)(60), RandomGeometric(2, 0.3)(60)
+    assert graph.edges.tolist() != other.edges.tolist() != RandomGeometric(1, 0.3)(60, 1).edges.tolist()
     edges = [len(ErdosRenyi(seed, 0.5)(40).edges) for seed in range(20)]
     assert abs(np.mean(edges) - 0.5 * 780) < 5 * np.sqrt(780 / 4 / 20)
 
@@ -171,7 +171,11 @@ def test_random_graphs_are_what_they_say():
 @pytest.mark.parametrize(
     ("family", "nodes", "told"),
     [
-        (Geometric(0, 0.01), 10, r"the graph Geometric\(.*\), drawn 100 times, of 10 nodes is not .* give a larger radius"),
+        (
+            RandomGeometric(0, 0.01),
+            10,
+            r"the graph RandomGeometric\(.*\), drawn 100 times, of 10 nodes is not .* give a larger radius",
+        ),
         (ErdosRenyi(0, 1e-9), 10, "is not connected: from .* give a larger probability"),
         (OnePeer(), 6, r"one_peer are for 1, 2, 4, 8, ... workers, not 6"),
         (Listed(0, Graph.of(3, [(0, 1)]), "g.txt"), 4, "g.txt has 3 nodes for 4 workers"),

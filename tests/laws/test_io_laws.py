@@ -13,9 +13,9 @@ from numpy.testing import assert_array_equal
 from mpiopt.errors import DataError
 from mpiopt.io.dataset.index import Index, stride_for, strides
 from mpiopt.io.dataset.labels import Labels, Tallied, binary_labels
-from mpiopt.io.dataset.measured import Measured
+from mpiopt.io.dataset.nonzero_counts import NonzeroCounts
 from mpiopt.io.dataset.reading import Dataset
-from mpiopt.io.dataset.shard_writing import Form, Rows, ShardWriter
+from mpiopt.io.dataset.shard_writing import Form, ShardRows, ShardWriter
 from mpiopt.io.dataset.shuffle import Shuffle
 from mpiopt.io.dataset.synthetic import Synthetic, from_spec
 from mpiopt.io.disk.fletcher32 import fletcher32
@@ -106,7 +106,7 @@ def test_a_shard_is_the_same_however_its_rows_come(tmp_path_factory, lengths, cu
         writer = ShardWriter(folder / name, len(lengths), int(ends[-1]), form)
         for lo, hi in zip([0, *stops], [*stops, len(lengths)], strict=True):
             part = slice(ends[lo], ends[hi])
-            writer.append(Rows(lengths[lo:hi], indices[part], data[part], y[lo:hi], y[lo:hi]))
+            writer.append(ShardRows(lengths[lo:hi], indices[part], data[part], y[lo:hi], y[lo:hi]))
         written.append(writer.finish()._replace(name=""))
     assert written[0] == written[1]
     assert contents(folder / "a.h5") == contents(folder / "b.h5")
@@ -118,7 +118,7 @@ def test_a_shard_is_the_same_however_its_rows_come(tmp_path_factory, lengths, cu
 
 
 def index_of(lengths: np.ndarray) -> Index:
-    measured = Measured(len(lengths))
+    measured = NonzeroCounts(len(lengths))
     measured.add(0, lengths)
     return Index(
         rows=len(lengths),

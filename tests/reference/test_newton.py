@@ -8,7 +8,7 @@ import pytest
 from mpiopt.engine.drive import rounds, solve
 from mpiopt.engine.stop import Stop
 from mpiopt.errors import CapabilityError, UsageError
-from mpiopt.methods.newton import ModelDecrease, Residual, TruncatedNewton, disco, giant, tron
+from mpiopt.methods.newton import ModelDecrease, SmallResidual, TruncatedNewton, disco, giant, tron
 from mpiopt.methods.preconditioners import Jacobi, Server
 from mpiopt.numerics.krylov import begin
 from mpiopt.problems.penalties import L1, L2, Box
@@ -57,7 +57,7 @@ def test_a_step_of_tron_is_one_product_or_one_arrival(worlds):
 def test_jacobi_solves_a_diagonal_hessian_at_once(worlds):
     data, penalty = Data(rows=12, features=12, loss="least_squares"), L2(0.1)
     data.a = type(data.a)(np.diag(np.arange(1.0, 13.0)))
-    runs = runs_of(TruncatedNewton(Jacobi(), Residual(1e-10)), data, penalty, worlds(workers=2))
+    runs = runs_of(TruncatedNewton(Jacobi(), SmallResidual(1e-10)), data, penalty, worlds(workers=2))
     first, after_product, arrived = next(runs), next(runs), next(runs)
     assert (first.states.cg.products, after_product.states.cg.products, arrived.states.cg.products) == (0, 1, 0)
     np.testing.assert_allclose(arrived.points[0].x, data.optimum(penalty), atol=1e-10)
@@ -65,7 +65,7 @@ def test_jacobi_solves_a_diagonal_hessian_at_once(worlds):
 
 def test_cg_needs_no_more_products_than_there_are_coordinates(worlds):
     data, penalty = Data(rows=90, features=9, loss="least_squares", density=0.9), L2(0.1)
-    runs = runs_of(TruncatedNewton(Jacobi(), Residual(1e-9)), data, penalty, worlds(workers=3))
+    runs = runs_of(TruncatedNewton(Jacobi(), SmallResidual(1e-9)), data, penalty, worlds(workers=3))
     steps = next(k for k, run in enumerate(runs) if k and run.states.cg.products == 0)
     assert steps <= 10
 
@@ -130,7 +130,7 @@ def test_a_server_sample_beyond_worker_0_is_refused_everywhere(worlds):
 def test_the_servers_preconditioner_is_the_inverse_of_its_matrix(worlds):
     data, penalty = Data(rows=60, features=8, density=0.8), L2(0.1)
     team = data.team(worlds(workers=2), penalty)
-    run = TruncatedNewton(server := Server(15, 0.3, 1e-12), Residual()).init(np.zeros(8), team)
+    run = TruncatedNewton(server := Server(15, 0.3, 1e-12), SmallResidual()).init(np.zeros(8), team)
     a = data.a.toarray()[:15]
     r = np.random.default_rng(2).standard_normal(8)
     found = server(r, run.states.kept, run.points, team)

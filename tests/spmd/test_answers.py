@@ -9,7 +9,7 @@ import pytest
 from mpiopt.comm.blocks import even
 from mpiopt.comm.world import World
 from mpiopt.errors import UsageError
-from mpiopt.io.images.convert import Options, convert_dense
+from mpiopt.io.images.convert import ImageOptions, convert_dense
 from mpiopt.io.images.recognise import scan
 from mpiopt.io.runs.checkpoint import Store
 from mpiopt.io.runs.run_file import read_buffers, read_run, read_solution
@@ -170,7 +170,7 @@ def pictures(world, shared_tmp) -> dict[str, Path]:
             npz(shared_tmp / f"{name}.npz", x=x, y=y)
         world.barrier()
         found[name] = shared_tmp / f"{name}.h5"
-        convert_dense(world, scan([shared_tmp / f"{name}.npz"]), found[name], Options(shuffle=None))
+        convert_dense(world, scan([shared_tmp / f"{name}.npz"]), found[name], ImageOptions(shuffle=None))
         found[f"{name} rows"] = (x / np.float32(255)).astype(np.float32), y.astype(np.int64)
     return found
 

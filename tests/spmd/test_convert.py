@@ -20,7 +20,7 @@ from mpiopt.io.dataset.source import open_source, shares
 from mpiopt.io.dataset.writing import write_shards
 from mpiopt.io.text import convert as module
 from mpiopt.io.text import parts as reading
-from mpiopt.io.text.convert import Options, convert
+from mpiopt.io.text.convert import TextOptions, convert
 from mpiopt.io.text.svmlight import write_svmlight
 from tests.svm_text import assert_same_rows, contents, random_text
 
@@ -68,7 +68,7 @@ def reordered(rows, order: np.ndarray):
 @pytest.mark.parametrize("shards", [1, 4])
 def test_text_comes_back_as_scikit_learn_reads_it(world, shared_tmp, values, shards):
     text = lay(world, shared_tmp / "a.svm", random_text(300, 40))
-    index = convert(world, [text], shared_tmp / "a.h5", Options(shuffle=None, values=values, shards=shards))
+    index = convert(world, [text], shared_tmp / "a.h5", TextOptions(shuffle=None, values=values, shards=shards))
     dataset = Dataset.open(shared_tmp / "a.h5", world)
     expected = peer(world, text, values)
     assert_same_rows(rows_of(dataset, values), expected)
@@ -81,7 +81,7 @@ def test_text_comes_back_as_scikit_learn_reads_it(world, shared_tmp, values, sha
 @SIZES
 def test_shuffled_rows_are_the_rows_in_the_recorded_order(world, shared_tmp):
     text = lay(world, shared_tmp / "a.svm", random_text(257, 30, labels=(1, 2, 3)))
-    convert(world, [text], shared_tmp / "a.h5", Options(shuffle=5, shards=3))
+    convert(world, [text], shared_tmp / "a.h5", TextOptions(shuffle=5, shards=3))
     dataset = Dataset.open(shared_tmp / "a.h5", world)
     assert dataset.index.shuffle == 5
     assert_same_rows(rows_of(dataset), reordered(peer(world, text), Shuffle(257, 5)(0, 257)))
@@ -96,7 +96,7 @@ def test_any_rank_count_writes_the_same_bytes(world, shared_tmp, options, monkey
     for size in (1, 2, 3):
         part = world.split(int(world.rank < size))
         if world.rank < size:
-            convert(part, [text, more, text], shared_tmp / f"{size}.h5", Options(**options))
+            convert(part, [text, more, text], shared_tmp / f"{size}.h5", TextOptions(**options))
         part.free()
         world.barrier()
     written = [[contents(file) for file in sorted((shared_tmp / f"{size}.shards").iterdir())] for size in (1, 2, 3)]
@@ -165,7 +165,7 @@ def test_generators_survive_text_and_shards(world, shared_tmp):
     if world.rank == 0:
         write_svmlight(source, shared_tmp / "a.svm")
     world.barrier()
-    convert(world, [shared_tmp / "a.svm"], shared_tmp / "text.h5", Options(shuffle=None, features=300))
+    convert(world, [shared_tmp / "a.svm"], shared_tmp / "text.h5", TextOptions(shuffle=None, features=300))
     write_shards(world, source, shared_tmp / "direct.h5")
     assert_same_rows(*(rows_of(Dataset.open(shared_tmp / f"{name}.h5")) for name in ("text", "direct")))
 
@@ -173,7 +173,7 @@ def test_generators_survive_text_and_shards(world, shared_tmp):
 @SIZES
 def test_rows_are_normalised_and_empty_ones_kept(world, shared_tmp):
     text = lay(world, shared_tmp / "a.svm", "1 1:3 2:4\n-1\n1 2:-2\n")
-    convert(world, [text], shared_tmp / "a.h5", Options(normalize="l2", shuffle=None))
+    convert(world, [text], shared_tmp / "a.h5", TextOptions(normalize="l2", shuffle=None))
     y, indptr, _, data = rows_of(Dataset.open(shared_tmp / "a.h5", world))
     assert_array_equal(data, np.array([0.6, 0.8, -1], np.float32))
     assert_array_equal(indptr, [0, 2, 2, 3])
@@ -186,7 +186,7 @@ def test_rows_are_normalised_and_empty_ones_kept(world, shared_tmp):
     [("auto", "1 1:5\n2 3:1\n", 0), ("auto", "1 0:5\n2 3:1\n", 0), ("0", "1 1:5\n2 3:1\n", 1), ("1", "1 2:5\n2 3:1\n", 1)],
 )
 def test_bases(world, shared_tmp, base, content, first):
-    convert(world, [lay(world, shared_tmp / "a.svm", content)], shared_tmp / "a.h5", Options(base=base, shuffle=None))
+    convert(world, [lay(world, shared_tmp / "a.svm", content)], shared_tmp / "a.h5", TextOptions(base=base, shuffle=None))
     dataset = Dataset.open(shared_tmp / "a.h5", world)
     _, _, indices, _ = rows_of(dataset)
     assert indices[0] == first
@@ -196,7 +196,7 @@ def test_bases(world, shared_tmp, base, content, first):
 @SIZES
 def test_what_is_tolerated(world, shared_tmp):
     text = "\ufeff# head\n\n+1 qid:7 1:1 3:2# tail 4:4\r\n \t\n-1\t2:1e0 \n  1 2:0 #3\n-1 qid:8#"
-    convert(world, [lay(world, shared_tmp / "a.svm", text)], shared_tmp / "a.h5", Options(shuffle=None))
+    convert(world, [lay(world, shared_tmp / "a.svm", text)], shared_tmp / "a.h5", TextOptions(shuffle=None))
     y, indptr, indices, data = rows_of(Dataset.open(shared_tmp / "a.h5", world))
     assert_array_equal(y, [1, -1, 1, -1])
     assert_array_equal(indptr, [0, 2, 3, 4, 4])
@@ -235,7 +235,7 @@ def test_bad_text_is_one_sentence_with_file_and_line(world, shared_tmp, line):
     pattern, options = BAD[line]
     text = lay(world, shared_tmp / "bad.svm", FILLER + line + "\n" + FILLER)
     with pytest.raises(DataError, match=r"bad\.svm, " + pattern) as caught:
-        convert(world, [text], shared_tmp / "a.h5", Options(**options))
+        convert(world, [text], shared_tmp / "a.h5", TextOptions(**options))
     assert len(set(world.tell_all(str(caught.value)))) == 1
     assert sorted(path.name for path in shared_tmp.iterdir()) == ["bad.svm"]
 
@@ -274,7 +274,7 @@ def test_missing_source_too_few_features_and_bad_names(world, shared_tmp):
     with pytest.raises(DataError, match=r"none\.svm cannot be read: no such file"):
         convert(world, [shared_tmp / "none.svm"], shared_tmp / "a.h5")
     with pytest.raises(UsageError, match="`features=1` is less than the 2 features"):
-        convert(world, [text], shared_tmp / "a.h5", Options(features=1))
+        convert(world, [text], shared_tmp / "a.h5", TextOptions(features=1))
     with pytest.raises(UsageError, match=r"must end in \.h5"):
         convert(world, [text], shared_tmp / "a.hdf")
     with pytest.raises(DataError, match="cannot be written"):
@@ -284,7 +284,7 @@ def test_missing_source_too_few_features_and_bad_names(world, shared_tmp):
 @SIZES
 def test_one_label_is_accepted_when_asked_for(world, shared_tmp):
     text = lay(world, shared_tmp / "a.svm", "0 1:1\n0 2:1\n")
-    convert(world, [text], shared_tmp / "a.h5", Options(one_label=True, features=9))
+    convert(world, [text], shared_tmp / "a.h5", TextOptions(one_label=True, features=9))
     dataset = Dataset.open(shared_tmp / "a.h5", world)
     assert (dataset.labels.distinct, dataset.cols) == ((0.0,), 9)
 
@@ -292,14 +292,14 @@ def test_one_label_is_accepted_when_asked_for(world, shared_tmp):
 @SIZES
 def test_an_existing_output_is_kept_unless_told(world, shared_tmp):
     text = lay(world, shared_tmp / "a.svm", FILLER)
-    convert(world, [text], shared_tmp / "a.h5", Options(shards=3))
+    convert(world, [text], shared_tmp / "a.h5", TextOptions(shards=3))
     with pytest.raises(UsageError, match="exists: give another name, or `overwrite`"):
         convert(world, [text], shared_tmp / "a.h5")
     lay(world, shared_tmp / "bad.svm", "x\n")
     with pytest.raises(DataError):
-        convert(world, [shared_tmp / "bad.svm"], shared_tmp / "a.h5", Options(overwrite=True))
+        convert(world, [shared_tmp / "bad.svm"], shared_tmp / "a.h5", TextOptions(overwrite=True))
     assert len(Dataset.open(shared_tmp / "a.h5", world).index.shards) == 3
-    convert(world, [text], shared_tmp / "a.h5", Options(overwrite=True))
+    convert(world, [text], shared_tmp / "a.h5", TextOptions(overwrite=True))
     assert len(Dataset.open(shared_tmp / "a.h5", world).index.shards) == 1
     assert sorted(path.name for path in shared_tmp.iterdir()) == ["a.h5", "a.shards", "a.svm", "bad.svm"]
 
@@ -335,7 +335,7 @@ def _swap(path: Path) -> None:
 )
 def test_harmed_shards_are_one_sentence_on_every_rank(world, shared_tmp, harm, pattern):
     text = lay(world, shared_tmp / "a.svm", FILLER)
-    convert(world, [text], shared_tmp / "a.h5", Options(shards=2))
+    convert(world, [text], shared_tmp / "a.h5", TextOptions(shards=2))
     if world.rank == 0:
         harm(shared_tmp / "a.shards" / "0001.h5")
     world.barrier()
@@ -379,7 +379,7 @@ def test_the_layout_is_anndata_s(world, shared_tmp):
 @SIZES
 def test_reals_are_kept(world, shared_tmp):
     text = lay(world, shared_tmp / "a.svm", "".join(f"{k / 7!r} 1:1\n" for k in range(100)))
-    convert(world, [text], shared_tmp / "a.h5", Options(shuffle=None))
+    convert(world, [text], shared_tmp / "a.h5", TextOptions(shuffle=None))
     dataset = Dataset.open(shared_tmp / "a.h5", world)
     assert_array_equal(dataset.read(0, 100)[1], np.arange(100) / 7)
     assert dataset.labels.distinct is None and dataset.labels.greatest == 99 / 7
@@ -388,9 +388,9 @@ def test_reals_are_kept(world, shared_tmp):
 @pytest.mark.ranks(1, 2)
 def test_as_many_columns_are_taken_as_can_be_solved_with(world, shared_tmp):
     text = lay(world, shared_tmp / "a.svm", f"1 1:1 {2**31 - 1}:2\n-1 5:1\n")
-    convert(world, [text], shared_tmp / "a.h5", Options(shuffle=None))
+    convert(world, [text], shared_tmp / "a.h5", TextOptions(shuffle=None))
     assert_array_equal(Dataset.open(shared_tmp / "a.h5", world).read(0, 2)[0].indices, [0, 2**31 - 2, 4])
-    for options in (Options(base="0"), Options(features=2**31)):
+    for options in (TextOptions(base="0"), TextOptions(features=2**31)):
         with pytest.raises(UsageError, match=r"a\.svm with 2147483648 features: at most 2147483647 are possible"):
             convert(world, [text], shared_tmp / "b.h5", options)
 
@@ -399,7 +399,7 @@ def test_as_many_columns_are_taken_as_can_be_solved_with(world, shared_tmp):
 def test_lines_longer_than_the_buffer(world, shared_tmp, monkeypatch):
     monkeypatch.setattr(reading, "BLOCK", 64)
     text = lay(world, shared_tmp / "a.svm", "1 " + " ".join(f"{k}:1" for k in range(1, 2000)) + "\n" + random_text(50, 30))
-    convert(world, [text], shared_tmp / "a.h5", Options(shuffle=None))
+    convert(world, [text], shared_tmp / "a.h5", TextOptions(shuffle=None))
     assert_same_rows(rows_of(Dataset.open(shared_tmp / "a.h5", world)), peer(world, text))
 
 
@@ -426,9 +426,9 @@ def test_overwrite_replaces_data_sets_only(world, shared_tmp):
         with h5py.File(shared_tmp / "run.h5", "w") as file:
             file.attrs["schema"] = "mpiopt-run"
     world.barrier()
-    convert(world, [text], shared_tmp / "a.h5", Options(overwrite=True))
+    convert(world, [text], shared_tmp / "a.h5", TextOptions(overwrite=True))
     assert Dataset.open(shared_tmp / "a.h5", world).rows == 100
     with pytest.raises(UsageError, match="is not a data set"):
-        convert(world, [text], shared_tmp / "run.h5", Options(overwrite=True))
+        convert(world, [text], shared_tmp / "run.h5", TextOptions(overwrite=True))
     assert h5py.File(shared_tmp / "run.h5", locking=False).attrs["schema"] == "mpiopt-run"
     assert sorted(path.name for path in shared_tmp.iterdir()) == ["a.h5", "a.shards", "a.svm", "run.h5"]

@@ -10,13 +10,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from mpiopt.errors import DataError, UsageError
 from mpiopt.io.dataset import shard_writing
-from mpiopt.io.dataset.dense import Dense, held, open_dense
+from mpiopt.io.dataset.dense import DenseDataset, held, open_dense
 from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.dataset.shuffle import Shuffle
 from mpiopt.io.dataset.source import open_source
 from mpiopt.io.dataset.writing import write_shards
 from mpiopt.io.images import convert as module
-from mpiopt.io.images.convert import Options, convert_dense
+from mpiopt.io.images.convert import ImageOptions, convert_dense
 from mpiopt.io.images.recognise import scan
 from tests.image_files import cifar, encoded, mnist, npz, pack, pixels
 from tests.svm_text import contents
@@ -33,10 +33,10 @@ def laid(world, folder: Path, x: np.ndarray, y: np.ndarray, name: str = "a.npz")
     return folder / name
 
 
-def converted(world, folder: Path, x: np.ndarray, y: np.ndarray, **options) -> Dense:
+def converted(world, folder: Path, x: np.ndarray, y: np.ndarray, **options) -> DenseDataset:
     """A set converted from an archive and opened. Collective."""
-    convert_dense(world, scan([laid(world, folder, x, y)]), folder / "a.h5", Options(**options))
-    return Dense.open(folder / "a.h5", world)
+    convert_dense(world, scan([laid(world, folder, x, y)]), folder / "a.h5", ImageOptions(**options))
+    return DenseDataset.open(folder / "a.h5", world)
 
 
 @SIZES
@@ -102,12 +102,12 @@ def test_any_rank_count_writes_the_same_bytes(world, shared_tmp, kind, options, 
     for size in (1, 2, 3):
         part = world.split(int(world.rank < size))
         if world.rank < size:
-            convert_dense(part, sources, shared_tmp / f"{size}.h5", Options(**options))
+            convert_dense(part, sources, shared_tmp / f"{size}.h5", ImageOptions(**options))
         part.free()
         world.barrier()
     written = [[contents(file) for file in sorted((shared_tmp / f"{size}.shards").iterdir())] for size in (1, 2, 3)]
     assert written[0] == written[1] == written[2]
-    indices = [vars(Dense.open(shared_tmp / f"{size}.h5").index) for size in (1, 2, 3)]
+    indices = [vars(DenseDataset.open(shared_tmp / f"{size}.h5").index) for size in (1, 2, 3)]
     for one in indices[1:]:
         assert {k: v for k, v in one.items() if k not in ("prefix", "created")} == {
             k: v for k, v in indices[0].items() if k not in ("prefix", "created")
@@ -128,13 +128,15 @@ def test_channels_are_brought_to_mean_0_and_deviation_1(world, shared_tmp, monke
     assert_array_equal(dense.item.scaled(dense.read(9, 20, None)[0]), dense.read(9, 20)[0])
     other, labels = pixels(9, (4, 4, 3), seed=1)
     laid(world, shared_tmp, other, labels, "b.npz")
-    convert_dense(world, scan([shared_tmp / "b.npz"]), shared_tmp / "b.h5", Options(like=shared_tmp / "a.h5", shuffle=None))
-    like = Dense.open(shared_tmp / "b.h5", world)
+    convert_dense(
+        world, scan([shared_tmp / "b.npz"]), shared_tmp / "b.h5", ImageOptions(like=shared_tmp / "a.h5", shuffle=None)
+    )
+    like = DenseDataset.open(shared_tmp / "b.h5", world)
     assert like.item == dense.item
     assert_array_equal(like.read(0, 9)[0], dense.item.scaled(other))
     laid(world, shared_tmp, other[..., 0], labels, "c.npz")
     with pytest.raises(DataError, match=r"rows of 4 x 4 x 3 \(uint8\), but .*c\.npz of 4 x 4 \(uint8\)"):
-        convert_dense(world, scan([shared_tmp / "c.npz"]), shared_tmp / "c.h5", Options(like=shared_tmp / "a.h5"))
+        convert_dense(world, scan([shared_tmp / "c.npz"]), shared_tmp / "c.h5", ImageOptions(like=shared_tmp / "a.h5"))
 
 
 @SIZES

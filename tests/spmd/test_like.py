@@ -11,7 +11,7 @@ from mpiopt.io.dataset.labels import binary_labels
 from mpiopt.io.dataset.like_training import Frame, notes
 from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.dataset.source import open_source
-from mpiopt.io.text.convert import Options, convert
+from mpiopt.io.text.convert import TextOptions, convert
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.commands import parse
 from tests.forged import forged
@@ -45,8 +45,8 @@ def dense(path, world):
 @pytest.mark.parametrize("normalize", ["none", "l2"])
 def test_columns_normalisation_and_classes_are_those_of_the_training_set(world, shared_tmp, normalize):
     train, test = laid(world, shared_tmp / "a.svm", TRAIN), laid(world, shared_tmp / "t.svm", TEST)
-    convert(world, [train], shared_tmp / "a.h5", Options(normalize=normalize, shuffle=None))
-    convert(world, [test], shared_tmp / "t.h5", Options(like=shared_tmp / "a.h5", shuffle=None))
+    convert(world, [train], shared_tmp / "a.h5", TextOptions(normalize=normalize, shuffle=None))
+    convert(world, [test], shared_tmp / "t.h5", TextOptions(like=shared_tmp / "a.h5", shuffle=None))
     rows, _, index = dense(shared_tmp / "t.h5", world)
     wanted = np.zeros((3, 6))
     wanted[[0, 0, 1, 2], [1, 2, 3, 5]] = 3, 4, 2, 1
@@ -64,11 +64,11 @@ def test_any_part_of_the_rows_made_like_the_whole_has_its_columns(world, shared_
     """Whatever indices the part happens to have."""
     lines = random_text(60, 12, seed=base, base=base).splitlines(keepends=True)
     whole = laid(world, shared_tmp / "a.svm", "".join(lines))
-    convert(world, [whole], shared_tmp / "a.h5", Options(shuffle=None, base=str(base)))
+    convert(world, [whole], shared_tmp / "a.h5", TextOptions(shuffle=None, base=str(base)))
     rows, y, _ = dense(shared_tmp / "a.h5", world)
     for lo, hi in ((0, 30), (55, 60), (40, 41)):
         part = laid(world, shared_tmp / f"{lo}.svm", "".join(lines[lo:hi]))
-        convert(world, [part], shared_tmp / f"{lo}.h5", Options(like=shared_tmp / "a.h5", shuffle=None))
+        convert(world, [part], shared_tmp / f"{lo}.h5", TextOptions(like=shared_tmp / "a.h5", shuffle=None))
         found, labels, index = dense(shared_tmp / f"{lo}.h5", world)
         assert_array_equal(found, rows[lo:hi])
         assert_array_equal(labels, y[lo:hi])
@@ -80,8 +80,8 @@ def test_a_class_keeps_its_sign_in_a_set_that_has_others(world, shared_tmp):
     """Labels that the training set does not have are told of, and the positive one stays the positive one."""
     train = laid(world, shared_tmp / "a.svm", "0 1:1\n1 1:1\n")
     test = laid(world, shared_tmp / "t.svm", "1 1:1\n5 1:1\n")
-    convert(world, [train], shared_tmp / "a.h5", Options(base="1"))
-    index = convert(world, [test], shared_tmp / "t.h5", Options(like=shared_tmp / "a.h5", shuffle=None))
+    convert(world, [train], shared_tmp / "a.h5", TextOptions(base="1"))
+    index = convert(world, [test], shared_tmp / "t.h5", TextOptions(like=shared_tmp / "a.h5", shuffle=None))
     labels = open_source(str(shared_tmp / "t.h5"), world).labels
     assert_array_equal(binary_labels(np.array([1.0, 5.0]), labels), [1, -1])
     assert notes(index, Frame.of(read_index(shared_tmp / "a.h5"), "")) == [
@@ -93,7 +93,7 @@ def test_a_class_keeps_its_sign_in_a_set_that_has_others(world, shared_tmp):
 def test_a_guess_is_told_of_and_what_is_given_or_seen_is_not(world, shared_tmp):
     one, zero = laid(world, shared_tmp / "a.svm", "-1 1:1\n1 2:1\n"), laid(world, shared_tmp / "b.svm", "-1 0:1\n1 2:1\n")
     for source, base, by in ((one, "auto", "guessed"), (zero, "auto", "seen"), (one, "0", "given"), (one, "1", "given")):
-        index = convert(world, [source], shared_tmp / "x.h5", Options(base=base, overwrite=True))
+        index = convert(world, [source], shared_tmp / "x.h5", TextOptions(base=base, overwrite=True))
         assert index.numbering == Numbering(int(by == "guessed" or base == "1"), by)
         assert read_index(shared_tmp / "x.h5").numbering == index.numbering
         assert [note[:35] for note in notes(index, None)] == ["the first feature is taken to be nu"] * (by == "guessed")
@@ -103,7 +103,7 @@ def test_a_guess_is_told_of_and_what_is_given_or_seen_is_not(world, shared_tmp):
 @SIZES
 def test_what_contradicts_the_training_set_is_refused(world, shared_tmp):
     train, test = laid(world, shared_tmp / "a.svm", "-1 1:1\n1 2:1\n"), laid(world, shared_tmp / "t.svm", "1 0:1 1:1\n")
-    convert(world, [train], shared_tmp / "a.h5", Options(normalize="l2"))
+    convert(world, [train], shared_tmp / "a.h5", TextOptions(normalize="l2"))
     convert(world, [train], shared_tmp / "old.h5")
     with world.together("ageing"):
         if world.rank == 0:
@@ -117,10 +117,10 @@ def test_what_contradicts_the_training_set_is_refused(world, shared_tmp):
         ({"like": shared_tmp / "old.h5", "normalize": "l2", "base": "1"}, UsageError, "`normalize=l2` contradicts .* none"),
     ):
         with pytest.raises(error, match=sentence):
-            convert(world, [test], shared_tmp / "t.h5", Options(**{"like": shared_tmp / "a.h5", **options}))
+            convert(world, [test], shared_tmp / "t.h5", TextOptions(**{"like": shared_tmp / "a.h5", **options}))
         assert not (shared_tmp / "t.h5").exists()
         world.barrier()
-    index = convert(world, [test], shared_tmp / "t.h5", Options(like=shared_tmp / "old.h5", base="0"))
+    index = convert(world, [test], shared_tmp / "t.h5", TextOptions(like=shared_tmp / "old.h5", base="0"))
     assert index.numbering == Numbering(0, "like", str(shared_tmp / "old.h5"))
 
 

@@ -16,7 +16,7 @@ from mpiopt.comm.world import World
 from mpiopt.engine.drive import Standing, solve
 from mpiopt.engine.stop import Stop
 from mpiopt.errors import DataError
-from mpiopt.io.dataset.dense import Dense
+from mpiopt.io.dataset.dense import DenseDataset
 from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.dataset.synthetic import from_spec
 from mpiopt.io.dataset.writing import write_shards
@@ -122,7 +122,7 @@ def dense(folder: Path, world: World) -> Kind:
     convert_dense(world, scan([npz(folder / "d.npz", x=x, y=y)]), target)
 
     def read() -> list[np.ndarray]:
-        data = Dense.open(target, world)
+        data = DenseDataset.open(target, world)
         return [*data.read(0, data.rows), np.array(data.shape), data.blocks(2)]
 
     return Kind([target, folder / "d.shards" / "0000.h5"], read)

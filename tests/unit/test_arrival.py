@@ -10,10 +10,10 @@ import pytest
 from mpiopt.comm.world import World
 from mpiopt.errors import DataError, UsageError
 from mpiopt.io.dataset import row_checks
-from mpiopt.io.dataset.dense import Dense
+from mpiopt.io.dataset.dense import DenseDataset
 from mpiopt.io.dataset.labels import Labels
 from mpiopt.io.dataset.reading import Dataset
-from mpiopt.io.dataset.shard_writing import Form, Rows, ShardWriter
+from mpiopt.io.dataset.shard_writing import Form, ShardRows, ShardWriter
 from mpiopt.io.dataset.synthetic import from_spec
 from mpiopt.io.dataset.writing import write_shards
 from mpiopt.io.images.convert import convert_dense
@@ -204,7 +204,7 @@ DENSE = {
 def test_a_dense_shard_that_cannot_be_is_refused(place, kind):
     change, sentence = DENSE[kind]
     forged_shard(place / "d.h5", 0, change)
-    data = Dense.open(place / "d.h5")
+    data = DenseDataset.open(place / "d.h5")
     with pytest.raises(DataError, match=r"0000\.h5 is damaged, as host .*" + sentence):
         data.read(0, data.rows)
 
@@ -232,7 +232,7 @@ def test_the_rows_of_a_shard_may_be_any(tmp_path):
     lengths = np.array([0, 1, 0, 3, 0])
     form = Form(3, np.dtype(np.float32), np.dtype(np.float32), False, None)
     writer = ShardWriter(tmp_path / "0000.h5", 5, 4, form)
-    writer.append(Rows(lengths, np.array([2, 0, 1, 2]), np.ones(4), np.ones(5), None))
+    writer.append(ShardRows(lengths, np.array([2, 0, 1, 2]), np.ones(4), np.ones(5), None))
     shard = writer.finish()
     with h5py.File(tmp_path / "0000.h5") as file:
         held = row_checks.SparseArrays.of(file, shard)

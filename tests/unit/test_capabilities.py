@@ -24,7 +24,7 @@ from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import L1, L2
 from mpiopt.problems.perceptron import Perceptron
 from mpiopt.problems.problem import Point, Team
-from mpiopt.problems.protocols import INSTEAD, Curvature, Dual, Loss, Margins, Trainable, lacking, members, offers
+from mpiopt.problems.protocols import INSTEAD, Conjugate, Curvature, Loss, Margins, Trainable, lacking, members, offers
 from mpiopt.problems.softmax import Softmax
 from tests.training_sets import built
 
@@ -178,11 +178,11 @@ def test_a_lifted_loss_is_what_it_was(text):
 
 def test_capabilities_are_seen_and_nothing_is_computed():
     linear, own, quadratic = rows("logistic", 0), rows("own", 0), rows("quadratic", 0)
-    assert all(offers(linear, kind) for kind in (Loss, Curvature, Margins, Dual, Trainable))
-    assert "row_squares" not in vars(linear) and offers(Lifted(own), Margins) and not offers(Lifted(own), Dual)
+    assert all(offers(linear, kind) for kind in (Loss, Curvature, Margins, Conjugate, Trainable))
+    assert "row_squares" not in vars(linear) and offers(Lifted(own), Margins) and not offers(Lifted(own), Conjugate)
     assert [offers(own, kind) for kind in (Loss, Curvature, Margins, Trainable)] == [True, False, False, False]
     assert offers(quadratic, Curvature) and "hessian" in lacking(own, Margins) and "plane" in lacking(quadratic, Margins)
-    assert members(Loss) == ("dim", "rows", "weight", "point", "value_grad") and set(INSTEAD) >= {Loss, Margins, Dual}
+    assert members(Loss) == ("dim", "rows", "weight", "point", "value_grad") and set(INSTEAD) >= {Loss, Margins, Conjugate}
 
 
 def test_every_block_says_what_it_needs():

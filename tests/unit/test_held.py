@@ -12,11 +12,11 @@ import pytest
 
 from mpiopt.errors import DataError
 from mpiopt.io.disk import held_name
-from mpiopt.io.disk.held_name import Held, lockable
+from mpiopt.io.disk.held_name import HeldName, lockable
 
 
-def holder(path: Path) -> Held:
-    return Held(path, lambda leftover: leftover.read_bytes() in (b"", b"mine"))
+def holder(path: Path) -> HeldName:
+    return HeldName(path, lambda leftover: leftover.read_bytes() in (b"", b"mine"))
 
 
 @pytest.fixture(autouse=True)

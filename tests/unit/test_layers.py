@@ -77,9 +77,12 @@ def imports(tree: ast.Module, modules: dict[str, str]) -> Iterator[tuple[ast.stm
 
 def faults(modules: dict[str, str]) -> list[str]:
     """What breaks the architecture in ``modules``: dotted name -> source."""
-    out, graph = [], {}
+    out, graph, classes = [], {}, {}
     for name, source in modules.items():
         tree, edges = ast.parse(source), set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and classes.setdefault(node.name, name) != name:
+                out.append(f"{name}:{node.lineno}: {classes[node.name]} has a class {node.name} too: name what differs")
         for node, target, imported in imports(tree, modules):
             here = f"{name}:{node.lineno}"
             top = target.split(".")[0]
@@ -187,11 +190,12 @@ assert threading.active_count() == 1, "a thread was started"
             "work may not import mpiopt.training",
         ),
         ("mpiopt.helpers", "", "has no layer"),
+        ("mpiopt.io.x", "class World:\n    pass", "mpiopt.comm.world has a class World too"),
     ],
 )
 def test_the_checker_sees(name, source, says):
     others = ["mpiopt", "mpiopt.comm.world", "mpiopt.exchange.mean", "mpiopt.methods", "mpiopt.engine.drive"]
-    found = faults(dict.fromkeys(others, "") | {name: source})
+    found = faults(dict.fromkeys(others, "") | {"mpiopt.comm.world": "class World:\n    pass"} | {name: source})
     assert len(found) == 1 and says in found[0]
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from mpiopt.errors import DataError, UsageError
 from mpiopt.io.runs.run_file import RunFile, read_run, read_solution
-from mpiopt.io.text.blocks import Block, BlockParser
-from mpiopt.io.text.parsed_rows import Store
+from mpiopt.io.text.blocks import BlockParser, RowBlock
+from mpiopt.io.text.parsed_rows import RunStore
 from mpiopt.io.text.parts import Part
 from mpiopt.io.text.readers import READERS, SVMLIGHT, reader_of, register
 from mpiopt.jobs.commands import parse
@@ -22,7 +22,7 @@ from tests.own_loss import LOSS
 READER = """
 import numpy as np
 
-from mpiopt.io.text.blocks import Block
+from mpiopt.io.text.blocks import RowBlock
 from mpiopt.io.text.readers import register
 
 
@@ -33,7 +33,7 @@ def own_csv(path):
     n, d = rows.shape[0], rows.shape[1] - 1
     for lo in range(0, n, 10):
         part = rows[lo : lo + 10]
-        yield Block(part[:, 0], np.full(len(part), d), np.tile(np.arange(1, d + 1), len(part)), part[:, 1:].ravel())
+        yield RowBlock(part[:, 0], np.full(len(part), d), np.tile(np.arange(1, d + 1), len(part)), part[:, 1:].ravel())
 """
 COMPRESSOR = """
 from dataclasses import dataclass
@@ -227,26 +227,26 @@ def _nothing(path):
 @pytest.mark.parametrize(
     ("block", "says"),
     [
-        (Block([1.0], [2], [1, 1], [1.0, 2.0]), "row 3 has an index that is not above"),
-        (Block([1.0, 2.0], [1, 1], [1, -4], [1.0, 2.0]), "row 4 has an index not from 0 to"),
-        (Block([1.0], [1], [1 << 40], [1.0]), "row 3 has an index not from 0 to"),
-        (Block([1.0], [1], [1], [1e39]), "row 3 has a value that is not a finite float32"),
-        (Block([1.0, np.nan], [0, 0], [], []), "row 4 has a label that is not finite"),
-        (Block([1.0], [2], [1], [1.0]), "1 labels, 1 lengths that add up to 2, 1 indices and 1 values"),
-        (Block(["one"], [1], [1], [1.0]), "no block of numbers"),
+        (RowBlock([1.0], [2], [1, 1], [1.0, 2.0]), "row 3 has an index that is not above"),
+        (RowBlock([1.0, 2.0], [1, 1], [1, -4], [1.0, 2.0]), "row 4 has an index not from 0 to"),
+        (RowBlock([1.0], [1], [1 << 40], [1.0]), "row 3 has an index not from 0 to"),
+        (RowBlock([1.0], [1], [1], [1e39]), "row 3 has a value that is not a finite float32"),
+        (RowBlock([1.0, np.nan], [0, 0], [], []), "row 4 has a label that is not finite"),
+        (RowBlock([1.0], [2], [1], [1.0]), "1 labels, 1 lengths that add up to 2, 1 indices and 1 values"),
+        (RowBlock(["one"], [1], [1], [1.0]), "no block of numbers"),
         (7, "no block of numbers"),
     ],
 )
 def test_what_a_reader_hands_over_is_looked_at(tmp_path, block, says):
-    good = Block([0.5, 1.5], [1, 0], [3], [2.0])
-    parser = BlockParser(lambda path: iter([good, block]), Store(1 << 20, tmp_path / "scratch"), np.dtype(np.float32), 0)
+    good = RowBlock([0.5, 1.5], [1, 0], [3], [2.0])
+    parser = BlockParser(lambda path: iter([good, block]), RunStore(1 << 20, tmp_path / "scratch"), np.dtype(np.float32), 0)
     with pytest.raises(DataError, match=says):
         parser.read(Part(0, tmp_path / "rows", 0, None), lambda size: True)
 
 
 def test_rows_of_blocks_are_kept(tmp_path):
-    blocks = [Block([0.5, 1.5], [1, 0], [3], [2.0]), Block([2.5], [2], [0, 7], [1.0, -1.0])]
-    parser = BlockParser(lambda path: iter(blocks), Store(1 << 20, tmp_path / "scratch"), np.dtype(np.float32), 0, limit=7)
+    blocks = [RowBlock([0.5, 1.5], [1, 0], [3], [2.0]), RowBlock([2.5], [2], [0, 7], [1.0, -1.0])]
+    parser = BlockParser(lambda path: iter(blocks), RunStore(1 << 20, tmp_path / "scratch"), np.dtype(np.float32), 0, limit=7)
     assert parser.read(Part(0, tmp_path / "rows", 0, None), lambda size: True) == [3]
     (run,) = parser.store.runs
     assert (run.y.tolist(), run.indptr.tolist(), run.indices.tolist()) == ([0.5, 1.5, 2.5], [0, 1, 1, 2], [3, 0])
@@ -254,11 +254,11 @@ def test_rows_of_blocks_are_kept(tmp_path):
 
 
 def _fails(path):
-    yield Block([1.0], [1], [1], [1.0])
+    yield RowBlock([1.0], [1], [1], [1.0])
     raise KeyError("column")
 
 
 def test_a_reader_that_fails_names_the_file(tmp_path):
-    parser = BlockParser(_fails, Store(1 << 20, tmp_path / "scratch"), np.dtype(np.float32), 0)
+    parser = BlockParser(_fails, RunStore(1 << 20, tmp_path / "scratch"), np.dtype(np.float32), 0)
     with pytest.raises(DataError, match=r"rows cannot be read by its reader .KeyError: 'column'."):
         parser.read(Part(0, tmp_path / "rows", 0, None), lambda size: True)

@@ -23,7 +23,7 @@ from mpiopt.jobs.studies.apparatus.quadratics import regression
 from mpiopt.jobs.studies.apparatus.trained import bytes_of, examined, trained
 from mpiopt.jobs.studies.ef_counterexamples import Slopes, Valley
 from mpiopt.jobs.studies.ef_rate import Task
-from mpiopt.jobs.studies.kashin import Loss, gaussian, measured
+from mpiopt.jobs.studies.kashin import Distortion, gaussian, measured
 from mpiopt.jobs.studies.shifted_compression import Ridge, level, rate
 from mpiopt.numerics.streams import Streams
 from mpiopt.problems.problem import Point
@@ -81,9 +81,9 @@ def test_levels_and_rates_of_a_straight_line_are_its_own():
 def test_losses_are_measured_on_real_payloads():
     x = gaussian(64)
     identity, half = measured("identity", x, 2), measured("fp16", x, 1)
-    assert identity == Loss("identity", 32.0, 0.0, True) and half.bits == 16.5 and 0 < half.variance < 1e-6
+    assert identity == Distortion("identity", 32.0, 0.0, True) and half.bits == 16.5 and 0 < half.variance < 1e-6
     assert measured("randk:k=16", x, 300).variance == pytest.approx(3, rel=0.25)
-    assert Loss("", 1, 3.0, True).alpha == 0.75 and Loss("", 1, 0.75, False).alpha == 0.75
+    assert Distortion("", 1, 3.0, True).alpha == 0.75 and Distortion("", 1, 0.75, False).alpha == 0.75
 
 
 def test_step_sizes_grow_with_the_root_of_the_workers():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mpiopt.errors import DataError
-from mpiopt.io.text.convert import Options, convert
+from mpiopt.io.text.convert import TextOptions, convert
 from mpiopt.io.text.spool import is_stream
 from tests.unit.test_checkpoint import WORLD
 
@@ -70,5 +70,5 @@ def test_what_can_be_read_but_once(tmp_path, monkeypatch, path, expected):
 
 def test_a_device_is_refused(tmp_path):
     with pytest.raises(DataError, match="/dev/zero is a device: give a file or a pipe"):
-        convert(WORLD, ["/dev/zero"], tmp_path / "d.h5", Options())
+        convert(WORLD, ["/dev/zero"], tmp_path / "d.h5", TextOptions())
     assert not list(tmp_path.iterdir())

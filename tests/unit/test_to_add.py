@@ -79,7 +79,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Own(NamedTuple):
+class OwnPack(NamedTuple):
     '''One row of two numbers.'''
 
     path: Path
@@ -143,16 +143,16 @@ TOUCH: dict[str, Callable[[Tree], list[None]]] = {
         t.before("jobs/reports/scores.py", '    "brier": "Brier', '    "own_figure": "My own",\n'),
     ],
     "a family of graphs": lambda t: [
-        t.more("mpiopt/graphs/families.py", "\n\n@dataclass(frozen=True)\nclass Own(Ring):\n    '''A ring.'''\n"),
-        t.before("mpiopt/graphs/topology.py", "    Path,\n", "    Own,\n"),
-        t.before("mpiopt/graphs/topology.py", "        Spelt(Path", "        Spelt(Own, '-', 'seed', name='own'),\n"),
+        t.more("mpiopt/graphs/families.py", "\n\n@dataclass(frozen=True)\nclass OwnRing(Ring):\n    '''A ring.'''\n"),
+        t.before("mpiopt/graphs/topology.py", "    Path,\n", "    OwnRing,\n"),
+        t.before("mpiopt/graphs/topology.py", "        Spelt(Path", "        Spelt(OwnRing, '-', 'seed', name='own'),\n"),
     ],
     "an update rule": lambda t: [
         t.before("mpiopt/transforms/rules.py", "RULES:", "def own(lr: float = 0.1) -> Transform:\n    return sgd(lr)\n\n\n"),
         t.before("mpiopt/transforms/rules.py", "        Registered(sgd", "        Registered(own, '-'),\n"),
     ],
     "a penalty": lambda t: [
-        t.more("mpiopt/problems/penalties.py", "\n\n@dataclass(frozen=True)\nclass Own(ElasticNet):\n    '''As that.'''\n")
+        t.more("mpiopt/problems/penalties.py", "\n\n@dataclass(frozen=True)\nclass OwnNet(ElasticNet):\n    '''As that.'''\n")
     ],
     "a model to train": lambda t: [
         t.new("mpiopt/problems/own.py", BLOCK.format(home="problems.perceptron", base="Perceptron")),
@@ -169,7 +169,7 @@ TOUCH: dict[str, Callable[[Tree], list[None]]] = {
         t.before(
             "io/images/recognise.py",
             '    if kind == "pickle":',
-            "    if kind == 'own':\n        from mpiopt.io.images.own import Own\n\n        return Own(path)\n",
+            "    if kind == 'own':\n        from mpiopt.io.images.own import OwnPack\n\n        return OwnPack(path)\n",
         ),
     ],
     "a public name": lambda t: [
@@ -216,7 +216,7 @@ from mpiopt.jobs.reports.scores import CALLED
 from mpiopt.jobs.studies import find as find_study, listing
 from mpiopt.metrics.figures import Rows, figures
 from mpiopt.problems.landscapes import Quadratic
-from mpiopt.problems.penalties import Own
+from mpiopt.problems.penalties import OwnNet
 from mpiopt.transforms.rules import find as find_rule
 import mpiopt, mpiopt.own
 
@@ -234,7 +234,7 @@ for kind in ("solve", "train"):
     assert (asked.own_both, getattr(asked, "own_" + kind)) == (5, 4)
 world, y = World(), np.array([1.0, 2.0])
 assert figures(world, find_loss("least_squares"), Rows(y, y))["own_figure"] == 2 and "own_figure" in CALLED
-team = Team.of(world, [Quadratic((1.0, 2.0), (3.0, 4.0))], Own(0.0, 0.5))
+team = Team.of(world, [Quadratic((1.0, 2.0), (3.0, 4.0))], OwnNet(0.0, 0.5))
 for name in ("own_method", "of_own_blocks"):
     assert name in catalogue()
 found = solve(find("of_own_blocks").make(), team, np.array([3.0, 4.0]), Stop(rounds=200, gap=1e-9))

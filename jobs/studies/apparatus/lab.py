@@ -141,12 +141,12 @@ class Lab:
         trail = None
         with self.crew(workers) as world:
             if world is not None:
-                walk = Walk(method, team(world), every, own)
+                walk = Observed(method, team(world), every, own)
                 trail = walk.to(x, starts, rounds, done, name=name, about=about or {})
         return self.world.tell(trail)
 
 
-class Walk:
+class Observed:
     """A method on a team, followed by its readings."""
 
     def __init__(self, method: Training, team: Team, every: int = 1, own: bool = False) -> None:

@@ -12,10 +12,10 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
 from mpiopt.problems.buffers import Buffers
-from mpiopt.problems.examples import Dense, Source
+from mpiopt.problems.examples import Dense, Examples
 from mpiopt.problems.flaws import finite, first
 from mpiopt.problems.heads import CrossEntropy, Squares
-from mpiopt.problems.model import Block, Score, chunks
+from mpiopt.problems.model import Block, ScoreSums, chunks
 from mpiopt.problems.problem import Point
 from mpiopt.problems.torch_draws import drawing, following
 
@@ -41,7 +41,7 @@ def use_threads(count: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """The items (input, answer) of a map-style torch dataset, as a `Source`; they are fetched one by one.
+    """The items (input, answer) of a map-style torch dataset, as `Examples`; they are fetched one by one.
 
     What it draws for them, by torch, Python or NumPy, follows from torch's generator.
     """
@@ -54,14 +54,14 @@ class Items:
         return len(self.dataset)
 
     def take(self, rows: slice | Array, dtype: np.dtype) -> tuple[Array, Array]:
-        """See `Source.take`."""
+        """See `Examples.take`."""
         numbers = range(*rows.indices(self.rows)) if isinstance(rows, slice) else rows.tolist()
         with following(torch_module()):
             items = torch_module().utils.data.default_collate([self.dataset[number] for number in numbers])
         return items[0].numpy().astype(dtype, copy=False), items[1].numpy()
 
     def flawed(self) -> int | None:
-        """See `Source.flawed`."""
+        """See `Examples.flawed`."""
         parts = (self.take(cut, np.dtype(np.float32)) for cut in chunks(None, self.rows))
         return first(finite(x) & finite(y) for x, y in parts)
 
@@ -81,7 +81,7 @@ class TorchModel:
     def __init__(
         self,
         make: Callable[[], Module],
-        data: Source,
+        data: Examples,
         loss: "Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None" = None,
         chunk: int = 512,
     ) -> None:
@@ -188,12 +188,12 @@ class TorchModel:
         self.restore({name: tensor.detach().numpy() for name, tensor in _kept(fresh).items()})
         return _joined(self._torch, [p for p in fresh.parameters() if p.requires_grad]).numpy()
 
-    def evaluate(self, x: Array, rows: Array | None = None) -> Score:
+    def evaluate(self, x: Array, rows: Array | None = None) -> ScoreSums:
         """See `Model.evaluate`; in evaluation mode. Right is the largest output, or, for real answers, less than 1/2 off."""
         self._move(x)
         self.module.eval()
         with drawing(self._torch, 0), self._torch.inference_mode():
-            return Score.total(self._marks(*batch) for batch in self._batches(rows))
+            return ScoreSums.total(self._marks(*batch) for batch in self._batches(rows))
 
     def _marks(self, inputs: "torch.Tensor", y: "torch.Tensor") -> tuple[float, int | Array, int]:
         """Sum of losses, right answers and rows of a chunk."""

@@ -8,7 +8,7 @@ from mpiopt.io.dataset.index import stride_for, strides
 _LONG = 1 << 16  # rows of at least so many nonzeros count as that long for the median
 
 
-class Measured:
+class NonzeroCounts:
     """Nonzeros by stretches of rows and lengths of rows, gathered block by block in any order and on any rank."""
 
     def __init__(self, rows: int) -> None:
