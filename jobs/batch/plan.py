@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpiopt.errors import CapabilityError, UsageError
+from mpiopt.jobs.running.run_name import NOWHERE
 
 if TYPE_CHECKING:
     from mpiopt.jobs.batch.options import Slurm
@@ -70,9 +71,11 @@ def planned(job: "Slurm", key: str | None, values: Sequence[str]) -> Plan:
 
 
 def _files(job: "Slurm", inner: Any, tag: str, keeps: bool) -> dict[str, str]:
-    run = inner.out or Path(f"{job.job_name or job.command[0]}.run.h5")
+    named = Path(f"{job.job_name or job.command[0]}.run.h5")
+    run = named if inner.out in (None, NOWHERE) else inner.out
     kept = tagged(inner.checkpoint or run, tag, "" if inner.checkpoint else ".checkpoint.h5")
-    return {"--out": tagged(run, tag), **({"--checkpoint": kept} if keeps else {})}
+    out = str(NOWHERE) if inner.out == NOWHERE else tagged(run, tag)
+    return {"--out": out, **({"--checkpoint": kept} if keeps else {})}
 
 
 def inner_job(argv: Sequence[str]) -> Any:

@@ -55,7 +55,8 @@ class RunOptions:
     strict: bool = False
     """Exit with 3 where the run ends before it reaches what it was to reach: a tolerance, or an accuracy."""
     out: Path | None = None
-    """Run file to write (HDF5): history, solution, configuration."""
+    """Run file to write (HDF5): history, solution, configuration; none for no file. [default: NAME-METHOD-K.h5 in the
+    working folder, NAME the data set's, K the first number that is free]"""
     overwrite: bool = False
     """Replace an existing run file; nothing else is."""
     from_: Annotated[Path | None, Parameter(name="--from")] = None

@@ -12,12 +12,15 @@ from mpiopt.io.runs.checkpoint import Store
 from mpiopt.io.runs.generations import Saved
 from mpiopt.io.runs.run_file import run_of
 from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.running.run_name import used
 from mpiopt.problems.problem import Team
 from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
     from mpiopt.jobs.cli.run_options import RunOptions
+    from mpiopt.jobs.cli.solve_options import Solve
+    from mpiopt.jobs.cli.train_options import Train
 
 AGAIN, INTERRUPTED, UNCONVERGED = 75, 130, 3  # exit codes
 
@@ -38,15 +41,16 @@ class Checkpoints:
 
     @staticmethod
     @contextmanager
-    def of(job: "RunOptions", world: "World", console: Console) -> "Iterator[Checkpoints]":
+    def of(job: "Solve | Train", world: "World", console: Console) -> "Iterator[Checkpoints]":
         """Look for what --checkpoint and --resume speak of, and have the names for this job alone while entered.
 
         Collective. Raises DataError or UsageError on every rank.
         """
         run_id = uuid4().hex
-        if world.rank == 0 and job.checkpoint is not None and job.out is not None and job.resume == "auto":
+        if world.rank == 0 and job.checkpoint is not None and job.resume == "auto":
             # killed before its first checkpoint, a run has left its file behind: the same command replaces it
-            run_id = run_of(job.out, abandoned_by=str(job.checkpoint)) or run_id
+            left = (run_of(path, abandoned_by=str(job.checkpoint)) for path in used(job))
+            run_id = next(filter(None, left), run_id)
         run_id = world.tell(run_id)
         if job.checkpoint is None:
             yield Checkpoints(job, console, run_id, None, None)

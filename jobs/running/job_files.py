@@ -29,8 +29,9 @@ def of_run(job: "Solve | Train") -> Iterator[Claim]:
     from mpiopt.io.dataset import index as layout
     from mpiopt.io.disk.held_name import partial
     from mpiopt.io.runs import checkpoint
+    from mpiopt.jobs.running.run_name import NOWHERE
 
-    if job.out is not None:
+    if job.out not in (None, NOWHERE):
         yield Claim(f"--out {job.out}", (job.out, partial(job.out)), True)
     if job.checkpoint is not None:
         yield Claim(f"--checkpoint {job.checkpoint}", checkpoint.names(job.checkpoint), True)

@@ -1,4 +1,4 @@
-"""The run file of a job, on rank 0 and where one was asked for, and the progress on the console beside it."""
+"""The run file of a job, on rank 0 and unless none was asked for, and the progress on the console beside it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -9,19 +9,22 @@ import numpy as np
 
 from mpiopt.engine.drive import Standing
 from mpiopt.engine.stop import Reason, Watcher
+from mpiopt.errors import DataError
 from mpiopt.io.runs.run_file import RunFile, claim
 from mpiopt.jobs.cli.console import Console, ProgressLine
+from mpiopt.jobs.running.run_name import candidates
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
-    from mpiopt.jobs.cli.run_options import RunOptions
+    from mpiopt.jobs.cli.solve_options import Solve
+    from mpiopt.jobs.cli.train_options import Train
 
 
 class Recording:
     """A run under way: who watches it, and where its end is written."""
 
     def __init__(self, out: Path | None, file: RunFile | None, world: "World", console: Console) -> None:
-        self._out, self._file, self._world = out, file, world
+        self.out, self._file, self._world = out, file, world
         self._console, self._progress = console, ProgressLine(console)
 
     @property
@@ -38,22 +41,22 @@ class Recording:
     def finish(self, *answer: Any) -> None:
         """Write the answer, as `RunFile.finish` takes it. Collective. Raises DataError on every rank."""
         self._progress.close()
-        self._console.phase = f"writing the run file {self._out}" if self._out is not None else "at the end"
-        with self._world.together(f"writing the run file {self._out}"):
+        self._console.phase = f"writing the run file {self.out}" if self.out is not None else "at the end"
+        with self._world.together(f"writing the run file {self.out}"):
             if self._file is not None:
                 self._file.finish(*answer)
 
 
-def reserve(job: "RunOptions", run_id: str, world: "World") -> None:
+def reserve(job: "Solve | Train", run_id: str, world: "World") -> None:
     """See to it that the run file can be written, before anything is read. Collective. Raises DataError on every rank."""
-    with world.together(f"looking at the run file {job.out}"):
-        if job.out is not None and world.rank == 0:
-            claim(job.out, overwrite=job.overwrite, run_id=run_id)
+    with world.together("looking at the run file"), told_unasked(job):
+        if world.rank == 0 and (path := next(candidates(job, run_id), None)) is not None:
+            claim(path, overwrite=job.overwrite, run_id=run_id)
 
 
 @contextmanager
 def recorded(
-    job: "RunOptions", about: Mapping[str, Any], past: Sequence[Any], world: "World", console: Console
+    job: "Solve | Train", about: Mapping[str, Any], past: Sequence[Any], world: "World", console: Console
 ) -> Iterator[Recording]:
     """Record a run while entered. ``about`` : the file's attributes; ``past`` : its records so far. Collective.
 
@@ -62,10 +65,32 @@ def recorded(
     with ExitStack() as stack:
         stack.enter_context(np.errstate(all="ignore"))
         file = None
-        with world.together(f"writing the run file {job.out}"):
-            if job.out is not None and world.rank == 0:
-                file = stack.enter_context(RunFile(job.out, about, overwrite=job.overwrite, past=columns(past)))
-        yield Recording(job.out, file, world, console)
+        with world.together("writing the run file"), told_unasked(job):
+            if world.rank == 0 and (file := _begun(job, about, past)) is not None:
+                stack.enter_context(file)
+        yield Recording(world.tell(None if file is None else file.path), file, world, console)
+
+
+def _begun(job: "Solve | Train", about: Mapping[str, Any], past: Sequence[Any]) -> RunFile | None:
+    """The run file under the first of its names that nobody has taken meanwhile; None for a run without."""
+    for path in candidates(job, about["run_id"]):
+        try:
+            return RunFile(path, about, overwrite=job.overwrite, past=columns(past))
+        except DataError:
+            if job.out is not None or not path.exists():
+                raise
+    return None
+
+
+@contextmanager
+def told_unasked(job: "Solve | Train") -> Iterator[None]:
+    """Add to what is wrong with a run file that nobody has asked for how to have another one, or none."""
+    try:
+        yield
+    except DataError as error:
+        if job.out is not None:
+            raise
+        raise DataError(f"{error}; give `out=FILE` for another place, or `out=none`") from error
 
 
 def columns(history: Sequence[Any]) -> dict[str, list[float]]:

@@ -17,7 +17,7 @@ from mpiopt.jobs.cli.console import WIDTH, Console
 from mpiopt.jobs.cli.run_options import repeatable
 from mpiopt.jobs.running.checkpoints import Checkpoints
 from mpiopt.jobs.running.job_files import of_run, tell_unlocked
-from mpiopt.jobs.running.recording import columns, recorded, reserve
+from mpiopt.jobs.running.recording import Recording, columns, recorded, reserve
 from mpiopt.jobs.running.signals import Signals, end_of_job
 from mpiopt.jobs.running.watchdog import guarded
 from mpiopt.problems.problem import Team
@@ -112,7 +112,7 @@ def _carried_out(
     with recorded(job, about, kept.history, world, console) as recording:
         keepers = [*kept.keepers(team), recording.ended]
         outcome = hooks.ended(Course(lambda: kept.standing(team), recording.watchers, keepers, signals))
-        found = _facts(outcome, job)
+        found = _facts(outcome, recording)
         final = {name: found[name] for name in (*KEPT, *outcome.final)}
         recording.finish(*_split(on_host(outcome.end.x), outcome.intercept), final, outcome.buffers)
     console.show(_page(outcome, found))
@@ -125,7 +125,7 @@ def _carried_out(
     }
 
 
-def _facts(outcome: Outcome, job: "Solve | Train") -> dict[str, Any]:
+def _facts(outcome: Outcome, recording: Recording) -> dict[str, Any]:
     """What came out of a run; what its own facts say of the objective, which may be proved, comes before its last record."""
     end, last = outcome.end, outcome.end.final
     return {
@@ -139,7 +139,7 @@ def _facts(outcome: Outcome, job: "Solve | Train") -> dict[str, Any]:
         "seconds": last.seconds,
         "objective": last.objective,
         **outcome.facts,
-        "out": None if job.out is None else str(job.out),
+        "out": None if recording.out is None else str(recording.out),
         "history": columns(end.history),
     }
 

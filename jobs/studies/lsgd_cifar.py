@@ -14,6 +14,7 @@ import numpy as np
 from mpiopt.comm.world import World
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.train_options import Train
+from mpiopt.jobs.running.run_name import NOWHERE
 from mpiopt.jobs.running.training import training
 from mpiopt.jobs.studies import Findings
 from mpiopt.jobs.studies.apparatus.checks import Below, Check
@@ -95,6 +96,7 @@ def _job(lab: Lab, job: Train, lr: float, seconds: float) -> Train:
             rule=rule,
             lr=lr * (10 if rule == "sgd" else 1),
             batch=64,
+            out=NOWHERE,
             decay=1e-4,
             ownership="shared",
             epochs=1e6,

@@ -1,6 +1,7 @@
 """Options that all trainings share: each changes the result of a method to the bit, or is refused, and the record tells."""
 
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -82,9 +83,10 @@ def test_every_method_takes_a_rule_or_says_which_it_brings():
     [("local_sgd", "momentum"), ("scaffold", "sgd"), ("scaffnew", "sgd"), ("eamsgd", "nag"), ("async_eamsgd", "nag")],
 )
 def test_the_record_tells_what_ran_and_repeats_it(worlds, capsys, method, rule):
-    found = run(Train(data="blobs:rows=64", batch=4, epochs=1, method=method, workers=2), worlds(workers=2), Console())
+    job = Train(data="blobs:rows=64", batch=4, epochs=1, method=method, workers=2, out=Path("none"))
+    found = run(job, worlds(workers=2), Console())
     assert found["rule"] == found["config"]["rule"] == rule and f"; {rule}, constant" in capsys.readouterr().out
-    again = complete(Train(**{name: value for name, value in found["config"].items() if name != "set"}))
+    again = complete(Train(**{name: value for name, value in found["config"].items() if name not in ("set", "out")}))
     assert (again.rule, again.momentum, again.clip) == (rule, None, None)
 
 
