@@ -124,7 +124,7 @@ class Composed(Named):
         self.check(team, *self.blocks)
         with team.world.together("setting up the method"):
             self._demand_all()
-            works = tuple(PerWorker(phase.work.init(x, site) for site in team.sites) for phase in self.walked)
+        works = tuple(phase.work.begin(x, team) for phase in self.walked)
         return States(works, tuple(phase.exchange.init(x, team) for phase in self.walked), self.outer.init(x, team))
 
     def _demand_all(self) -> None:

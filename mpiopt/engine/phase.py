@@ -76,7 +76,7 @@ class Joint(NamedTuple, Generic[L]):
 
 
 class Work(Protocol):
-    """One worker's computation between two agreements. Not collective. It keeps nothing unless it says otherwise."""
+    """One worker's computation between two agreements. Not collective but for `begin`. It keeps nothing unless it says so."""
 
     @property
     def needs(self) -> type:
@@ -86,6 +86,11 @@ class Work(Protocol):
     def init(self, x: Array, site: Site[Any]) -> Tree:
         """The state of one worker before the first round; nothing unless said otherwise."""
         return ()
+
+    def begin(self, x: Array, team: Team[Any]) -> PerWorker:
+        """The states of the hosted workers: of each for itself, unless it first has to know of the others. Collective."""
+        with team.world.together("setting up the method"):
+            return PerWorker(self.init(x, site) for site in team.sites)
 
     def __call__(self, at: Point, agreed: Agreed, state: Tree, here: Local[Any], /) -> tuple[Point, Message, Tree]:
         """Compute at a point, given what was agreed last."""

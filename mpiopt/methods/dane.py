@@ -7,7 +7,7 @@
 
 phi_w(z) = f_w(z) + penalty(z) + (mu/2)|z|^2; p = z - x with z the minimiser of phi_w(z) - <grad phi_w(x) - eta grad F(x), z>.
 Where mu is far below the largest eigenvalue of the difference of the Hessians, the steps of the last three overshoot and F
-rises by orders of magnitude; the default mu (`work.server.spread`) scales as that difference does.
+rises by orders of magnitude; the default mu (`work.server`), one number for all workers, scales as that difference does.
 """
 
 from math import sqrt
@@ -26,7 +26,7 @@ from mpiopt.work.corrected import Corrected
 from mpiopt.work.exact import Exact
 from mpiopt.work.gradient import Gradient
 from mpiopt.work.local_solvers import Auto, DualDescent, NewtonCG
-from mpiopt.work.server import Only, server_mu
+from mpiopt.work.server import server_mu
 
 GRADIENT = Phase(Gradient(), Mean())
 
@@ -90,7 +90,7 @@ def heavy_ball(l2: float, mu: float) -> float:
 
 def _server(rows: int | None, mu: float | None, eta: float, accuracy: float) -> Phase:
     _check(mu, eta, accuracy)
-    return Phase(Only(Corrected(Exact(accuracy), mu, eta, rows)), From(0))
+    return Phase(Corrected(Exact(accuracy), mu, eta, server=True, rows=rows), From(0))
 
 
 def _check(mu: float | None, eta: float, accuracy: float) -> None:

@@ -159,7 +159,7 @@ def disco(
     """Truncated Newton preconditioned by the server's Hessian.
 
     P = Hessian of f_0 + (l2 + mu) I, f_0 the first ``server_rows`` rows of worker 0 (all for None), solved there by CG to
-    a relative residual of ``solve`` and broadcast: two vector rounds a product. mu : None for `work.server.spread`. CG
+    a relative residual of ``solve`` and broadcast: two vector rounds a product. mu : None for `work.server.server_mu`. CG
     over all workers ends at a relative residual of ``accuracy``. The step is searched for exactly; with ``damped`` it is
     the paper's 1 / (1 + delta).
     """

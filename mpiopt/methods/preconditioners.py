@@ -46,7 +46,7 @@ class Jacobi:
 class Server:
     """M = Hessian of f_0 + (l2 + mu) I, solved on worker 0 to a relative residual of ``accuracy`` and broadcast.
 
-    rows : f_0 is the loss of the first rows of worker 0, all for None; mu : None for `work.server.spread`.
+    rows : f_0 is the loss of the first rows of worker 0, all for None; mu : None for `work.server.server_mu`.
     """
 
     rows: int | None = None

@@ -54,7 +54,7 @@ class Accelerating(NamedTuple):
 class Spag(Named):
     """SPAG with a server sample of the first ``rows`` rows of worker 0 (all of them for None).
 
-    mu, sigma : None for `server.spread` and l2 / (l2 + 2 mu).
+    mu, sigma : None for `server.server_mu` and l2 / (l2 + 2 mu).
     """
 
     solver: LocalSolver

@@ -7,17 +7,17 @@ Shamir, Srebro, Zhang 2014 (DANE), eq. 13; Hendrikx et al. 2020 (SPAG), eq. 3, f
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from mpiopt.arrays import Array
-from mpiopt.engine.phase import Local, Tree, Work
+from mpiopt.arrays import Array, namespace
+from mpiopt.engine.phase import Local, PerWorker, Tree, Work
 from mpiopt.errors import CapabilityError
-from mpiopt.problems.problem import Message, Point, Site
+from mpiopt.problems.problem import Message, Point, Site, Team
 from mpiopt.problems.protocols import Margins
 from mpiopt.problems.surrogate import Reference
-from mpiopt.work.server import sample, spread
+from mpiopt.work.server import common_mu, occupied, sample, server_mu
 
 
 class LocalSolver(Protocol):
@@ -30,40 +30,66 @@ class LocalSolver(Protocol):
         """An approximate minimiser z (dim,), started at or near ``at``."""
 
 
+class Modelled(NamedTuple):
+    """What a worker keeps of its model."""
+
+    mu: float
+    memory: Tree  # the solver's
+
+
 @dataclass(frozen=True)
 class Corrected(Work):
-    """The DANE subproblem; ``rows`` restricts the model to the first rows of the worker (a server's sample).
+    """The DANE subproblem.
 
-    mu : None for `server.spread` of the rows in use.
+    mu : one number for all workers; None for `server.common_mu`, or `server.server_mu`. server : worker 0 alone solves it;
+    the others stay idle and send zeros, which `exchange.From` never reads. rows : the server's model is of its first rows.
     """
 
     needs: ClassVar[type] = Margins
     solver: LocalSolver
     mu: float | None = 0.0
     eta: float = 1.0
+    server: bool = False
     rows: int | None = None
 
-    def init(self, x: Array, site: Site[Margins]) -> Tree:
-        """The solver's memory. Raises CapabilityError for penalties that are not smooth."""
-        if not site.penalty.smooth:
+    def begin(self, x: Array, team: Team[Margins]) -> PerWorker:
+        """mu and the solver's memory where it is solved. Collective. Raises CapabilityError for penalties that are not smooth,
+        UsageError where a server lacks rows, on every rank."""
+        if not team.penalty.smooth:
             raise CapabilityError(
                 "this method models the objective by a smooth local problem, which an l1 penalty or a box is not: "
                 "use `method=fista`"
             )
-        return self.solver.init(x, self._phi(site))
+        mu = self._mu(team)
+        with team.world.together("setting up the method"):
+            return PerWorker(self._begun(x, site, mu) for site in team.sites)
 
-    def _phi(self, site: Site[Margins]) -> Reference:
-        mu = spread(site, self.rows) if self.mu is None else self.mu
+    def _mu(self, team: Team[Margins]) -> float:
+        if self.mu is not None:
+            return self.mu
+        return server_mu(team, self.rows) if self.server else common_mu(team)
+
+    def _begun(self, x: Array, site: Site[Margins], mu: float) -> Modelled | tuple[()]:
+        if not self._solves(site):
+            return ()
+        return Modelled(mu, self.solver.init(x, self._phi(occupied(site) if self.server else site, mu)))
+
+    def _solves(self, site: Site) -> bool:
+        return site.worker == 0 or not self.server
+
+    def _phi(self, site: Site[Margins], mu: float) -> Reference:
         return Reference.of(sample(site, self.rows), site.penalty, mu)
 
-    def __call__(self, at: Point, agreed: Message, memory: Tree, here: Local[Margins]) -> tuple[Point, Message, Tree]:
+    def __call__(self, at: Point, agreed: Message, state: Tree, here: Local[Margins]) -> tuple[Point, Message, Tree]:
         """Solve the local problem; as many passes over the rows as the solver takes."""
-        phi = self._phi(here.site)
+        if not self._solves(here.site):
+            return at, Message(namespace(at.x).zeros_like(at.x), np.empty(0)), state
+        phi = self._phi(here.site, state.mu)
         own = at if self.rows is None else Point(at.x, at.known[: self.rows])
         if own.slope is None:
             own = own._replace(slope=phi.loss.value_grad(own)[1])
         q = phi.grad(own)
         q -= self.eta * (agreed.vector + here.site.penalty.grad(at.x))
-        z, memory = self.solver(phi, q, own, memory)
+        z, memory = self.solver(phi, q, own, state.memory)
         z -= at.x
-        return at._replace(gradient=agreed.vector), Message(z, np.empty(0)), memory
+        return at._replace(gradient=agreed.vector), Message(z, np.empty(0)), state._replace(memory=memory)

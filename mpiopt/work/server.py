@@ -1,13 +1,11 @@
-"""The server sample: the first n rows of worker 0, and works that only the server does."""
+"""The server sample, which is the first n rows of worker 0, and the mu with which the rows of a server speak for all."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 
-from mpiopt.arrays import Array, namespace
-from mpiopt.engine.phase import Local, Tree, Work
 from mpiopt.errors import UsageError
-from mpiopt.problems.problem import L, Message, Point, Site, Team
+from mpiopt.problems.problem import L, Site, Team
 from mpiopt.problems.protocols import Margins
 from mpiopt.words import counted
 
@@ -40,47 +38,41 @@ def occupied(site: Site[L]) -> Site[L]:
     return site
 
 
-def spread(site: Site[Margins], rows: int | None) -> float:
-    """The default mu of a sample of n rows (all of the worker's for None):  c R^2 / n * (1 - n / N).
+def server_mu(team: Team[Margins], rows: int | None) -> float:
+    """The default mu of a server sample, the first ``rows`` rows of worker 0 (all for None): c R^2 / n * (1 - n / N).
 
-    c is the loss's largest curvature, R the worker's longest row, so that c R^2 / n is what one row adds at most to the
-    Hessian of the sample: the scale on which it differs from the Hessian of all N rows, and by nothing where n = N. For
+    c is the loss's largest curvature and R the longest row of all N, so that c R^2 / n is what one row adds at most to the
+    Hessian of a sample of n: the scale on which that differs from the Hessian of all, and by nothing where n = N. For
     logistic regression on rows of length 1 this is 0.25/n; Hendrikx et al. 2020 begin to tune at 0.1/n. Rows count by
     their weights. Losses whose curvature has no bound count with the largest that their rows have at the origin.
+    Collective; raises UsageError on every rank, as `sample` and `occupied`.
     """
+    return _found(team, lambda site: _part(occupied(site), rows) if site.worker == 0 else 0.0, "measuring the server sample")
+
+
+def common_mu(team: Team[Margins]) -> float:
+    """The default mu where every worker is a server: the mean of what each has as the only one, by weight. Collective."""
+    return _found(team, lambda site: site.share * _part(site, None), "measuring the rows")
+
+
+def _found(team: Team[Margins], part: Callable[[Site[Margins]], float], doing: str) -> float:
+    """The sum of ``part`` over all workers times their largest c R^2. Collective: two small ones."""
+    with team.world.together(doing):
+        parts = [np.array([part(site)]) for site in team.sites]
+        bend = np.array([max(_bend(site.loss) for site in team.sites)])
+    share = float(team.world.total(parts, "mu")[0])
+    return share * float(team.world.extremes(bend, "mu")[1][0]) if share > 0 else 0.0
+
+
+def _bend(loss: Margins) -> float:
+    """c R^2, which the Hessian of no row exceeds."""
+    return loss.steepest * loss.radius**2 if loss.weight > 0 else 0.0
+
+
+def _part(site: Site[Margins], rows: int | None) -> float:
+    """The part that a row is at most of the site's sample, times the part of all rows that the sample lacks."""
     loss = sample(site, rows)
     if not loss.weight > 0:
         return 0.0
     heaviest = float(loss.weights.max()) if loss.weights.size else 1.0
-    missing = 1 - site.share * loss.weight / site.loss.weight
-    return loss.steepest * site.loss.radius**2 * heaviest / loss.weight * missing
-
-
-def server_mu(team: Team[Margins], rows: int | None) -> float:
-    """`spread` of the server sample, on every rank. Collective; raises UsageError on every rank, as `sample`."""
-    with team.world.together("measuring the server sample"):
-        found = [np.array([spread(occupied(site), rows) if site.worker == 0 else 0.0]) for site in team.sites]
-    return float(team.world.total(found, "server")[0])
-
-
-@dataclass(frozen=True)
-class Only(Work):
-    """Let one worker do the work; the others stay idle and send zeros (`exchange.From` never reads them)."""
-
-    work: Work
-    worker: int = 0
-
-    @property
-    def needs(self) -> type:
-        """What ``work`` does."""
-        return self.work.needs
-
-    def init(self, x: Array, site: Site) -> Tree:
-        """The work's state on its worker, nothing elsewhere. Raises UsageError where that worker has no rows."""
-        return self.work.init(x, occupied(site)) if site.worker == self.worker else ()
-
-    def __call__(self, at: Point, agreed: Message, state: Tree, here: Local) -> tuple[Point, Message, Tree]:
-        """The work's own result on its worker."""
-        if here.site.worker == self.worker:
-            return self.work(at, agreed, state, here)
-        return at, Message(namespace(at.x).zeros_like(at.x), np.empty(0)), state
+    return heaviest / loss.weight * (1 - site.share * loss.weight / site.loss.weight)

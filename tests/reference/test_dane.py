@@ -12,7 +12,7 @@ from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.methods.catalyst import aide, extrapolation
 from mpiopt.methods.dane import dane, hb_dane, heavy_ball, server_dane
 from mpiopt.problems.penalties import L1, L2
-from mpiopt.work.server import spread
+from mpiopt.work.server import common_mu, server_mu
 from tests.problem_sets import Data
 
 FAMILY = {"dane": dane, "server_dane": server_dane, "hb_dane": hb_dane, "aide": aide}
@@ -41,12 +41,21 @@ def test_one_worker_that_knows_all_needs_one_round(worlds, build, loss, intercep
     np.testing.assert_allclose(x, data.optimum(penalty), atol=1e-8)
 
 
-def test_the_default_mu_is_the_curvature_of_one_row_and_0_for_all_rows(worlds):
+@pytest.mark.parametrize("longest", [0, 99])
+def test_the_default_mu_is_the_curvature_of_the_longest_row_wherever_it_lies(worlds, longest):
     data = Data(rows=100)
+    a = data.a.tolil()
+    a[longest] *= 1e3
+    data.a = a.tocsr()
+    size = 0.25 * data.a.multiply(data.a).sum(1).max()
     team = data.team(worlds(workers=1), L2(1e-2))
-    longest = max(data.a.multiply(data.a).sum(1)).item()
-    assert spread(team.sites[0], 20) == pytest.approx(0.25 * longest / 20 * 0.8)
-    assert spread(team.sites[0], None) == 0
+    assert server_mu(team, 20) == pytest.approx(size / 20 * 0.8)
+    assert server_mu(team, None) == common_mu(team) == 0
+    team = data.team(worlds(workers=4), L2(1e-2))
+    assert server_mu(team, 7) == pytest.approx(size / 7 * 0.93)
+    rows = team.sites[0].loss.rows
+    assert server_mu(team, None) == pytest.approx(size / rows * (1 - rows / 100))
+    assert common_mu(team) == pytest.approx(size * 3 / 100)
 
 
 def test_hb_dane_without_momentum_is_server_dane(worlds):
