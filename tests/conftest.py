@@ -3,12 +3,14 @@
     @pytest.mark.ranks(1, 2, 3)                an item per rank count; all items of a count run under one mpiexec
     @pytest.mark.ranks(2, limit=120)           seconds without progress after which it is ended (120 unless given)
     @pytest.mark.study                         long: deselected unless -m or its own node id asks for it
+    @pytest.mark.waits                         waits more than it computes: begins first, beside the others
 
 Fixtures on every rank: ``world`` (fresh), ``worlds(**options)`` (makes more of them), ``comm`` (a raw communicator),
 ``shared_tmp`` (one fresh folder for all ranks). For programs that must fail well: ``launch(size, program)``, and, for
 many command lines in one launch, ``series(size, *command_lines)``.
 """
 
+import json
 import os
 import subprocess
 from itertools import count
@@ -19,21 +21,25 @@ from hypothesis import HealthCheck, settings
 
 from tests import launcher
 from tests.pool import Pool
-from tests.rank import JOB, Rank
+from tests.rank import Rank
+from tests.second import WORTH_IT, Second, Taker
+from tests.teller import JOB, Teller
 
 settings.register_profile("serial", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("serial")
 
 POOLS = pytest.StashKey[dict[int, Pool]]()
-RANK = pytest.StashKey[Rank]()
+SECOND = pytest.StashKey[Second]()
+INNER = pytest.StashKey[Teller]()  # in an inner run
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if JOB in os.environ:
-        config.stash[RANK] = Rank(Path(os.environ[JOB]))
-        config.pluginmanager.register(config.stash[RANK])
-        config.stash[RANK].pytest_configure(config)
+        job = Path(os.environ[JOB])
+        config.stash[INNER] = inner = Rank(job) if json.loads(job.read_text())["size"] else Taker(job)
+        config.pluginmanager.register(inner)
+        inner.pytest_configure(config)
 
 
 def size_of(item: pytest.Item) -> int:
@@ -51,33 +57,49 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Ordinary items first, then one rank count after the other; studies only if they are asked for."""
-    if RANK in config.stash:
+    """Ordinary items first, of them those that wait, then one rank count after the other; studies only if asked for."""
+    if INNER in config.stash:
         return
     if not config.option.markexpr and not any("::" in argument for argument in config.args):
         studies = [item for item in items if item.get_closest_marker("study")]
         config.hook.pytest_deselected(items=studies)
         items[:] = [item for item in items if item not in set(studies)]
-    items.sort(key=size_of)
+    items.sort(key=lambda item: (size_of(item), item.get_closest_marker("waits") is None))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
-    """One rank takes one core: its items begin beside the ordinary ones, and are judged after them."""
+    """One rank takes one core: its items begin beside the ordinary ones, which a second process shares if they are many."""
+    if INNER in session.config.stash or session.config.option.collectonly:
+        return
     alone = [item for item in session.items if size_of(item) == 1]
-    if alone and RANK not in session.config.stash and not session.config.option.collectonly and launcher.mpiexec():
+    if alone and launcher.mpiexec():
         pool_of(alone[0], 1).begin()
+    ordinary = [item for item in session.items if not size_of(item)]
+    if len({item.path for item in ordinary}) >= WORTH_IT and not session.config.option.usepdb:
+        folder = session.config._tmp_path_factory.mktemp("second", numbered=True)
+        session.config.stash[SECOND] = Second(ordinary, session.config, folder)
 
 
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    size, config = size_of(item), item.config
-    if not size or RANK in config.stash or (size == 1 and not launcher.mpiexec()):
+    reports = None if INNER in item.config.stash else reports_of(item)
+    if reports is None:
         return None
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    for report in pool_of(item, size).reports(item) if launcher.mpiexec() else skipped(item):
+    for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
+
+
+def reports_of(item: pytest.Item) -> list[pytest.TestReport] | None:
+    """The reports of an item that other processes run, awaited; None for one that runs in this process."""
+    size, second = size_of(item), item.config.stash.get(SECOND, None)
+    if not size:
+        return second.reports(item) if second else None
+    if not launcher.mpiexec():
+        return None if size == 1 else skipped(item)
+    return pool_of(item, size).reports(item)
 
 
 def pool_of(item: pytest.Item, size: int) -> Pool:
@@ -103,11 +125,13 @@ def skipped(item: pytest.Item) -> list[pytest.TestReport]:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     for pool in session.config.stash.get(POOLS, {}).values():
         pool.end()
+    if SECOND in session.config.stash:
+        session.config.stash[SECOND].end()
 
 
 def all_passed(config: pytest.Config) -> bool:
     """Whether the present item passed on every rank; if not, its communicators are left alone."""
-    return config.stash[RANK].all_passed if RANK in config.stash else True
+    return config.stash[INNER].all_passed if INNER in config.stash else True
 
 
 @pytest.fixture
@@ -147,9 +171,9 @@ def world(worlds):
 @pytest.fixture
 def shared_tmp(request, tmp_path, pytestconfig) -> Path:
     """A fresh folder, the same on all ranks."""
-    if RANK not in pytestconfig.stash:
+    if INNER not in pytestconfig.stash:
         return tmp_path
-    rank = pytestconfig.stash[RANK]
+    rank = pytestconfig.stash[INNER]
     folder = rank.folder / "shared" / str(rank.items.index(request.node.nodeid))
     folder.mkdir(parents=True, exist_ok=True)
     return folder

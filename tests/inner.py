@@ -1,4 +1,4 @@
-"""One inner run as the outer run sees it: started, listened to, asked where its ranks stand, ended."""
+"""One inner run as the outer run sees it: started, listened to, asked where its processes stand, ended."""
 
 import json
 import signal
@@ -11,14 +11,14 @@ import psutil
 import pytest
 
 from tests import launcher
-from tests.rank import JOB
+from tests.teller import JOB
 
-MACHINERY = ["/_pytest/", "/pytest/", "/pluggy/", "/hypothesis/", "/mpi4py/", "/tests/rank.py", "<frozen "]
+MACHINERY = ["/_pytest/", "/pytest/", "/pluggy/", "/hypothesis/", "/mpi4py/", "/tests/rank.py", "/tests/teller.py", "<frozen "]
 
 
 @dataclass
 class Told:
-    """What one rank wrote about one item."""
+    """What one process wrote about one item."""
 
     missing: bool = False
     started: bool = False
@@ -32,22 +32,23 @@ class Told:
 
 
 class Launch:
-    """One inner run of ``size`` ranks over ``items``."""
+    """One inner run of ``size`` ranks over ``items``; 0: one process without mpiexec."""
 
     def __init__(self, size: int, items: list[pytest.Item], config: pytest.Config, folder: Path) -> None:
         folder.mkdir(parents=True)
-        self.size, self.folder, self.config = size, folder, config
-        self.told: list[dict[str, Told]] = [{} for _ in range(size)]
-        self.read_to = [0] * size
+        self.folder, self.config = folder, config
+        self.processes = range(max(size, 1))
+        self.told: list[dict[str, Told]] = [{} for _ in self.processes]
+        self.read_to = [0 for _ in self.processes]
         self.pids: dict[int, int] = {}
         self.heard = monotonic()
         self.output = folder / "output"
-        (folder / "job").write_text(json.dumps({"folder": str(folder), "items": [item.nodeid for item in items]}))
+        names = [item.nodeid for item in items]
+        (folder / "job").write_text(json.dumps({"folder": str(folder), "size": size, "items": names}))
         files = list(dict.fromkeys(str(item.path) for item in items))
         argv = [
             sys.executable,
-            "-m",
-            "mpi4py",
+            *(["-m", "mpi4py"] if size else []),  # ends all ranks when one fails
             "-m",
             "pytest",
             "-c",
@@ -73,7 +74,7 @@ class Launch:
     def listen(self) -> bool:
         """Take in the new whole lines of every rank; whether there were any."""
         fresh = False
-        for rank in range(self.size):
+        for rank in self.processes:
             path = self.folder / f"{rank}.jsonl"
             if not path.exists():
                 continue
@@ -107,7 +108,7 @@ class Launch:
 
     def of(self, nodeid: str) -> list[Told]:
         """What every rank wrote about one item."""
-        return [self.told[rank].get(nodeid, Told()) for rank in range(self.size)]
+        return [self.told[rank].get(nodeid, Told()) for rank in self.processes]
 
     def stand(self, rank: int) -> str:
         """Where a rank stands, innermost call first: its Python stack without the frames of pytest and hypothesis."""
@@ -133,3 +134,20 @@ class Launch:
             except psutil.NoSuchProcess:
                 pass
         launcher.end(self.process, ranks)
+
+
+def read(config: pytest.Config, data: dict) -> pytest.TestReport:
+    """A report as pytest knows it, of what an inner run wrote."""
+    report = config.hook.pytest_report_from_serializable(config=config, data=data)
+    if report.skipped and isinstance(report.longrepr, list):
+        report.longrepr = tuple(report.longrepr)  # JSON knows no tuples
+    return report
+
+
+def failure(item: pytest.Item, text: str) -> list[pytest.TestReport]:
+    """The reports of an item that failed without a word of its own."""
+
+    def phase(when, outcome, longrepr):
+        return pytest.TestReport(item.nodeid, item.location, dict.fromkeys(item.keywords, 1), outcome, longrepr, when)
+
+    return [phase("setup", "passed", None), phase("call", "failed", text), phase("teardown", "passed", None)]

@@ -57,8 +57,8 @@ def mpiexec() -> tuple[str, ...]:
 
 
 def command(size: int, program: list[str]) -> list[str]:
-    """The command line that runs ``program`` on ``size`` ranks."""
-    return [*mpiexec(), "-n", str(size), *program]
+    """The command line that runs ``program`` on ``size`` ranks; 0: without mpiexec."""
+    return [*mpiexec(), "-n", str(size), *program] if size else program
 
 
 def environment(extra: dict[str, str] | None = None) -> dict[str, str]:

@@ -10,7 +10,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from tests.inner import Launch, Told
+from tests.inner import Launch, Told, failure, read
 from tests.rank import ECHO
 
 GRACE = 5.0  # seconds that the other ranks have to come out of an item that one rank failed
@@ -42,7 +42,7 @@ class Pool:
 
     def _judge(self, item: pytest.Item) -> list[pytest.TestReport]:
         if self.verdict:
-            return self._failure(item, self.verdict)
+            return failure(item, self.verdict)
         self.begin()
         limit = item.get_closest_marker("ranks").kwargs.get("limit", 120.0)
         failed_at = None
@@ -51,7 +51,7 @@ class Pool:
             self.launch.listen()
             told, now = self.launch.of(item.nodeid), monotonic()
             if any(t.missing for t in told):
-                return self._failure(item, NOT_THERE)
+                return failure(item, NOT_THERE)
             if all(t.finished for t in told):
                 return self._combine(item, told)
             if ended:
@@ -71,9 +71,7 @@ class Pool:
             failing = [r for r, report in enumerate(phase) if report["outcome"] == "failed"]
             own = [r for r in failing if ECHO not in str(phase[r]["longrepr"])]
             chosen = (own or failing or [0])[0]
-            report = self.config.hook.pytest_report_from_serializable(config=self.config, data=phase[chosen])
-            if report.skipped and isinstance(report.longrepr, list):
-                report.longrepr = tuple(report.longrepr)  # JSON knows no tuples
+            report = read(self.config, phase[chosen])
             if failing:
                 self._sign(report, chosen, failing)
             out.append(report)
@@ -94,12 +92,12 @@ class Pool:
             self.verdict = f"mpiexec -n {self.size} ended with status {code} before any test began"
             text = f"{self.verdict}\n{output}"
         self.end()
-        return self._failure(item, text)
+        return failure(item, text)
 
     def _stuck(self, item: pytest.Item, told: list[Told], why: str) -> list[pytest.TestReport]:
         where = [f"rank {r} stands in:\n{self.launch.stand(r)}" for r in range(self.size) if not told[r].finished]
         self.end()
-        return self._failure(item, "\n".join([why, self._traces(told), *where]))
+        return failure(item, "\n".join([why, self._traces(told), *where]))
 
     def _traces(self, told: list[Told]) -> str:
         """What the failing ranks said."""
@@ -109,15 +107,8 @@ class Pool:
                 out.append(f"rank {rank} of {self.size} raised:\n{t.raised}")
             for data in t.reports:
                 if data["outcome"] == "failed":
-                    report = self.config.hook.pytest_report_from_serializable(config=self.config, data=data)
-                    out.append(f"rank {rank} of {self.size} failed:\n{report.longreprtext}")
+                    out.append(f"rank {rank} of {self.size} failed:\n{read(self.config, data).longreprtext}")
         return "\n".join(out)
-
-    def _failure(self, item: pytest.Item, text: str) -> list[pytest.TestReport]:
-        def phase(when, outcome, longrepr):
-            return pytest.TestReport(item.nodeid, item.location, dict.fromkeys(item.keywords, 1), outcome, longrepr, when)
-
-        return [phase("setup", "passed", None), phase("call", "failed", text), phase("teardown", "passed", None)]
 
     def end(self) -> None:
         """Kill what is left of the present launch."""

@@ -16,6 +16,8 @@ from mpiopt.jobs.cli.solve_options import Solve
 from mpiopt.jobs.commands import COMMANDS, parse
 from tests.slurm.lab import Job, kill
 
+pytestmark = pytest.mark.waits
+
 ROWS, FEATURES, END = 400, 60, 80
 LONG = ["--method", "gradient", "--gap-tol", "0", "--rounds", str(END), "--every-rounds", "1"]
 SLOW = "0.04"  # seconds a round of the first attempt: it can be caught in the middle

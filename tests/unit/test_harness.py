@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests import launcher
+from tests import launcher, second
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFTEST = """
@@ -176,4 +176,38 @@ def test_a_launched_program_is_heard(launch):
 def test_a_launched_program_that_hangs_is_ended(launch, tmp_path):
     with pytest.raises(AssertionError, match="not over after 2 s"):
         launch(2, "import time\nfrom mpi4py import MPI\ntime.sleep(60)", timeout=2)
+    assert left_over(tmp_path) == []
+
+
+def test_a_second_process_takes_its_share_of_files(tmp_path, monkeypatch):
+    """Both run some, none runs twice, and one in which the second process ends has failed while the rest still runs."""
+    monkeypatch.setattr(
+        sys.modules[__name__],
+        "GOES_WRONG",
+        """
+import os
+from pathlib import Path
+from time import sleep
+import pytest
+HERE, NAME = Path(__file__).parent, Path(__file__).stem
+
+@pytest.mark.parametrize("k", range(3))
+def test_it(k):
+    with (HERE / "ran").open("a") as told:
+        told.write(f"{NAME}[{k}] {os.getpid()}\\n")
+    while len({line.split()[1] for line in (HERE / "ran").read_text().splitlines()}) < 2:
+        sleep(0.01)
+    assert k != 1, "one is wrong"
+    if NAME == "test_wrong" and k == 2:
+        os._exit(7)
+""",
+    )
+    for k in range(second.WORTH_IT):
+        (tmp_path / f"test_{k:02d}.py").write_text(GOES_WRONG)
+    done = inner_pytest(tmp_path, *(str(tmp_path / f"test_{k:02d}.py") for k in range(second.WORTH_IT)))
+    files = second.WORTH_IT + 1
+    assert f"{files + 1} failed, {2 * files - 1} passed" in done.stdout, done.stdout
+    assert "the second process ended with status 7 in this test" in done.stdout
+    lines = (tmp_path / "ran").read_text().splitlines()
+    assert len({line.split()[0] for line in lines}) == len(lines) == 3 * files
     assert left_over(tmp_path) == []
