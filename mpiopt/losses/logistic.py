@@ -5,7 +5,6 @@ from math import exp, inf, log, log1p
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import expit
 
 from mpiopt.arrays import Array
 from mpiopt.losses.family import Cuda, Family
@@ -111,6 +110,8 @@ class Logistic(Family):
     @staticmethod
     def chance(m: Array) -> Array:
         """1 / (1 + e^-m)."""
+        from scipy.special import expit  # a tenth of a second, which only those who predict wait for
+
         return expit(m)
 
     @staticmethod

@@ -3,16 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from mpiopt.arrays import Array, namespace
 from mpiopt.errors import DataError
 from mpiopt.kernels.csr import CSR
 from mpiopt.problems.flaws import finite, first
 from mpiopt.words import counted
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 PART = 65536  # rows that are looked through at once
 
@@ -47,7 +49,7 @@ class Flat(Protocol):
     def y(self) -> Array:
         """The answers: (rows,) class numbers, or (rows, outputs) real."""
 
-    def flat(self, rows: slice | Array, dtype: np.dtype) -> tuple[Array | csr_array, Array]:
+    def flat(self, rows: slice | Array, dtype: np.dtype) -> "tuple[Array | csr_array, Array]":
         """As `take`, rows as a matrix (b, features), which may be sparse."""
 
     def flawed(self) -> int | None:
@@ -119,8 +121,10 @@ class Sparse:
         """Columns of the matrix."""
         return self.matrix.shape[1]
 
-    def flat(self, rows: slice | Array, dtype: np.dtype) -> tuple[csr_array, Array]:
+    def flat(self, rows: slice | Array, dtype: np.dtype) -> "tuple[csr_array, Array]":
         """See `Flat.flat`; slices are not copied."""
+        from scipy.sparse import csr_array  # a tenth of a second, which only those with sparse rows wait for
+
         a = self.matrix.rows_slice(rows.start, rows.stop) if isinstance(rows, slice) else self.matrix.take(rows)
         span = slice(int(a.indptr[0]), int(a.indptr[-1]))
         # scipy wants both kinds of index alike; a batch has fewer than 2^31 nonzeros

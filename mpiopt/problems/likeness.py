@@ -6,7 +6,6 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from mpiopt.arrays import Array, is_array, on_host
 from mpiopt.errors import UsageError
@@ -61,13 +60,15 @@ def _told(value: Any) -> tuple[str, str]:
 
 
 def _bytes(part: Any) -> bytes:
+    from scipy.sparse import csr_array  # a tenth of a second, which only trainings wait for
+
     if isinstance(part, tuple):
         return b"".join(map(_bytes, part))
-    if isinstance(part, csr_array):
-        return b"".join(map(_bytes, (part.indptr, part.indices, part.data)))
     if is_array(part):
         array = np.ascontiguousarray(on_host(part))
         return f"{array.shape} {array.dtype}".encode() + array.tobytes()
+    if isinstance(part, csr_array):
+        return b"".join(map(_bytes, (part.indptr, part.indices, part.data)))
     return _words(part).encode()
 
 

@@ -11,9 +11,8 @@ from itertools import pairwise
 from typing import ClassVar, Protocol
 
 import numpy as np
-from scipy.sparse import issparse
 
-from mpiopt.arrays import Array, namespace
+from mpiopt.arrays import Array, is_array, namespace
 from mpiopt.errors import UsageError
 from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.examples import Flat
@@ -196,7 +195,7 @@ class Perceptron:
 
 def _product(a: Array, b: Array, out: Array) -> None:
     """out = a b, from a dense or sparse a."""
-    if issparse(a):
-        out[:] = a @ b
-    else:
+    if is_array(a):
         namespace(b).matmul(a, b, out=out)
+    else:
+        out[:] = a @ b
