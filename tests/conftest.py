@@ -74,7 +74,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         return
     alone = [item for item in session.items if size_of(item) == 1]
     if alone and launcher.mpiexec():
-        pool_of(alone[0], 1).begin()
+        pool_of(alone[0], 1)
     ordinary = [item for item in session.items if not size_of(item)]
     if len({item.path for item in ordinary}) >= WORTH_IT and not session.config.option.usepdb:
         folder = session.config._tmp_path_factory.mktemp("second", numbered=True)
@@ -103,14 +103,15 @@ def reports_of(item: pytest.Item) -> list[pytest.TestReport] | None:
 
 
 def pool_of(item: pytest.Item, size: int) -> Pool:
-    """The pool of this rank count, made when its first item is due; the one before it has done its work."""
+    """The pool of this rank count; those of several ranks begin together, once one is due: ranks wait for one another."""
     pools = item.config.stash.setdefault(POOLS, {})
     if size not in pools:
-        for pool in pools.values():
-            pool.end()
-        items = [other for other in item.session.items if size_of(other) == size]
-        folder = item.config._tmp_path_factory.mktemp(f"ranks-{size}-", numbered=True)
-        pools[size] = Pool(size, items, item.config, folder)
+        asked = {size_of(other) for other in item.session.items} - {0}
+        for other in sorted(other for other in asked if (other > 1) == (size > 1)):
+            items = [one for one in item.session.items if size_of(one) == other]
+            folder = item.config._tmp_path_factory.mktemp(f"ranks-{other}-", numbered=True)
+            pools[other] = Pool(other, items, item.config, folder)
+            pools[other].begin()
     return pools[size]
 
 

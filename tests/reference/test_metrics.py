@@ -79,6 +79,7 @@ def test_figures_of_classes_are_those_of_scikit_learn(world, kind, weighted, how
     compare_classes(world, kind, weighted, how)
 
 
+@pytest.mark.study  # seven processes for one test
 @pytest.mark.ranks(7)
 def test_many_ranks_find_them_too(world):
     for how in ("sorted", "lopsided"):
