@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mpiopt.arrays import Array, pull
-from mpiopt.engine.method import Composed, Measured, Run
+from mpiopt.engine.method import Composed, Measured, Run, States
 from mpiopt.engine.phase import PerWorker, Tree
 from mpiopt.errors import CapabilityError, NumericalError
 from mpiopt.problems.buffers import Buffer, held, put
@@ -14,7 +14,7 @@ from mpiopt.problems.optional import Seated
 from mpiopt.problems.problem import Message, Point, Site, Team, mean
 from mpiopt.problems.protocols import offers
 from mpiopt.work.drift import Elastic
-from mpiopt.work.log import Log
+from mpiopt.work.log import Log, Logging
 
 
 class Progress(NamedTuple):
@@ -34,10 +34,13 @@ class WithBuffers(NamedTuple):
 
 @dataclass(frozen=True)
 class Training(Composed):
-    """Phases and an outer step; the state of the first phase's work has a `Log` as ``log``."""
+    """Phases and an outer step; the first phase's work counts what it looks at, in a state with a `Log` as ``log``."""
 
     def init(self, x: Array, team: Team[Any]) -> Run:
-        """All workers at x. Collective. Raises CapabilityError for penalties with a kink: steps follow gradients."""
+        """All workers at x. Collective.
+
+        Raises CapabilityError for penalties with a kink, since steps follow gradients, and where the first work keeps no log.
+        """
         if not team.penalty.smooth:
             raise CapabilityError(
                 "training follows gradients, and the penalty has none everywhere: leave the l1 part or the "
@@ -46,6 +49,16 @@ class Training(Composed):
         common = None if self.own else Point(x.copy())  # x may be the memory of a model, in which its worker moves
         points = PerWorker(Point(_settled(site, x)) if self.own else common for site in team.sites)
         return Run(points, None, self._states(x, team))
+
+    def _states(self, x: Array, team: Team) -> States:
+        states = super()._states(x, team)
+        if not (states.works and all(isinstance(state, Logging) and isinstance(state.log, Log) for state in states.works[0])):
+            first = f"its {type(self.walked[0].work).__name__}" if self.walked else "without a phase it"
+            raise CapabilityError(
+                f"{self.name} cannot train: {first} keeps no `log` of steps, rows and losses, which a training's record "
+                "is made of; begin with Steps, Minibatch or a work whose state has a `Log` of mpiopt.work.log as `log`"
+            )
+        return states
 
     def kept(self, run: Run, team: Team) -> Run:
         """The run as a checkpoint keeps it: with what models hold beside x. Not collective."""

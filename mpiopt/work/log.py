@@ -1,6 +1,6 @@
 """How far a worker has come in training, kept as ``log`` in the state of every Work that looks at samples."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -36,6 +36,15 @@ class Log(NamedTuple):
     def loss(self) -> float:
         """The running loss: the mean of the last ones, NaN before the first and once one of them was."""
         return float(self.recent[: min(self.steps, WINDOW)].mean()) if self.steps else float("nan")
+
+
+@runtime_checkable
+class Logging(Protocol):
+    """The state of a Work that looks at samples."""
+
+    @property
+    def log(self) -> Log:
+        """How far the worker has come."""
 
 
 def sampled(x: Array, log: Log, here: Local) -> tuple[Array, Log]:

@@ -8,13 +8,16 @@ import pytest
 
 from mpiopt.comm.world import World
 from mpiopt.engine.drive import rounds, solve
+from mpiopt.engine.phase import Phase
 from mpiopt.engine.stop import Stop
 from mpiopt.errors import CapabilityError
+from mpiopt.exchange.mean import Mean
 from mpiopt.jobs.studies.apparatus.quadratics import dense
 from mpiopt.losses.labels import COUNTS
 from mpiopt.losses.registry import find as loss_of
 from mpiopt.losses.registry import names
 from mpiopt.methods import catalogue, find, training
+from mpiopt.outer.descend import Descend
 from mpiopt.problems.curved import Curved
 from mpiopt.problems.examples import Dense
 from mpiopt.problems.factorisation import Completion, planted
@@ -26,6 +29,10 @@ from mpiopt.problems.perceptron import Perceptron
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.protocols import INSTEAD, Conjugate, Curvature, Loss, Margins, Trainable, lacking, members, offers
 from mpiopt.problems.softmax import Softmax
+from mpiopt.training.method import Training
+from mpiopt.transforms.rules import sgd
+from mpiopt.work.gradient import Gradient
+from mpiopt.work.steps import Minibatch, Pulled
 from tests.training_sets import built
 
 DIM, ROWS, L = 3, 80, 0.1
@@ -223,3 +230,19 @@ def test_every_training_method_on_every_model(worlds):
                 continue
             assert np.isfinite(found).all() and (found != 0.1).any(), (kind, name)
     assert not refused
+
+
+@pytest.mark.parametrize(
+    ("phases", "says"),
+    [
+        ((Phase(Gradient(), Mean()),), "its Gradient keeps no `log`"),
+        ((Phase(Pulled(), Mean()), Phase(Minibatch(), Mean())), "its Pulled keeps no `log`"),
+        ((), "without a phase it keeps no `log`"),
+    ],
+)
+def test_a_training_whose_first_work_counts_nothing_is_refused_in_a_sentence(phases, says):
+    world = World()
+    team = Team.of(world, [Quadratic((2.0, 0.5), (1.0, 1.0))], L2(0.01))
+    method = Training(None, phases, Descend(sgd(0.1)), name="mine")
+    with pytest.raises(CapabilityError, match=f"^mine cannot train: {says} .* begin with Steps, Minibatch or"):
+        method.init(np.zeros(2), team)
