@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mpiopt.io.text.readers import Reader
     from mpiopt.losses.family import Family
     from mpiopt.methods import Entry
-    from mpiopt.registry.entry import Spelt
+    from mpiopt.registry.entry import Registered, Spelt
 
 
 GIVEN = ("rule", "lr", "workers", "total_steps", "clients", "meeting")  # what mpiopt train fills from its other options
@@ -83,17 +83,18 @@ def run(job: Methods, world: None, console: Console) -> dict[str, Any]:
 
 
 def _list(title: str, entries: "dict[str, Entry]", width: int) -> str:
-    rows = [
-        [name, "" if entry.smooth_only else "L1", textwrap.shorten(entry.summary, width, placeholder=" ...")]
-        for name, entry in entries.items()
-    ]
+    rows = [[name, "" if entry.smooth_only else "L1", _short(entry, width)] for name, entry in entries.items()]
     return table([title, "", "what it does"], rows)
+
+
+def _short(entry: "Reader | Registered[Any]", width: int) -> str:
+    return textwrap.shorten(entry.summary, width, placeholder=" ...")
 
 
 def _compressors(known: "dict[str, Spelt]", console: Console) -> dict[str, Any]:
     """What --compress takes."""
     wide = room(max(map(len, known)) + 2)
-    rows = [[name, textwrap.shorten(entry.summary, wide, placeholder=" ...")] for name, entry in known.items()]
+    rows = [[name, _short(entry, wide)] for name, entry in known.items()]
     rows.append(["vote", "The majority of all workers' signs, a byte a coordinate"])
     console.show(table(["--compress", "what it sends"], rows))
     examples = (
@@ -112,56 +113,55 @@ def _compressors(known: "dict[str, Spelt]", console: Console) -> dict[str, Any]:
 
 def _readers(known: "Mapping[str, Reader]", console: Console) -> dict[str, Any]:
     """What --reader takes."""
-    wide = WIDTH - max(map(len, known)) - max(len(" ".join(entry.suffixes)) for entry in known.values()) - 4
-    rows = [
-        [name, textwrap.shorten(entry.summary, max(wide, 20), placeholder=" ..."), " ".join(entry.suffixes)]
-        for name, entry in known.items()
-    ]
-    console.show(table(["--reader", "what it reads", "files"], rows))
-    return {
-        name: {"summary": entry.summary, "paper": entry.paper, "suffixes": list(entry.suffixes)}
-        for name, entry in known.items()
-    }
+    _show(
+        ["--reader", "what it reads", "files"],
+        known,
+        {name: " ".join(entry.suffixes) for name, entry in known.items()},
+        console,
+    )
+    return {name: _about(entry, suffixes=list(entry.suffixes)) for name, entry in known.items()}
 
 
 def _graphs(known: "Mapping[str, Spelt]", console: Console) -> dict[str, Any]:
     """What --graph takes."""
-    wide = WIDTH - max(map(len, known)) - max(len(", ".join(entry.parameters)) for entry in known.values()) - 4
-    rows = [
-        [name, ", ".join(entry.parameters), textwrap.shorten(entry.summary, max(wide, 20), placeholder=" ...")]
-        for name, entry in known.items()
-    ]
-    console.show(table(["--graph", "parameters", "what it is"], rows))
-    return {
-        name: {"summary": entry.summary, "paper": entry.paper, "parameters": list(entry.parameters)}
-        for name, entry in known.items()
-    }
+    parameters = {name: ", ".join(entry.parameters) for name, entry in known.items()}
+    _show(["--graph", "what it is", "parameters"], known, parameters, console)
+    return {name: _about(entry, parameters=list(entry.parameters)) for name, entry in known.items()}
 
 
 def _losses(known: "Mapping[str, Spelt[type[Family]]]", console: Console) -> dict[str, Any]:
     """What --loss takes."""
-    wide = WIDTH - max(map(len, known)) - max(len(entry.build.labels.text) for entry in known.values()) - 4
-    rows = [
-        [name, textwrap.shorten(entry.summary, wide, placeholder=" ..."), entry.build.labels.text]
-        for name, entry in known.items()
-    ]
-    console.show(table(["--loss", "what it is", "labels"], rows))
+    labels = {name: entry.build.labels.text for name, entry in known.items()}
+    _show(["--loss", "what it is", "labels"], known, labels, console)
     console.show("\n" + textwrap.fill("for example huber:delta=2; parameters, constants and paper: mpiopt methods NAME", WIDTH))
     return {name: _loss_facts(entry) for name, entry in known.items()}
 
 
+def _show(heads: list[str], known: "Mapping[str, Reader | Spelt[Any]]", beside: dict[str, str], console: Console) -> None:
+    """Name, what it is, and one thing more of each."""
+    wide = max(20, WIDTH - max(map(len, known)) - max(map(len, beside.values())) - 4)
+    console.show(table(heads, [[name, _short(entry, wide), beside[name]] for name, entry in known.items()]))
+
+
+def _about(entry: "Reader | Registered[Any]", **more: Any) -> dict[str, Any]:
+    return {"summary": entry.summary, "paper": entry.paper, **more}
+
+
+def _defaults(entry: "Registered[Any]") -> dict[str, str]:
+    return {name: str(parameter.default) for name, parameter in entry.parameters.items()}
+
+
 def _loss_facts(entry: "Spelt[type[Family]]") -> dict[str, Any]:
     kind = entry.build
-    return {
-        "summary": entry.summary,
-        "paper": entry.paper,
-        "labels": kind.labels.text,
-        "curvature_bound": None if isinf(kind.curvature_bound) else kind.curvature_bound,
-        "concordance": kind.concordance,
-        "dual": entry.make().descends,
-        "gpu": kind.cuda is not None,
-        "parameters": {name: str(field.default) for name, field in entry.parameters.items()},
-    }
+    return _about(
+        entry,
+        labels=kind.labels.text,
+        curvature_bound=None if isinf(kind.curvature_bound) else kind.curvature_bound,
+        concordance=kind.concordance,
+        dual=entry.make().descends,
+        gpu=kind.cuda is not None,
+        parameters=_defaults(entry),
+    )
 
 
 def _loss(entry: "Spelt[type[Family]]") -> str:
@@ -182,11 +182,7 @@ def _loss(entry: "Spelt[type[Family]]") -> str:
 
 
 def _compressor_facts(entry: "Spelt") -> dict[str, Any]:
-    return {
-        "summary": entry.summary,
-        "paper": entry.paper,
-        "parameters": {name: str(field.default) for name, field in entry.parameters.items()},
-    }
+    return _about(entry, parameters=_defaults(entry))
 
 
 def _compressor(entry: "Spelt") -> str:

@@ -13,24 +13,12 @@ from mpiopt.errors import DataError
 from mpiopt.io.dataset import row_checks
 from mpiopt.io.dataset.dense_row import Item
 from mpiopt.io.dataset.index import Index, read_index
-from mpiopt.io.dataset.labels import Labels
 from mpiopt.io.dataset.reading import Dataset, Shards, into
+from mpiopt.io.dataset.source import RowSource
 
 
-class DenseSource(Protocol):
-    """Dense rows with class numbers 0 to classes - 1. Nothing but opening one is collective."""
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-
-    @property
-    def content(self) -> str:
-        """The same for the same rows, and for no others."""
-
-    @property
-    def rows(self) -> int:
-        """How many there are."""
+class DenseSource(RowSource, Protocol):
+    """Dense rows with class numbers 0 to classes - 1; blocks have equally many rows."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -41,15 +29,8 @@ class DenseSource(Protocol):
         """How many there are."""
 
     @property
-    def labels(self) -> Labels:
-        """The labels of all rows."""
-
-    @property
     def item(self) -> Item:
         """What a row is."""
-
-    def blocks(self, workers: int) -> np.ndarray:
-        """Row bounds (workers + 1,) int64 of contiguous blocks with equally many rows; blocks may be empty."""
 
     def read(self, lo: int, hi: int, dtype: np.typing.DTypeLike | None = np.float32) -> tuple[np.ndarray, np.ndarray]:
         """Rows lo <= i < hi as (hi - lo, *shape) of ``dtype``, scaled, and their class numbers (hi - lo,) int64.
@@ -84,7 +65,7 @@ class DenseDataset(Shards):
         return int(self.labels.greatest) + 1
 
     def blocks(self, workers: int) -> np.ndarray:
-        """See `DenseSource.blocks`."""
+        """See `RowSource.blocks`."""
         return even(self.rows, workers)
 
     def read(self, lo: int, hi: int, dtype: np.typing.DTypeLike | None = np.float32) -> tuple[np.ndarray, np.ndarray]:

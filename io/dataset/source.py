@@ -10,8 +10,8 @@ from mpiopt.io.dataset.labels import Labels
 from mpiopt.kernels.csr import CSR
 
 
-class Source(Protocol):
-    """Sparse rows with labels. Nothing but opening one is collective."""
+class RowSource(Protocol):
+    """Rows with labels, whatever a row is. Nothing but opening one is collective."""
 
     @property
     def name(self) -> str:
@@ -26,6 +26,17 @@ class Source(Protocol):
         """How many there are."""
 
     @property
+    def labels(self) -> Labels:
+        """The labels of all rows."""
+
+    def blocks(self, workers: int) -> np.ndarray:
+        """Row bounds (workers + 1,) int64 of contiguous blocks that are about equally much work; blocks may be empty."""
+
+
+class Source(RowSource, Protocol):
+    """Sparse rows; blocks have about equally many nonzeros."""
+
+    @property
     def cols(self) -> int:
         """How many features there are."""
 
@@ -34,15 +45,8 @@ class Source(Protocol):
         """Stored entries of all rows."""
 
     @property
-    def labels(self) -> Labels:
-        """The labels of all rows."""
-
-    @property
     def values(self) -> Literal["float32", "float64"]:
         """As what they are stored."""
-
-    def blocks(self, workers: int) -> np.ndarray:
-        """Row bounds (workers + 1,) int64 of contiguous blocks with about equally many nonzeros; blocks may be empty."""
 
     def read(self, lo: int, hi: int, dtype: np.typing.DTypeLike | None = None) -> tuple[CSR, np.ndarray, np.ndarray | None]:
         """Rows lo <= i < hi with values of ``dtype``, their raw labels (hi - lo,) float64 and weights, if there are any.

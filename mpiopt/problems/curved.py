@@ -18,13 +18,14 @@ from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.model import Block, Model, ScoreSums
 from mpiopt.problems.problem import Point
 from mpiopt.problems.protocols import Curvature, offers
+from mpiopt.problems.wrapped import Wrapped
 
 TWICE = ("hessian", "diagonal")
 BESIDE = ("restore", "settled", "around", "reseed", "flawed")
 
 
 @dataclass(frozen=True)
-class Curved:
+class Curved(Wrapped):
     """``loss`` and the penalty, the same on every worker. What it offers beyond value and gradient is what the loss offers.
 
     strength : lambda. free : trailing coordinates that are left alone. Raises UsageError for a negative lambda.
@@ -37,21 +38,6 @@ class Curved:
     def __post_init__(self) -> None:
         if not (self.strength >= 0 and np.isfinite(self.strength)):
             raise UsageError(f"lambda is {self.strength:g}: give a finite number that is not negative")
-
-    @property
-    def dim(self) -> int:
-        """The length of x."""
-        return self.loss.dim
-
-    @property
-    def rows(self) -> int:
-        """Rows of this worker."""
-        return self.loss.rows
-
-    @property
-    def weight(self) -> float:
-        """Sum of the sample weights."""
-        return self.loss.weight
 
     @property
     def blocks(self) -> tuple[Block, ...]:

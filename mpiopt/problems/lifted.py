@@ -14,7 +14,8 @@ import numpy as np
 from mpiopt.arrays import Array, beside, namespace, norm
 from mpiopt.errors import CapabilityError
 from mpiopt.problems.problem import Team
-from mpiopt.problems.protocols import Curvature, Loss, Margins, Point, offers
+from mpiopt.problems.protocols import Curvature, Margins, Point, offers
+from mpiopt.problems.wrapped import Wrapped
 
 PRODUCTS = 60  # with the Hessian: within about 2 % of the largest eigenvalue where the next is near, else far better
 CUBE = float(np.finfo(float).eps) ** (1 / 3)  # of |x| + 1: the step for which central differences err least
@@ -22,29 +23,13 @@ DIRECT = 1e-6  # of its terms' size: a difference that is larger is taken as it 
 
 
 @dataclass(frozen=True)
-class Lifted:
+class Lifted(Wrapped):
     """A loss with margins (dim,) of its own; `Margins`. Not known to be convex, so that no bound of the gap is given."""
 
-    loss: Loss
     convex = False
     descends = False
     radius = 1.0
     lipschitz = float("inf")
-
-    @property
-    def dim(self) -> int:
-        """The length of x."""
-        return self.loss.dim
-
-    @property
-    def rows(self) -> int:
-        """Rows of this worker."""
-        return self.loss.rows
-
-    @property
-    def weight(self) -> float:
-        """Sum of the sample weights."""
-        return self.loss.weight
 
     @property
     def weights(self) -> Array:

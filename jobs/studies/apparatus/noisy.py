@@ -7,31 +7,17 @@ import numpy as np
 from mpiopt.numerics.streams import Streams
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.problem import Point
+from mpiopt.problems.wrapped import Wrapped
 
 
 @dataclass(frozen=True)
-class Noisy:
+class Noisy(Wrapped):
     """A loss whose gradient over the draw of a step has noise of E |noise|^2 = dim * deviation^2; exact without a draw."""
 
     loss: Linear
     deviation: float
     streams: Streams
     worker: int
-
-    @property
-    def dim(self) -> int:
-        """The length of x."""
-        return self.loss.dim
-
-    @property
-    def rows(self) -> int:
-        """Rows of this worker."""
-        return self.loss.rows
-
-    @property
-    def weight(self) -> float:
-        """Sum of the sample weights."""
-        return self.loss.weight
 
     def point(self, x: np.ndarray) -> Point:
         """x alone: a draw's gradient is found without margins."""

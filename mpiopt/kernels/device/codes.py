@@ -95,44 +95,24 @@ def unpack(packed: np.ndarray, at: int, n: int, b: int) -> Array:
 
 def dither(x: Array, scales: np.ndarray, bucket: int, levels: int, b: int, key: int, packed: np.ndarray, at: int) -> None:
     """|x_j| rounded to a multiple of scale / levels at random; see `quantise.dither`."""
-    codes, sign = library().empty(x.size, np.uint32), 2 if b == TRITS else 1 << (b - 1)
-    run(
-        kernel("codes", "dither", x.dtype),
-        x.size,
-        np.int64(x.size),
-        np.int64(bucket),
-        x,
-        _there(scales, x.dtype),
-        np.uint64(key),
-        np.float64(levels),
-        np.uint32(sign),
-        np.int32(b == TRITS),
-        codes,
-    )
-    _packed(codes, b, packed, at)
+    about = np.float64(levels), np.uint32(2 if b == TRITS else 1 << (b - 1)), np.int32(b == TRITS)
+    _packed(_rounded("dither", x, scales, bucket, key, *about), b, packed, at)
 
 
 def powers(
     x: Array, scales: np.ndarray, bucket: int, low: int, top: int, b: int, key: int, packed: np.ndarray, at: int
 ) -> None:
     """|x_j| / scale rounded to 0 or a power of two at random; see `quantise.powers`."""
+    about = np.int32(low), np.float64(2.0**low), np.float64(2.0**-low), np.int64(top), np.uint32(1 << (b - 1))
+    _packed(_rounded("powers", x, scales, bucket, key, *about), b, packed, at)
+
+
+def _rounded(name: str, x: Array, scales: np.ndarray, bucket: int, key: int, *about: Any) -> Array:
+    """The codes (n,) uint32 of x, by the kernel ``name``, which takes what is ``about`` its rounding."""
     codes = library().empty(x.size, np.uint32)
-    run(
-        kernel("codes", "powers", x.dtype),
-        x.size,
-        np.int64(x.size),
-        np.int64(bucket),
-        x,
-        _there(scales, x.dtype),
-        np.uint64(key),
-        np.int32(low),
-        np.float64(2.0**low),
-        np.float64(2.0**-low),
-        np.int64(top),
-        np.uint32(1 << (b - 1)),
-        codes,
-    )
-    _packed(codes, b, packed, at)
+    where = np.int64(x.size), np.int64(bucket), x, _there(scales, x.dtype), np.uint64(key)
+    run(kernel("codes", name, x.dtype), x.size, *where, *about, codes)
+    return codes
 
 
 def look_up(
