@@ -25,6 +25,7 @@ COMMANDS = {
     "describe": Needs(False, False),
     "solve": Needs(True, True),
     "train": Needs(True, True),
+    "play": Needs(True, True),
     "predict": Needs(True, True),
     "score": Needs(True, True),
     "methods": Needs(False, False),

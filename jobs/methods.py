@@ -30,7 +30,7 @@ class Methods:
     """List the methods, or show one: its parameters, what it needs, its paper.
 
     The name compressors lists what --compress takes, losses what --loss takes, readers what convert reads, graphs what --graph
-    takes; each of the first three can be shown too.
+    takes, sampling what --sampling takes, games what play takes; each of the first three can be shown too.
     """
 
     name: str | None = field(default=None, kw_only=False)
@@ -44,9 +44,11 @@ def run(job: Methods, world: None, console: Console) -> dict[str, Any]:
     from mpiopt.graphs.topology import FAMILIES
     from mpiopt.io.text.readers import READERS
     from mpiopt.losses.registry import catalogue as losses
-    from mpiopt.methods import catalogue, find, training
+    from mpiopt.methods import catalogue, find, playing, training
+    from mpiopt.problems.games import GAMES
+    from mpiopt.sampling.plans import SAMPLINGS
 
-    solving, learning, compressors = catalogue(), training(), CATALOGUE.all()
+    solving, learning, moving, compressors = catalogue(), training(), playing(), CATALOGUE.all()
     if job.name == "compressors":
         return _compressors(compressors, console)
     name = job.name
@@ -65,21 +67,26 @@ def run(job: Methods, world: None, console: Console) -> dict[str, Any]:
     if name is not None and name in READERS.all():
         return _readers({name: READERS[name]}, console)
     if name == "graphs":
-        return _graphs(FAMILIES, console)
+        return _spelt("--graph", FAMILIES, console)
+    if name == "sampling":
+        return _spelt("--sampling", SAMPLINGS, console)
+    if name == "games":
+        return _spelt("mpiopt play", GAMES, console)
     if name is not None:
-        entry = find(name, solving | learning)
-        console.show(_page(entry, "train" if name in learning else "solve"))
+        entry = find(name, solving | learning | moving)
+        console.show(_page(entry, "train" if name in learning else "play" if name in moving else "solve"))
         return {entry.name: _facts(entry)}
-    width = room(max(map(len, solving | learning)) + 6)
+    width = room(max(map(len, solving | learning | moving)) + 6)
     console.show(_list("mpiopt solve", solving, width))
     console.show(f"\n{_list('mpiopt train', learning, width)}")
+    console.show(f"\n{_list('mpiopt play', moving, width)}")
     console.show(
         "\nL1: solves problems with an L1 penalty too. Parameters, needs, paper:\n"
         "mpiopt methods NAME; what --compress takes: mpiopt methods compressors;\n"
         "what --loss takes: mpiopt methods losses; what --graph takes: mpiopt methods\n"
-        "graphs"
+        "graphs; samplings: mpiopt methods sampling; games: mpiopt methods games"
     )
-    return {name: _facts(entry) for name, entry in (solving | learning).items()}
+    return {name: _facts(entry) for name, entry in (solving | learning | moving).items()}
 
 
 def _list(title: str, entries: "dict[str, Entry]", width: int) -> str:
@@ -122,10 +129,10 @@ def _readers(known: "Mapping[str, Reader]", console: Console) -> dict[str, Any]:
     return {name: _about(entry, suffixes=list(entry.suffixes)) for name, entry in known.items()}
 
 
-def _graphs(known: "Mapping[str, Spelt]", console: Console) -> dict[str, Any]:
-    """What --graph takes."""
+def _spelt(head: str, known: "Mapping[str, Spelt]", console: Console) -> dict[str, Any]:
+    """What an option takes that spells a thing and its parameters."""
     parameters = {name: ", ".join(entry.parameters) for name, entry in known.items()}
-    _show(["--graph", "what it is", "parameters"], known, parameters, console)
+    _show([head, "what it is", "parameters"], known, parameters, console)
     return {name: _about(entry, parameters=list(entry.parameters)) for name, entry in known.items()}
 
 

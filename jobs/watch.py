@@ -30,6 +30,8 @@ WIDTHS = (6, 14, 8, 8, 7, 8, 8, 14)
 HEAD = ("round", "objective", "|grad F|", "gap", "sent", "solving", "a round", "left")
 ROUND = (("objective", "#.11g"), ("gradient_norm", ".1e"), ("gap", ".1e"))
 LESSON = (("objective", ".4f"), ("epoch", ".2f"), ("accuracy", ".2%"))
+MOVE = (("objective", ".3e"), ("merit", ".1e"), ("distance", ".1e"))
+PLAYING = ("round", "residual", "merit", "distance", "sent", "playing", "a round", "left")  # of a game
 LEARNING = ("round", "running loss", "epoch", "accuracy", "sent", "training", "a round", "left")  # of a training
 
 
@@ -109,7 +111,7 @@ class Follower:
     def _begin(self, data: "RunData", rounds: int) -> None:
         about = data.attributes
         ranks = f" on {counted(about['world_size'], 'rank')}" if "world_size" in about else ""
-        head = _line(LEARNING if "epoch" in data.history else HEAD)
+        head = _line(_kind(data.history)[0])
         self._console.show(f"{about.get('method', 'a run')}{ranks}: {about.get('dataset', self.path)}\n{head}")
         if not self._console.json:
             self._shown = max(0, rounds - LINES)
@@ -186,7 +188,7 @@ def _limits(data: "RunData") -> dict[str, float]:
         return {}
     return {
         name: config[name]
-        for name in ("gap_tol", "gradient_tol", "rounds", "seconds", "epochs")
+        for name in ("gap_tol", "gradient_tol", "residual_tol", "rounds", "seconds", "epochs")
         if isinstance(config.get(name), int | float) and config[name] > 0
     }
 
@@ -206,7 +208,7 @@ def pace(history: Mapping[str, Any], k: int, limits: dict[str, float]) -> dict[s
         epochs = history["epoch"][first : k + 1]
         went = epochs[-1] - epochs[0]
         left.append(((limits["epochs"] - epochs[-1]) * (seconds[-1] - seconds[0]) / went if went > 0 else math.nan, "epochs"))
-    for name, column in (("gap_tol", "gap"), ("gradient_tol", "gradient_norm")):
+    for name, column in (("gap_tol", "gap"), ("gradient_tol", "gradient_norm"), ("residual_tol", "objective")):
         if name in limits and column in history:
             left.append((_time_to(limits[name], seconds, history[column][first : k + 1]), column.partition("_")[0]))
     left = sorted((max(0.0, float(time)), what) for time, what in left if math.isfinite(time))
@@ -227,13 +229,18 @@ def _time_to(tolerance: float, seconds: Any, values: Any) -> float:
     return (math.log(tolerance) - points[-1][1]) / slope if slope < 0 else math.nan
 
 
+def _kind(history: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """The head of the table, and the columns of what kind of run this is."""
+    return (LEARNING, LESSON) if "epoch" in history else (PLAYING, MOVE) if "merit" in history else (HEAD, ROUND)
+
+
 def _row(record: dict[str, Any]) -> str:
     """One record in 80 columns; "-" for what is not known."""
     left = record["seconds_left"]
     return _line(
         [
             f"{record['round']:d}",
-            *(_told(record.get(name), form) for name, form in (LESSON if "epoch" in record else ROUND)),
+            *(_told(record.get(name), form) for name, form in _kind(record)[1]),
             size(record.get("bytes_sent", 0)),
             _duration(record.get("seconds")),
             _duration(record["seconds_a_round"]),

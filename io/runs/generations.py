@@ -17,10 +17,12 @@ from mpiopt.io.disk.hdf5_check import parsing
 from mpiopt.io.disk.sealed_file import damage
 from mpiopt.io.runs.checkpoint_file import Form, stored
 from mpiopt.io.runs.expected_forms import expected
+from mpiopt.playing.drive import Move
 from mpiopt.training.drive import Lesson
 
 SCHEMA_VERSION = 3
 OLDEST = 3  # before, states had no names
+KINDS: tuple[type[Record | Lesson | Move], ...] = (Record, Lesson, Move)  # of histories, told apart by their columns
 
 
 FORM = [[int], str]  # the shape of an array, and its type as NumPy writes it
@@ -36,7 +38,7 @@ class Saved:
     run_id: str
     identity: dict[str, Any]
     index: dict[str, Any]
-    history: tuple[Record | Lesson, ...]
+    history: tuple[Record | Lesson | Move, ...]
     fresh: tuple[bool, ...]
 
     @property
@@ -85,7 +87,7 @@ def _opened(path: Path) -> Saved:
         identity = expected(json.loads(attribute(file, "identity", str)), {str: object}, "its identity")
         index = expected(json.loads(column(file, "index", TEXTS, ())[()]), INDEX, "its index")
         _demand_arrays(file, index)
-    kind = Record if "gradient_norm" in found else Lesson
+    kind = max(KINDS, key=lambda kind: len(set(kind._fields) & set(found)))
     expected(found, {name: [(float, int, bool)] for name in (*kind._fields, "fresh")}, "its history")
     history = tuple(kind(*line) for line in zip(*(found[name] for name in kind._fields), strict=True))
     if not history or len(found["fresh"]) != len(history):

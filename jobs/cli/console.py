@@ -137,6 +137,10 @@ def line(record: Any) -> str:
         marks = f"  test {100 * record.accuracy:.2f} %, loss {record.test_loss:.4f}" if math.isfinite(record.accuracy) else ""
         loss = f"{record.objective:8.4f}" if math.isfinite(record.objective) else "       -"
         return f"epoch {record.epoch:6.2f}  loss {loss}{marks:28s}  {size(record.bytes_sent):>7s}  {record.seconds:.1f} s"
+    if hasattr(record, "merit"):
+        apart = f"  distance {record.distance:.1e}" if math.isfinite(record.distance) else ""
+        cost = f"{size(record.bytes_sent):>7s}  {record.seconds:.1f} s"
+        return f"round {record.round:5d}  residual {record.objective:.3e}{apart}  {cost}"
     gap = f"  gap <= {record.gap:.1e}" if math.isfinite(record.gap) else ""
     return (
         f"round {record.round:4d}  F {record.objective:.11f}  |grad F| {record.gradient_norm:.1e}{gap}  "

@@ -1,6 +1,6 @@
-"""One run from its options to the exit code, a solve or a training: claim, open, check, record, finish.
+"""One run from its options to the exit code, a solve, a training or a game: claim, open, check, record, finish.
 
-What the two do each in its way are three hooks; the rest is said here once.
+What the three do each in its way are three hooks; the rest is said here once.
 """
 
 import tomllib
@@ -20,12 +20,14 @@ from mpiopt.jobs.running.job_files import of_run, tell_unlocked
 from mpiopt.jobs.running.recording import Recording, columns, recorded, reserve
 from mpiopt.jobs.running.signals import Signals, end_of_job
 from mpiopt.jobs.running.watchdog import guarded
+from mpiopt.playing.drive import Played
 from mpiopt.problems.problem import Team
 from mpiopt.training.drive import Trained
 from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
+    from mpiopt.jobs.cli.play_options import Play
     from mpiopt.jobs.cli.solve_options import Solve
     from mpiopt.jobs.cli.train_options import Train
 
@@ -49,7 +51,7 @@ class Outcome(NamedTuple):
     buffers : what a model keeps beside x.
     """
 
-    end: Solution | Trained
+    end: Solution | Trained | Played
     converged: bool | None
     facts: dict[str, Any]
     final: tuple[str, ...]
@@ -62,7 +64,7 @@ class Hooks(Protocol):
     """What one kind of run puts into the script. All are collective, called once, in this order, and raise on every rank."""
 
     @property
-    def job(self) -> "Solve | Train":
+    def job(self) -> "Solve | Train | Play":
         """What was asked for; what the rows say of it is filled in once they are opened."""
 
     @property

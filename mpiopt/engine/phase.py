@@ -19,7 +19,7 @@ from mpiopt.engine.traffic import Shape, Traffic
 from mpiopt.errors import CapabilityError
 from mpiopt.graphs.mixing import Spectrum
 from mpiopt.problems.problem import L, Message, Point, Site, Team
-from mpiopt.problems.protocols import Loss
+from mpiopt.problems.protocols import Loss, Owned
 from mpiopt.sampling.clients import EVERYONE, Clients
 
 Tree = Any  # NamedTuples and sequences of arrays, numbers and further trees
@@ -106,7 +106,7 @@ class Exchange(Protocol):
     @property
     def needs(self) -> type:
         """See `Work.needs`."""
-        return Loss
+        return Owned
 
     @property
     def needs_all(self) -> bool:
@@ -149,7 +149,7 @@ class Outer(Protocol):
     @property
     def needs(self) -> type:
         """See `Work.needs`."""
-        return Loss
+        return Owned
 
     @property
     def own(self) -> bool:

@@ -15,6 +15,7 @@ from mpiopt.methods.elastic import ENTRIES as ELASTIC
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.federated import ENTRIES as FEDERATED
 from mpiopt.methods.first_order import ENTRIES as FIRST_ORDER
+from mpiopt.methods.games import ENTRIES as GAMES
 from mpiopt.methods.leader import ENTRIES as LEADER
 from mpiopt.methods.newton import ENTRIES as NEWTON
 from mpiopt.methods.one_sided import ENTRIES as ONE_SIDED
@@ -24,13 +25,14 @@ from mpiopt.registry.registry import Registry
 
 Build = TypeVar("Build", bound=Callable[..., Any])
 
-__all__ = ["SOLVERS", "TRAINERS", "Entry", "catalogue", "find", "register", "training"]
+__all__ = ["PLAYERS", "SOLVERS", "TRAINERS", "Entry", "catalogue", "find", "playing", "register", "training"]
 
 GROUP = "mpiopt.methods"  # entry points of packages that bring methods of either kind
 SOLVERS = Registry(
     "method", (*DANE, *CATALYST, *SPAG, *NEWTON, *COCOA, *FIRST_ORDER, *COMPRESSION, *DECENTRALISED_SOLVERS), GROUP
 )
 TRAINERS = Registry("method", (*AVERAGING, *LEADER, *ELASTIC, *ONE_SIDED, *FEDERATED, *PRUNING, *DECENTRALISED_TRAINERS), GROUP)
+PLAYERS = Registry("method", GAMES, GROUP)
 
 
 def catalogue() -> Registry[Entry]:
@@ -43,18 +45,23 @@ def training() -> Registry[Entry]:
     return TRAINERS.all()
 
 
-def register(paper: str, *, trains: bool = False, **facts: Any) -> Callable[[Build], Build]:
-    """The decorator that makes a function of a method's parameters known by its name, to ``solve`` or else to ``train``.
+def playing() -> Registry[Entry]:
+    """Every method of games, the default first."""
+    return PLAYERS.all()
+
+
+def register(paper: str, *, trains: bool = False, plays: bool = False, **facts: Any) -> Callable[[Build], Build]:
+    """The decorator that makes a function of a method's parameters known by its name, to ``solve``, ``train`` or ``play``.
 
     facts : what else `Entry` says of it. Raises UsageError for a name that is taken.
     """
 
     def known(build: Build) -> Build:
         entry = Entry(build, paper, **facts)
-        other = SOLVERS if trains else TRAINERS
-        if entry.name in other:
-            other.add(entry)  # which says by what the name is taken
-        (TRAINERS if trains else SOLVERS).add(entry)
+        home = TRAINERS if trains else PLAYERS if plays else SOLVERS
+        for registry in (SOLVERS, TRAINERS, PLAYERS):
+            if entry.name in registry or registry is home:
+                registry.add(entry)  # which raises where the name is taken, and says by what
         return build
 
     return known
@@ -62,11 +69,12 @@ def register(paper: str, *, trains: bool = False, **facts: Any) -> Callable[[Bui
 
 def find(name: str, known: Mapping[str, Entry] | None = None) -> Entry:
     """The entry of a name, among all methods unless others are given. Raises UsageError with the known names."""
-    if name in (SOLVERS | TRAINERS if known is None else known):
-        return (SOLVERS | TRAINERS if known is None else known)[name]
-    solving, learning = catalogue(), training()  # with what installed packages bring
-    known = solving | learning if known is None else known
+    found = SOLVERS | TRAINERS | PLAYERS if known is None else known
+    if name in found:
+        return found[name]
+    kinds = {"solve": catalogue(), "train": training(), "play": playing()}  # with what installed packages bring
+    known = kinds["solve"] | kinds["train"] | kinds["play"] if known is None else known
     if name not in known:
-        other = "mpiopt solve has it; " * (name in solving) + "mpiopt train has it; " * (name in learning)
+        other = "".join(f"mpiopt {verb} has it; " for verb, those in kinds.items() if name in those)
         raise UsageError(f"there is no method {name!r}: {other}choose one of {', '.join(known)}")
     return known[name]

@@ -14,7 +14,7 @@ import numpy as np
 from mpiopt.arrays import Array, beside, namespace, norm
 from mpiopt.errors import CapabilityError
 from mpiopt.problems.problem import Team
-from mpiopt.problems.protocols import Curvature, Margins, Point, offers
+from mpiopt.problems.protocols import Curvature, Loss, Margins, Point, lacking, offers
 from mpiopt.problems.wrapped import Wrapped
 
 PRODUCTS = 60  # with the Hessian: within about 2 % of the largest eigenvalue where the next is near, else far better
@@ -112,7 +112,15 @@ class Lifted(Wrapped):
 
 
 def lifted(team: Team) -> Team:
-    """The team with losses that all are `Margins`: those that are not, `Lifted`. Not collective."""
+    """The team with losses that all are `Margins`: those that are not, `Lifted`. Not collective.
+
+    Raises CapabilityError for what is no loss at all, such as a game.
+    """
+    if missing := lacking(team.sites[0].loss, Loss):
+        raise CapabilityError(
+            f"{type(team.sites[0].loss).__name__} cannot be minimised: it has no {', '.join(missing)}; games are played "
+            "by extragradient and its kin"
+        )
     sites = (site if offers(site.loss, Margins) else replace(site, loss=Lifted(site.loss)) for site in team.sites)
     return replace(team, sites=tuple(sites))
 

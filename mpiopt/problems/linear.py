@@ -196,6 +196,11 @@ class Linear:
         return float(np.sqrt(longest + self.intercept))
 
     @property
+    def row_lipschitz(self) -> Array:
+        """c |(a_i, 1)|^2 for a loss with a largest curvature c, else infinity, (rows,)."""
+        return self.family.curvature_bound * (self.row_squares + self.intercept)
+
+    @property
     def lipschitz(self) -> float:
         """What no eigenvalue of a Hessian exceeds, c R^2 for a loss with a largest curvature c; else infinity."""
         return self.family.curvature_bound * self.radius**2 if self.radius else 0.0

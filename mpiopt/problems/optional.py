@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from mpiopt.arrays import Array
-from mpiopt.problems.protocols import Loss
+from mpiopt.problems.protocols import Loss, Owned
 
 
 class Kept(Loss, Protocol):
@@ -65,3 +65,11 @@ class Holding(Loss, Protocol):
     @property
     def data(self) -> Any:
         """The rows."""
+
+
+class Graded(Owned, Protocol):
+    """A problem that knows how steep each of its rows can be."""
+
+    @property
+    def row_lipschitz(self) -> Array:
+        """By how much at most the gradient, or the operator, of each row stretches distances, (rows,)."""

@@ -67,6 +67,13 @@ class ElasticNet:
             inner[:] = np.where(x == 0, beyond, inner + self.l1 * np.sign(x))
         return out
 
+    def conjugate(self, u: Array) -> float:
+        """|(|u| - l1)+|^2 / (2 l2) over the penalised coordinates; infinity where nothing holds against u."""
+        beyond = np.maximum(abs(self._penalised(u)) - self.l1, 0)
+        if u[u.size - self.free :].any() or (not self.l2 and beyond.any()):
+            return np.inf
+        return float(beyond @ beyond) / (2 * self.l2) if self.l2 else 0.0
+
     def support(self, x: Array) -> Array:
         """Mask (dim,) of coordinates away from the kink of |x|."""
         mask = x != 0 if self.l1 else np.ones(x.size, bool)
@@ -132,6 +139,16 @@ class Box:
         inner[(at <= self.lower) & (inner > 0)] = 0
         inner[(at >= self.upper) & (inner < 0)] = 0
         return out
+
+    def conjugate(self, u: Array) -> float:
+        """u.z - (l2/2) |z|^2 at the best z of the box; infinity where a free coordinate of u is not 0."""
+        end = u.size - self.free
+        inner = u[:end]
+        if u[end:].any():
+            return np.inf
+        with np.errstate(over="ignore"):  # of a tiny l2, which the bounds stand in for
+            best = np.clip(inner / self.l2, self.lower, self.upper) if self.l2 else np.where(inner > 0, self.upper, self.lower)
+        return float(inner @ best) - self.l2 / 2 * float(best @ best)
 
     def support(self, x: Array) -> Array:
         """Mask (dim,) of coordinates strictly inside the box."""

@@ -7,7 +7,7 @@ and "mean" means divided by the sum of sample weights everywhere. lambda multipl
 constant C of LIBLINEAR and scikit-learn is 1 / (lambda * sum of sample weights).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeGuard, runtime_checkable
@@ -20,20 +20,36 @@ from mpiopt.comm.world import World
 from mpiopt.errors import DataError
 from mpiopt.numerics.streams import Streams
 from mpiopt.problems.penalties import sliced
-from mpiopt.problems.protocols import Loss, Penalty, offers
+from mpiopt.problems.protocols import Loss, Owned, Penalty, offers
 from mpiopt.problems.protocols import Point as Point
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # with a default: a Team is one of any Loss, a Team[Margins] one of such
 
-    L = TypeVar("L", bound=Loss, covariant=True, default=Loss)
+    L = TypeVar("L", bound=Owned, covariant=True, default=Loss)
 else:
     from typing import TypeVar
 
-    L = TypeVar("L", bound=Loss, covariant=True)
-M = TypeVar("M", bound=Loss)
+    L = TypeVar("L", bound=Owned, covariant=True)
+M = TypeVar("M", bound=Owned)
 
-Sample = Callable[[int], "Array | None"]  # a worker's step, from 0 on -> the rows that it looks at, None for all
+
+class Picked(NamedTuple):
+    """Rows of a step that count for unlike much: its gradient is the sum of weights_i grad f_i."""
+
+    rows: Array  # (b,) int64
+    weights: Array  # (b,) float64, each 1 / b where it is a mean
+
+    @property
+    def groups(self) -> Iterator[tuple[Array, float]]:
+        """Rows that count alike, and what the mean over them counts for."""
+        for weight in np.unique(self.weights) if self.rows.size else (0.0,):
+            rows = self.rows[self.weights == weight]
+            yield rows, float(weight) * rows.size
+
+
+# a worker's step, from 0 on -> the rows that it looks at, None for all
+Sample = Callable[[int], "Array | Picked | None"]
 
 
 @runtime_checkable

@@ -1,6 +1,7 @@
 """What methods ask of a loss and of a penalty, as types whose attributes are read only.
 
-    Loss         its value and gradient at a point
+    Owned        that a worker has a part of the rows, and what it keeps beside a point
+    Loss         and a value and its gradient at a point
     Curvature    and products with its Hessian
     Margins      and what is cheap where it is a function of margins that are linear in x: searches along lines and planes
     Dual         and coordinate steps on its dual
@@ -9,7 +10,7 @@
     Trainable    and is one over some of its rows, with a start and a score: what training asks
 
 A block of a method says which of these it ``needs``, and `demand` holds the losses of a team against it, once, at the start.
-`problems.lifted` makes Margins of any Loss; `problems.optional` has what some models have besides.
+`problems.operators` has games; `problems.lifted` makes Margins of any Loss; `problems.optional` has what some have besides.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -45,8 +46,8 @@ class Point(NamedTuple):
         return self.margins
 
 
-class Loss(Protocol):
-    """f_w: one worker's mean loss. Not collective, except where said."""
+class Owned(Protocol):
+    """One worker's part of a problem. Not collective, except where said."""
 
     @property
     def dim(self) -> int:
@@ -62,6 +63,10 @@ class Loss(Protocol):
 
     def point(self, x: Array) -> Point:
         """x with what this loss keeps beside it."""
+
+
+class Loss(Owned, Protocol):
+    """f_w: one worker's mean loss."""
 
     def value_grad(self, at: Point) -> tuple[float, Array]:
         """f_w(x) and its gradient (dim,), a new array."""
@@ -238,9 +243,13 @@ class Penalty(Protocol):
     def residual(self, x: Array, g: Array) -> Array:
         """The shortest element of g + subdifferential(x), (dim,): the gradient of F where the penalty is smooth."""
 
+    def conjugate(self, u: Array) -> float:
+        """max over z (dim,) of u.z - penalty(z); infinity where there is none."""
+
 
 INSTEAD: dict[type, str] = {
-    Loss: "a loss that has them",
+    Owned: "a method that minimises, such as spcg, lbfgs or local_sgd",
+    Loss: "a loss that has them; games are played by extragradient and its kin",
     Curvature: "gradient, nesterov or lbfgs by mpiopt.engine.drive.solve, which asks for no more than a value and a gradient",
     Margins: "mpiopt.engine.drive.solve, which makes margins of any loss, or mpiopt.problems.lifted.lifted",
     Conjugate: "spcg, dane or lbfgs",
@@ -253,7 +262,7 @@ INSTEAD: dict[type, str] = {
 @cache
 def members(kind: type) -> tuple[str, ...]:
     """The public names of a capability, in the order in which they are asked for."""
-    bases = [base for base in reversed(kind.__mro__) if Loss in base.__mro__]
+    bases = [base for base in reversed(kind.__mro__) if Owned in base.__mro__]
     return tuple(dict.fromkeys(name for base in bases for name in vars(base) if not name.startswith("_")))
 
 
@@ -265,6 +274,11 @@ def lacking(loss: object, kind: type) -> list[str]:
 def offers(loss: object, kind: type[K]) -> TypeGuard[K]:
     """Whether a loss has a capability."""
     return not lacking(loss, kind)
+
+
+def instead(kind: type) -> str:
+    """What to use where a capability, or one made of it elsewhere, is lacking."""
+    return next(INSTEAD[base] for base in kind.__mro__ if base in INSTEAD)
 
 
 class Asking(Protocol):
@@ -282,5 +296,5 @@ def demand(name: str, losses: Iterable[object], blocks: Iterable[Asking]) -> Non
             if missing := lacking(loss, block.needs):
                 raise CapabilityError(
                     f"{name} cannot run on {type(loss).__name__}: its {type(block).__name__} needs {', '.join(missing)}, which "
-                    f"that does not have; use {INSTEAD[block.needs]}"
+                    f"that does not have; use {instead(block.needs)}"
                 )

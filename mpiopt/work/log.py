@@ -7,7 +7,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.engine.phase import Local
 from mpiopt.problems.optional import Drawing
-from mpiopt.problems.problem import Point
+from mpiopt.problems.problem import Picked, Point
 from mpiopt.problems.protocols import offers
 
 WINDOW = 10  # losses that the running loss is the mean of, as in the paper on leader SGD
@@ -50,13 +50,25 @@ class Logging(Protocol):
 def sampled(x: Array, log: Log, here: Local) -> tuple[Array, Log]:
     """The gradient (dim,) of this worker's loss and smooth penalty at x over the sample of its next step. Not collective."""
     site = here.site
-    rows = site.sample(log.steps)
+    picked = site.sample(log.steps)
     if offers(site.loss, Drawing):
         site.loss.reseed(site.streams("model", log.steps, site.worker))
-    point = Point(x) if rows is not None else site.loss.point(x)
-    loss: Any = site.loss  # which takes rows where it is sampled
-    value, g = loss.value_grad(point) if rows is None else loss.value_grad(point, rows)
+    value, g, rows = _over(picked, site.loss, Point(x) if picked is not None else site.loss.point(x))
     if site.penalty.l2:
         g += site.penalty.grad(x).astype(g.dtype, copy=False)
         value += site.penalty.value(x)
-    return g, log.after(value, site.loss.rows if rows is None else len(rows))
+    return g, log.after(value, rows)
+
+
+def _over(picked: Array | Picked | None, loss: Any, at: Point) -> tuple[float, Array, int]:
+    """Value, gradient (dim,) and number of the picked rows, a call of the loss for all that count alike."""
+    if picked is None:
+        return *loss.value_grad(at), loss.rows
+    if not isinstance(picked, Picked):
+        return *loss.value_grad(at, picked), len(picked)
+    value, g = 0.0, np.zeros_like(at.x)
+    for rows, part in picked.groups:
+        found, slope = loss.value_grad(at, rows)
+        slope *= part
+        value, g = value + part * found, g + slope
+    return value, g, len(picked.rows)

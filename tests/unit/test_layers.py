@@ -29,6 +29,7 @@ problems compress transforms
 sampling
 engine
 exchange work outer
+playing
 training inference
 methods
 io

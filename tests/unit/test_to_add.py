@@ -147,6 +147,20 @@ TOUCH: dict[str, Callable[[Tree], list[None]]] = {
         t.before("mpiopt/graphs/topology.py", "    Path,\n", "    OwnRing,\n"),
         t.before("mpiopt/graphs/topology.py", "        Spelt(Path", "        Spelt(OwnRing, '-', 'seed', name='own'),\n"),
     ],
+    "a game": lambda t: [
+        t.before("mpiopt/problems/games.py", "GAMES:", "def own(dim: int = 2) -> Game:\n    return bilinear(dim)\n\n\n"),
+        t.before("mpiopt/problems/games.py", "        Spelt(matrix", "        Spelt(own, '-', 'dim'),\n"),
+    ],
+    "a sampling": lambda t: [
+        t.more("mpiopt/sampling/laws.py", "\n\n@dataclass(frozen=True)\nclass Own(Nice):\n    '''As that.'''\n"),
+        t.before(
+            "mpiopt/sampling/plans.py",
+            "SAMPLINGS:",
+            "@dataclass(frozen=True)\nclass OwnPlan(NicePlan):\n    '''As that.'''\n\n    def law(self, rows, each):\n"
+            "        from mpiopt.sampling.laws import Own\n\n        return Own(rows, self.size)\n\n\n",
+        ),
+        t.before("mpiopt/sampling/plans.py", "        Spelt(SinglePlan", "        Spelt(OwnPlan, '-', 'size', name='own'),\n"),
+    ],
     "an update rule": lambda t: [
         t.before("mpiopt/transforms/rules.py", "RULES:", "def own(lr: float = 0.1) -> Transform:\n    return sgd(lr)\n\n\n"),
         t.before("mpiopt/transforms/rules.py", "        Registered(sgd", "        Registered(own, '-'),\n"),
@@ -243,6 +257,7 @@ assert main(["own", "--number", "8", "--json"]) == 0
 assert main(["bench", "own", "--json"]) == 0
 assert main(["methods", "own_method"]) == 0
 assert main(["train", "own", "--rule", "own"]) == 0
+assert main(["play", "own:3", "--sampling", "own:2", "--rounds", "3"]) == 0
 """
 
 
