@@ -105,7 +105,7 @@ def move(method: Playing, team: Team[Any], solution: Array | None, run: Run, clo
     if not np.isfinite(size):
         raise NumericalError(
             f"z is no longer made of finite numbers after round {run.round}: {method.name} has diverged; give a smaller "
-            "`gamma`, or use extragradient"
+            "step (gamma), or use extragradient"
         )
     apart = np.nan if solution is None else float(np.linalg.norm(z - solution))
     gap, apart = world.bcast(np.array([merit(team.penalty, z, f), apart])).tolist()

@@ -39,7 +39,7 @@ class Playing(Composed):
         steepest = float(team.world.extremes(np.array([max(site.loss.lipschitz for site in team.sites)]), "lipschitz")[1][0])
         step = 1 / (self.reach * steepest) if self.gamma is None and steepest > 0 else self.gamma
         if step is None or not 0 < step < np.inf:
-            raise UsageError(f"the step of {self.name} is {step}: give a finite `gamma` above 0")
+            raise UsageError(f"the step of {self.name} is {step}: give a finite gamma above 0")
         return step
 
     def steps_in(self, round: int) -> float:  # noqa: A002 - the field's word

@@ -279,7 +279,7 @@ def test_games_are_played_and_losses_minimised(worlds):
         solve(find("lbfgs").make(), game, np.zeros(6), Stop(rounds=1))
     with pytest.raises(CapabilityError, match=r"its Minibatch needs value_grad, .*games are played by extragradient"):
         find("dcgd").make().init(np.zeros(6), game)
-    with pytest.raises(UsageError, match="the step of extragradient is -1: give a finite `gamma` above 0"):
+    with pytest.raises(UsageError, match="the step of extragradient is -1: give a finite gamma above 0"):
         find("extragradient").make(gamma=-1).init(np.zeros(6), game)
     with pytest.raises(UsageError, match="the method plays, and Stop is not about games"):
         run_any(find("extragradient").make(), game, np.zeros(6), Stop(rounds=1))
