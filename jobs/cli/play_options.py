@@ -43,8 +43,8 @@ class Play(RunOptions, GamePlan):
 
     @property
     def inputs(self) -> tuple[str | None, ...]:
-        """No files."""
-        return ()
+        """Where the game comes from: a generator."""
+        return (self.game,)
 
     @property
     def given(self) -> dict[str, Any]:

@@ -34,7 +34,7 @@ else:
 M = TypeVar("M", bound=Owned)
 
 
-class Picked(NamedTuple):
+class RowSample(NamedTuple):
     """Rows of a step that count for unlike much: its gradient is the sum of weights_i grad f_i."""
 
     rows: Array  # (b,) int64
@@ -49,7 +49,7 @@ class Picked(NamedTuple):
 
 
 # a worker's step, from 0 on -> the rows that it looks at, None for all
-Sample = Callable[[int], "Array | Picked | None"]
+Sample = Callable[[int], "Array | RowSample | None"]
 
 
 @runtime_checkable

@@ -19,7 +19,7 @@ import numpy as np
 
 from mpiopt.errors import UsageError
 from mpiopt.numerics.streams import Streams
-from mpiopt.problems.problem import Picked
+from mpiopt.problems.problem import RowSample
 from mpiopt.sampling.constants import RowConstants
 from mpiopt.words import counted
 
@@ -37,7 +37,7 @@ class Law(Protocol):
     def expected(self) -> float:
         """Rows of a draw, in the mean."""
 
-    def draw(self, stream: np.random.Generator) -> Picked:
+    def draw(self, stream: np.random.Generator) -> RowSample:
         """The rows of one draw, (b,) int64, and their weights (b,): those of a gradient whose mean is that over all rows."""
 
     def smoothness(self, c: RowConstants) -> float:
@@ -65,10 +65,10 @@ class Nice:
         """``size``."""
         return float(self.size)
 
-    def draw(self, stream: np.random.Generator) -> Picked:
+    def draw(self, stream: np.random.Generator) -> RowSample:
         """See `Law.draw`."""
         rows = stream.choice(self.rows, self.size, replace=False, shuffle=False)
-        return Picked(rows, np.full(self.size, 1 / self.size))
+        return RowSample(rows, np.full(self.size, 1 / self.size))
 
     def smoothness(self, c: RowConstants) -> float:
         """n (tau - 1) / (tau (n - 1)) L + (n - tau) / (tau (n - 1)) max L_i."""
@@ -105,10 +105,10 @@ class Single:
     def _bounds(self) -> np.ndarray:
         return np.cumsum(self.p)
 
-    def draw(self, stream: np.random.Generator) -> Picked:
+    def draw(self, stream: np.random.Generator) -> RowSample:
         """See `Law.draw`."""
         row = np.array([picked(self._bounds, stream)])
-        return Picked(row, 1 / (self.rows * self.p[row]))
+        return RowSample(row, 1 / (self.rows * self.p[row]))
 
     def smoothness(self, c: RowConstants) -> float:
         """max L_i / (n p_i)."""
@@ -141,10 +141,10 @@ class Independent:
         """The sum of the probabilities."""
         return float(self.p.sum())
 
-    def draw(self, stream: np.random.Generator) -> Picked:
+    def draw(self, stream: np.random.Generator) -> RowSample:
         """See `Law.draw`; there may be no row."""
         rows = np.flatnonzero(stream.random(self.rows) < self.p)
-        return Picked(rows, 1 / (self.rows * self.p[rows]))
+        return RowSample(rows, 1 / (self.rows * self.p[rows]))
 
     def smoothness(self, c: RowConstants) -> float:
         """L + max (1 - p_i) / p_i L_i / n."""
@@ -184,11 +184,11 @@ class Partition:
     def _bounds(self) -> np.ndarray:
         return np.cumsum(self.p)
 
-    def draw(self, stream: np.random.Generator) -> Picked:
+    def draw(self, stream: np.random.Generator) -> RowSample:
         """See `Law.draw`."""
         block = picked(self._bounds, stream)
         rows = np.arange(self.bounds[block], self.bounds[block + 1])
-        return Picked(rows, np.full(rows.size, 1 / (self.rows * self.p[block])))
+        return RowSample(rows, np.full(rows.size, 1 / (self.rows * self.p[block])))
 
     def smoothness(self, c: RowConstants) -> float:
         """max |C| L_C / (n p_C), L_C of the mean over the block."""
@@ -215,7 +215,7 @@ class Draws:
     def __post_init__(self) -> None:
         object.__setattr__(self, "per_epoch", self.law.rows / self.law.expected)
 
-    def __call__(self, step: int) -> Picked:
+    def __call__(self, step: int) -> RowSample:
         """Not collective."""
         return self.law.draw(self.streams("sampling", step, self.worker))
 

@@ -15,7 +15,7 @@ from mpiopt.sampling.laws import Independent, Law, Nice, Partition, Single
 GOWER = "Gower, Loizou, Qian, Sailanbayev, Shulgin, Richtarik, SGD: general analysis and improved rates, ICML 2019"
 
 
-class Plan(Protocol):
+class SamplingPlan(Protocol):
     """What a text says of a sampling."""
 
     def law(self, rows: int, each: Array | None) -> Law:
@@ -32,7 +32,7 @@ class NicePlan:
     size: int = 32
 
     def law(self, rows: int, each: Array | None) -> Nice:
-        """See `Plan`."""
+        """See `SamplingPlan`."""
         return Nice(rows, self.size)
 
 
@@ -46,7 +46,7 @@ class SinglePlan:
         _demand_weights(self.p)
 
     def law(self, rows: int, each: Array | None) -> Single:
-        """See `Plan`."""
+        """See `SamplingPlan`."""
         weights = _weights(self.p, rows, each)
         return Single(weights / weights.sum())
 
@@ -62,7 +62,7 @@ class IndependentPlan:
         _demand_weights(self.p)
 
     def law(self, rows: int, each: Array | None) -> Independent:
-        """See `Plan`."""
+        """See `SamplingPlan`."""
         if not 0 < self.expected <= rows:
             raise UsageError(
                 f"{self.expected:g} rows in the mean of {rows:,} are not possible: give a number above 0, at most {rows}"
@@ -77,7 +77,7 @@ class PartitionPlan:
     blocks: int = 10
 
     def law(self, rows: int, each: Array | None) -> Partition:
-        """See `Plan`."""
+        """See `SamplingPlan`."""
         if not 1 <= self.blocks <= rows:
             raise UsageError(f"{self.blocks} blocks of {rows:,} rows cannot be made: give a number from 1 to {rows}")
         bounds = even(rows, self.blocks)
@@ -95,7 +95,7 @@ SAMPLINGS: Registry[Spelt] = Registry(
 )
 
 
-def plan_of(text: str) -> Plan:
+def plan_of(text: str) -> SamplingPlan:
     """What a text spells. Raises UsageError with the samplings that there are."""
     name, _, rest = text.strip().partition(":")
     return SAMPLINGS.find(name).spelt(rest)

@@ -15,7 +15,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.engine.phase import Local, Work
 from mpiopt.problems.operators import Operator
-from mpiopt.problems.problem import Message, Picked, Point, Site
+from mpiopt.problems.problem import Message, Point, RowSample, Site
 from mpiopt.sampling.pace import Pace, Period
 
 
@@ -98,7 +98,7 @@ def looked(z: Array, number: int, state: Paced, site: Site[Operator]) -> tuple[A
     """F_w at z (dim,) over the sample of this number."""
     picked = site.sample(number)
     at = site.loss.point(z)
-    if isinstance(picked, Picked):
+    if isinstance(picked, RowSample):
         parts = [part * site.loss.field(at, rows) for rows, part in picked.groups]
         return sum(parts[1:], parts[0]), state.after(picked.rows.size)
     return site.loss.field(at, picked), state.after(site.loss.rows if picked is None else len(picked))

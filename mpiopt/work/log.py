@@ -7,7 +7,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.engine.phase import Local
 from mpiopt.problems.optional import Drawing
-from mpiopt.problems.problem import Picked, Point
+from mpiopt.problems.problem import Point, RowSample
 from mpiopt.problems.protocols import offers
 
 WINDOW = 10  # losses that the running loss is the mean of, as in the paper on leader SGD
@@ -60,11 +60,11 @@ def sampled(x: Array, log: Log, here: Local) -> tuple[Array, Log]:
     return g, log.after(value, rows)
 
 
-def _over(picked: Array | Picked | None, loss: Any, at: Point) -> tuple[float, Array, int]:
+def _over(picked: Array | RowSample | None, loss: Any, at: Point) -> tuple[float, Array, int]:
     """Value, gradient (dim,) and number of the picked rows, a call of the loss for all that count alike."""
     if picked is None:
         return *loss.value_grad(at), loss.rows
-    if not isinstance(picked, Picked):
+    if not isinstance(picked, RowSample):
         return *loss.value_grad(at, picked), len(picked)
     value, g = 0.0, np.zeros_like(at.x)
     for rows, part in picked.groups:

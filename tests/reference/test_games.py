@@ -21,7 +21,7 @@ from mpiopt.problems.feasible import Beside, Simplex, merit
 from mpiopt.problems.games import Game, game_of
 from mpiopt.problems.operators import Affine
 from mpiopt.problems.penalties import L2, Box, ElasticNet, Zero
-from mpiopt.problems.problem import Picked, Point, Team
+from mpiopt.problems.problem import Point, RowSample, Team
 from mpiopt.sampling.laws import Draws
 from mpiopt.sampling.plans import plan_of
 from mpiopt.training.run import run as run_any
@@ -110,7 +110,7 @@ def test_every_method_is_what_its_equations_say(worlds, name):
         data = Shares(text, 5, sampling, shared)
         given = {"gamma": 0.05} | ({"period": 3} if name == "local_extragradient" else {"momentum": beta})
         method, team = find(name).make(**given), data.team(world)
-        found = [method.answer(run, team).x for run in islice(rounds(method, team, data.game.start.copy()), ROUNDS)]
+        found = [method.answer(run, team).x.copy() for run in islice(rounds(method, team, data.game.start.copy()), ROUNDS)]
         np.testing.assert_allclose(found, list(written_out(data, name, data.game.start, 0.05, beta, 3)), rtol=1e-11, atol=1e-12)
 
 
@@ -340,7 +340,7 @@ def test_conjugates_bound_and_are_met_at_proximal_points(penalty, z, u, step):
 
 @given(st.lists(st.sampled_from([0.25, 0.5, 2.0]), max_size=6))
 def test_rows_that_count_alike_are_looked_at_together(weights):
-    picked = Picked(np.arange(len(weights)), np.array(weights, float))
+    picked = RowSample(np.arange(len(weights)), np.array(weights, float))
     seen = np.zeros(len(weights))
     for rows, part in picked.groups:
         seen[rows] += part / max(len(rows), 1)
