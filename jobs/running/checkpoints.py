@@ -18,8 +18,8 @@ from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
-    from mpiopt.jobs.cli.run_options import RunOptions
     from mpiopt.jobs.cli.play_options import Play
+    from mpiopt.jobs.cli.run_options import RunOptions
     from mpiopt.jobs.cli.solve_options import Solve
     from mpiopt.jobs.cli.train_options import Train
 
