@@ -61,7 +61,7 @@ def forecast(job: "Solve", make: Make, world: "World", console: Console) -> dict
         "workers": world.workers,
         "per_rank": ranks,
         "hosts": _hosts(ranks),
-        "largest_message": 8 * dim,
+        "largest_message": 8 * effort.longest,
         "messages_a_round": sent.messages,
         "vector_rounds_a_round": sent.vector_rounds,
         "long_messages_a_round": sent.long,

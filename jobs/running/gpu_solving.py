@@ -29,6 +29,7 @@ METHODS = (
     "hb_dane",
     "aide",
     "spag",
+    "newton",
     "tron",
     "disco",
     "giant",

@@ -44,12 +44,16 @@ MOST = 1 << 48
 
 
 class Effort(NamedTuple):
-    """Bytes of the program itself, vectors of doubles that a method holds on this rank, what this rank sends a round."""
+    """Bytes of the program itself, vectors of doubles that a method holds on this rank, what this rank sends a round.
+
+    longest : numbers in a message, at most.
+    """
 
     program: int
     dvectors: float
     row_vectors: float
     traffic: Traffic
+    longest: int
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,11 @@ class Asked(Around):
     def at(self, dim: int, team: Team) -> Traffic:
         """What a call sends of ``dim`` coefficients; nothing where there was none."""
         here = Joint(team, 0, self.clients)
-        told = [shape._replace(dim=dim * shape.dim // few) for shape, few in zip(self.shapes, self.dims, strict=False)]
-        return sum((self.traffic(shape, here) for shape in told), Traffic())
+        return sum((self.traffic(shape, here) for shape in self.told(dim)), Traffic())
+
+    def told(self, dim: int) -> list[Shape]:
+        """The shapes of its messages of ``dim`` coefficients."""
+        return [shape._replace(dim=dim * shape.dim // few) for shape, few in zip(self.shapes, self.dims, strict=False)]
 
 
 class Tape:
@@ -116,22 +123,25 @@ def rehearse(job: "Solve", make: Make, world: "World", dim: int) -> Effort:
     dim : the job's own, which its messages are to be of.
     """
     method, asked = overheard(made(job, make))
-    least = _team(job, world, NARROW, 8 * world.workers)
+    limited = isinstance(method, Composed) and method.most is not None
+    features = (dim - job.intercept,) * 2 if limited else (NARROW, WIDE)  # what does not grow as vectors do is seen as it is
+    least = _team(job, world, features[0], 8 * world.workers)
     with world.together("looking at the compressor"):
-        few, many = (_enough(asked, features, least) for features in (NARROW, WIDE))
+        few, many = (_enough(asked, enough, least) for enough in features)
         for exchange in asked:
             exchange.demand(dim, least)
-    team = least if few == NARROW else _team(job, world, few, 8 * world.workers)
+    team = least if few == features[0] else _team(job, world, few, 8 * world.workers)
     _solved(method, team)  # what is compiled or loaded once must not count
     program = resident()
     team = _team(job, world, many, 8 * world.workers)
     wide, tape = _counted(method, team)
     easy, _ = _counted(method, _team(job, world, many, 64 * world.workers, 1.0))  # some choose their local solver by this
     tall, _ = _counted(method, _team(job, world, few, TALL * world.size))
-    if few > NARROW:  # a compressor has asked for more features, which are no row vectors
+    if few > features[0]:  # a compressor has asked for more features, which are no row vectors
         tall -= _counted(method, _team(job, world, few, 8 * world.workers))[0]
     sent = sum((exchange.at(dim, team) for exchange in asked), tape.traffic(team.dim, dim))  # each has its turn once a round
-    return Effort(program, max(wide, easy) / (8 * many), max(tall, 0) / (8 * TALL), sent)
+    longest = max([dim, *(shape.dim for exchange in asked for shape in exchange.told(dim))])
+    return Effort(program, max(wide, easy) / (8 * many), max(tall, 0) / (8 * TALL), sent, longest)
 
 
 def made(job: "Solve", make: Make) -> Method:

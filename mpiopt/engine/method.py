@@ -115,8 +115,18 @@ class Composed(Named):
         """All works, exchanges and the outer step."""
         return (*(block for phase in self.walked for block in phase), self.outer)
 
+    @property
+    def most(self) -> int | None:
+        """Coordinates that it takes at most; None for any number."""
+        return min((phase.work.most for phase in self.walked if phase.work.most is not None), default=None)
+
     def init(self, x: Array, team: Team[Any]) -> Run:
-        """Evaluate at x, the same array on every rank. Collective."""
+        """Evaluate at x, the same array on every rank. Collective. Raises CapabilityError on every rank."""
+        if self.most is not None and x.size > self.most:
+            raise CapabilityError(
+                f"{self.name} is for up to {self.most:,} coefficients, and here are {x.size:,}: use `method=spcg`, or take fewer "
+                "features"
+            )
         states = self._states(x, team)
         return self._opened(Run(PerWorker(site.loss.point(x) for site in team.sites), None, states), team)
 

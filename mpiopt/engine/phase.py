@@ -83,6 +83,11 @@ class Work(Protocol):
         """What it asks of a loss, one of `problems.protocols`; a class attribute."""
         return Loss
 
+    @property
+    def most(self) -> int | None:
+        """Coordinates that it takes at most, where what it says grows faster than their number."""
+        return None
+
     def init(self, x: Array, site: Site[Any]) -> Tree:
         """The state of one worker before the first round; nothing unless said otherwise."""
         return ()

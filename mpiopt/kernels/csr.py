@@ -11,6 +11,8 @@ from mpiopt.kernels.host.rows import pack
 from mpiopt.kernels.host.sound import complaint
 
 PAD = 256
+DENSE = 10  # a product of dense rows in BLAS is so many times faster than entry by entry
+BLOCK = 1 << 20  # entries of dense rows at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +116,22 @@ class CSR:
         out = np.empty(self.shape[1])
         host.squares(self.indptr, self.indices, self.data, h, out)
         return out
+
+    def gram(self, h: np.ndarray) -> np.ndarray:
+        """The upper triangle, row by row, of sum_i h_i a_i a_i^T : (cols (cols + 1) / 2,) float64, from h : (rows,), h >= 0."""
+        rows, cols = self.shape
+        out = np.zeros(cols * (cols + 1) // 2)
+        lengths = np.diff(self.indptr)
+        if float(lengths @ lengths) <= rows * cols**2 / DENSE:
+            host.gram(self.indptr, self.indices, self.data, h, cols, out)
+            return out
+        square, step = np.zeros((cols, cols)), max(1, BLOCK // cols)
+        for lo in range(0, rows, step):
+            part = self.rows_slice(lo, min(lo + step, rows))
+            block = np.empty(part.shape)
+            host.spread(part.indptr, part.indices, part.data, np.sqrt(h[lo : lo + step]), block)
+            square += block.T @ block
+        return square[np.triu_indices(cols)]
 
     def row_squares(self) -> np.ndarray:
         """|a_i|^2 : (rows,) float64."""

@@ -170,6 +170,23 @@ class Linear:
             out[-1] = h.sum()
         return out
 
+    def triangle(self, at: Point) -> Array:
+        """The upper triangle of H_w(x), row by row, (dim (dim + 1) / 2,)."""
+        h = self.family.curvature(self.known(at), self.y, self.weights)
+        h *= self._scale
+        inner = self.matrix.gram(h)
+        if not self.intercept:
+            return inner
+        ends = np.cumsum(np.arange(self.features, 0, -1))  # of the lines, each of which is one longer now
+        out = beside(inner, inner.size + self.dim)
+        last = ends + np.arange(self.features)
+        rest = np.ones(out.size, bool)
+        rest[last] = rest[-1] = False
+        out[namespace(out).asarray(rest)] = inner
+        out[namespace(out).asarray(last)] = self.matrix.tdot(h)
+        out[-1] = h.sum()
+        return out
+
     def plane(self, at: Point, directions: Array, c: Array) -> Array:
         """Value, gradient (k) and upper Hessian triangle of c -> f_w(x + sum_k c_k d_k).
 

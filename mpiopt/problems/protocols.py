@@ -188,6 +188,9 @@ class Columns(Conjugate, Protocol):
     def squares(self, h: Array) -> Array:
         """The sum of h_i a_ij^2 over the rows, (dim,)."""
 
+    def triangle(self, at: Point) -> Array:
+        """The upper triangle of H_w(x), row by row, (dim (dim + 1) / 2,)."""
+
 
 class Blocks(Loss, Protocol):
     """A loss whose x is made of named matrices and vectors."""

@@ -45,6 +45,8 @@ def agree(xp, ours, theirs, rng, vector):
     np.testing.assert_allclose(ours.hvp(on[2], on[0]).get(), theirs.T @ (h * (theirs @ x)), rtol=1, atol=tolerance * size**2)
     squared = theirs.multiply(theirs).tocsr()
     np.testing.assert_allclose(ours.squares(on[2]).get(), squared.T @ h, rtol=1, atol=tolerance * size**2)
+    whole = (theirs.T @ theirs.multiply(h[:, None] ** 2)).toarray()[np.triu_indices(cols)]
+    np.testing.assert_allclose(ours.gram(on[2] ** 2).get(), whole, rtol=1, atol=tolerance * size**2)
     np.testing.assert_allclose(ours.squares().get(), squared.T @ np.ones(rows), rtol=tolerance, atol=tolerance * size**2)
     np.testing.assert_allclose(ours.row_squares().get(), squared @ np.ones(cols), rtol=tolerance, atol=tolerance * size**2)
 

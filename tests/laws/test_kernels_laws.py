@@ -34,6 +34,8 @@ def test_products_equal_scipys(seed, shape, density, dtype):
     np.testing.assert_allclose(ours.squares(h), squared.T @ h, atol=1e-12)
     np.testing.assert_allclose(ours.squares(), squared.T @ np.ones(shape[0]), atol=1e-12)
     np.testing.assert_allclose(ours.row_squares(), squared @ np.ones(shape[1]), atol=1e-12)
+    whole = (theirs.T @ theirs.multiply(h[:, None])).toarray()
+    np.testing.assert_allclose(ours.gram(h), whole[np.triu_indices(shape[1])], atol=1e-12)
 
 
 @few

@@ -36,6 +36,8 @@ BOLD = {  # how methods may end away from the optimum with their default paramet
     "server_dane": {Reason.DIVERGED},  # the server's rows tell little of the others', and mu is of the size of what they
     "spag": {Reason.DIVERGED},  # lack, and no bound
     "cocoa": {Reason.DIVERGED},  # climb in the dual alone, and F at the point of their dual variables stays high for long
+    # where columns are nearly collinear and nothing regularises, its Hessian holds their difference squared: rounding
+    "newton": {Reason.STALLED},
     "adom": {Reason.DIVERGED},  # where l2 is small
     # hover about the optimum, as far off as the workers' own gradients there are long
     **dict.fromkeys(("dcgd", "dgd", "choco"), frozenset({Reason.DIVERGED, Reason.STALLED})),

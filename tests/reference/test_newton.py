@@ -8,13 +8,14 @@ import pytest
 from mpiopt.engine.drive import rounds, solve
 from mpiopt.engine.stop import Stop
 from mpiopt.errors import CapabilityError, UsageError
-from mpiopt.methods.newton import ModelDecrease, SmallResidual, TruncatedNewton, disco, giant, tron
+from mpiopt.methods.newton import ModelDecrease, SmallResidual, TruncatedNewton, disco, giant, newton, tron
 from mpiopt.methods.preconditioners import Jacobi, Server
 from mpiopt.numerics.krylov import begin
 from mpiopt.problems.penalties import L1, L2, Box
 from tests.problem_sets import Data
 
 METHODS = {
+    "newton": newton,
     "tron": tron,
     "liblinear": lambda: tron(jacobi=0.01),
     "disco": disco,
@@ -92,6 +93,29 @@ def test_giant_is_newtons_method_on_one_worker(worlds):
         x = run.points[0].x
 
 
+def newton_on(world, unit=1.0, l2=1e-6):
+    data = Data(rows=90, features=12, density=0.8)
+    data.a = type(data.a)(data.a.toarray() * np.where(np.arange(12) % 2, 1.0, unit))
+    return solve(newton(), data.team(world, L2(l2)), np.zeros(data.dim), Stop(rounds=30, gap=1e-9, gradient=1e-15)).final
+
+
+def test_newton_needs_as_many_rounds_whatever_the_workers(worlds):
+    rounds = [newton_on(worlds(workers=workers)).round for workers in (1, 2, 7, 40)]
+    assert len(set(rounds)) == 1 and rounds[0] <= 8
+
+
+def test_newton_does_not_mind_the_units_of_features(worlds):
+    plain, large = (newton_on(worlds(workers=3), unit, l2=0.0) for unit in (1.0, 1e8))
+    assert abs(plain.round - large.round) <= 2
+    assert large.objective == pytest.approx(plain.objective, rel=1e-12)
+
+
+def test_newton_refuses_many_features(worlds):
+    data = Data()
+    with pytest.raises(CapabilityError, match="use `method=spcg`"):
+        solve(newton(most=data.dim - 1), data.team(worlds(workers=2), L2(0.1)), np.zeros(data.dim), Stop(rounds=1))
+
+
 def test_giant_backs_off_where_local_steps_are_too_long(worlds):
     """Many workers with few rows: the mean of their Newton steps overshoots by far."""
     data, penalty = Data(rows=24, features=40, density=0.6), L2(1e-4)
@@ -111,7 +135,7 @@ def test_the_rule_of_liblinear():
     assert ModelDecrease().holds(third, 0.9, 0.5) and not ModelDecrease().holds(third, 0.8, 0.5)
 
 
-@pytest.mark.parametrize("method", [tron, disco, giant])
+@pytest.mark.parametrize("method", [newton, tron, disco, giant])
 @pytest.mark.parametrize("penalty", [L1(0.1), Box(-1.0, 1.0)])
 def test_they_refuse_kinks_and_walls_and_name_fista(worlds, method, penalty):
     data = Data()

@@ -34,6 +34,7 @@ class TestDerivatives:
         np.testing.assert_allclose(product(v), (ahead - behind) / 2e-5, rtol=1e-5, atol=1e-8)
         full = np.array([product(e) for e in np.eye(data.dim)])
         np.testing.assert_allclose(linear.diagonal(linear.point(x)), np.diag(full), rtol=1e-12)
+        np.testing.assert_allclose(linear.triangle(linear.point(x)), full[np.triu_indices(data.dim)], atol=1e-15)
 
     def test_plane(self, loss, intercept, weighted):
         data, linear, x = self.data(loss, intercept, weighted)

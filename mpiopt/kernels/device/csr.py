@@ -13,6 +13,7 @@ from mpiopt.kernels.device.launch import demand, kernel, library, run
 
 LARGEST = 2**31 - 1  # nonzeros in a block, so that sorting and counting may use 32 bits
 PIECE = 1024  # entries that one warp sums of a long row
+DENSE = 1 << 24  # entries of rows written out at a time
 SORTING = 32  # bytes an entry that making the copy by columns may take for a while, besides the copy
 
 
@@ -209,6 +210,19 @@ class DeviceCSR:
             part = out if h is None else h[block.lo : block.hi]
             block.lines.product("norm" if h is None else "square", part, out, more=block.lo > 0)
         return out
+
+    def gram(self, h: Array) -> Array:
+        """The upper triangle, row by row, of sum_i h_i a_i a_i^T : (cols (cols + 1) / 2,), from h : (rows,), h >= 0."""
+        xp, (rows, cols) = library(), self.shape
+        square, step = xp.zeros((cols, cols), self.vector), max(1, DENSE // cols)
+        for lo in range(0, rows, step):
+            starts = self.indptr[lo : lo + step + 1]
+            entries = xp.arange(int(starts[0]), int(starts[-1]))
+            block = xp.zeros((starts.size - 1, cols), self.vector)
+            block[xp.searchsorted(starts, entries, side="right") - 1, self.indices[entries]] = self.data[entries]
+            block *= xp.sqrt(h[lo : lo + step])[:, None]
+            square += block.T @ block
+        return square[tuple(map(xp.asarray, np.triu_indices(cols)))]
 
     def row_squares(self) -> Array:
         """|a_i|^2 : (rows,)."""

@@ -5,6 +5,7 @@ Every function takes arrays and numbers only and communicates nothing. A GPU cou
 
 from mpiopt.kernels.host.bits import CHUNK, TRITS, pack, unpack
 from mpiopt.kernels.host.dual import dual_start
+from mpiopt.kernels.host.gram import gram, spread
 from mpiopt.kernels.host.hadamard import clip_into, hadamard, pick, place
 from mpiopt.kernels.host.margins import bregman, curvature, logistic, plane
 from mpiopt.kernels.host.products import dot, hvp, row_squares, squares, tdot
@@ -36,6 +37,7 @@ __all__ = [
     "dot",
     "dual_start",
     "estimate",
+    "gram",
     "grid",
     "hadamard",
     "hvp",
@@ -54,6 +56,7 @@ __all__ = [
     "scatter",
     "signs",
     "sketch",
+    "spread",
     "squares",
     "subset",
     "tdot",

@@ -1,0 +1,35 @@
+"""The sum of h_i a_i a_i^T over the rows of a CSR matrix A : (rows, cols), for few columns.
+
+Its upper triangle lies row by row in (cols (cols + 1) / 2,) float64: entry (j, k), j <= k, at j cols - j (j + 1) / 2 + k.
+"""
+
+import numpy as np
+from numba import njit
+
+_1 = np.uint64(1)
+
+_kernel = njit(cache=True, nogil=True, error_model="numpy")
+
+
+@_kernel
+def gram(indptr, indices, data, h, cols, out):
+    """out += sum_i h_i a_i a_i^T, its upper triangle; h : (rows,); columns ascend within a row."""
+    start, index = indptr.view(np.uint64), indices.view(np.uint32)
+    for i in range(h.size):
+        k, end = start[i], start[i + 1]
+        while k < end:
+            j = np.uint64(index[k])
+            line = j * np.uint64(cols) - j * (j + _1) // np.uint64(2)
+            s = np.float64(h[i]) * np.float64(data[k])
+            for other in range(k, end):
+                out[line + index[other]] += s * np.float64(data[other])
+            k += _1
+
+
+@_kernel
+def spread(indptr, indices, data, scale, out):
+    """out_ij = scale_i a_ij; scale : (rows,), out : (rows, cols), overwritten."""
+    out[:] = 0
+    for i in range(scale.size):
+        for k in range(indptr[i], indptr[i + 1]):
+            out[i, indices[k]] = np.float64(scale[i]) * np.float64(data[k])
