@@ -124,8 +124,7 @@ class Composed(Named):
         """Evaluate at x, the same array on every rank. Collective. Raises CapabilityError on every rank."""
         if self.most is not None and x.size > self.most:
             raise CapabilityError(
-                f"{self.name} is for up to {self.most:,} coefficients, and here are {x.size:,}: use `method=spcg`, or take fewer "
-                "features"
+                f"{self.name} is for up to {self.most:,} coefficients, and here are {x.size:,}: use `method=spcg`"
             )
         states = self._states(x, team)
         return self._opened(Run(PerWorker(site.loss.point(x) for site in team.sites), None, states), team)

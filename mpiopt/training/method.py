@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mpiopt.arrays import Array, pull
-from mpiopt.engine.method import Composed, Measured, Run, States
+from mpiopt.engine.method import Composed, Measured, Run
 from mpiopt.engine.phase import PerWorker, Tree
 from mpiopt.errors import CapabilityError, NumericalError
 from mpiopt.problems.buffers import Buffer, held, put
@@ -37,10 +37,7 @@ class Training(Composed):
     """Phases and an outer step; the first phase's work counts what it looks at, in a state with a `Log` as ``log``."""
 
     def init(self, x: Array, team: Team[Any]) -> Run:
-        """All workers at x. Collective.
-
-        Raises CapabilityError for penalties with a kink, since steps follow gradients, and where the first work keeps no log.
-        """
+        """All workers at x. Collective. Raises CapabilityError for penalties with a kink: steps follow gradients."""
         if not team.penalty.smooth:
             raise CapabilityError(
                 "training follows gradients, and the penalty has none everywhere: leave the l1 part or the "
@@ -49,16 +46,6 @@ class Training(Composed):
         common = None if self.own else Point(x.copy())  # x may be the memory of a model, in which its worker moves
         points = PerWorker(Point(_settled(site, x)) if self.own else common for site in team.sites)
         return Run(points, None, self._states(x, team))
-
-    def _states(self, x: Array, team: Team) -> States:
-        states = super()._states(x, team)
-        if not (states.works and all(isinstance(state, Logging) and isinstance(state.log, Log) for state in states.works[0])):
-            first = f"its {type(self.walked[0].work).__name__}" if self.walked else "without a phase it"
-            raise CapabilityError(
-                f"{self.name} cannot train: {first} keeps no `log` of steps, rows and losses, which a training's record "
-                "is made of; begin with Steps, Minibatch or a work whose state has a `Log` of mpiopt.work.log as `log`"
-            )
-        return states
 
     def kept(self, run: Run, team: Team) -> Run:
         """The run as a checkpoint keeps it: with what models hold beside x. Not collective."""
@@ -79,8 +66,15 @@ class Training(Composed):
         return self.phases[0].work.steps_in(round)
 
     def logs(self, run: Run) -> list[Log]:
-        """The logs of the workers of this rank."""
-        return [state.log for state in run.states.works[0]]
+        """The logs of the workers of this rank. Raises CapabilityError where the first work keeps none."""
+        states = run.states.works[0] if run.states.works else ()
+        if not (states and all(isinstance(state, Logging) and isinstance(state.log, Log) for state in states)):
+            first = f"its {type(self.walked[0].work).__name__}" if self.walked else "without a phase it"
+            raise CapabilityError(
+                f"{self.name} cannot train: {first} keeps no `log` of steps, rows and losses, which a training's record "
+                "is made of; begin with Steps, Minibatch or a work whose state has a `Log` of mpiopt.work.log as `log`"
+            )
+        return [state.log for state in states]
 
     def progress(self, run: Run, team: Team) -> Progress:
         """Over all workers. Collective. Raises NumericalError on every rank where a loss was not finite."""

@@ -29,6 +29,7 @@ from mpiopt.problems.perceptron import Perceptron
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.protocols import INSTEAD, Conjugate, Curvature, Loss, Margins, Trainable, lacking, members, offers
 from mpiopt.problems.softmax import Softmax
+from mpiopt.training.drive import Goal, train
 from mpiopt.training.method import Training
 from mpiopt.transforms.rules import sgd
 from mpiopt.work.gradient import Gradient
@@ -245,4 +246,4 @@ def test_a_training_whose_first_work_counts_nothing_is_refused_in_a_sentence(pha
     team = Team.of(world, [Quadratic((2.0, 0.5), (1.0, 1.0))], L2(0.01))
     method = Training(None, phases, Descend(sgd(0.1)), name="mine")
     with pytest.raises(CapabilityError, match=f"^mine cannot train: {says} .* begin with Steps, Minibatch or"):
-        method.init(np.zeros(2), team)
+        train(method, team, np.zeros(2), Goal(rounds=1))
