@@ -224,15 +224,25 @@ def read_run(path: str | Path) -> RunData:
     return RunData(Path(path), attributes, {name: column[:length] for name, column in columns.items()})
 
 
+def solution_size(path: str | Path) -> int:
+    """The length of the x that `read_solution` reads, and the same errors, but for what is in x. Not collective."""
+    with _open(path) as file:
+        return _solution(file, path).size
+
+
+def _solution(file: h5py.File, path: str | Path) -> h5py.Dataset:
+    if "x" not in set(foreign_hdf5.group(file, "solution")):
+        raise DataError(f"{path} holds no solution: that run was stopped before it ended; name a finished one")
+    return foreign_hdf5.column(file, "solution/x", foreign_hdf5.FLOAT, (None,))
+
+
 def read_solution(path: str | Path) -> tuple[np.ndarray, float]:
     """x (d,) and the intercept that a run found. Not collective.
 
     Raises DataError also where the run did not get as far as a solution.
     """
     with _open(path) as file:
-        if "x" not in set(foreign_hdf5.group(file, "solution")):
-            raise DataError(f"{path} holds no solution: that run was stopped before it ended; name a finished one")
-        x = foreign_hdf5.column(file, "solution/x", foreign_hdf5.FLOAT, (None,))[()]
+        x = _solution(file, path)[()]
         intercept = float(foreign_hdf5.column(file, "solution/intercept", foreign_hdf5.FLOAT, ())[()])
         if not (np.isfinite(x).all() and np.isfinite(intercept)):
             raise ValueError("its solution is not finite")

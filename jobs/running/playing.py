@@ -54,6 +54,14 @@ class PlayHooks:
                 )
         return identity(self.job, self._world)
 
+    def demand_start(self, size: int) -> None:
+        """It has to be of as many coordinates."""
+        if size != self._game.whole.dim:
+            raise UsageError(
+                f"{self.job.from_} has {size:,} coordinates, but {self.job.game} has {self._game.whole.dim:,}: give a run of this "
+                "game"
+            )
+
     def built(self) -> tuple[Team[Operator], dict[str, Any]]:
         """The team, and what the run file says from the start."""
         self._team = team_of(self.job, self._game, self._world)
@@ -109,16 +117,11 @@ def _sample(job: "Play", part: Any, worker: int) -> Sample:
 
 
 def start(job: "Play", game: Game, world: "World") -> Array:
-    """Where to start, (dim,): the game's start, or another run's answer. Collective. Raises DataError, UsageError."""
+    """Where to start, (dim,): the game's start, or another run's answer. Collective. Raises DataError."""
     z = game.start.copy()
     with world.together(f"reading {job.from_}"):
         if job.from_ is not None and world.rank == 0:
-            before, _ = read_solution(job.from_)
-            if before.shape != z.shape:
-                raise UsageError(
-                    f"{job.from_} has {before.size:,} coordinates, but {job.game} has {z.size:,}: give a run of this game"
-                )
-            z[:] = before
+            z[:], _ = read_solution(job.from_)
     return world.bcast(z)
 
 

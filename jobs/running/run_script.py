@@ -1,17 +1,18 @@
 """One run from its options to the exit code, a solve, a training or a game: claim, open, check, record, finish.
 
-What the three do each in its way are three hooks; the rest is said here once.
+What the three do each in its way are hooks; the rest is said here once.
 """
 
 import tomllib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mpiopt.arrays import on_host
 from mpiopt.engine.drive import Keeper, Solution, Standing
 from mpiopt.engine.stop import Watcher
-from mpiopt.io.runs.run_file import NOTHING
+from mpiopt.io.runs.run_file import NOTHING, solution_size
 from mpiopt.jobs.cli.configuration import to_toml
 from mpiopt.jobs.cli.console import WIDTH, Console
 from mpiopt.jobs.cli.run_options import repeatable
@@ -74,6 +75,9 @@ class Hooks(Protocol):
     def opened(self) -> Mapping[str, Any]:
         """Find the rows, none of which is read yet; what a checkpoint must have been of, for this run to go on from it."""
 
+    def demand_start(self, size: int) -> None:
+        """Raise UsageError where a solution of ``size`` cannot be started from, if that is known yet. Not collective."""
+
     def built(self) -> tuple[Team[Any], dict[str, Any]]:
         """The team, ready to go, and what its run file says of it from the start."""
 
@@ -98,6 +102,8 @@ def _carried_out(
 ) -> dict[str, Any]:
     reserve(hooks.job, kept.run_id, world)
     kept.check(hooks.opened())
+    if kept.round is None and hooks.job.from_ is not None:
+        _demand_start(hooks, hooks.job.from_, world)
     team, about = hooks.built()
     job = hooks.job
     about |= {
@@ -125,6 +131,13 @@ def _carried_out(
         "resumed_after": kept.round,
         "exit_code": kept.exit_code(outcome.end.reason, job.strict and not outcome.converged),
     }
+
+
+def _demand_start(hooks: Hooks, path: Path, world: "World") -> None:
+    """See that there is what the run is to start from, before the rows are read. Collective."""
+    with world.together(f"reading {path}"):
+        if world.rank == 0:
+            hooks.demand_start(solution_size(path))
 
 
 def _facts(outcome: Outcome, recording: Recording) -> dict[str, Any]:

@@ -57,6 +57,14 @@ class SolveHooks:
         self.job, self._source = opened(self.job, self._world)
         return identity(self.job, self._source, self._world)
 
+    def demand_start(self, size: int) -> None:
+        """It has to be of as many features."""
+        if size != self._source.cols:
+            raise UsageError(
+                f"{self.job.from_} has {size:,} coefficients, but {self._source.name} has {self._source.cols:,} "
+                "features: start from a run on the same features"
+            )
+
     def built(self) -> tuple[Team[Linear], dict[str, Any]]:
         """The team on its device, every kernel warm."""
         self._team = self._placed(self.job.device)
@@ -105,21 +113,14 @@ class SolveHooks:
 
 
 def start(job: "Solve", team: Team, source: Source) -> Array:
-    """Where to start, (dim,): zero, or another run's solution. Collective. Raises UsageError, DataError."""
+    """Where to start, (dim,): zero, or another run's solution. Collective. Raises DataError."""
     x = np.zeros(team.dim)
     place = library().asarray if job.device == "gpu" else np.asarray
     if job.from_ is None:
         return place(x)
     with team.world.together(f"reading {job.from_}"):
         if team.world.rank == 0:
-            before, intercept = read_solution(job.from_)
-            if len(before) != source.cols:
-                raise UsageError(
-                    f"{job.from_} has {len(before):,} coefficients, but {source.name} has {source.cols:,} "
-                    "features: start from a run on the same features"
-                )
-            x[: source.cols] = before
-            x[source.cols :] = intercept
+            x[: source.cols], x[source.cols :] = read_solution(job.from_)
     return place(team.world.bcast(x))
 
 

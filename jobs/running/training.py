@@ -56,6 +56,9 @@ class TrainHooks:
         self._method, given = method_of(job, world.workers, self._per_epoch)
         return identity(job, given, self._source, world)
 
+    def demand_start(self, size: int) -> None:
+        """There is no model yet that would know; `start` asks it."""
+
     def built(self) -> tuple[Team[Model], dict[str, Any]]:
         """The team of models, and those that are examined."""
         job, steps_in, total = self.job, self._method.steps_in, self.job.epochs * self._per_epoch

@@ -37,6 +37,9 @@ class Noting:
             raise DataError("no such rows")
         return {"workers": 1}
 
+    def demand_start(self, size):
+        self.done.append(size)
+
     def built(self):
         self.done.append("built")
         return SimpleNamespace(), {"dataset": "rows"}
@@ -64,6 +67,17 @@ def test_a_run_is_recorded_told_and_returned(world, tmp_path, capfd):
     assert x.tolist() == [1.0, 2.0] and intercept == 3.0 and run.history["bytes_sent"].tolist() == [100]
     kept = {name: run.attributes[name] for name in ("reason", "objective", "gap", "dataset", "method", "workers")}
     assert kept == {"reason": "TARGET", "objective": 1.5, "gap": 0.2, "dataset": "rows", "method": "spcg", "workers": 1}
+
+
+def test_what_a_run_starts_from_is_looked_at_before_any_row_is_read(world, tmp_path):
+    hooks = Noting(Solve(out=tmp_path / "r.h5", from_=tmp_path / "nowhere.h5"))
+    with pytest.raises(DataError, match=r"nowhere\.h5 cannot be read"):
+        carried_out(hooks, world, Console(first=False))
+    assert hooks.done == ["opened"]
+    carried_out(Noting(Solve(out=tmp_path / "r.h5")), world, Console(first=False))
+    hooks = Noting(Solve(out=tmp_path / "again.h5", from_=tmp_path / "r.h5"))
+    carried_out(hooks, world, Console(first=False))
+    assert hooks.done == ["opened", 2, "built", "ended"]
 
 
 @pytest.mark.parametrize(
