@@ -93,6 +93,12 @@ def _run(call: Call, launch: Launch, console: Console, end: "Ending") -> int:
 def _finish(result: dict | None, console: Console) -> int:
     result = result or {}
     console.close_line()
+    compiling = sys.modules.get("mpiopt.kernels.compiling")  # which is not loaded by what computes nothing
+    if compiling is not None and compiling.unkept():
+        console.note(
+            f"warning: compiled kernels could not be kept ({compiling.unkept()}): every run compiles them anew; make "
+            "room there, or name another folder by NUMBA_CACHE_DIR"
+        )
     console.result(result)
     return int(result.get("exit_code", 0))
 

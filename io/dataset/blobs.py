@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
 
 from mpiopt.comm.blocks import even
 from mpiopt.errors import UsageError
 from mpiopt.io.dataset.dense_row import Item
 from mpiopt.io.dataset.labels import Labels
 from mpiopt.io.dataset.synthetic import named
+from mpiopt.kernels.compiling import njit
 from mpiopt.kernels.host.hashing import draw, mix, unit
 
 _CENTRES = np.uint64(1 << 56)  # apart from every row

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from mpiopt.kernels.compiling import njit
 from mpiopt.kernels.host.hashing import draw, mix
 
 _ROUNDS = 6

@@ -5,11 +5,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
-from numba import njit
 
 from mpiopt.comm.blocks import even
 from mpiopt.errors import UsageError
 from mpiopt.io.dataset.labels import Labels
+from mpiopt.kernels.compiling import njit
 from mpiopt.kernels.csr import CSR
 from mpiopt.kernels.host.hashing import draw, mix, unit
 

@@ -1,7 +1,8 @@
 """HDF5's Fletcher-32 checksum at memory speed, so that finished chunks can be handed to the file as they are."""
 
 import numpy as np
-from numba import njit
+
+from mpiopt.kernels.compiling import njit
 
 _RUN = 256  # words whose weighted sum still fits 32 bits: 256 * 257 / 2 * 65535 < 2^32
 _WEIGHTS = np.arange(_RUN, 0, -1).astype(np.uint32)

@@ -8,9 +8,9 @@ Numbers that decide a branch are agreed on nevertheless (`comm.world.World.dots`
 from math import sqrt
 
 import numpy as np
-from numba import njit
 
 from mpiopt.arrays import Array, namespace
+from mpiopt.kernels.compiling import njit
 
 _1, _2, _3, _4, _5, _6, _7, _8 = map(np.uint64, range(1, 9))
 

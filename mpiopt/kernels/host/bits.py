@@ -6,8 +6,8 @@ start at whole bytes. Kernels work on CHUNK coordinates at once, whose codes sta
 """
 
 import numpy as np
-from numba import njit
 
+from mpiopt.kernels.compiling import njit
 from mpiopt.kernels.host.hashing import draw
 
 CHUNK = 640  # coordinates: a multiple of 8 for bits and of 5 for trits

@@ -24,8 +24,8 @@ from collections.abc import Callable
 from typing import cast
 
 import numpy as np
-from numba import njit
 
+from mpiopt.kernels.compiling import njit
 from mpiopt.kernels.host.hashing import draw
 from mpiopt.kernels.host.prefetch import prefetch
 from mpiopt.kernels.host.products import row_add

@@ -1,7 +1,8 @@
 """Passes over observed entries (i, j, value) of a matrix modelled as U V^T. Nothing is checked and nothing communicates."""
 
 import numpy as np
-from numba import njit
+
+from mpiopt.kernels.compiling import njit
 
 _kernel = njit(cache=True, nogil=True, error_model="numpy")
 

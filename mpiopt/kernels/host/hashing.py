@@ -1,7 +1,8 @@
 """Counter-based random numbers inside kernels: a hash of (key, counter), nothing to carry along and nothing to checkpoint."""
 
 import numpy as np
-from numba import njit
+
+from mpiopt.kernels.compiling import njit
 
 _M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)

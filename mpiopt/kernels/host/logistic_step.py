@@ -1,8 +1,8 @@
 """The logistic loss's step of `host.dual`: Newton's method on one dual variable, and the row's part of the gap."""
 
 import numpy as np
-from numba import njit
 
+from mpiopt.kernels.compiling import njit
 from mpiopt.kernels.host.margins import exp_negative
 
 _RELAX = 1.1  # over-relaxation: saves about one epoch in ten on text, costs nothing

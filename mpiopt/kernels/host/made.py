@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from types import CodeType, FunctionType
 from typing import Any
 
-from numba import njit
+from mpiopt.kernels.compiling import njit
 
 # contract lets a * b + c be one instruction; nothing is reordered
 LOOPS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
@@ -24,10 +24,7 @@ def specialised(template: Callable, given: Mapping[str, Callable], title: str) -
     name = f"{title}.{template.__name__}.{digest}"
     code = template.__code__.replace(co_filename=parts[0].co_filename, co_name=name, co_qualname=name)
     bound = FunctionType(code, {**template.__globals__, **{key: njit(**LOOPS)(scalar) for key, scalar in given.items()}}, name)
-    try:
-        return njit(cache=True, **LOOPS)(bound)
-    except RuntimeError:  # the functions are in no file: typed in, or in a folder where nobody can write
-        return njit(**LOOPS)(bound)
+    return njit(cache=True, **LOOPS)(bound)
 
 
 def _text(code: CodeType) -> bytes:

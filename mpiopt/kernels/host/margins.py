@@ -9,8 +9,8 @@ the exponential is a polynomial, since calls to the mathematical library cannot 
 """
 
 import numpy as np
-from numba import njit
 
+from mpiopt.kernels.compiling import njit
 from mpiopt.kernels.host.sums import BLOCK, add, block_sum, inner, inner3
 
 _LOG2E = 1.4426950408889634

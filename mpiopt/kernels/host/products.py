@@ -11,8 +11,8 @@ every page.
 """
 
 import numpy as np
-from numba import njit
 
+from mpiopt.kernels.compiling import njit
 from mpiopt.kernels.host.prefetch import prefetch
 
 AHEAD = 128

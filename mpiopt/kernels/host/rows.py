@@ -1,8 +1,8 @@
 """Moving rows of different lengths about: sorting them into bins, packing them, putting them in their places."""
 
 import numpy as np
-from numba import njit
 
+from mpiopt.kernels.compiling import njit
 from mpiopt.kernels.host.prefetch import prefetch
 
 _U = np.uint64

@@ -1,7 +1,8 @@
 """Whether the rows of a matrix are such that kernels need no bounds checks and squares no care: one look at every entry."""
 
 import numpy as np
-from numba import njit
+
+from mpiopt.kernels.compiling import njit
 
 LARGEST = 1e150  # magnitude of a value: the sum of many of its squares is still finite
 _U = np.uint64

@@ -4,7 +4,7 @@ Neumaier, Rundungsfehleranalyse einiger Verfahren zur Summation endlicher Summen
 remain visible at any number of rows.
 """
 
-from numba import njit
+from mpiopt.kernels.compiling import njit
 
 BLOCK = 256  # rows treated at once, without branches, so that the compiler can use the widest vectors there are
 

@@ -11,9 +11,11 @@ from fractions import Fraction
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from mpiopt.kernels.compiling import njit
 
 DONE, FULL, ODD_FULL = 0, 1, 2  # all lines read; no room for the next line: of rows or nonzeros, of odd numbers
 BAD_PAIR, ZERO_INDEX, BAD_ORDER, WIDE = 3, 4, 5, 6  # what is wrong with the token at the returned position

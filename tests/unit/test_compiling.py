@@ -1,0 +1,81 @@
+"""Kernels are compiled and kept where they can be; a cache that fails costs time and nothing else."""
+
+import resource
+import runpy
+import shutil
+
+import numpy as np
+import pytest
+
+from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.launch import _finish
+from mpiopt.kernels import compiling
+
+SOURCE = """
+from mpiopt.kernels.compiling import njit
+
+
+@njit(cache=True)
+def doubled(x):
+    return 2 * x
+"""
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """The kernel of a file, as another process finds it."""
+    monkeypatch.setattr(compiling, "_unkept", [])
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    file = tmp_path / "kernel.py"
+    file.write_text(SOURCE)
+    return lambda: runpy.run_path(str(file))["doubled"]
+
+
+def hits(kernel) -> int:
+    """How often machine code was found ready."""
+    return sum(kernel.stats.cache_hits.values())
+
+
+def test_what_was_compiled_is_found_again(load):
+    assert load()(2) == 4
+    again = load()
+    assert again(3) == 6 and hits(again) == 1 and not compiling.unkept()
+
+
+def test_a_full_disk_costs_time_alone_and_is_told_once(load, capfd):
+    kernel, (soft, hard) = load(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        assert kernel(2) == 4 and kernel(2.5) == 5
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    for first in (True, False):
+        _finish({}, Console(first=first))
+    said = capfd.readouterr().err
+    assert said.count("could not be kept") == 1 and "kernel.py" not in said and "File too large" in said
+    assert load()(2) == 4
+
+
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+@pytest.mark.parametrize("left", [0, 30])
+def test_a_file_that_was_cut_short_is_no_code(load, tmp_path, kind, left):
+    load()(2)
+    (file,) = tmp_path.rglob(f"*.{kind}")
+    file.write_bytes(file.read_bytes()[:left])
+    again = load()
+    assert again(3) == 6 and hits(again) == 0
+
+
+def test_code_of_other_types_under_its_name_is_not_run(load, tmp_path):
+    kernel = load()
+    assert kernel(2) == 4 and kernel(np.float32(0.5)) == 1
+    one, two = sorted(tmp_path.rglob("*.nbc"))
+    shutil.copy(two, one)
+    again = load()
+    assert again(2) == 4 and again(np.float32(0.25)) == 0.5 and hits(again) == 1
+
+
+def test_what_is_in_no_file_is_compiled_all_the_same(load):
+    space: dict = {"__name__": "typed"}
+    exec(SOURCE, space)
+    assert space["doubled"](2) == 4 and "can be written" in compiling.unkept()
