@@ -56,10 +56,9 @@ class PlayHooks:
 
     def demand_start(self, size: int) -> None:
         """It has to be of as many coordinates."""
-        if size != self._game.whole.dim:
+        if size != (dim := self._game.whole.dim):
             raise UsageError(
-                f"{self.job.from_} has {size:,} coordinates, but {self.job.game} has {self._game.whole.dim:,}: give a run of this "
-                "game"
+                f"{self.job.from_} has {size:,} coordinates, but {self.job.game} has {dim:,}: give a run of this game"
             )
 
     def built(self) -> tuple[Team[Operator], dict[str, Any]]:
