@@ -5,9 +5,9 @@ the rows above it in their order, without contraction, and vector units change t
 """
 
 import numpy as np
-from numba import njit
 
 from mpiopt.arrays import Array, on_host
+from mpiopt.kernels.compiling import njit
 
 PANEL = 8  # rows that are changed together by every row above: it is read once for all of them
 ROUNDING = 8 * np.finfo(float).eps  # of a diagonal of 1, for each unknown: a pivot of that much depends on those before

@@ -41,6 +41,7 @@ BOLD = {  # how methods may end away from the optimum with their default paramet
     "adom": {Reason.DIVERGED},  # where l2 is small
     # hover about the optimum, as far off as the workers' own gradients there are long
     **dict.fromkeys(("dcgd", "dgd", "choco"), frozenset({Reason.DIVERGED, Reason.STALLED})),
+    "gdci": {Reason.DIVERGED, Reason.STALLED},  # as far off as the points that gradient steps lead to from there
 }
 TOLERANCE = 1e-8
 ENOUGH = 40  # problems, at least, on which another method is right, or uses up its rounds, whatever the penalty

@@ -4,7 +4,8 @@ Its upper triangle lies row by row in (cols (cols + 1) / 2,) float64: entry (j, 
 """
 
 import numpy as np
-from numba import njit
+
+from mpiopt.kernels.compiling import njit
 
 _1 = np.uint64(1)
 
