@@ -14,8 +14,8 @@ from mpiopt.arrays import Array
 from mpiopt.engine.phase import Agreed, Exchange, Joint, Local, Outer, PerWorker, Phase, Tree, Work, told
 from mpiopt.errors import CapabilityError
 from mpiopt.problems.certificate import gradient_bound
+from mpiopt.problems.demand import Asking, demand
 from mpiopt.problems.problem import Message, Point, Team, measures
-from mpiopt.problems.protocols import Asking, demand
 from mpiopt.sampling.clients import EVERYONE, Clients
 
 

@@ -4,16 +4,16 @@
     Loss         and a value and its gradient at a point
     Curvature    and products with its Hessian
     Margins      and what is cheap where it is a function of margins that are linear in x: searches along lines and planes
-    Dual         and coordinate steps on its dual
+    Conjugate    and coordinate steps on its dual
     Columns      and its rows, or a part of their features alone
     Blocks       a Loss whose x is made of named matrices and vectors
     Trainable    and is one over some of its rows, with a start and a score: what training asks
 
-A block of a method says which of these it ``needs``, and `demand` holds the losses of a team against it, once, at the start.
+A block of a method says which of these it ``needs``, and `problems.demand` holds the losses of a team against it at the start.
 `problems.operators` has games; `problems.lifted` makes Margins of any Loss; `problems.optional` has what some have besides.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import Field
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeGuard, TypeVar
@@ -250,18 +250,6 @@ class Penalty(Protocol):
         """max over z (dim,) of u.z - penalty(z); infinity where there is none."""
 
 
-INSTEAD: dict[type, str] = {
-    Owned: "a method that minimises, such as spcg, lbfgs or local_sgd",
-    Loss: "a loss that has them; games are played by extragradient and its kin",
-    Curvature: "gradient, nesterov or lbfgs by mpiopt.engine.drive.solve, which asks for no more than a value and a gradient",
-    Margins: "mpiopt.engine.drive.solve, which makes margins of any loss, or mpiopt.problems.lifted.lifted",
-    Conjugate: "spcg, dane or lbfgs",
-    Blocks: "another compressor, such as topk or qsgd",
-    Columns: "prox_gradient, or fista without an active set",
-    Trainable: "a method of mpiopt.engine.drive.solve such as lbfgs",
-}
-
-
 @cache
 def members(kind: type) -> tuple[str, ...]:
     """The public names of a capability, in the order in which they are asked for."""
@@ -277,27 +265,3 @@ def lacking(loss: object, kind: type) -> list[str]:
 def offers(loss: object, kind: type[K]) -> TypeGuard[K]:
     """Whether a loss has a capability."""
     return not lacking(loss, kind)
-
-
-def instead(kind: type) -> str:
-    """What to use where a capability, or one made of it elsewhere, is lacking."""
-    return next(INSTEAD[base] for base in kind.__mro__ if base in INSTEAD)
-
-
-class Asking(Protocol):
-    """What asks something of a loss: a block of a method, or a whole one."""
-
-    @property
-    def needs(self) -> type:
-        """One of the capabilities above."""
-
-
-def demand(name: str, losses: Iterable[object], blocks: Iterable[Asking]) -> None:
-    """Raises CapabilityError where a block of the method ``name`` needs what a loss lacks. Not collective."""
-    for loss in losses:
-        for block in blocks:
-            if missing := lacking(loss, block.needs):
-                raise CapabilityError(
-                    f"{name} cannot run on {type(loss).__name__}: its {type(block).__name__} needs {', '.join(missing)}, which "
-                    f"that does not have; use {instead(block.needs)}"
-                )

@@ -96,6 +96,8 @@ def test_an_offset_is_a_column_whose_coefficient_is_1(text, intercept):
         other = np.delete(other, at) if other.size == column.dim else other
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-13)
     some, point = np.array([3, 3, 9, 20]), shifted.point(x)
+    whole = np.array(list(map(shifted.hessian(point), np.eye(shifted.dim))))
+    np.testing.assert_allclose(shifted.triangle(point), whole[np.triu_indices(shifted.dim)], rtol=1e-12, atol=1e-14)
     alone = shifted.take(some)
     assert shifted.value_grad(point, some)[0] == pytest.approx(alone.value(alone.point(x)), rel=1e-12)
     head = shifted.head(20)

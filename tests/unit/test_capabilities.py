@@ -19,6 +19,7 @@ from mpiopt.losses.registry import names
 from mpiopt.methods import catalogue, find, training
 from mpiopt.outer.descend import Descend
 from mpiopt.problems.curved import Curved
+from mpiopt.problems.demand import INSTEAD
 from mpiopt.problems.examples import Dense
 from mpiopt.problems.factorisation import Completion, planted
 from mpiopt.problems.landscapes import Quadratic
@@ -27,7 +28,7 @@ from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import L1, L2
 from mpiopt.problems.perceptron import Perceptron
 from mpiopt.problems.problem import Point, Team
-from mpiopt.problems.protocols import INSTEAD, Conjugate, Curvature, Loss, Margins, Trainable, lacking, members, offers
+from mpiopt.problems.protocols import Conjugate, Curvature, Loss, Margins, Trainable, lacking, members, offers
 from mpiopt.problems.softmax import Softmax
 from mpiopt.training.drive import Goal, train
 from mpiopt.training.method import Training
