@@ -28,6 +28,8 @@ COMMANDS = {
     "play": Needs(True, True),
     "predict": Needs(True, True),
     "score": Needs(True, True),
+    "coef": Needs(False, False),
+    "export": Needs(False, False),
     "methods": Needs(False, False),
     "report": Needs(False, False),
     "watch": Needs(False, False),

@@ -60,6 +60,12 @@ class Convert:
     """Accept rows that all have the same label, such as data to be scored."""
     memory: Whole = 1024
     """Megabytes of rows that a rank keeps; what is beyond goes through a scratch file beside DATA.h5."""
+    weights: str | None = None
+    """Text: a file of sample weights, one number a row in the order of the sources, or label where labels are LABEL:WEIGHT."""
+    offset: Path | None = None
+    """Text: a file of offsets, one number a row, which are added to the margins, such as the logarithm of an exposure."""
+    names: Path | None = None
+    """Text: a file with the names of the features, one a line, the first feature's first."""
     reader: str | None = None
     """What reads the sources: svmlight or one of a plugin. [default: by suffix and content]"""
     plugin: Plugins = ()
@@ -72,7 +78,7 @@ def run(job: Convert, world: "World", console: Console) -> dict[str, Any]:
     if len(job.files) < 2:
         raise UsageError("convert needs at least one source and, last, the data set to write: mpiopt convert a9a.svm a9a.h5")
     *sources, target = job.files
-    tell_unlocked(apart(of_conversion(sources, job.like, target)), world, console)
+    tell_unlocked(apart(of_conversion([*sources, *_beside(job)], job.like, target)), world, console)
     common, start = _common(job), perf_counter()
     console(f"converting {', '.join(map(str, sources))} on {world.size} rank{'s' * (world.size > 1)}")
     reader, packs = _found(job.reader, sources, world)
@@ -89,6 +95,12 @@ def run(job: Convert, world: "World", console: Console) -> dict[str, Any]:
         f"labels {labels_text(index)}; {seconds:.1f} s"
     )
     return facts(target, index) | {"seconds": seconds}
+
+
+def _beside(job: Convert) -> list[Path]:
+    """The files that stand beside the sources."""
+    weights = None if job.weights in (None, "label") else Path(str(job.weights))
+    return [path for path in (weights, job.offset, job.names) if path is not None]
 
 
 def _common(job: Convert) -> dict[str, Any]:
@@ -135,13 +147,13 @@ def _found(name: str | None, sources: list[Path], world: "World") -> "tuple[Read
 
 def _text(job: Convert, common: dict[str, Any], world: "World", console: Console) -> "Index":
     from mpiopt.io.dataset.like_training import notes, training_frame
-    from mpiopt.io.text.convert import TextOptions, convert
+    from mpiopt.io.text.convert import convert
+    from mpiopt.io.text.options import TextOptions
 
     if job.normalize == "channels":
         raise UsageError("--normalize channels is for images, but the sources are text")
-    options = TextOptions(
-        normalize=job.normalize, base=job.base, features=job.features, like=job.like, values=job.values, **common
-    )
+    same = ("normalize", "base", "features", "like", "values", "weights", "offset", "names")
+    options = TextOptions(**{name: getattr(job, name) for name in same}, **common)
     index = convert(world, job.files[:-1], job.files[-1], options, console)
     base = "auto" if index.numbering is None else str(index.numbering.base)
     like = None if job.like is None else training_frame(job.like, world, base, None, "none")
@@ -158,6 +170,9 @@ def _dense(job: Convert, packs: "list[Pack]", common: dict[str, Any], world: "Wo
         "--base": job.base != "auto",
         "--features": job.features is not None,
         "--values float64": job.values != "float32",
+        "--weights": job.weights is not None,
+        "--offset": job.offset is not None,
+        "--names": job.names is not None,
     }
     if given := [name for name, is_given in unsuited.items() if is_given]:
         raise UsageError(f"{given[0]} is for text, but the sources hold dense rows: leave it out")

@@ -74,6 +74,7 @@ def facts(path: Path, index: "Index") -> dict[str, Any]:
             "positive": labels.plus,
         },
         "numbering": None if index.numbering is None else index.numbering._asdict(),
+        "beside": index.beside,
         "normalize": index.normalize,
         "shuffle": index.shuffle,
         "sources": index.sources,
@@ -116,6 +117,7 @@ def _sparse_lines(index: "Index") -> dict[str, str]:
         "nonzeros": f"{index.nnz:,} ({100 * index.nnz / index.rows / index.cols:.3g} % of all entries)",
         "in a row": f"{least:,} to {greatest:,}, mean {index.nnz / index.rows:.4g}, median {median:g}",
         "labels": _labels(index.labels, index.rows) + _plus(index.labels),
+        **({"beside": f"{' and '.join(index.beside)} of every row"} if index.beside else {}),
         "for --loss": ", ".join(losses(index)),
         "normalised": {"none": "no", "l2": "rows to Euclidean norm 1"}[index.normalize],
     }

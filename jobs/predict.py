@@ -57,7 +57,7 @@ def run(job: Predict, world: "World", console: Console) -> dict[str, Any]:
     with rows(data, path, world, console) as source:
         model.demand_columns(source)
         share = stacked(source, world)
-        margins = in_order(model.margins(share.matrix), share, source, world)
+        margins = in_order(model.margins(share), share, source, world)
         console(f"writing {counted(source.rows, 'prediction')}")
         _write(job, model, named, margins, world)
     if job.out is not None:

@@ -81,7 +81,7 @@ def _rows(model: "Fitted", share: "Share") -> "Rows":
     """A rank's rows with what a model says of them."""
     from mpiopt.metrics.figures import Rows
 
-    return Rows(model.margins(share.matrix), model.labels(share.labels), share.weight)
+    return Rows(model.margins(share), model.labels(share.labels), share.weight)
 
 
 def _scored(job: Score, model: "Fitted", rows: "Rows", world: "World") -> "Scored":

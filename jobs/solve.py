@@ -38,10 +38,13 @@ def run(job: Solve, world: "World", console: Console) -> dict[str, Any]:
 
 def complete(job: Solve) -> Solve:
     """The job with the defaults that depend on other options. Raises UsageError for values that cannot be."""
+    from mpiopt.io.dataset.class_weight import pair
     from mpiopt.jobs.running import gpu_solving
 
     demand_not_negative(job, "rounds", "gradient_tol", "gap_tol", "l1", "l2")
     apart(of_run(job))
+    if job.class_weight is not None:
+        pair(job.class_weight)
     if job.gradient_tol is None and job.gap_tol is None:
         job = replace(job, gap_tol=GAP_TOL)
     gpu_solving.check(job)

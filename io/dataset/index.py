@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from mpiopt.errors import DataError
+from mpiopt.io.dataset.beside import OFFSET
 from mpiopt.io.dataset.dense_row import Item
 from mpiopt.io.dataset.labels import FEW, Labels
 from mpiopt.io.disk.file_kind import DATA
@@ -22,7 +23,7 @@ from mpiopt.io.disk.held_name import partial
 from mpiopt.io.disk.sealed_file import is_sealed, seal_path
 from mpiopt.words import storable
 
-VERSION = 1
+VERSION, PLAIN = 2, 1  # 2 : of rows with offsets, which an earlier version would leave out
 CHUNK = 1 << 18  # elements
 WIDEST = 2**31 - 1  # columns: their numbers have 32 bits
 SHARDS = 1 << 16  # at most so many
@@ -62,7 +63,8 @@ class Index:
     last entry those of all rows. shuffle : the seed of the rows' order, None for the order of the sources. item : one row
     of a dense set, of which every value counts as a nonzero; None for a sparse one. numbering : of a set from text; None
     for others, and for those of before that was recorded. values : as what those of sparse rows are stored, float32 or
-    float64; None for dense rows, and for sets of before that was recorded.
+    float64; None for dense rows, and for sets of before that was recorded. beside : of `dataset.beside`, what rows have;
+    sets of before that was recorded may have weights all the same.
     """
 
     rows: int
@@ -82,6 +84,7 @@ class Index:
     item: Item | None = None
     numbering: Numbering | None = None
     values: str | None = None
+    beside: tuple[str, ...] = ()
 
 
 def stride_for(rows: int) -> int:
@@ -130,7 +133,7 @@ def _write_content(path: Path, index: Index) -> None:
     with h5py.File(path, "w", locking=False) as file:  # the name is held by whoever writes
         file.attrs.update(
             schema=DATA,
-            schema_version=VERSION,
+            schema_version=VERSION if OFFSET in index.beside else PLAIN,
             rows=index.rows,
             cols=index.cols,
             nnz=index.nnz,
@@ -147,6 +150,8 @@ def _write_content(path: Path, index: Index) -> None:
             file.attrs["label_positive"] = labels.plus
         if index.values is not None:
             file.attrs["values"] = index.values
+        if index.beside:
+            file.attrs.create("beside", list(index.beside), dtype=TEXT)
         if index.numbering is not None:
             file.attrs.update({f"number_{name}": value for name, value in index.numbering._asdict().items()})
         file.attrs.create("sources", list(map(storable, index.sources)), dtype=TEXT)
@@ -225,6 +230,7 @@ def _index(file: h5py.File) -> Index:
         item=_read_item(file) if "item" in set(file) else None,
         numbering=_read_numbering(file) if "number_base" in file.attrs else None,
         values=attribute(file, "values", str) if "values" in file.attrs else None,
+        beside=tuple(map(str, attribute(file, "beside", tuple))) if "beside" in file.attrs else (),
     )
 
 

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from mpiopt.io.dataset.beside import COLUMNS
 from mpiopt.io.dataset.dense_row import Item
 from mpiopt.io.dataset.index import WIDEST, Index, stride_for, strides
 from mpiopt.io.dataset.labels import Labels
@@ -38,6 +39,7 @@ def _whole(index: Index) -> list[tuple[bool, str]]:
         (0 <= index.lengths[0] <= index.lengths[2] <= index.cols, "its rows are of impossible lengths"),
         (index.normalize in NORMALISED, f"its rows are normalised by {index.normalize!r}"),
         (index.values in (None, "float32", "float64"), f"its values are stored as {index.values!r}"),
+        (set(index.beside) <= set(COLUMNS), f"its rows have {', '.join(index.beside)[:60]!r} beside their labels"),
         (index.features is None or len(index.features) == index.cols, "it does not name every column"),
     ]
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from mpiopt.errors import UsageError
+from mpiopt.io.dataset.class_weight import weighed
 from mpiopt.io.dataset.labels import Labels, binary_labels, sides
 from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.dataset.source import Share, Source, shares
@@ -28,11 +29,13 @@ def team_of(
     values: Literal["float32", "float64"] | None = None,
     seed: int = 0,
     device: Literal["cpu", "gpu"] = "cpu",
+    class_weight: str | None = None,
 ) -> Team[Linear]:
     """Read every worker's rows and team them up; a free coordinate of the penalty is the intercept. Collective.
 
     loss : one of `mpiopt.losses`, such as huber:delta=2. positive : the class or rule that becomes +1, for losses of two
-    classes. values : type of the stored entries, None for that of the source.
+    classes. class_weight : "balanced", or "NEG:POS", by which weights of rows labelled -1 and +1 are multiplied. values : type
+    of the stored entries, None for that of the source.
     device : where the rows are to be; a rank computes on the GPU that is current in its process.
     Raises DataError or UsageError on every rank.
     """
@@ -40,6 +43,8 @@ def team_of(
     found = shares(source, world, None if values is None else np.dtype(values))
     with world.together("mapping labels"):
         losses = [_linear(share, source, family, positive, bool(penalty.free)) for share in found]
+    if class_weight is not None:
+        losses = weighed(world, losses, class_weight)
     if device == "gpu":
         with world.together("copying rows to the GPU"):
             losses = [loss.on_device() for loss in losses]
@@ -74,5 +79,5 @@ def fitting(loss: str, labels: Labels, positive: str | None) -> Family:
 
 def _linear(share: Share, source: Source, family: Family, positive: str | None, intercept: bool) -> Linear:
     y = binary_labels(share.labels, source.labels, positive) if family.labels.classes else share.labels
-    weights = np.empty(0) if share.weight is None else share.weight
-    return Linear(share.matrix, y, family, weights, intercept)
+    weights, offset = (np.empty(0) if each is None else each for each in (share.weight, share.offset))
+    return Linear(share.matrix, y, family, weights, intercept, offset)

@@ -16,9 +16,11 @@ import numpy as np
 from mpiopt.comm.world import World
 from mpiopt.errors import DataError
 from mpiopt.io.dataset import row_checks
+from mpiopt.io.dataset.beside import COLUMNS, WEIGHT
 from mpiopt.io.dataset.index import CHUNK, Index, Shard, begun, folder, read_index
 from mpiopt.io.dataset.index_checks import consistent
 from mpiopt.io.dataset.labels import Labels
+from mpiopt.io.dataset.sparse_rows import SparseRows
 from mpiopt.io.disk.hdf5_check import BROKEN, parsing, reason
 from mpiopt.io.disk.sealed_file import damage, is_sealed
 from mpiopt.kernels.csr import CSR
@@ -168,16 +170,17 @@ class Dataset(Shards):
         cuts = np.rint(np.interp(cost[-1] * np.arange(1, workers) / workers, cost, rows))
         return np.concatenate(([0], cuts, [self.rows])).astype(np.int64)
 
-    def read(self, lo: int, hi: int, dtype: np.typing.DTypeLike | None = None) -> tuple[CSR, np.ndarray, np.ndarray | None]:
-        """Rows lo <= i < hi with values of ``dtype``, raw labels and weights (hi - lo,) float64; see `Source.read`.
+    def read(self, lo: int, hi: int, dtype: np.typing.DTypeLike | None = None) -> SparseRows:
+        """Rows lo <= i < hi with values of ``dtype``; see `Source.read`.
 
         Beside what it returns it holds one chunk. Checksums are verified on the way, and that pointers, columns, values,
-        labels and weights are what they must be. Not collective. Raises DataError, and UsageError where ``dtype`` is too small.
+        labels, weights and offsets are what they must be. Not collective. Raises DataError, and UsageError where ``dtype`` is
+        too small.
         """
         parts = list(self.parts(lo, hi))
         spans = [self._span(*part) for part in parts]
         matrix = CSR.empty(hi - lo, sum(end - start for start, end in spans), self.cols, dtype or self._type(parts))
-        y, weight, row, at = np.empty(hi - lo), None, 0, 0
+        y, more, row, at = np.empty(hi - lo), dict.fromkeys(COLUMNS), 0, 0
         for (shard, first, last), (start, end) in zip(parts, spans, strict=True):
             rows, here = slice(row, row + last - first), slice(at, at + end - start)
             with self.opened(shard) as file:
@@ -192,12 +195,22 @@ class Dataset(Shards):
                 row_checks.entries(matrix, rows, first)
                 into(held.y, first, y[rows])
                 row_checks.labelled(y[rows], self.labels)
-                if held.weight is not None:
-                    weight = np.ones(hi - lo) if weight is None else weight
-                    into(held.weight, first, weight[rows])
-                    row_checks.weighted(weight[rows])
+                for name in COLUMNS:
+                    more[name] = self._beside(name, getattr(held, name), more[name], first, rows, hi - lo)
             row, at = rows.stop, here.stop
-        return matrix, y, weight
+        return SparseRows(matrix, y, **more)
+
+    @staticmethod
+    def _beside(
+        name: str, held: h5py.Dataset | None, so_far: np.ndarray | None, first: int, rows: slice, count: int
+    ) -> np.ndarray | None:
+        """Weights or offsets (count,) with those of a shard; rows of shards without have 1 and 0."""
+        if held is None:
+            return so_far
+        values = np.full(count, float(name == WEIGHT)) if so_far is None else so_far
+        into(held, first, values[rows])
+        row_checks.beside(name, values[rows])
+        return values
 
     def _type(self, parts: Iterable[tuple[Shard, int, int]]) -> np.dtype:
         """Type of the values in the first of some shards; single precision where there is none."""

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 from mpiopt.errors import UsageError
+from mpiopt.io.dataset.beside import COLUMNS, WEIGHT, faulty
 from mpiopt.io.dataset.dense_row import Item
 from mpiopt.io.dataset.index import CHUNK, Shard
 from mpiopt.io.dataset.labels import Labels, shown
@@ -25,6 +26,7 @@ class SparseArrays(NamedTuple):
     indptr: h5py.Dataset
     y: h5py.Dataset
     weight: h5py.Dataset | None
+    offset: h5py.Dataset | None
 
     @classmethod
     def of(cls, file: h5py.File, shard: Shard) -> "SparseArrays":
@@ -35,7 +37,7 @@ class SparseArrays(NamedTuple):
             column(file, "X/indices", INTEGER, nnz, packed=True),
             column(file, "X/indptr", ("i8",), (shard.rows + 1,), packed=True),
             column(file, "y", FLOAT, rows, packed=True),
-            column(file, "weight", FLOAT, rows, packed=True) if "weight" in set(file) else None,
+            *(column(file, name, FLOAT, rows, packed=True) if name in set(file) else None for name in COLUMNS),
         )
 
     def span(self, first: int, last: int) -> tuple[int, int]:
@@ -89,10 +91,10 @@ def labelled(y: np.ndarray, labels: Labels) -> None:
         raise ValueError(f"it has the label {shown(float(unknown[0]))}, and the labels are {labels.text()}")
 
 
-def weighted(weight: np.ndarray) -> None:
-    """See that weights (rows,) are finite and not negative."""
-    if not ((weight >= 0) & np.isfinite(weight)).all():
-        raise ValueError("it has weights that are negative or not finite")
+def beside(name: str, values: np.ndarray) -> None:
+    """See that weights (rows,) are finite and not negative, and offsets finite."""
+    if faulty(name, values).any():
+        raise ValueError(f"it has {name}s that are {'negative or ' * (name == WEIGHT)}not finite")
 
 
 def finite(x: np.ndarray) -> None:

@@ -9,6 +9,7 @@ from zlib import crc32
 import h5py
 import numpy as np
 
+from mpiopt.io.dataset.beside import WEIGHT
 from mpiopt.io.dataset.dense_row import Item
 from mpiopt.io.dataset.index import CHUNK, Shard
 from mpiopt.io.disk.fletcher32 import fletcher32
@@ -16,22 +17,23 @@ from mpiopt.io.disk.sealed_file import OWN, Piece, seal_path
 
 
 class ShardRows(NamedTuple):
-    """Some rows: their lengths (rows,) int64, indices and data (nonzeros,), raw labels y and weights (rows,)."""
+    """Some rows: their lengths (rows,) int64, indices and data (nonzeros,), raw labels y, weights and offsets (rows,)."""
 
     lengths: np.ndarray
     indices: np.ndarray
     data: np.ndarray
     y: np.ndarray
-    weight: np.ndarray | None
+    weight: np.ndarray | None = None
+    offset: np.ndarray | None = None
 
 
 class Form(NamedTuple):
-    """How every shard of a data set is stored; gzip : level 1 to 9, or None for no compression."""
+    """How a shard is stored; gzip : level 1 to 9, or None for no compression; beside : of `dataset.beside`, what rows have."""
 
     cols: int
     values: np.dtype
     labels: np.dtype
-    weight: bool
+    beside: tuple[str, ...]
     gzip: int | None
 
 
@@ -99,8 +101,8 @@ class ShardWriter(_Writer):
         self._indices = _Column(matrix, "indices", nnz, np.dtype(np.int32), form.gzip)
         self._indptr = _Column(matrix, "indptr", rows + 1, np.dtype(np.int64), form.gzip)
         self._y = _Column(self._file, "y", rows, form.labels, form.gzip)
-        self._weight = _Column(self._file, "weight", rows, np.dtype(np.float64), form.gzip) if form.weight else None
-        self._columns = [c for c in (self._data, self._indices, self._indptr, self._y, self._weight) if c is not None]
+        self._beside = {name: _Column(self._file, name, rows, np.dtype(np.float64), form.gzip) for name in form.beside}
+        self._columns = [self._data, self._indices, self._indptr, self._y, *self._beside.values()]
         self._end = 0
         self._indptr.append(np.zeros(1, np.int64))
 
@@ -112,8 +114,9 @@ class ShardWriter(_Writer):
         self._data.append(block.data)
         self._indices.append(block.indices)
         self._y.append(block.y)
-        if self._weight is not None:
-            self._weight.append(np.ones(len(block.y)) if block.weight is None else block.weight)
+        for name, column in self._beside.items():
+            values = getattr(block, name)
+            column.append(np.full(len(block.y), float(name == WEIGHT)) if values is None else values)
 
 
 class _Column:

@@ -7,6 +7,7 @@ import numpy as np
 
 from mpiopt.comm.world import World
 from mpiopt.io.dataset.labels import Labels
+from mpiopt.io.dataset.sparse_rows import SparseRows
 from mpiopt.kernels.csr import CSR
 
 
@@ -48,8 +49,8 @@ class Source(RowSource, Protocol):
     def values(self) -> Literal["float32", "float64"]:
         """As what they are stored."""
 
-    def read(self, lo: int, hi: int, dtype: np.typing.DTypeLike | None = None) -> tuple[CSR, np.ndarray, np.ndarray | None]:
-        """Rows lo <= i < hi with values of ``dtype``, their raw labels (hi - lo,) float64 and weights, if there are any.
+    def read(self, lo: int, hi: int, dtype: np.typing.DTypeLike | None = None) -> SparseRows:
+        """Rows lo <= i < hi with values of ``dtype``.
 
         dtype : float32 or float64; None for the values as they are stored. Holds nothing beyond what it
         returns and a few chunks. Raises DataError.
@@ -57,13 +58,14 @@ class Source(RowSource, Protocol):
 
 
 class Share(NamedTuple):
-    """One worker's rows: lo <= i < hi of the whole, raw labels and weights (hi - lo,) float64."""
+    """One worker's rows: lo <= i < hi of the whole, raw labels, weights and offsets (hi - lo,) float64."""
 
     lo: int
     hi: int
     matrix: CSR
     labels: np.ndarray
     weight: np.ndarray | None
+    offset: np.ndarray | None = None
 
 
 def shares(source: Source, world: World, dtype: np.typing.DTypeLike | None = None) -> list[Share]:

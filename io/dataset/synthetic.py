@@ -9,6 +9,7 @@ import numpy as np
 from mpiopt.comm.blocks import even
 from mpiopt.errors import UsageError
 from mpiopt.io.dataset.labels import Labels
+from mpiopt.io.dataset.sparse_rows import SparseRows
 from mpiopt.kernels.compiling import njit
 from mpiopt.kernels.csr import CSR
 from mpiopt.kernels.host.hashing import draw, mix, unit
@@ -86,15 +87,15 @@ class Synthetic:
         """Row bounds (workers + 1,) int64: equally many rows, which here have equally many nonzeros on average."""
         return even(self.rows, workers)
 
-    def read(self, lo: int, hi: int, dtype: np.typing.DTypeLike | None = None) -> tuple[CSR, np.ndarray, None]:
-        """Rows lo <= i < hi, their labels (hi - lo,) float64, no weights; see `Source.read`."""
+    def read(self, lo: int, hi: int, dtype: np.typing.DTypeLike | None = None) -> SparseRows:
+        """Rows lo <= i < hi with labels, without weights or offsets; see `Source.read`."""
         indptr = self._indptr(lo, hi)
         matrix = CSR.empty(hi - lo, int(indptr[-1]), self.cols, dtype or np.float32)
         matrix.indptr[:] = indptr
         y = np.empty(hi - lo)
         if hi > lo:
             self._fill(lo, matrix, y, self._offset)
-        return matrix, y, None
+        return SparseRows(matrix, y)
 
     def _indptr(self, lo: int, hi: int) -> np.ndarray:
         indptr = np.zeros(hi - lo + 1, np.int64)

@@ -13,6 +13,7 @@ from mpiopt import __version__
 from mpiopt.comm.blocks import even
 from mpiopt.comm.world import World
 from mpiopt.errors import DataError, MpioptError
+from mpiopt.io.dataset.beside import COLUMNS, OFFSET, WEIGHT
 from mpiopt.io.dataset.dense_row import Item
 from mpiopt.io.dataset.index import CHUNK, Index, Shard, shard_name, stride_for, write_index
 from mpiopt.io.dataset.labels import Labels, Tallied
@@ -121,21 +122,25 @@ def write_shards(
     count = shard_count(shards, source.rows, source.nnz)
     bounds = even(source.rows, count)
     measured, tallied, sums, mine = NonzeroCounts(source.rows), Tallied(), [], []
+    had: set[str] = set()  # what rows have beside their labels
     with writing(world, target, overwrite) as output:
         with world.together(f"writing {target}"), told_plainly(output.target):
             for number in range(world.rank, count, world.size):
                 lo, hi = int(bounds[number]), int(bounds[number + 1])
-                matrix, y, weight = source.read(lo, hi, values)
-                form = Form(source.cols, np.dtype(values), np.dtype(np.float64), weight is not None, gzip)
+                matrix, y, weight, offset = source.read(lo, hi, values)
+                beside = tuple(name for name, given in ((WEIGHT, weight), (OFFSET, offset)) if given is not None)
+                form = Form(source.cols, np.dtype(values), np.dtype(np.float64), beside, gzip)
                 writer = ShardWriter(output.folder / shard_name(number), hi - lo, matrix.nnz, form)
-                rows = ShardRows(np.diff(matrix.indptr), matrix.indices, matrix.data, y, weight)
+                rows = ShardRows(np.diff(matrix.indptr), matrix.indices, matrix.data, y, weight, offset)
                 writer.append(rows)
                 mine.append((number, writer.finish()))
+                had.update(beside)
                 measured.add(lo, rows.lengths)
                 tallied.add(y)
                 sums.append(float(y.sum()))
         measured.merge(world)
         labels = together_labels(world, tallied, sums, source.rows)
+        had.update(*world.tell_all(had))
         return finish(
             world,
             output,
@@ -148,6 +153,7 @@ def write_shards(
                 normalize="none",
                 sources=(source.name,),
                 values=np.dtype(values).name,
+                beside=tuple(name for name in COLUMNS if name in had),
             ),
         )
 

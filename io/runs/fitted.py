@@ -10,9 +10,8 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.errors import DataError, UsageError
 from mpiopt.io.dataset.labels import Labels, by_rule, shown
-from mpiopt.io.dataset.source import Source
+from mpiopt.io.dataset.source import Share, Source
 from mpiopt.io.runs.run_file import read_run, read_solution
-from mpiopt.kernels.csr import CSR
 from mpiopt.losses.family import Family
 from mpiopt.losses.registry import find
 
@@ -72,9 +71,10 @@ class Fitted:
             return []
         return [shown(label) for label in labels.distinct or (labels.least, labels.greatest) if shown(label) not in known]
 
-    def margins(self, matrix: CSR) -> Array:
-        """A x + b, (rows,)."""
-        return matrix.dot(self.x) + self.intercept
+    def margins(self, rows: Share) -> Array:
+        """A x + b, and the offsets of the rows, if any, (rows,)."""
+        margins = rows.matrix.dot(self.x) + self.intercept
+        return margins if rows.offset is None else margins + rows.offset
 
     def labels(self, raw: Array) -> Array:
         """Labels as the loss takes them, float64 (rows,): -1 and +1 for two classes. raw : as the data set has them."""

@@ -134,9 +134,14 @@ class RunFile:
             raise DataError(f"round {self._rounds - 1} cannot be added to the run file {self.path}: {reason(error)}") from error
 
     def finish(
-        self, x: np.ndarray, intercept: float, attributes: Mapping[str, Any], buffers: Mapping[str, np.ndarray] = NOTHING
+        self,
+        x: np.ndarray,
+        intercept: float,
+        attributes: Mapping[str, Any],
+        buffers: Mapping[str, np.ndarray] = NOTHING,
+        names: Sequence[str] = (),
     ) -> None:
-        """Write the solution, x (d,) and what a model keeps beside it, and why the run ended.
+        """Write the solution, x (d,) with the names of its features and what a model keeps beside it, and why the run ended.
 
         Raises DataError where the disk is full, the file then keeps its history; and where the file has gone meanwhile.
         """
@@ -144,6 +149,8 @@ class RunFile:
         try:
             for name, value in {"x": x, "intercept": np.float64(intercept), **beside}.items():
                 self._solve(name, np.asarray(value))
+            if names:
+                self._file["solution"].create_dataset("names", data=list(names), dtype=h5py.string_dtype())
             self._sync()
             self.describe(attributes)
             self._sync()
@@ -216,7 +223,7 @@ def read_run(path: str | Path) -> RunData:
 
     Raises DataError where the file is missing, damaged or not a run.
     """
-    with _open(path) as file:
+    with opened_run(path) as file:
         columns, attributes = foreign_hdf5.columns(file, "history", foreign_hdf5.NUMBER), said(file)
         if "round" not in columns:
             raise ValueError("its history has no rounds")
@@ -226,7 +233,7 @@ def read_run(path: str | Path) -> RunData:
 
 def solution_size(path: str | Path) -> int:
     """The length of the x that `read_solution` reads, and the same errors, but for what is in x. Not collective."""
-    with _open(path) as file:
+    with opened_run(path) as file:
         return _solution(file, path).size
 
 
@@ -241,29 +248,12 @@ def read_solution(path: str | Path) -> tuple[np.ndarray, float]:
 
     Raises DataError also where the run did not get as far as a solution.
     """
-    with _open(path) as file:
+    with opened_run(path) as file:
         x = _solution(file, path)[()]
         intercept = float(foreign_hdf5.column(file, "solution/intercept", foreign_hdf5.FLOAT, ())[()])
         if not (np.isfinite(x).all() and np.isfinite(intercept)):
             raise ValueError("its solution is not finite")
         return x, intercept
-
-
-def read_buffers(path: str | Path) -> dict[str, np.ndarray]:
-    """What the model of a training keeps beside x, by name; nothing for most. Not collective.
-
-    Raises DataError also where they are kept as earlier versions did, by number and as one worker had them.
-    """
-    with _open(path) as file:
-        found = set(foreign_hdf5.group(file, "solution"))
-        if "aux0" in found:
-            raise DataError(
-                f"{path} keeps what its model has beside its parameters without names and of one worker only, as "
-                "earlier versions did: start from a run of this version"
-            )
-        beside = BUFFERS in found
-        names = foreign_hdf5.group(file, f"solution/{BUFFERS}") if beside else ()
-        return {name: foreign_hdf5.column(file, f"solution/{BUFFERS}/{name}", foreign_hdf5.NUMBER, None)[()] for name in names}
 
 
 def run_of(path: str | Path, *, abandoned_by: str | None = None) -> str:
@@ -280,7 +270,7 @@ def run_of(path: str | Path, *, abandoned_by: str | None = None) -> str:
 
 
 @contextmanager
-def _open(path: str | Path) -> Iterator[h5py.File]:
+def opened_run(path: str | Path) -> Iterator[h5py.File]:
     """The file, unlocked, so that a run under way can be read; whatever is wrong with it is a DataError."""
     path = Path(path)
     try:

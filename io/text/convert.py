@@ -9,10 +9,8 @@ output, 8 bytes a nonzero and 24 a row, so that text of any size can be converte
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from time import monotonic
-from typing import Literal
 
 import numpy as np
 
@@ -27,49 +25,23 @@ from mpiopt.io.dataset.rows_to_shards import Pieces, demand_two, move
 from mpiopt.io.dataset.shard_writing import Form, ShardRows, ShardWriter
 from mpiopt.io.dataset.shuffle import Shuffle
 from mpiopt.io.dataset.writing import described, finish, shard_count, together_labels, told_plainly, writing
+from mpiopt.io.text.numbers import Accompanying, told_names
+from mpiopt.io.text.options import PLAIN, TextOptions
 from mpiopt.io.text.parsed_rows import Picked, RunStore, packed, unpacked
 from mpiopt.io.text.parts import parts
-from mpiopt.io.text.readers import SVMLIGHT, Reader
+from mpiopt.io.text.reading_progress import ReadingProgress
 from mpiopt.io.text.spool import spooled, told_of
 from mpiopt.kernels.host import sound
 from mpiopt.kernels.host.rows import place
 
 PIECE, PIECES, LARGEST = 1 << 19, 1 << 11, 1 << 23  # nonzeros of a piece, pieces in all, nonzeros if those are too many
-_EVERY = 2.0  # seconds between two lines of progress
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextOptions:
-    """How to convert.
-
-    normalize : "l2" divides each row by its Euclidean norm. shuffle : seed of the rows' order, None to keep it. shards :
-    their number, None for one per 2^22 nonzeros up to 256. base : the first index; "auto" is 1 unless an index 0 occurs.
-    features : at least so many columns. like : the training set (DATA.h5) of this test set, or a run on it (RUN.h5), from
-    which base, columns, normalisation and positive label are taken; entries of features that it does not have are left out
-    (before rows are normalised) and counted. gzip : level, None for none. one_label : accept rows that all have the same
-    label (data to be scored), as with ``like``. memory : bytes of parsed rows a rank keeps. reader : of the sources, the
-    same on all ranks.
-    """
-
-    normalize: Literal["none", "l2"] = "none"
-    shuffle: int | None = 0
-    shards: int | None = None
-    base: Literal["auto", "0", "1"] = "auto"
-    values: Literal["float32", "float64"] = "float32"
-    features: int | None = None
-    like: str | Path | None = None
-    gzip: int | None = None
-    one_label: bool = False
-    overwrite: bool = False
-    memory: int = 1 << 30
-    reader: Reader = SVMLIGHT
 
 
 def convert(
     world: World,
     sources: Sequence[str | Path],
     target: str | Path,
-    options: TextOptions = TextOptions(),
+    options: TextOptions = PLAIN,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Index:
     """Convert svmlight text (plain, gzip, bzip2 or xz) to the data set ``target`` (DATA.h5) and return its index.
@@ -111,11 +83,18 @@ class _TextConversion:
         self.world, self.sources, self.output, self.options, self.progress = world, sources, output, options, progress
         self.files, self.like = files, like
         limit = None if like is None else like.cols + like.first
-        self.store = RunStore(options.memory, output.folder / f"scratch-{world.rank}.bin")
-        self.parser = options.reader.parser(self.store, np.dtype(options.values), 1 if options.base == "1" else 0, limit)
+        self.beside = Accompanying.of(options.weights, options.offset)
+        self.names = None if like is None else like.names
+        self.store = RunStore(options.memory, output.folder / f"scratch-{world.rank}.bin", len(self.beside.columns))
+        least = 1 if options.base == "1" else 0
+        self.parser = options.reader.parser(self.store, np.dtype(options.values), least, limit, self.beside.in_label)
 
     def run(self) -> Index:
         """All of it."""
+        if self.options.names is not None:
+            if self.like is not None:
+                raise UsageError("`names` contradicts `like`, whose features have their own: leave one of them out")
+            self.names = told_names(self.world, self.options.names)
         firsts = self._parse()
         tallied = self._plan()
         self._bin(firsts)
@@ -136,14 +115,15 @@ class _TextConversion:
             sources=tuple(self.sources),
             numbering=self.numbering,
             values=self.options.values,
-            features=None if self.like is None else self.like.names,
+            features=self.names,
+            beside=self.beside.columns,
         )
         return finish(self.world, self.output, mine, index)
 
     def _parse(self) -> list[int]:
         """Read this rank's parts into runs; the first row of each run in the whole. A failing rank's mark stops the others."""
         counted, mark = [], self.output.folder / "failed"
-        told = _Told(self.progress)
+        told = ReadingProgress(self.progress)
         with self.world.together(f"reading {self._named}"), told_plainly(self.output.target), self._told:
             try:
                 for part in parts(self.files, self.world.rank, self.world.size, self.options.reader.lines):
@@ -162,7 +142,7 @@ class _TextConversion:
         self._refuse_nothing(sum(rows), sum(nnz))
         self.numbering = self._numbering(min(least) == 0, sum(dropped))
         self.base = self.numbering.base
-        cols = max(greatest) + 1 - self.base if self.like is None else self.like.cols
+        cols = self._columns(max(greatest) + 1 - self.base)
         if max(cols, options.features or 0) > WIDEST:
             raise UsageError(f"{self._named} with {max(cols, options.features or 0)} features: at most {WIDEST} are possible")
         if options.features is not None and options.features < cols:
@@ -173,7 +153,7 @@ class _TextConversion:
             max(cols, options.features or 0),
             np.dtype(options.values),
             np.dtype(np.float32 if all(singles) else np.float64),
-            False,
+            self.beside.columns,
             options.gzip,
         )
         shards = shard_count(options.shards, sum(rows), sum(nnz))
@@ -182,6 +162,19 @@ class _TextConversion:
         self.measured = NonzeroCounts(sum(rows))
         self.sums: list[float] = []
         return parser.labels
+
+    def _columns(self, seen: int) -> int:
+        """How many features there are; ``seen`` : the greatest one in the text. Raises UsageError."""
+        if self.like is not None:
+            return self.like.cols
+        if self.names is None:
+            return seen
+        if (most := max(seen, self.options.features or 0)) > len(self.names):
+            raise UsageError(
+                f"{self.options.names} names {len(self.names):,} of the {most:,} features in {self._named}: name all of them, "
+                "the first one first"
+            )
+        return len(self.names)
 
     def _numbering(self, zero: bool, dropped: int) -> Numbering:
         """By which number the first feature goes, and how that is known; ``zero`` : whether an index 0 occurs."""
@@ -212,9 +205,11 @@ class _TextConversion:
         """Sort every run by the pieces that its rows go to, and count what each piece will hold."""
         self.progress("sorting rows into shards")
         shuffle, counts = Shuffle(self.measured.rows, self.options.shuffle), np.zeros(len(self.pieces), np.int64)
+        stretches = [(first, run.rows) for run, first in zip(self.store.runs, firsts, strict=True)]
+        more = self.beside.read(self.world, stretches, self.measured.rows)
         with self.world.together("sorting rows"), told_plainly(self.output.target):
-            for run, first in zip(self.store.runs, firsts, strict=True):
-                run.bin(first, shuffle, self.pieces.bounds)
+            for run, (first, _), given in zip(self.store.runs, stretches, more, strict=True):
+                run.bin(first, shuffle, self.pieces.bounds, given)
                 counts += run.nonzeros()
         self.nonzeros = self.world.total([counts])
 
@@ -236,14 +231,14 @@ class _TextConversion:
             for d, piece in enumerate(pieces)
         ]
         arrived = [self.world.alltoall(field) for field in zip(*outgoing, strict=True)]
-        return kept + [unpacked(*fields) for fields in zip(*arrived, strict=True)]
+        return kept + [unpacked(self.store.width, *fields) for fields in zip(*arrived, strict=True)]
 
     def _append(self, writer: ShardWriter, shard: int, piece: int, picked: list[Picked]) -> None:
         """The rows of one piece in their order, to the file."""
         lo, hi = self.pieces.bounds[piece : piece + 2].tolist()
-        lengths, y = np.zeros(hi - lo, np.int64), np.empty(hi - lo)
+        lengths, y, beside = np.zeros(hi - lo, np.int64), np.empty(hi - lo), np.empty((hi - lo, self.store.width))
         for rows in picked:
-            lengths[rows.places - lo], y[rows.places - lo] = rows.lengths, rows.y
+            lengths[rows.places - lo], y[rows.places - lo], beside[rows.places - lo] = rows.lengths, rows.y, rows.beside
         indptr = np.concatenate(([0], np.cumsum(lengths)))
         indices, data = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], self.form.values)
         unit = self.options.normalize == "l2"
@@ -267,7 +262,7 @@ class _TextConversion:
             )
         self.measured.add(lo, lengths)
         self.sums.append(float(y.sum()))
-        writer.append(ShardRows(lengths, indices, data, y, None))
+        writer.append(ShardRows(lengths, indices, data, y, **dict(zip(self.beside.columns, beside.T, strict=True))))
 
 
 def _firsts(world: World, counted: list[tuple[int, list[int]]]) -> list[int]:
@@ -275,18 +270,3 @@ def _firsts(world: World, counted: list[tuple[int, list[int]]]) -> list[int]:
     totals = sorted((number, sum(rows)) for part in world.tell_all(counted) for number, rows in part)
     starts = dict(zip((number for number, _ in totals), np.cumsum([0, *(rows for _, rows in totals)]).tolist(), strict=False))
     return [starts[number] + sum(rows[:k]) for number, rows in counted for k in range(len(rows))]
-
-
-class _Told:
-    """Says now and then how much text has been read."""
-
-    def __init__(self, progress: Callable[[str], None]) -> None:
-        self._progress, self._bytes, self._due = progress, 0, monotonic() + _EVERY
-
-    def __call__(self, size: int) -> bool:
-        """``size`` more bytes are done; always True."""
-        self._bytes += size
-        if monotonic() >= self._due:
-            self._due = monotonic() + _EVERY
-            self._progress(f"read {self._bytes / 1e6:.0f} MB of text on the first rank")
-        return True

@@ -4,8 +4,10 @@ A run is filled in the order of the text. Once it is known where every row goes,
 the output that they belong to (only by an index in memory, in fact in the scratch file), and `take` hands them out.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -14,30 +16,39 @@ from mpiopt.io.dataset.shard_writing import Form
 from mpiopt.io.dataset.shuffle import Shuffle
 from mpiopt.kernels.host.rows import bin_rows, pack
 
+Beside = Mapping[int, np.ndarray]
+NOTHING: Beside = MappingProxyType({})
+
 ROOM = 1 << 23  # nonzeros in a run: 64 MiB
 ROW_ROOM = 1 << 20
 ROW_BYTES = 28  # label, pointer, place and order
 
 
 class Picked(NamedTuple):
-    """Rows for one piece: their places, where each starts in indices and data, how long it is, and its label."""
+    """Rows for one piece: places, where each starts in indices and data, how long it is, its label and what is beside that."""
 
     places: np.ndarray
     starts: np.ndarray
     lengths: np.ndarray
     y: np.ndarray
+    beside: np.ndarray
     indices: np.ndarray
     data: np.ndarray
 
 
 @dataclass
 class MemoryRun:
-    """Rows in memory. y : (rows,) float64; indptr : (rows + 1,) int64; indices, data : (nonzeros,), or more until `trim`."""
+    """Rows in memory.
+
+    y : (rows,) float64; indptr : (rows + 1,) int64; indices, data : (nonzeros,), or more until `trim`. beside : (rows, k)
+    float64, what stands beside a label, once it is known.
+    """
 
     y: np.ndarray
     indptr: np.ndarray
     indices: np.ndarray
     data: np.ndarray
+    beside: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
 
     @classmethod
     def empty(cls, values: np.dtype, rows: int = ROW_ROOM, nonzeros: int = ROOM) -> "MemoryRun":
@@ -64,10 +75,15 @@ class MemoryRun:
     @property
     def nbytes(self) -> int:
         """Memory in use, in bytes."""
-        return ROW_BYTES * self.rows + self.indices.nbytes + self.data.nbytes
+        return ROW_BYTES * self.rows + self.beside.nbytes + self.indices.nbytes + self.data.nbytes
 
-    def bin(self, first: int, shuffle: Shuffle, bounds: np.ndarray) -> None:
-        """Sort by piece; ``first`` : the run's first row in the whole; bounds : (pieces + 1,) places."""
+    def bin(self, first: int, shuffle: Shuffle, bounds: np.ndarray, given: Beside = NOTHING) -> None:
+        """Sort by piece; ``first`` : the run's first row in the whole; bounds : (pieces + 1,) places.
+
+        given : columns (rows,) of what stands beside the labels that came in files of their own.
+        """
+        for column, values in given.items():
+            self.beside[:, column] = values
         self.places = shuffle(first, self.rows)
         self.order, self.cuts = np.empty(self.rows, np.int32), np.empty(len(bounds), np.int64)
         bin_rows(self.places, bounds, self.order, self.cuts)
@@ -76,7 +92,8 @@ class MemoryRun:
         """The rows of ``piece``, in place."""
         which = self.order[self.cuts[piece] : self.cuts[piece + 1]]
         starts = self.indptr[which]
-        return Picked(self.places[which], starts, self.indptr[which + 1] - starts, self.y[which], self.indices, self.data)
+        lengths = self.indptr[which + 1] - starts
+        return Picked(self.places[which], starts, lengths, self.y[which], self.beside[which], self.indices, self.data)
 
     def nonzeros(self) -> np.ndarray:
         """Stored entries in each piece : (pieces,) int64."""
@@ -112,13 +129,14 @@ class FileRun:
     indices: _Stretch
     data: _Stretch
     places: _Stretch
+    flat: _Stretch
 
     @classmethod
     def of(cls, run: MemoryRun, path: Path) -> "FileRun":
         """Append a run to the file at ``path``. Raises OSError."""
         with open(path, "ab") as file:
             stretches = []
-            for values in (run.y, run.indptr, run.indices, run.data, np.zeros(run.rows, np.int64)):
+            for values in (run.y, run.indptr, run.indices, run.data, np.zeros(run.rows, np.int64), run.beside.reshape(-1)):
                 stretches.append(_Stretch(path, file.tell(), values.dtype, len(values)))
                 file.write(np.ascontiguousarray(values).data)  # unlike tofile, says why it cannot
         return cls(*stretches)
@@ -130,12 +148,16 @@ class FileRun:
 
     def load(self) -> MemoryRun:
         """The run in memory."""
-        return MemoryRun(self.y[:], self.indptr[:], self.indices[:], self.data[:])
+        return MemoryRun(self.y[:], self.indptr[:], self.indices[:], self.data[:], self._beside(0, self.rows))
 
-    def bin(self, first: int, shuffle: Shuffle, bounds: np.ndarray) -> None:
+    def _beside(self, lo: int, hi: int) -> np.ndarray:
+        width = self.flat.size // max(self.rows, 1)
+        return self.flat[lo * width : hi * width].reshape(hi - lo, width)
+
+    def bin(self, first: int, shuffle: Shuffle, bounds: np.ndarray, given: Beside = NOTHING) -> None:
         """As `MemoryRun.bin`; sorts the rows in the file."""
         run = self.load()
-        run.bin(first, shuffle, bounds)
+        run.bin(first, shuffle, bounds, given)
         lengths = np.diff(run.indptr)[run.order]
         indices, data = np.empty_like(run.indices), np.empty_like(run.data)
         pack(run.indptr[run.order], lengths, run.indices, run.data, indices, data)
@@ -144,6 +166,7 @@ class FileRun:
         for stretch, values in (
             (self.y, run.y[run.order]),
             (self.places, run.places[run.order]),
+            (self.flat, run.beside[run.order].reshape(-1)),
             (self.indices, indices),
             (self.data, data),
         ):
@@ -159,6 +182,7 @@ class FileRun:
             indptr[:-1] - start,
             np.diff(indptr),
             self.y[lo:hi],
+            self._beside(lo, hi),
             self.indices[start:stop],
             self.data[start:stop],
         )
@@ -170,14 +194,20 @@ class FileRun:
 
 @dataclass
 class RunStore:
-    """A rank's runs, in order, of which at most ``memory`` bytes stay in memory; the others go to the file ``scratch``."""
+    """A rank's runs, in order, of which at most ``memory`` bytes stay in memory; the others go to the file ``scratch``.
+
+    width : numbers that stand beside a row's label, 1 unless somebody says otherwise.
+    """
 
     memory: int
     scratch: Path
+    width: int = 0
     runs: list[MemoryRun | FileRun] = field(default_factory=list)
 
     def add(self, run: MemoryRun) -> None:
         """Keep a finished run. Raises OSError."""
+        if run.beside.shape != (run.rows, self.width):
+            run.beside = np.ones((run.rows, self.width))
         self.runs.append(run)
         if sum(kept.nbytes for kept in self.runs if isinstance(kept, MemoryRun)) > self.memory:
             self.runs = [FileRun.of(kept, self.scratch) if isinstance(kept, MemoryRun) else kept for kept in self.runs]
@@ -196,6 +226,7 @@ def packed(picked: list[Picked], form: Form) -> tuple[np.ndarray, ...]:
         _joined([rows.places for rows in picked], np.int64),
         lengths,
         _joined([rows.y for rows in picked], np.float64),
+        _joined([rows.beside.reshape(-1) for rows in picked], np.float64),
         indices,
         data,
     )
@@ -205,6 +236,9 @@ def _joined(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
     return np.concatenate(arrays) if arrays else np.empty(0, dtype)
 
 
-def unpacked(places: np.ndarray, lengths: np.ndarray, y: np.ndarray, indices: np.ndarray, data: np.ndarray) -> Picked:
-    """What `packed` made, after its journey."""
-    return Picked(places, np.cumsum(lengths) - lengths, lengths, y, indices, data)
+def unpacked(
+    width: int, places: np.ndarray, lengths: np.ndarray, y: np.ndarray, flat: np.ndarray, indices: np.ndarray, data: np.ndarray
+) -> Picked:
+    """What `packed` made, after its journey; ``width`` : numbers beside a label."""
+    starts, beside = np.cumsum(lengths) - lengths, flat.reshape(len(places), width)
+    return Picked(places, starts, lengths, y, beside, indices, data)

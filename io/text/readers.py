@@ -26,9 +26,13 @@ class Reader(Registered):
     magic: bytes = b""
     lines: bool = False  # whether ranks may divide a file among them
 
-    def parser(self, store: RunStore, values: np.dtype, base: int, limit: int | None) -> Intake:
-        """What reads parts of the sources on one rank."""
-        return self.build(store, values, base, limit) if self.lines else BlockParser(self.build, store, values, base, limit)
+    def parser(self, store: RunStore, values: np.dtype, base: int, limit: int | None, weighted: bool) -> Intake:
+        """What reads parts of the sources on one rank; weighted : labels may be LABEL:WEIGHT. Raises UsageError."""
+        if self.lines:
+            return self.build(store, values, base, limit, weighted)
+        if weighted:
+            raise UsageError(f"`weights=label` is about svmlight text, and the sources are read by {self.name}: give a file")
+        return BlockParser(self.build, store, values, base, limit)
 
     def knows(self, path: Path) -> bool:
         """Whether a file is of this format, by its name or its first bytes. Raises DataError where it cannot be read."""

@@ -25,11 +25,13 @@ _NO_NUMBER = re.compile(rb"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 class Parser(Intake):
     """svmlight text: LABEL INDEX:VALUE INDEX:VALUE ..., with comments and query numbers, which are left out.
 
-    base : the least index that is no error. Not collective.
+    base : the least index that is no error. weighted : the label may be LABEL:WEIGHT, the weight then being the first of what
+    stands beside a label. Not collective.
     """
 
-    def __init__(self, store: RunStore, values: np.dtype, base: int, limit: int | None = None) -> None:
+    def __init__(self, store: RunStore, values: np.dtype, base: int, limit: int | None = None, weighted: bool = False) -> None:
         super().__init__(store, values, base, limit)
+        self._weighted, self._weights = weighted, np.empty(0)
         self._counters = np.array([0, 0, np.iinfo(np.int64).max, 0, 0])
         self._odd = np.empty((_ODDS, 2), np.int64)
         self._run = self._fresh()
@@ -46,6 +48,8 @@ class Parser(Intake):
 
     def _fresh(self, scale: int = 1) -> MemoryRun:
         run = MemoryRun.empty(self.values)
+        if self._weighted:
+            self._weights = np.ones(len(run.y))
         return run if scale == 1 else MemoryRun.empty(self.values, nonzeros=scale * len(run.data))
 
     def read(self, part: Part, each: Callable[[int], bool]) -> list[int]:
@@ -89,6 +93,9 @@ class Parser(Intake):
         rows = int(self._counters[kernel.ROWS])
         if rows:
             self._run.trim(rows)
+            if self._weighted:
+                self._run.beside = np.ones((rows, self.store.width))
+                self._run.beside[:, 0] = self._weights[:rows]
             self.keep(self._run)
         self._counters[[kernel.ROWS, kernel.NONZEROS]] = 0
         self._run = self._fresh()
@@ -99,13 +106,26 @@ class Parser(Intake):
             token = _token(text, position)
             try:
                 if place < 0:
-                    self._run.y[-1 - place] = _double(token)
+                    self._run.y[-1 - place] = self._label(token, -1 - place)
                 else:
                     self._run.data[place] = _single(token) if self.values == np.float32 else _double(token)
             except ValueError as error:
                 what = f"the label {_quoted(token)}" if place < 0 else f"the value {_quoted(token)}"
                 raise DataError(f"{where(path, at + position)}: {what} {error}") from None
         self._counters[kernel.ODDS] = 0
+
+    def _label(self, token: bytes, row: int) -> float:
+        """The label of a row of the run, and its weight put aside. Raises ValueError in a few words."""
+        label, colon, weight = token.partition(b":")
+        if not colon:
+            return _double(token)
+        if not self._weighted:
+            told = "is not a number (if it is LABEL:WEIGHT, say so by `weights=label`)"
+            raise ValueError(told if all(map(_PLAIN_NUMBER.fullmatch, (label, weight))) else "is not a number")
+        self._weights[row] = _double(weight)
+        if self._weights[row] < 0:
+            raise ValueError("has a negative weight")
+        return _double(label)
 
 
 def _token(text: np.ndarray, position: int) -> bytes:
@@ -163,7 +183,7 @@ def write_svmlight(source: Source, path: str | Path, base: int = 1) -> None:
     step = max(1, (1 << 18) * source.rows // max(source.nnz, 1))
     with open(path, "w", encoding="ascii") as file:
         for lo in range(0, source.rows, step):
-            matrix, y, _ = source.read(lo, min(lo + step, source.rows))
+            matrix, y, *_ = source.read(lo, min(lo + step, source.rows))
             columns, values, ends = (matrix.indices + base).tolist(), matrix.data.tolist(), matrix.indptr.tolist()
             pairs = [f"{column}:{value:.9g}" for column, value in zip(columns, values, strict=True)]
             file.writelines(" ".join([f"{y[i]:.17g}", *pairs[ends[i] : ends[i + 1]]]) + "\n" for i in range(len(y)))

@@ -35,7 +35,8 @@ def converting(data: str, runs: int, world: "World", console: Console) -> dict[s
     import sklearn
 
     from mpiopt.io.dataset.synthetic import from_spec
-    from mpiopt.io.text.convert import TextOptions, convert
+    from mpiopt.io.text.convert import convert
+    from mpiopt.io.text.options import TextOptions
     from mpiopt.io.text.svmlight import write_svmlight
 
     if world.size > 1:

@@ -17,7 +17,7 @@ def kernels(spec: str, runs: int, console: Console) -> dict[str, Any]:
 
     source = from_spec(spec)
     console(f"making {spec}")
-    ours, _, _ = source.read(0, source.rows)
+    ours, *_ = source.read(0, source.rows)
     peers = {
         name: csr_array((ours.data.astype(kind), ours.indices, ours.indptr), shape=ours.shape)
         for name, kind in (("float64", np.float64), ("all float32", np.float32))

@@ -85,7 +85,7 @@ class Liblinear:
 
         from mpiopt.io.dataset.labels import binary_labels
 
-        matrix, raw, _ = source.read(0, source.rows)
+        matrix, raw, *_ = source.read(0, source.rows)
         self.a = csr_matrix((matrix.data.astype(np.float64), matrix.indices, matrix.indptr), shape=matrix.shape)
         self.y = binary_labels(raw, source.labels).astype(np.float64)
         self._problem, self._cost = problem(self.y, self.a), 1 / (l2 * source.rows)

@@ -29,8 +29,10 @@ class LinearFit:
     loss: Loss = "logistic"
     positive: str | None = None
     """For losses of two classes: the label or rule that is +1 against the rest, 3 or "<=10"."""
+    class_weight: str | None = None
+    """For losses of two classes: balanced, or NEG:POS, by which the weights of rows labelled -1 and +1 are multiplied."""
     l2: float = 1e-5
-    """Lambda of l2/2 |x|^2, beside the mean loss over rows: 1/(N C)."""
+    """Lambda of l2/2 |x|^2, beside the mean loss over rows: 1/(N C), N the sum of their weights."""
     l1: float = 0.0
     """Lambda of l1 |x|_1, beside the mean loss over rows."""
     intercept: bool = False
@@ -57,7 +59,7 @@ class Solve(RunOptions, LinearFit):
     """Fit a sparse linear model over all ranks, in few rounds.
 
     Minimises the mean of the rows' losses plus l2/2 |x|^2 + l1 |x|_1; the intercept is not penalised. The constant C of
-    LIBLINEAR and scikit-learn is 1 / (N l2), with N rows.
+    LIBLINEAR and scikit-learn is 1 / (N l2), with N rows, or the sum of their weights.
 
     SIGTERM, SIGUSR1, SIGUSR2 or SIGINT to any rank, and the approaching end of a Slurm job, end the run after the round
     under way, its run file complete. With --checkpoint the exit code is then 75, and the same command goes on as if it

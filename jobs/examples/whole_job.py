@@ -10,7 +10,8 @@ import numpy as np
 
 from mpiopt import L2, Stop, World, find, open_data, read_run, solve, team_of
 from mpiopt.io.runs.run_file import RunFile
-from mpiopt.io.text.convert import TextOptions, convert
+from mpiopt.io.text.convert import convert
+from mpiopt.io.text.options import TextOptions
 
 
 def main(text: str, folder: Path) -> None:

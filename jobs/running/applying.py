@@ -41,7 +41,8 @@ def rows(files: Sequence[Path], like: Path, world: "World", console: "Console") 
             raise UsageError(f"{files[1]}: give one data set, or files of text")
         yield open_source(str(files[0]), world)
         return
-    from mpiopt.io.text.convert import TextOptions, convert
+    from mpiopt.io.text.convert import convert
+    from mpiopt.io.text.options import TextOptions
 
     with world.together("making a scratch folder"):
         folder = Path(mkdtemp(prefix="mpiopt-", dir=Path.cwd())) if world.rank == 0 else None

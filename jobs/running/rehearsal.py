@@ -23,10 +23,10 @@ from mpiopt.errors import UsageError
 from mpiopt.exchange.around import Around
 from mpiopt.io.dataset.labels import Labels
 from mpiopt.io.dataset.linear_team import team_of
+from mpiopt.io.dataset.sparse_rows import SparseRows
 from mpiopt.io.dataset.synthetic import Synthetic
 from mpiopt.jobs.machine.node import resident
 from mpiopt.jobs.running.warm_up import warm
-from mpiopt.kernels.csr import CSR
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Message, Team
 from mpiopt.sampling.clients import Clients
@@ -180,10 +180,10 @@ class MadeUp(Synthetic):
         """0 and 1, not counted."""
         return Labels((0.0, 1.0), None, 0.0, 1.0, float("nan"))
 
-    def read(self, lo: int, hi: int, dtype: np.typing.DTypeLike | None = np.float32) -> tuple[CSR, np.ndarray, None]:
+    def read(self, lo: int, hi: int, dtype: np.typing.DTypeLike | None = np.float32) -> SparseRows:
         """See `Synthetic.read`."""
-        matrix, y, weight = super().read(lo, hi, dtype)
-        return matrix, np.maximum(y, 0.0), weight
+        rows = super().read(lo, hi, dtype)
+        return rows._replace(labels=np.maximum(rows.labels, 0.0))
 
 
 def _team(job: "Solve", world: "World", features: int, rows: int, l2: float = 1e-3) -> Team:

@@ -49,7 +49,7 @@ class Outcome(NamedTuple):
 
     end : with the answer. converged : whether it came to what was asked of it; None where that was nothing. facts : about
     the answer, by name; ``final`` of them are kept in the run file. lines : about it for people, each with its heading.
-    buffers : what a model keeps beside x.
+    buffers : what a model keeps beside x. names : of the features, if they have any.
     """
 
     end: Solution | Trained | Played
@@ -59,6 +59,7 @@ class Outcome(NamedTuple):
     lines: list[tuple[str, str]]
     intercept: bool = False
     buffers: Mapping[str, Any] = NOTHING
+    names: tuple[str, ...] = ()
 
 
 class Hooks(Protocol):
@@ -122,7 +123,7 @@ def _carried_out(
         outcome = hooks.ended(Course(lambda: kept.standing(team), recording.watchers, keepers, signals))
         found = _facts(outcome, recording)
         final = {name: found[name] for name in (*KEPT, *outcome.final)}
-        recording.finish(*_split(on_host(outcome.end.x), outcome.intercept), final, outcome.buffers)
+        recording.finish(*_split(on_host(outcome.end.x), outcome.intercept), final, outcome.buffers, outcome.names)
     console.show(_page(outcome, found))
     return {
         **about,

@@ -56,6 +56,8 @@ def lines(
     last = solution.final
     penalty = f"l2 {job.l2:g}" + (f", l1 {job.l1:g}" if job.l1 else "") + (", intercept" if job.intercept else "")
     fewer = f", {compressing(about)}" if about["compress"] else ""
+    classes = f", class weights {job.class_weight}" if job.class_weight else ""
+    constant = f" (C = {1 / (about['weight'] * job.l2):.6g})" if job.l2 else ""
     support = f"{found['nonzero_coefficients']:,} of {about['features'] + job.intercept:,} coefficients are not 0"
     signs = f"{about['label_positive']} is +1, {about['label_negative']} is -1" if "label_positive" in about else ""
     return [
@@ -65,7 +67,7 @@ def lines(
             f"{counted(about['nonzeros'], 'nonzero')}",
         ),
         *([("labels", signs)] if signs else []),
-        ("problem", f"{job.loss}, {penalty} (C = {1 / (about['rows'] * job.l2):.6g})" if job.l2 else f"{job.loss}, {penalty}"),
+        ("problem", f"{job.loss}, {penalty}{classes}{constant}"),
         ("method", f"{job.method} on {counted(world.size, 'rank')}, {counted(world.workers, 'worker')}{fewer}"),
         (
             "work",

@@ -11,6 +11,7 @@ from mpiopt.engine.method import Method
 from mpiopt.engine.stop import Stop
 from mpiopt.errors import UsageError
 from mpiopt.io.dataset.linear_team import classes, frame, team_of
+from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.dataset.source import Source
 from mpiopt.io.runs.run_file import read_solution
 from mpiopt.jobs.cli.console import Console
@@ -72,7 +73,7 @@ class SolveHooks:
             gpu_solving.ready(self._team, self._method.dvectors)
         else:
             warm(self._team)
-        self._about = described(self.job, self._source)
+        self._about = described(self.job, self._source) | {"weight": self._team.weight}
         return self._team, dict(self._about)
 
     def ended(self, course: Course) -> Outcome:
@@ -89,7 +90,8 @@ class SolveHooks:
         )
         found = facts(self.job, self._found)
         told = lines(self.job, self._about, self._found, found, self._world)
-        return Outcome(self._found, self._found.reason.converged, found, FINAL, told, self.job.intercept)
+        names = (self._source.index.features or ()) if isinstance(self._source, Dataset) else ()
+        return Outcome(self._found, self._found.reason.converged, found, FINAL, told, self.job.intercept, names=names)
 
     def compared(self) -> dict[str, Any]:
         """What the CPU makes of the same. Collective. Raises NumericalError on every rank where it is something else."""
@@ -109,6 +111,7 @@ class SolveHooks:
             values=job.values,
             seed=job.seed,
             device=device,
+            class_weight=job.class_weight,
         )
 
 
@@ -137,6 +140,7 @@ def identity(job: "Solve", source: Source, world: "World") -> dict[str, Any]:
         "nonzeros": source.nnz,
         "loss": job.loss,
         "positive": job.positive,
+        "class_weight": job.class_weight,
         "l2": job.l2,
         "l1": job.l1,
         "intercept": job.intercept,
@@ -162,6 +166,7 @@ def described(job: "Solve", source: Source) -> dict[str, Any]:
         "l1": job.l1,
         "intercept": job.intercept,
         "positive": job.positive,
+        "class_weight": job.class_weight,
         "compress": compressor_of(job),
         "link": link_of(job),
         **classes(source, job.loss, job.positive),

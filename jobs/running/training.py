@@ -8,7 +8,8 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
 from mpiopt.io.dataset.dense import DenseSource
-from mpiopt.io.runs.run_file import read_buffers, read_solution
+from mpiopt.io.runs.beside_solution import read_buffers
+from mpiopt.io.runs.run_file import read_solution
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.method_options import advised
 from mpiopt.jobs.running import gpu_training

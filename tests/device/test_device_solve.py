@@ -38,7 +38,7 @@ def losses(family, intercept=False, weighted=False, rows=150, workers=1):
     bounds = np.linspace(0, rows, workers + 1).astype(int)
     out = []
     for lo, hi in pairwise(bounds):
-        matrix, y, _ = source.read(int(lo), int(hi))
+        matrix, y, *_ = source.read(int(lo), int(hi))
         weights = np.random.default_rng(0).uniform(0.5, 2, hi - lo) if weighted else np.empty(0)
         out.append(Linear(matrix, y, family, weights, intercept))
     return out

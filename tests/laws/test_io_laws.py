@@ -100,7 +100,7 @@ def test_a_shard_is_the_same_however_its_rows_come(tmp_path_factory, lengths, cu
     ends = np.concatenate(([0], np.cumsum(lengths)))
     rng = np.random.default_rng(0)
     indices, data, y = rng.integers(0, 9, ends[-1]), rng.random(ends[-1]), rng.random(len(lengths))
-    form = Form(9, np.dtype(np.float32), np.dtype(np.float64), True, gzip)
+    form = Form(9, np.dtype(np.float32), np.dtype(np.float64), ("weight",), gzip)
     written = []
     for name, stops in (("a.h5", []), ("b.h5", sorted(c for c in cuts if c < len(lengths)))):
         writer = ShardWriter(folder / name, len(lengths), int(ends[-1]), form)
@@ -180,7 +180,7 @@ specifications = st.builds(
 def test_a_generator_makes_any_block_alike(source, data):
     lo = data.draw(st.integers(0, source.rows))
     hi = data.draw(st.integers(lo, source.rows))
-    (whole, y, _), (part, y_part, _) = source.read(0, source.rows), source.read(lo, hi)
+    (whole, y, *_), (part, y_part, *_) = source.read(0, source.rows), source.read(lo, hi)
     ends = whole.indptr
     inside = slice(ends[lo], ends[hi])
     assert_same_rows(
@@ -193,7 +193,7 @@ def test_a_generator_makes_any_block_alike(source, data):
 @FEW
 @given(specifications)
 def test_generated_rows_are_well_formed(source):
-    matrix, y, weight = source.read(0, source.rows, np.float64)
+    matrix, y, weight, *_ = source.read(0, source.rows, np.float64)
     assert weight is None and set(y) <= {-1.0, 1.0}
     assert source.nnz == matrix.nnz
     for a, b in zip(matrix.indptr, matrix.indptr[1:], strict=False):

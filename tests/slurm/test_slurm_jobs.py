@@ -26,7 +26,7 @@ MIDDLE = "round    6"
 
 def text() -> str:
     """Rows that a good method solves in a few rounds, as svmlight text."""
-    rows, y, _ = from_spec(f"rcv1:rows={ROWS},cols={FEATURES},per_row=8").read(0, ROWS)
+    rows, y, *_ = from_spec(f"rcv1:rows={ROWS},cols={FEATURES},per_row=8").read(0, ROWS)
     bounds = zip(rows.indptr[:-1], rows.indptr[1:], strict=True)
     cells = [" ".join(f"{c + 1}:{v}" for c, v in zip(rows.indices[a:b], rows.data[a:b], strict=True)) for a, b in bounds]
     return "".join(f"{label:+.0f} {row}\n" for label, row in zip(y, cells, strict=True))

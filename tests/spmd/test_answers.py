@@ -11,8 +11,9 @@ from mpiopt.comm.world import World
 from mpiopt.errors import UsageError
 from mpiopt.io.images.convert import ImageOptions, convert_dense
 from mpiopt.io.images.recognise import scan
+from mpiopt.io.runs.beside_solution import read_buffers
 from mpiopt.io.runs.checkpoint import Store
-from mpiopt.io.runs.run_file import read_buffers, read_run, read_solution
+from mpiopt.io.runs.run_file import read_run, read_solution
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.train_options import Train
 from mpiopt.jobs.train import run

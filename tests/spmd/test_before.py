@@ -72,7 +72,7 @@ def text_rows(path: str) -> list[tuple]:
 @pytest.mark.ranks(1, 2)
 def test_data_sets_are_read(world):
     source = open_source("rows.h5", world)
-    matrix, labels, weight = source.read(0, source.rows, np.float64)
+    matrix, labels, weight, *_ = source.read(0, source.rows, np.float64)
     dense = np.stack([matrix.dot(unit) for unit in np.eye(source.cols)], axis=1)
     assert sorted((y, *row) for y, row in zip(labels, dense, strict=True)) == text_rows("rows.svm") and weight is None
     pictures, given = open_dense("pictures.h5", world), np.load("pictures.npz")

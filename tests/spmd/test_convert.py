@@ -20,7 +20,8 @@ from mpiopt.io.dataset.source import open_source, shares
 from mpiopt.io.dataset.writing import write_shards
 from mpiopt.io.text import convert as module
 from mpiopt.io.text import parts as reading
-from mpiopt.io.text.convert import TextOptions, convert
+from mpiopt.io.text.convert import convert
+from mpiopt.io.text.options import TextOptions
 from mpiopt.io.text.svmlight import write_svmlight
 from tests.svm_text import assert_same_rows, contents, random_text
 
@@ -37,7 +38,7 @@ def lay(world, path: Path, content: str | bytes) -> Path:
 
 def rows_of(dataset: Dataset, dtype=np.float32):
     """Labels, row pointers, indices and values of a whole data set."""
-    matrix, y, _ = dataset.read(0, dataset.rows, dtype)
+    matrix, y, *_ = dataset.read(0, dataset.rows, dtype)
     return y, matrix.indptr, matrix.indices, matrix.data
 
 
@@ -137,7 +138,7 @@ def test_any_workers_read_any_shards(world, shared_tmp, shards):
     source = open_source("default:rows=41,cols=30,per_row=4", world)
     write_shards(world, source, shared_tmp / "a.h5", shards=shards)
     dataset = Dataset.open(shared_tmp / "a.h5", world)
-    matrix, y, _ = source.read(0, 41)
+    matrix, y, *_ = source.read(0, 41)
     for workers in (1, 3, 5, 50):
         parts = [dataset.read(int(lo), int(hi)) for lo, hi in pairwise(dataset.blocks(workers))]
         assert_array_equal(np.concatenate([part[1] for part in parts]), y)

@@ -11,7 +11,8 @@ from mpiopt.io.dataset.labels import binary_labels
 from mpiopt.io.dataset.like_training import Frame, notes
 from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.dataset.source import open_source
-from mpiopt.io.text.convert import TextOptions, convert
+from mpiopt.io.text.convert import convert
+from mpiopt.io.text.options import TextOptions
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.commands import parse
 from tests.forged import forged
@@ -33,7 +34,7 @@ def laid(world, path, content):
 def dense(path, world):
     """All rows as an array, and the labels as +1 and -1."""
     dataset = Dataset.open(path, world)
-    matrix, y, _ = dataset.read(0, dataset.rows)
+    matrix, y, *_ = dataset.read(0, dataset.rows)
     out = np.zeros(matrix.shape)
     for i in range(len(y)):
         span = slice(*matrix.indptr[i : i + 2])

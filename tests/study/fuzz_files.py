@@ -50,7 +50,7 @@ def sparse(folder: Path, world: World) -> Kind:
 
     def read() -> list[np.ndarray]:
         data = Dataset.open(target, world)
-        matrix, y, _ = data.read(0, data.rows)
+        matrix, y, *_ = data.read(0, data.rows)
         labels = data.labels
         return [
             matrix.indptr,

@@ -84,6 +84,7 @@ SHARD = {
     "label nan": (entry("y", 3, np.nan), "it has the label nan, and the labels are -1, 1"),
     "label 7": (entry("y", 3, 7.0), "it has the label 7, and the labels are -1, 1"),
     "weights": (put("weight", np.linspace(-1, 1, 30)), "it has weights that are negative"),
+    "offsets nan": (put("offset", np.full(30, np.nan)), "it has offsets that are not finite"),
     "weights nan": (put("weight", np.full(30, np.nan)), "it has weights that are negative or not finite"),
     "weights too few": (put("weight", np.ones(3)), r"weight is of shape \(3,\)"),
     "no labels": (lambda file: file.__delitem__("y"), "y is missing or leads elsewhere"),
@@ -230,7 +231,7 @@ def test_unknown_labels_are_found(labels, y, unknown):
 def test_the_rows_of_a_shard_may_be_any(tmp_path):
     """Empty rows, one column, the last column."""
     lengths = np.array([0, 1, 0, 3, 0])
-    form = Form(3, np.dtype(np.float32), np.dtype(np.float32), False, None)
+    form = Form(3, np.dtype(np.float32), np.dtype(np.float32), (), None)
     writer = ShardWriter(tmp_path / "0000.h5", 5, 4, form)
     writer.append(ShardRows(lengths, np.array([2, 0, 1, 2]), np.ones(4), np.ones(5), None))
     shard = writer.finish()

@@ -14,8 +14,9 @@ import pytest
 from mpiopt.errors import DataError
 from mpiopt.io.dataset.synthetic import from_spec
 from mpiopt.io.dataset.writing import write_shards
+from mpiopt.io.runs.beside_solution import read_buffers
 from mpiopt.io.runs.expected_forms import expected
-from mpiopt.io.runs.run_file import RunFile, read_buffers, read_run, read_solution
+from mpiopt.io.runs.run_file import RunFile, read_run, read_solution
 from tests.forged import Change, entry, forged, put
 from tests.unit.test_checkpoint import WORLD, kept, loaded
 
@@ -112,7 +113,8 @@ import sys
 from pathlib import Path
 from mpiopt.errors import DataError
 from mpiopt.io.dataset.index import read_index
-from mpiopt.io.runs.run_file import read_buffers, read_solution
+from mpiopt.io.runs.beside_solution import read_buffers
+from mpiopt.io.runs.run_file import read_solution
 for name in sys.argv[1:]:
     for read in (read_index,) if Path(name).name.startswith("d") else (read_solution, read_buffers):
         try:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mpiopt.errors import DataError
-from mpiopt.io.text.convert import TextOptions, convert
+from mpiopt.io.text.convert import convert
+from mpiopt.io.text.options import TextOptions
 from mpiopt.io.text.spool import is_stream
 from tests.unit.test_checkpoint import WORLD
 

@@ -1,0 +1,35 @@
+"""What a run file has beside its solution: names of features, and what a model keeps beside its parameters."""
+
+from pathlib import Path
+
+import numpy as np
+
+from mpiopt.errors import DataError
+from mpiopt.io.disk import foreign_hdf5
+from mpiopt.io.runs.run_file import BUFFERS, opened_run
+
+
+def read_names(path: str | Path) -> tuple[str, ...] | None:
+    """The names of the features of a solution, if they have any. Not collective. Raises DataError."""
+    with opened_run(path) as file:
+        if "names" not in set(foreign_hdf5.group(file, "solution")):
+            return None
+        count = foreign_hdf5.column(file, "solution/x", foreign_hdf5.FLOAT, (None,)).shape
+        return tuple(foreign_hdf5.column(file, "solution/names", foreign_hdf5.TEXTS, count).asstr()[()].tolist())
+
+
+def read_buffers(path: str | Path) -> dict[str, np.ndarray]:
+    """What the model of a training keeps beside x, by name; nothing for most. Not collective.
+
+    Raises DataError also where they are kept as earlier versions did, by number and as one worker had them.
+    """
+    with opened_run(path) as file:
+        found = set(foreign_hdf5.group(file, "solution"))
+        if "aux0" in found:
+            raise DataError(
+                f"{path} keeps what its model has beside its parameters without names and of one worker only, as "
+                "earlier versions did: start from a run of this version"
+            )
+        beside = BUFFERS in found
+        names = foreign_hdf5.group(file, f"solution/{BUFFERS}") if beside else ()
+        return {name: foreign_hdf5.column(file, f"solution/{BUFFERS}/{name}", foreign_hdf5.NUMBER, None)[()] for name in names}

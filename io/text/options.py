@@ -1,0 +1,42 @@
+"""How text, or what else holds sparse rows, is to be converted."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mpiopt.io.text.readers import SVMLIGHT, Reader
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextOptions:
+    """How to convert.
+
+    normalize : "l2" divides each row by its Euclidean norm. shuffle : seed of the rows' order, None to keep it. shards :
+    their number, None for one per 2^22 nonzeros up to 256. base : the first index; "auto" is 1 unless an index 0 occurs.
+    features : at least so many columns. like : the training set (DATA.h5) of this test set, or a run on it (RUN.h5), from
+    which base, columns, normalisation and positive label are taken; entries of features that it does not have are left out
+    (before rows are normalised) and counted. gzip : level, None for none. one_label : accept rows that all have the same
+    label (data to be scored), as with ``like``. weights, offset : files of one number a row, in the
+    order of the sources; weights may be "label", for labels that are LABEL:WEIGHT. names : file of the features' names, one a
+    line. memory : bytes of parsed rows a rank keeps. reader : of the sources, the
+    same on all ranks.
+    """
+
+    normalize: Literal["none", "l2"] = "none"
+    shuffle: int | None = 0
+    shards: int | None = None
+    base: Literal["auto", "0", "1"] = "auto"
+    values: Literal["float32", "float64"] = "float32"
+    features: int | None = None
+    like: str | Path | None = None
+    gzip: int | None = None
+    one_label: bool = False
+    overwrite: bool = False
+    memory: int = 1 << 30
+    weights: str | Path | None = None
+    offset: Path | None = None
+    names: Path | None = None
+    reader: Reader = SVMLIGHT
+
+
+PLAIN = TextOptions()

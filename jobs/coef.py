@@ -1,0 +1,49 @@
+"""``mpiopt coef``: the largest coefficients of a model, with the names of their features."""
+
+if __name__ == "__main__":
+    from alone import alone
+
+    alone(__file__)
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mpiopt.errors import UsageError
+from mpiopt.jobs.cli.console import Console, table
+from mpiopt.jobs.cli.options import Plugins, Whole
+from mpiopt.words import counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coef:
+    """Show the largest coefficients of a run of mpiopt solve."""
+
+    run: Path = field(kw_only=False)
+    """A run of mpiopt solve."""
+    top: Whole = 20
+    """So many of them, by size."""
+    plugin: Plugins = ()
+
+
+def run(job: Coef, world: None, console: Console) -> dict[str, Any]:
+    """Read and print. Raises UsageError, DataError."""
+    from mpiopt.io.runs.coefficients import INTERCEPT, Coefficients
+
+    if job.top < 1:
+        raise UsageError(f"--top {job.top}: give a whole number of at least 1")
+    found = Coefficients.read(job.run)
+    x = found.model.x
+    shown = {found.name(j): float(x[j]) for j in found.largest(job.top)}
+    intercept = {INTERCEPT: found.model.intercept} if found.intercept else {}
+    rows = [[name, f"{value:.6g}"] for name, value in (intercept | shown).items()]
+    kept = int((x != 0).sum())
+    console.show(f"{job.run}: {counted(len(x), 'feature')}, {kept:,} of their coefficients not 0\n")
+    console.show(table(["feature", "coefficient"], rows, "lr"))
+    return {
+        "run": str(job.run),
+        "features": len(x),
+        "nonzero": kept,
+        "intercept": found.model.intercept,
+        "coefficients": shown,
+    }
