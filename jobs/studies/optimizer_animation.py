@@ -114,9 +114,10 @@ def draw(found: Findings) -> "Figure":
     with sheet(3, height=4.6) as (figure, panels):
         for panel, name in zip(panels[0], TASKS, strict=True):
             _contours(panel, name)
-            for number, (label, trail) in enumerate(_of(found, name).items()):
+            labels = list(TASKS[name].rules)
+            for label, trail in _of(found, name).items():
                 x, y = trail.points.T
-                curve(panel, x, y, number, label, linewidth=1.8)
+                curve(panel, x, y, labels.index(label), label, linewidth=1.8)
                 panel.plot(*trail.x, "o", color=panel.lines[-1].get_color(), markersize=4)
         legend(figure, panels[0, 0], 7)
         return figure

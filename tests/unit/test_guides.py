@@ -9,6 +9,7 @@ import pytest
 
 from mpiopt.jobs.cli.flags import flagged, switches
 from mpiopt.jobs.commands import COMMANDS, Session
+from mpiopt.jobs.launch import main
 from mpiopt.losses import registry
 from tests.unit.test_capabilities import REFUSED
 
@@ -77,8 +78,18 @@ def test_every_command_has_a_section_with_an_example():
     text = (ROOT / "jobs" / "README.md").read_text(encoding="utf-8")
     sections = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", text, re.DOTALL | re.MULTILINE))
     assert set(sections) == set(COMMANDS)
+    assert all(f"[{name}](#{name})" in text.partition("###")[0] for name in COMMANDS)
     for name, section in sections.items():
         assert re.search(rf"^\$ .*mpiopt {name}\b", section, re.MULTILINE), name
+
+
+EXAMPLE = re.compile(r"^```\n\$ mpiopt ((?:methods|reproduce)[^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize(("line", "printed"), EXAMPLE.findall((ROOT / "jobs" / "README.md").read_text(encoding="utf-8")))
+def test_an_example_that_needs_no_data_prints_what_the_guide_says(line, printed, capsys):
+    assert main(line.split()) == 0
+    assert capsys.readouterr().out == printed
 
 
 def test_every_option_that_a_guide_names_is_one():

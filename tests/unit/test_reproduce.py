@@ -19,7 +19,7 @@ from mpiopt.jobs.reports.comparison import compare
 from mpiopt.jobs.reproduce import Reproduce, catalogue, run
 from mpiopt.jobs.studies import Findings, find, listing
 from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, Equal, Near, short, shown, write_csv
-from mpiopt.jobs.studies.apparatus.lab import Lab
+from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
 from mpiopt.jobs.studies.apparatus.quadratics import bowl, normal, optimum, rotation
 from mpiopt.jobs.studies.leader_escapes import Ahead, Turn, alike
 from mpiopt.methods.averaging import local_sgd
@@ -237,3 +237,15 @@ def test_an_animation_moves(world, tmp_path, monkeypatch):
     study.animate(study.run(Lab(world, Console(first=False), quick=True)), tmp_path / "animation.gif")
     with Image.open(tmp_path / "animation.gif") as film:
         assert film.n_frames >= 5
+
+
+def test_a_rule_has_one_colour_on_all_landscapes_whichever_of_them_it_ran_on():
+    pytest.importorskip("matplotlib")
+    from mpiopt.jobs.studies.optimizer_animation import draw
+
+    path, no = np.array([[1.0, 0.01], [0.5, 0.5]]), np.empty((0, 1, 2))
+    names = ("saddle-sgd", "saddle-momentum", "saddle-adam", "valley-adam", "valley-momentum", "beale-sgd")
+    trails = [Trail(name, "sgd", 1, 1, 1, {"round": np.arange(2)}, path, no) for name in names]
+    lines = [line for panel in draw(Findings([], trails, "")).axes for line in panel.lines]
+    colours = {(line.get_label(), line.get_color()) for line in lines if not line.get_label().startswith("_")}
+    assert sorted(label for label, _ in colours) == ["Adam", "SGD", "momentum"]
