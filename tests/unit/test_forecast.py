@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mpiopt.comm.world import World
 from mpiopt.engine.drive import solve
 from mpiopt.engine.stop import Stop
 from mpiopt.errors import UsageError
 from mpiopt.io.dataset.linear_team import team_of
-from mpiopt.io.dataset.synthetic import Synthetic
+from mpiopt.io.dataset.synthetic import Synthetic, from_spec
+from mpiopt.io.dataset.writing import write_shards
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.solve_options import Solve
 from mpiopt.jobs.machine.node import memory_limit, memory_room
@@ -43,13 +45,6 @@ before = peak()
 assert main(["solve", sys.argv[2], "--rounds", "12", *rest]) == 0
 Path(f"{MPI.COMM_WORLD.rank}.json").write_text(json.dumps([before, peak()]))
 """
-WRITE = """
-import sys
-from mpiopt.comm.world import World
-from mpiopt.io.dataset.synthetic import from_spec
-from mpiopt.io.dataset.writing import write_shards
-write_shards(World(), from_spec(sys.argv[1]), sys.argv[2])
-"""
 
 
 def foretold(launch, ranks: int, *argv: str) -> dict:
@@ -74,10 +69,8 @@ def compared(launch, tmp_path: Path, ranks: int, *argv: str) -> None:
         assert 0.85 * expected < grown < 1.15 * expected, (argv, rank, grown)
 
 
-def test_a_run_takes_what_was_forecast(launch, tmp_path):
-    (tmp_path / "write.py").write_text(WRITE)
-    data = "default:rows=100000,cols=300000,per_row=20"
-    assert launch(2, [str(tmp_path / "write.py"), data, str(tmp_path / "a.h5")], timeout=100).returncode == 0
+def test_a_run_takes_what_was_forecast(launch, world, tmp_path):
+    write_shards(world, from_spec("default:rows=100000,cols=300000,per_row=20"), tmp_path / "a.h5")
     compared(launch, tmp_path, 2, str(tmp_path / "a.h5"))
 
 
@@ -96,14 +89,31 @@ def test_every_method_takes_what_was_forecast(launch, tmp_path, method, shape, r
     compared(launch, tmp_path, ranks, SHAPES[shape], "--method", method, "--workers", str(workers), "--l2", "1e-3")
 
 
-def test_messages_are_those_of_a_run(launch, tmp_path):
-    argv = ["rcv1:rows=3000,cols=500,per_row=20", "--method", "cocoa"]  # whose rounds are all alike, searching nothing
-    forecast = foretold(launch, 2, *argv)
-    done = launch(2, [*JOBS, "solve", *argv, "--rounds", "12", "--json"], timeout=100)
-    history = json.loads(done.stdout)["history"]
+COCOA = ["rcv1:rows=3000,cols=500,per_row=20", "--method", "cocoa"]  # whose rounds are all alike, searching nothing
+
+
+@pytest.fixture(scope="module")
+def told(series, tmp_path_factory):
+    """What two ranks say of COCOA before and after, of a set whose shards are useless, and of one that is too large."""
+    folder, world = tmp_path_factory.mktemp("told"), World()
+    write_shards(world, from_spec(TINY), folder / "a.h5")
+    world.free()
+    shard = folder / "a.shards" / "0000.h5"
+    shard.write_bytes(bytes(shard.stat().st_size))  # of the same size, and useless
+    asked = {
+        "cocoa": [*COCOA, "--dry-run", "--json"],
+        "run": [*COCOA, "--rounds", "12", "--json"],
+        "useless": [str(folder / "a.h5"), "--dry-run", "--json"],
+        "large": ["kdd2010:rows=1000000000", "--dry-run"],
+    }
+    return dict(zip(asked, series(2, *(["solve", *argv] for argv in asked.values())), strict=True))
+
+
+def test_messages_are_those_of_a_run(told):
+    forecast, history = json.loads(told["cocoa"].stdout), json.loads(told["run"].stdout)["history"]
     for name in ("messages", "vector_rounds", "bytes_sent"):
-        told = forecast["bytes_a_round" if name == "bytes_sent" else f"{name}_a_round"]
-        assert told == (history[name][-1] - history[name][0]) / 12, name
+        foretold = forecast["bytes_a_round" if name == "bytes_sent" else f"{name}_a_round"]
+        assert foretold == (history[name][-1] - history[name][0]) / 12, name
     assert forecast["largest_message"] == 8 * 500
 
 
@@ -197,20 +207,15 @@ def test_no_method_holds_more_vectors_than_it_says(world, name, given, l1):
     assert grown >= method.dvectors - SPARE or l1 or widest < WIDEST, held  # with working sets fewer
 
 
-def test_too_little_memory_is_told_before_any_row_is_read(launch, tmp_path):
-    done = launch(2, [*JOBS, "solve", "kdd2010:rows=1000000000", "--dry-run"], timeout=100)
+def test_too_little_memory_is_told_before_any_row_is_read(told):
+    done = told["large"]
     assert done.returncode == 1 and "DOES NOT FIT" in done.stdout and "1,000,000,000 rows" in done.stdout
     assert max(map(len, done.stdout.splitlines()[1:])) <= 80
 
 
-def test_no_shard_is_read(launch, tmp_path):
-    (tmp_path / "write.py").write_text(WRITE)
-    assert launch(1, [str(tmp_path / "write.py"), TINY, str(tmp_path / "a.h5")], timeout=100).returncode == 0
-    shard = tmp_path / "a.shards" / "0000.h5"
-    shard.write_bytes(bytes(shard.stat().st_size))  # of the same size, and useless
-    done = launch(3, [*JOBS, "solve", str(tmp_path / "a.h5"), "--dry-run", "--json"], timeout=100)
-    found = json.loads(done.stdout)
-    assert [rank["rows_held"] for rank in found["per_rank"]] == [100] * 3 or found["rows"] == 300
+def test_no_shard_is_read(told):
+    found = json.loads(told["useless"].stdout)
+    assert [rank["rows_held"] for rank in found["per_rank"]] == [150] * 2 and found["rows"] == 300
 
 
 def group(root: Path, path: str, **files: str) -> None:

@@ -75,25 +75,32 @@ def test_bad_input_is_one_sentence_on_three_ranks(series, tmp_path):
 
 
 def test_values_are_solved_as_they_are_stored(series, tmp_path):
-    (tmp_path / "a.svm").write_text("1 1:0.1 2:1\n-1 1:0.3 2:1\n1 2:0.7\n")
+    texts = {"a.svm": "1 1:0.1 2:1\n-1 1:0.3 2:1\n1 2:0.7\n", "b.svm": "1 1:1e200\n-1 1:-1e-200\n"}
     target = str(tmp_path / "a.h5")
-    convert = ["convert", str(tmp_path / "a.svm"), target, "--values", "float64"]
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    small, large = (["convert", str(tmp_path / name), target, "--values", "float64", "--overwrite"] for name in texts)
     solve = ["solve", target, "--l2", "1e-3"]
-    done, *solved = series(1, convert, [*solve, "--json"], [*solve, "--json", "--values", "float32"])
+    done, *solved, refused, normal, last = series(
+        2,
+        small,
+        [*solve, "--json"],
+        [*solve, "--json", "--values", "float32"],
+        large,
+        [*large, "--normalize", "l2"],
+        solve,
+    )
     assert done.returncode == 0
     plain, single = (json.loads(one.stdout) for one in solved)
     assert (plain["config"]["values"], single["config"]["values"]) == ("float64", "float32")
     assert plain["objective"] != single["objective"]
-    (tmp_path / "a.svm").write_text("1 1:1e200\n-1 1:-1e-200\n")
-    done, normal, solved = series(2, [*convert, "--overwrite"], [*convert, "--overwrite", "--normalize", "l2"], solve)
-    assert done.returncode == 1 and done.stderr.count("a.svm has the value 1e+200, and no value may be above 1e+150") == 1
-    assert normal.returncode == solved.returncode == 0 and "Warning" not in solved.stderr
+    assert refused.returncode == 1 and refused.stderr.count("b.svm has the value 1e+200, and no value may be above 1e+150") == 1
+    assert normal.returncode == last.returncode == 0 and "Warning" not in last.stderr
 
 
-def test_a_full_disk_loses_nothing(launch, tmp_path):
-    (tmp_path / "a.svm").write_text(TEXT)
+def test_a_full_disk_loses_nothing(launch, converted, tmp_path):
+    copytree(converted[0], tmp_path, dirs_exist_ok=True)
     target = tmp_path / "a.h5"
-    assert launch(1, [*MPIOPT, "convert", str(tmp_path / "a.svm"), str(target)]).returncode == 0
     (tmp_path / "b.svm").write_text("".join(f"{k % 2} {k % 99 + 1}:{k}\n" for k in range(20_000)))
     before = target.read_bytes()
     script = tmp_path / "full.py"
@@ -101,7 +108,7 @@ def test_a_full_disk_loses_nothing(launch, tmp_path):
         "import resource, sys\nfrom mpi4py import MPI\nresource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "from mpiopt.jobs.launch import main\nsys.exit(main(sys.argv[1:]))\n"
     )
-    done = launch(3, [str(script), "convert", str(tmp_path / "b.svm"), str(target), "--overwrite"])
+    done = launch(2, [str(script), "convert", str(tmp_path / "b.svm"), str(target), "--overwrite"])
     assert done.returncode == 1
     assert done.stderr.count("cannot be written (file too large)") == 1 and "Traceback" not in done.stderr
     assert target.read_bytes() == before
