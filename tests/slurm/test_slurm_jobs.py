@@ -94,8 +94,8 @@ def script(folder: Path, *options: str) -> Path:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def timed(lab, converted, tmp_path_factory) -> Job:
-    """A job with a minute's time, which it will need while the other tests go on."""
+def timed(lab, converted, straight, tmp_path_factory) -> Job:
+    """A job with a minute's time, which it will need while the other tests go on; what it compiles is there by then."""
     folder = tmp_path_factory.mktemp("timed")
     copy(converted[1] / "train.h5", folder)
     copytree(converted[1] / "train.shards", folder / "train.shards")
