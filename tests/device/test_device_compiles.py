@@ -50,10 +50,10 @@ UNITS = {unit: launch.source(unit) for unit in launch.SOURCES}
 UNITS |= {f"margins of {name}": launch.source("margins", find(name).device().text) for name in catalogue()}
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("unit", UNITS)
-def test_a_source_compiles(unit, architecture, tmp_path):
-    assert compiler_here()(UNITS[unit], architecture, launch.options("f4", "f8"), tmp_path) == ""
+def test_a_source_compiles(unit, tmp_path):
+    """For the oldest card, whose instructions the others have too; the study asks for all."""
+    assert compiler_here()(UNITS[unit], ARCHITECTURES[0], launch.options("f4", "f8"), tmp_path) == ""
 
 
 @pytest.mark.study
