@@ -1,5 +1,6 @@
 """Compile before the clock starts: the first run on a machine turns the kernels into machine code and keeps it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,7 @@ def warm(team: Team[Linear]) -> None:
     Collective at its end, so that no rank starts while another compiles.
     """
     with team.world.together("compiling kernels"):
-        _touch(_small(team.sites[0].loss))
+        _touch(_small(team.sites[0].loss), team.world.rank)
     team.world.barrier()
 
 
@@ -30,15 +31,24 @@ def _small(loss: Linear) -> Linear:
     return replace(loss, matrix=matrix, y=loss.y[:rows], weights=loss.weights[:rows], offset=loss.offset[:rows])
 
 
-def _touch(loss: Linear) -> None:
+def _touch(loss: Linear, rank: int) -> None:
+    """Ranks begin at different kernels, so that those of one node share what is to be compiled."""
     at = loss.point(np.zeros(loss.dim))
     slope = loss.value_grad(at)[1]
     at = at._replace(slope=slope)
-    loss.plane(at, np.zeros((1, loss.rows)), np.zeros(1))
-    loss.bregman(at, at.known)
-    loss.conjugate(at, np.ones(loss.rows))
     phi = Reference.of(loss, L2(1.0, free=int(loss.intercept)), mu=1.0)
-    for solver in (NewtonCG(), DualDescent())[: 1 + loss.descends]:
+
+    def solve(solver: NewtonCG | DualDescent) -> None:
         memory = solver.init(at.x, phi)
         for q in (slope, -slope):
             _, memory = solver(phi, q, at, memory)
+
+    calls: list[Callable[[], object]] = [
+        lambda: loss.plane(at, np.zeros((1, loss.rows)), np.zeros(1)),
+        lambda: loss.bregman(at, at.known),
+        lambda: loss.conjugate(at, np.ones(loss.rows)),
+        lambda: solve(NewtonCG()),
+        *[lambda: solve(DualDescent())] * loss.descends,
+    ]
+    for k in range(len(calls)):
+        calls[(k - rank) % len(calls)]()

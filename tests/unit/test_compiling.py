@@ -3,13 +3,16 @@
 import resource
 import runpy
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.launch import _finish
-from mpiopt.kernels import compiling
+from mpiopt.kernels import compiling, turns
+from tests import launcher
 
 SOURCE = """
 from mpiopt.kernels.compiling import njit
@@ -79,3 +82,50 @@ def test_what_is_in_no_file_is_compiled_all_the_same(load):
     space: dict = {"__name__": "typed"}
     exec(SOURCE, space)
     assert space["doubled"](2) == 4 and "can be written" in compiling.unkept()
+
+
+# all are there before any of them compiles, which takes longer than a look at the disk
+TOGETHER = """
+import sys
+from pathlib import Path
+from time import sleep
+from kernel import doubled
+
+Path(sys.argv[1]).touch()
+while len(list(Path().glob("here*"))) < 3:
+    sleep(0.001)
+kinds = int, float
+for kind in kinds if sys.argv[1] == "here0" else reversed(kinds):
+    assert doubled(kind(2)) == 4
+print(sum(doubled.stats.cache_misses.values()), sum(doubled.stats.cache_hits.values()))
+"""
+
+
+def test_what_several_processes_want_is_made_once(load, tmp_path):
+    argv = [sys.executable, "-c", TOGETHER]
+    env = launcher.environment()
+    jobs = [subprocess.Popen([*argv, f"here{k}"], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) for k in range(3)]
+    said = [job.communicate(timeout=100)[0].split() for job in jobs]
+    assert sum(int(misses) for misses, _ in said) == 2 and sum(int(found) for _, found in said) == 4, said
+
+
+HOLDER = """
+import sys
+from mpiopt.kernels import turns
+print(turns.take(sys.argv[1]), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_turn_is_not_waited_for_for_ever(load, monkeypatch):
+    kernel = load()
+    argv = [sys.executable, "-c", HOLDER, kernel._cache._turn]
+    other = subprocess.Popen(argv, env=launcher.environment(), stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "True\n"
+        monkeypatch.setattr(turns, "PATIENCE", 0.05)
+        assert not turns.take(kernel._cache._turn) and kernel(2) == 4
+    finally:
+        other.communicate()
+    assert turns.take(kernel._cache._turn)
+    turns.give_back(kernel._cache._turn)
