@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import compress
 from time import perf_counter
 from typing import Generic, NamedTuple
@@ -11,7 +12,7 @@ from mpiopt.engine.fingerprint import fingerprint
 from mpiopt.engine.method import Method, Run
 from mpiopt.engine.stop import R, Reason, Record, Rule, Stop, Watcher, ended
 from mpiopt.engine.verdict import Best, Examiner, judged
-from mpiopt.errors import NumericalError, UsageError
+from mpiopt.errors import DataError, MpioptError, NumericalError, UsageError
 from mpiopt.problems.certificate import Certificate, certify
 from mpiopt.problems.lifted import lifted
 from mpiopt.problems.problem import Team
@@ -68,12 +69,31 @@ Keeper = Callable[[Standing[R], Reason | None], None]  # with the reason for whi
 def rounds(method: Method, team: Team, run: Array | Run) -> Iterator[Run]:
     """The run at the start x (dim,) and after every round, or after every further round of a run; without end.
 
-    Collective at every step.
+    Collective at every step. Raises DataError where a run to go on from is not one that the method keeps.
     """
-    run = method.step(run, team) if isinstance(run, Run) else method.init(run, team)
+    step = method.step
+    if isinstance(run, Run):
+        step = partial(_further, method)
+        run = step(run, team)
+    else:
+        run = method.init(run, team)
     while True:
         yield run
-        run = method.step(run, team)
+        run = step(run, team)
+
+
+def _further(method: Method, run: Run, team: Team) -> Run:
+    """A round of a run that was kept, perhaps in a file that somebody has changed. Collective.
+
+    Types say what a state is made of, but for what it keeps of other blocks, and for lengths: those tell as they are used.
+    """
+    try:
+        return method.step(run, team)
+    except (MpioptError, MemoryError, OSError, RuntimeError):  # which say something else, of whatever state
+        raise
+    except Exception as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:100]
+        raise DataError(f"the run cannot go on from what was kept of it ({told}): start anew with `resume=never`") from error
 
 
 def undisturbed() -> str:
