@@ -70,6 +70,13 @@ def test_every_room_has_a_guide():
     assert {room for room in rooms if (ROOT / room / "README.md").exists()} == set(ROOMS)
 
 
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_guide_tells_of_every_folder_of_its_room(room):
+    text = (ROOT / room / "README.md").read_text(encoding="utf-8")
+    folders = [path.parent.name for path in (ROOT / room).glob("*/*.py")]
+    assert [folder for folder in dict.fromkeys(folders) if f"`{folder}/`" not in text] == []
+
+
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
 
