@@ -20,6 +20,7 @@ from mpiopt.jobs.studies import Findings
 from mpiopt.jobs.studies.apparatus.checks import Below, Check
 from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
 from mpiopt.jobs.train import complete
+from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,7 +58,7 @@ def run(lab: Lab) -> Findings:
     return Findings(
         checks,
         trails,
-        f"{long:g} seconds for each, {WORKERS} workers on {lab.world.size} ranks, batch 64.\n"
+        f"{long:g} seconds for each, {WORKERS} workers on {counted(lab.world.size, 'rank')}, batch 64.\n"
         f"Error: mean of the last {LAST} examinations.\nStep sizes: {rates}.\nEpochs: {epochs}.",
     )
 

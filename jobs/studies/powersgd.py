@@ -14,6 +14,7 @@ from mpiopt.jobs.studies import Findings
 from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check
 from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
 from mpiopt.jobs.studies.apparatus.trained import bytes_of, examined, model_for, percent, trained
+from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -97,8 +98,8 @@ def _notes(plain: Trail, trails: list[Trail], lab: Lab) -> str:
     accuracies = ", ".join(f"{trail.name} {100 * trail.about['accuracy']:.2f}" for trail in trails)
     return (
         f"{plain.about['dataset']}, {plain.about['model']} with {plain.about['parameters']:,} parameters, {WORKERS} workers on "
-        f"{lab.world.size} ranks, {plain.readings['epoch'][-1]:.3g} epochs of {plain.about['batch']} rows a step. Bytes: "
-        f"all that ranks sent over all that they sent for SGD, {bytes_of(plain) / 1e6:,.0f} MB.{tuned}\n"
+        f"{counted(lab.world.size, 'rank')}, {plain.readings['epoch'][-1]:.3g} epochs of {plain.about['batch']} rows a step. "
+        f"Bytes: all that ranks sent over all that they sent for SGD, {bytes_of(plain) / 1e6:,.0f} MB.{tuned}\n"
         f"Accuracies, %: {accuracies}."
     )
 

@@ -15,6 +15,7 @@ from mpiopt.jobs.studies import Findings
 from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, Equal
 from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
 from mpiopt.jobs.studies.apparatus.trained import examined, percent, trained
+from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,7 +84,7 @@ def _biases(trail: Trail) -> list[int]:
 
 def _notes(dense: Trail, lab: Lab) -> str:
     return (
-        f"{dense.about['dataset']}, {dense.about['model']}, {WORKERS} workers on {lab.world.size} ranks, "
+        f"{dense.about['dataset']}, {dense.about['model']}, {WORKERS} workers on {counted(lab.world.size, 'rank')}, "
         f"{dense.readings['epoch'][-1]:.3g} epochs; dense: {100 * dense.about['accuracy']:.2f} %. All send as plain SGD does. "
         "The published figures are of ResNet-50 on ImageNet: 75.95 % dense, 75.13 % at 80 % sparsity."
     )

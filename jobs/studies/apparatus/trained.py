@@ -75,6 +75,7 @@ def percent(panel: "Axes") -> None:
     """A logarithmic y axis for errors in per cent."""
     panel.set_yscale("log")
     low, high = panel.get_ylim()
-    ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 20, 30, 50, 100) if low <= tick <= high]
+    steps = (1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 4, 5, 7)
+    ticks = [tick for power in (0.1, 1, 10, 100) for tick in (power * step for step in steps) if low <= tick <= high]
     panel.set_yticks(ticks, map("{:g}".format, ticks))
     panel.yaxis.set_minor_formatter("")
