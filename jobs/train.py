@@ -44,6 +44,8 @@ def complete(job: Train) -> Train:
         raise UsageError(f"--batch {job.batch}: give a whole number of at least 1")
     if job.accuracy is not None and not 0 < job.accuracy <= 1:
         raise UsageError(f"--accuracy {job.accuracy:g}: give a share of the test rows above 0 and at most 1, as 0.95")
+    if job.sampling is not None and (job.ownership == "turns" or job.redundancy > 1):
+        raise UsageError("--sampling draws from one share of rows: leave --ownership turns and --redundancy out")
     if job.redundancy < 1:
         raise UsageError(f"--redundancy {job.redundancy}: give a whole number of at least 1")
     if job.redundancy > 1 and job.ownership in ("shared", "turns"):

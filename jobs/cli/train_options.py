@@ -52,6 +52,9 @@ class ModelFit:
     """Longest gradient of a step, in Euclidean norm."""
     batch: Whole = 32
     """Rows of a worker's step."""
+    sampling: str | None = None
+    """Draw a step's rows anew, by a law and in place of --batch: nice:64, single, independent:count=32,
+    partition:blocks=100 (mpiopt methods sampling). [default: shuffled epochs]"""
     ownership: Literal["sharded", "shared", "turns"] | None = None
     """Rows that a worker draws from: its own share, all in an order of its own, or all in turns with the others.
     [default: sharded; shared for leader methods]"""

@@ -13,11 +13,15 @@ from mpiopt.numerics.streams import Streams
 from mpiopt.problems.device_rows import on_device
 from mpiopt.problems.examples import Dense, Flat
 from mpiopt.problems.model import Model
+from mpiopt.problems.optional import Graded
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.perceptron import Perceptron
 from mpiopt.problems.problem import Sample, Team
+from mpiopt.problems.protocols import offers
 from mpiopt.problems.slowed import Slowed
 from mpiopt.sampling.batches import Batches
+from mpiopt.sampling.laws import Draws
+from mpiopt.sampling.plans import plan_of
 from mpiopt.training.drive import Exam
 from mpiopt.words import counted
 
@@ -127,7 +131,17 @@ def _chunks(source: DenseSource, chunks: Sequence[int], bounds: np.ndarray) -> H
     return Held(0, len(x), x, y)
 
 
+def batch_of(job: "Train", rows: int, workers: int) -> float:
+    """Rows of a worker's step, in the mean; rows : of all workers together. Raises UsageError."""
+    if job.sampling is None:
+        return job.batch
+    return plan_of(job.sampling).expected(rows if job.ownership == "shared" else rows // workers)
+
+
 def _sample(job: "Train", model: Model, streams: Streams, worker: int, world: "World", rows: int) -> Sample:
+    if job.sampling is not None:
+        each = model.row_lipschitz if offers(model, Graded) else None
+        return Draws(plan_of(job.sampling).law(model.rows, each), streams, worker)
     if job.redundancy > 1:
         from mpiopt.sampling.batches import redundant
 

@@ -33,6 +33,7 @@ def lines(job: "Train", about: Mapping[str, Any], trained: Trained, world: "Worl
     last = trained.final
     rate = last.steps / last.seconds if last.seconds else float("nan")
     tested = np.isfinite(trained.accuracy)
+    drawn = job.sampling or f"batch {job.batch}"
     fewer = f", {job.compress} ({job.link})" if job.compress else ""
     return [
         (
@@ -43,7 +44,7 @@ def lines(job: "Train", about: Mapping[str, Any], trained: Trained, world: "Worl
         ("model", f"{job.model}, {about['parameters']:,} parameters; {job.rule}, {job.schedule} step size"),
         (
             "method",
-            f"{job.method} on {counted(world.size, 'rank')}, {counted(world.workers, 'worker')}, batch {job.batch} each{fewer}",
+            f"{job.method} on {counted(world.size, 'rank')}, {counted(world.workers, 'worker')}, {drawn} each{fewer}",
         ),
         (
             "work",

@@ -14,7 +14,7 @@ from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.method_options import advised
 from mpiopt.jobs.running import gpu_training
 from mpiopt.jobs.running.local_rule import rate_of, rule_of
-from mpiopt.jobs.running.model_team import exam_of, opened, team_of
+from mpiopt.jobs.running.model_team import batch_of, exam_of, opened, team_of
 from mpiopt.jobs.running.run_script import Course, Outcome, carried_out
 from mpiopt.jobs.running.train_outcome import FINAL, converged, facts, lines
 from mpiopt.kernels.device.launch import library
@@ -53,7 +53,7 @@ class TrainHooks:
         self._sharing = gpu_training.take(job, world)
         self._console(f"reading {job.data}")
         self._source, self._test = opened(job, world)
-        self._per_epoch = self._source.rows / (job.batch * world.workers)
+        self._per_epoch = self._source.rows / (batch_of(job, self._source.rows, world.workers) * world.workers)
         self._method, given = method_of(job, world.workers, self._per_epoch)
         return identity(job, given, self._source, world)
 
@@ -173,6 +173,7 @@ def identity(job: "Train", given: dict[str, Any], source: DenseSource, world: "W
         "decay",
         "clip",
         "batch",
+        "sampling",
         "ownership",
         "redundancy",
         "clients",
@@ -208,6 +209,7 @@ def described(job: "Train", source: DenseSource, team: Team) -> dict[str, Any]:
         "link": job.link if job.compress else None,
         "test": job.test,
         "rule": job.rule,
-        "batch": job.batch,
+        "batch": job.batch if job.sampling is None else None,
+        "sampling": job.sampling,
         "ownership": job.ownership,
     }

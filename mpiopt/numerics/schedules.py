@@ -8,6 +8,7 @@
     Later(inner, n)          inner(step - n): the clock of ``inner`` starts after n steps
     Stretched(inner, n, c)   c inner(n step): for rounds of n steps
     Relative(inner)          inner(step) / inner(0)
+    Switching(s, mu)         1 / (2 s) at first, then (2 step + 1) / ((step + 1)^2 mu)
 
 WarmUp leaves the clock of what it wraps alone, so that milestones count from the first step; put Later between the two
 where the wrapped schedule is to begin when the warm-up ends: ``WarmUp(Later(Cosine(0.1, 9000), 1000), 1000)``.
@@ -16,7 +17,7 @@ where the wrapped schedule is to begin when the warm-up ends: ``WarmUp(Later(Cos
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
-from math import inf, pi
+from math import ceil, inf, pi
 from typing import Protocol
 
 from mpiopt.errors import UsageError
@@ -190,6 +191,33 @@ def half_cosine(part: float) -> float:
 def scheduled(value: float | Schedule) -> Schedule:
     """A schedule as it is, a number as a constant one. Raises UsageError for a number below 0 or not finite."""
     return value if callable(value) else Constant(value)
+
+
+@dataclass(frozen=True)
+class Switching:
+    """The step of SGD with an expected smoothness, on a mu-strongly convex function: constant until 4 ceil(smoothness / mu).
+
+    Gower, Loizou, Qian, Sailanbayev, Shulgin, Richtarik, SGD: general analysis and improved rates, ICML 2019, theorem 3.2.
+    Raises UsageError unless 0 < mu <= smoothness < infinity.
+    """
+
+    smoothness: float
+    mu: float
+
+    def __post_init__(self) -> None:
+        demand(0 < self.smoothness < inf, "the expected smoothness", self.smoothness, "a finite number above 0")
+        demand(0 < self.mu <= self.smoothness, "mu", self.mu, f"a number above 0, at most {self.smoothness:g}")
+
+    def __call__(self, step: int) -> float:
+        """The step size of step = 0, 1, 2, ..."""
+        if step <= self.turn:
+            return 1 / (2 * self.smoothness)
+        return (2 * step + 1) / ((step + 1) ** 2 * self.mu)
+
+    @property
+    def turn(self) -> int:
+        """The last step of the first kind."""
+        return 4 * ceil(self.smoothness / self.mu)
 
 
 def demand(holds: bool, name: str, value: object, wanted: str) -> None:

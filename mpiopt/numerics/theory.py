@@ -91,6 +91,27 @@ def error_feedback(c: Constants, delta: float) -> float:
     return max(delta, 1e-12) / (8 * c.Lmax)
 
 
+def sampled(smoothness: float, noise: float, mu: float, accuracy: float) -> float:
+    """The step with which SGD comes within ``accuracy`` of the optimum, in mean squared distance, in the fewest steps.
+
+    noise : the variance of its gradient at the optimum. Gower, Loizou, Qian, Sailanbayev, Shulgin, Richtarik, SGD: general
+    analysis and improved rates, ICML 2019, theorem 3.1.
+    """
+    return min(1 / (2 * smoothness), accuracy * mu / (4 * noise) if noise > 0 else inf)
+
+
+def best_minibatch(rows: int, whole: float, steepest: float, squares: float, mu: float, accuracy: float) -> float:
+    """Rows of a step that is `sampled` with every set of so many as likely, for the least work: between 1 and ``rows``.
+
+    whole : L of the mean; steepest : the largest L_i; squares : the mean of |grad f_i|^2 at the optimum. The same paper,
+    section 4.2.
+    """
+    theta = 2 * squares / (accuracy * mu)
+    if theta <= steepest:
+        return 1.0
+    return min(max(rows * (theta + whole - steepest) / (theta + rows * whole - steepest), 1.0), float(rows))
+
+
 def consensus(step: float, lambda_max: float) -> float:
     """Half of the longest step of decentralised gradient descent, (1 + lambda_min(W)) / L with lambda_max of I - W.
 

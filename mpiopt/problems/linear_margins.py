@@ -186,8 +186,8 @@ class LinearMargins:
 
     @property
     def row_lipschitz(self) -> Array:
-        """c |(a_i, 1)|^2 for a loss with a largest curvature c, else infinity, (rows,)."""
-        return self.family.curvature_bound * (self.row_squares + self.intercept)
+        """c |(a_i, 1)|^2, c the largest second derivative in a margin (`steepest`), (rows,)."""
+        return self.steepest * (self.row_squares + self.intercept)
 
     @property
     def lipschitz(self) -> float:

@@ -2,9 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
+from mpiopt.errors import CapabilityError
+from mpiopt.problems.lifted import largest
+from mpiopt.problems.linear import Linear
+from mpiopt.problems.problem import Point
+
+SAFETY = 1.02  # power iteration ends below the eigenvalue
 Bounds = np.ndarray  # (blocks + 1,) row numbers
 
 
@@ -23,3 +30,48 @@ class RowConstants:
     mean: float
     blocks: Callable[[Bounds], np.ndarray]
     block_squares: Callable[[Bounds], np.ndarray]
+
+
+def row_constants(loss: Linear, l2: float, x: np.ndarray) -> RowConstants:
+    """The constants of a linear model's rows with l2/2 |x|^2, gradients at x (dim,), such as the optimum. Not collective.
+
+    Every L is by power iteration, of c A^T A / n with the largest second derivative c of the loss. Raises CapabilityError where
+    rows have weights: theory knows none.
+    """
+    if loss.weights.size:
+        raise CapabilityError("laws of sampling are about rows that all count the same, and these have weights: leave them out")
+    at = loss.point(x)
+    margins = loss.known(at)
+    slopes = loss.family.value_residual(loss.shifted(margins), loss.y, loss.weights)[1]
+    held = x[: loss.features]  # the intercept is free
+    along = margins - x[-1] if loss.intercept else margins
+    squares = slopes**2 * (loss.row_squares + loss.intercept) + l2 * (2 * slopes * along + l2 * float(held @ held))
+    whole = _slope(loss, l2, at)
+
+    def parts(bounds: Bounds) -> list[Linear]:
+        return [loss.take(np.arange(lo, hi)) for lo, hi in pairwise(bounds.tolist())]
+
+    return RowConstants(
+        _smoothness(loss, l2),
+        loss.row_lipschitz + l2,
+        squares,
+        float(whole @ whole),
+        lambda bounds: np.array([_smoothness(part, l2) for part in parts(bounds)]),
+        lambda bounds: np.array([part.rows**2 * _square(_slope(part, l2, Point(x))) for part in parts(bounds)]),
+    )
+
+
+def _smoothness(loss: Linear, l2: float) -> float:
+    start = np.random.default_rng(0).standard_normal(loss.dim)
+    scale = SAFETY * loss.steepest / max(loss.rows, 1)
+    return scale * largest(lambda v: loss.combine(loss.margins(v)), start) + l2
+
+
+def _slope(loss: Linear, l2: float, at: Point) -> np.ndarray:
+    g = loss.value_grad(at)[1]
+    g[: loss.features] += l2 * at.x[: loss.features]
+    return g
+
+
+def _square(v: np.ndarray) -> float:
+    return float(v @ v)

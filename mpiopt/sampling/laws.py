@@ -2,7 +2,7 @@
 
     nice:8                     8 rows, every set of so many as likely as any other
     single:uniform             one row; single:importance: as likely as its smoothness constant is large
-    independent:expected=8     every row by a coin of its own
+    independent:count=8        every row by a coin of its own
     partition:blocks=10        all rows of one of so many blocks
 
 Of a sampled gradient g(x) = sum of weights_i grad f_i(x), E g = grad f, two constants decide how fast its steps lead where:

@@ -12,11 +12,15 @@ from mpiopt.registry.entry import Spelt
 from mpiopt.registry.registry import Registry
 from mpiopt.sampling.laws import Independent, Law, Nice, Partition, Single
 
+LEAST = 1e-3  # of the largest weight: rows that theory would hardly look at
 GOWER = "Gower, Loizou, Qian, Sailanbayev, Shulgin, Richtarik, SGD: general analysis and improved rates, ICML 2019"
 
 
 class SamplingPlan(Protocol):
     """What a text says of a sampling."""
+
+    def expected(self, rows: int) -> float:
+        """How many of so many rows a step looks at, in the mean."""
 
     def law(self, rows: int, each: Array | None) -> Law:
         """The law of a worker with so many rows, whose smoothness constants are ``each`` (rows,), None where unknown.
@@ -30,6 +34,10 @@ class NicePlan:
     """So many rows, every set of them as likely as any other."""
 
     size: int = 32
+
+    def expected(self, rows: int) -> float:
+        """``size``."""
+        return float(self.size)
 
     def law(self, rows: int, each: Array | None) -> Nice:
         """See `SamplingPlan`."""
@@ -45,6 +53,10 @@ class SinglePlan:
     def __post_init__(self) -> None:
         _demand_weights(self.p)
 
+    def expected(self, rows: int) -> float:
+        """1."""
+        return 1.0
+
     def law(self, rows: int, each: Array | None) -> Single:
         """See `SamplingPlan`."""
         weights = _weights(self.p, rows, each)
@@ -53,21 +65,25 @@ class SinglePlan:
 
 @dataclass(frozen=True)
 class IndependentPlan:
-    """Every row by a coin of its own, ``expected`` in the mean; p : uniform, or importance as of single."""
+    """Every row by a coin of its own, ``count`` in the mean; p : uniform, or importance as of single."""
 
-    expected: float = 32.0
+    count: float = 32.0
     p: str = "uniform"
 
     def __post_init__(self) -> None:
         _demand_weights(self.p)
 
+    def expected(self, rows: int) -> float:
+        """``count``."""
+        return self.count
+
     def law(self, rows: int, each: Array | None) -> Independent:
         """See `SamplingPlan`."""
-        if not 0 < self.expected <= rows:
+        if not 0 < self.count <= rows:
             raise UsageError(
-                f"{self.expected:g} rows in the mean of {rows:,} are not possible: give a number above 0, at most {rows}"
+                f"{self.count:g} rows in the mean of {rows:,} are not possible: give a number above 0, at most {rows}"
             )
-        return Independent(_capped(_weights(self.p, rows, each), self.expected))
+        return Independent(_capped(_weights(self.p, rows, each), self.count))
 
 
 @dataclass(frozen=True)
@@ -75,6 +91,10 @@ class PartitionPlan:
     """All rows of one of so many blocks of neighbouring rows, each as likely as it is long."""
 
     blocks: int = 10
+
+    def expected(self, rows: int) -> float:
+        """The length of a block."""
+        return rows / self.blocks
 
     def law(self, rows: int, each: Array | None) -> Partition:
         """See `SamplingPlan`."""
@@ -89,7 +109,7 @@ SAMPLINGS: Registry[Spelt] = Registry(
     (
         Spelt(NicePlan, GOWER, "size", name="nice"),
         Spelt(SinglePlan, "Zhao, Zhang, Stochastic optimization with importance sampling, ICML 2015", "p", name="single"),
-        Spelt(IndependentPlan, GOWER, "expected", name="independent"),
+        Spelt(IndependentPlan, GOWER, "count", name="independent"),
         Spelt(PartitionPlan, GOWER, "blocks", name="partition"),
     ),
 )
@@ -114,7 +134,7 @@ def _weights(p: str, rows: int, each: Array | None) -> Array:
             "importance sampling asks how steep each row's loss can be, which is not known here: take p=uniform, or a "
             "linear model with logistic, squared_hinge, least_squares or huber loss"
         )
-    return np.maximum(each, 1e-3 * each.max()) if each.any() else np.ones(rows)
+    return np.maximum(each / each.max(), LEAST) if each.any() else np.ones(rows)
 
 
 def _capped(weights: Array, expected: float) -> Array:

@@ -244,7 +244,7 @@ def test_a_robust_classifier_is_where_neither_player_gains(world):
 # ---------------------------------------------------------------------------------------------- runs
 @SIZES
 def test_a_game_goes_on_bit_for_bit_and_is_the_same_on_any_number_of_ranks(worlds, shared_tmp):
-    data = Shares("quadratic:dim=3,samples=13", 6, "independent:expected=1")
+    data = Shares("quadratic:dim=3,samples=13", 6, "independent:count=1")
     world = worlds(workers=6, deterministic=True)
     team, method, kept = data.team(world), find("extragradient").make(momentum=-0.1), []
 
@@ -260,7 +260,7 @@ def test_a_game_goes_on_bit_for_bit_and_is_the_same_on_any_number_of_ranks(world
     kept[0].close()
     assert again.x.tobytes() == whole.x.tobytes()
     assert [move._replace(seconds=0) for move in again.history] == [move._replace(seconds=0) for move in whole.history]
-    alone = Shares("quadratic:dim=3,samples=13", 6, "independent:expected=1")
+    alone = Shares("quadratic:dim=3,samples=13", 6, "independent:count=1")
     with_one = worlds(workers=6 * world.size, deterministic=True).split(world.rank)
     one = play(method, alone.team(with_one), data.game.start, Settled(rounds=20), data.game.solution)
     with_one.free()

@@ -1,0 +1,227 @@
+"""Laws of sampling against every outcome that they have: unbiased, their variance exactly, their smoothness as a bound."""
+
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpiopt.errors import CapabilityError, UsageError
+from mpiopt.kernels.csr import CSR
+from mpiopt.losses.least_squares import LeastSquares
+from mpiopt.losses.logistic import Logistic
+from mpiopt.methods import find
+from mpiopt.numerics import theory
+from mpiopt.numerics.schedules import Switching
+from mpiopt.numerics.streams import Streams
+from mpiopt.problems.linear import Linear
+from mpiopt.problems.penalties import L2
+from mpiopt.problems.problem import RowSample, Team
+from mpiopt.sampling.constants import row_constants
+from mpiopt.sampling.laws import Draws, Independent, Nice, Partition, Single
+from mpiopt.sampling.plans import SAMPLINGS, plan_of
+from mpiopt.transforms.rules import sgd
+from tests.training_sets import path
+
+N, D, RIDGE = 6, 3, 0.1
+RNG = np.random.default_rng(4)
+A = RNG.standard_normal((N, D)) * np.geomspace(0.5, 2, N)[:, None]
+Y = A @ RNG.standard_normal(D) + RNG.standard_normal(N)
+
+
+def linear(intercept: bool = False, family=None) -> Linear:
+    y = Y if family is None else np.sign(Y)
+    matrix = CSR.of(np.arange(N + 1) * D, np.tile(np.arange(D), N), A.ravel(), A.shape)
+    return Linear(matrix, y, LeastSquares() if family is None else family, intercept=intercept)
+
+
+HESSIAN = A.T @ A / N + RIDGE * np.eye(D)
+BEST = np.linalg.solve(HESSIAN, A.T @ Y / N)
+CONSTANTS = row_constants(linear(), RIDGE, BEST)
+
+
+def slopes(x: np.ndarray) -> np.ndarray:
+    """The gradients of all rows, the penalty's part in each."""
+    return A * (A @ x - Y)[:, None] + RIDGE * x
+
+
+def outcomes(law) -> list[tuple[float, np.ndarray]]:
+    """Every outcome's probability, and the weights of all rows in it."""
+    eye = np.eye(N)
+    if isinstance(law, Nice):
+        sets = list(combinations(range(N), law.size))
+        return [(1 / len(sets), eye[list(rows)].sum(axis=0) / law.size) for rows in sets]
+    if isinstance(law, Single):
+        return [(p, eye[i] / (N * p)) for i, p in enumerate(law.p)]
+    if isinstance(law, Independent):
+        return [
+            (np.where(taken, law.p, 1 - law.p).prod(), np.array(taken) / (N * law.p)) for taken in product((0, 1), repeat=N)
+        ]
+    return [
+        (p, ((np.arange(N) >= lo) & (np.arange(N) < hi)) / (N * p))
+        for p, lo, hi in zip(law.p, law.bounds[:-1], law.bounds[1:], strict=True)
+    ]
+
+
+STEEP = CONSTANTS.each
+LAWS = {
+    **{f"nice {size}": Nice(N, size) for size in (1, 3, N)},
+    "single": Single(np.full(N, 1 / N)),
+    "importance": Single(STEEP / STEEP.sum()),
+    "independent": Independent(np.linspace(0.2, 1, N)),
+    "partition": Partition(np.array([0, 1, 3, N]), np.array([0.2, 0.3, 0.5])),
+}
+every = pytest.mark.parametrize("law", LAWS.values(), ids=list(LAWS))
+
+
+@every
+def test_variance_is_exact_and_the_smoothness_a_bound(law):
+    found = outcomes(law)
+    assert sum(p for p, _ in found) == pytest.approx(1)
+    np.testing.assert_allclose(sum(p * v for p, v in found), np.full(N, 1 / N), rtol=1e-12)
+    assert law.expected == pytest.approx(sum(p * (v > 0).sum() for p, v in found))
+    noise = sum(p * ((v @ slopes(BEST)) ** 2).sum() for p, v in found)
+    assert law.noise(CONSTANTS) == pytest.approx(noise, rel=1e-9, abs=1e-12)
+    for x in BEST + np.random.default_rng(1).standard_normal((20, D)):
+        apart = sum(p * ((v @ (slopes(x) - slopes(BEST))) ** 2).sum() for p, v in found)
+        above = (x - BEST) @ HESSIAN @ (x - BEST) / 2
+        assert apart <= 2 * law.smoothness(CONSTANTS) * above * (1 + 1e-9)
+
+
+def test_known_cases_of_the_bounds():
+    c = CONSTANTS
+    assert LAWS["importance"].smoothness(c) == pytest.approx(STEEP.mean())
+    assert Nice(N, 1).smoothness(c) == pytest.approx(STEEP.max()) == pytest.approx(LAWS["single"].smoothness(c))
+    assert Nice(N, N).smoothness(c) == pytest.approx(c.whole) and Nice(N, N).noise(c) == 0
+    assert c.whole == pytest.approx(np.linalg.eigvalsh(HESSIAN)[-1], rel=0.03)
+    np.testing.assert_allclose(c.squares, (slopes(BEST) ** 2).sum(axis=1), rtol=1e-10)
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+def test_constants_of_rows_are_those_of_their_gradients(intercept):
+    x = np.random.default_rng(2).standard_normal(D + intercept)
+    loss = linear(intercept, Logistic())
+    c = row_constants(loss, RIDGE, x)
+    free = np.append(np.ones(D), np.zeros(int(intercept)))
+    each = np.array([loss.take(np.array([i])).value_grad(loss.take(np.array([i])).point(x))[1] for i in range(N)])
+    each += RIDGE * free * x
+    np.testing.assert_allclose(c.squares, (each**2).sum(axis=1), rtol=1e-10)
+    assert c.mean == pytest.approx((each.mean(axis=0) ** 2).sum())
+    bounds = np.array([0, 2, N])
+    np.testing.assert_allclose(c.block_squares(bounds), [(each[:2].sum(0) ** 2).sum(), (each[2:].sum(0) ** 2).sum()], rtol=1e-9)
+    assert (c.blocks(bounds) >= [RIDGE, RIDGE]).all() and c.blocks(np.array([0, N]))[0] == pytest.approx(c.whole)
+
+
+@every
+def test_draws_are_the_law_and_follow_from_the_step(law):
+    draws, count = Draws(law, Streams(1), 2), 4000
+    seen, often = np.zeros(N), np.zeros(N)
+    for step in range(count):
+        picked = draws(step)
+        assert len(set(picked.rows.tolist())) == picked.rows.size == picked.weights.size
+        seen[picked.rows] += picked.weights / count
+        often[picked.rows] += 1 / count
+    np.testing.assert_allclose(seen, 1 / N, atol=0.25 / N)
+    np.testing.assert_allclose(often, sum(p * (v > 0) for p, v in outcomes(law)), atol=0.04)
+    assert draws(7).rows.tolist() == Draws(law, Streams(1), 2)(7).rows.tolist()
+
+
+@pytest.mark.parametrize("text", ["nice:2", "independent:count=2,p=importance", "single:importance"])
+def test_a_training_step_is_the_weighted_sum_over_the_draw(world, text):
+    loss = linear()
+    draws = Draws(plan_of(text).law(N, loss.row_lipschitz), Streams(3), 0)
+    team = Team.of(world, [loss], L2(RIDGE), 3, [draws])
+    wanted = [np.zeros(D)]
+    for step in range(6):
+        picked, x = draws(step), wanted[-1]
+        assert isinstance(picked, RowSample)
+        rows = A[picked.rows]
+        wanted.append(x - 0.05 * (rows.T @ (picked.weights * (rows @ x - Y[picked.rows])) + RIDGE * x))
+    np.testing.assert_allclose(path(find("sgd").make(rule=sgd(0.05)), team, np.zeros(D), 6), wanted, rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", list(SAMPLINGS))
+def test_every_named_plan_makes_a_law_of_any_number_of_rows(name):
+    law = plan_of(name).law(40, np.arange(40.0))
+    assert law.rows == 40 and plan_of(name).expected(40) == pytest.approx(law.expected)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=8), st.floats(0.01, 1))
+def test_coins_by_importance_add_up_and_are_probabilities(steep, part):
+    law = plan_of(f"independent:count={part * len(steep)},p=importance").law(len(steep), np.array(steep))
+    assert law.expected == pytest.approx(part * len(steep), rel=1e-6) and (law.p > 0).all() and (law.p <= 1).all()
+
+
+# ---------------------------------------------------------------------------------------------- steps
+@given(st.floats(1e-3, 1e3), st.floats(1e-3, 1), st.floats(1e-3, 1e3), st.floats(1e-4, 1e-1))
+def test_the_best_minibatch_is_where_work_is_least(squares, part, steepest, accuracy):
+    n, mu = 50, 1e-2 * steepest
+    whole = max(steepest * part, steepest / n)
+
+    def work(size: float) -> float:
+        share = (n - size) / (size * (n - 1))
+        smooth, noise = (1 - share) * whole + share * steepest, share * squares
+        return size / (mu * theory.sampled(smooth, noise, mu, accuracy))
+
+    best = theory.best_minibatch(n, whole, steepest, squares, mu, accuracy)
+    least = min(work(size) for size in range(1, n + 1))
+    assert min(work(np.floor(best)), work(np.ceil(best))) <= least * (1 + 1e-9)
+
+
+def test_the_step_switches_where_it_should_and_goes_on_falling():
+    schedule = Switching(10.0, 0.5)
+    assert schedule.turn == 80 and schedule(0) == schedule(80) == 1 / 20
+    assert schedule(81) == pytest.approx(163 / (82**2 * 0.5)) and schedule(81) < schedule(80)
+
+
+def test_switching_steps_lead_further_than_constant_ones():
+    """As the paper has it: 12 smoothness / mu steps with one row each; means over a few seeds."""
+    law, mu = LAWS["single"], float(np.linalg.eigvalsh(HESSIAN)[0])
+    smooth = law.smoothness(CONSTANTS)
+    far = {"constant": [], "switching": []}
+    for seed in range(8):
+        draws = Draws(law, Streams(seed), 0)
+        for name, rate in (("constant", lambda step: 1 / (2 * smooth)), ("switching", Switching(smooth, mu))):
+            x = np.zeros(D)
+            for step in range(int(12 * smooth / mu)):
+                i = draws(step).rows[0]
+                x = x - rate(step) * (A[i] * (A[i] @ x - Y[i]) + RIDGE * x)
+            far[name].append(((x - BEST) ** 2).sum())
+    assert np.mean(far["switching"]) < np.mean(far["constant"]) / 1.5
+
+
+# ---------------------------------------------------------------------------------------------- what cannot be
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Nice(3, 4), "4 rows of 3 cannot be drawn: give a number from 1 to 3"),
+        (
+            lambda: Single(np.array([0.5, 0.6])),
+            "the probabilities of 2 rows add up to 1.1, the least is 0.5: give positive ones",
+        ),
+        (lambda: Single(np.array([1.5, -0.5])), "the probabilities of 2 rows add up to 1, the least is -0.5: give positive"),
+        (lambda: Independent(np.array([0.5, 0.0])), "independent sampling with probabilities 0 to 0.5: give numbers above 0"),
+        (
+            lambda: Partition(np.array([0, 2, 2]), np.array([0.5, 0.5])),
+            "2 blocks of rows from [0 2 2]: give each at least a row",
+        ),
+        (lambda: plan_of("partition:blocks=9").law(4, None), "9 blocks of 4 rows cannot be made: give a number from 1 to 4"),
+        (
+            lambda: plan_of("independent:count=9").law(4, None),
+            "9 rows in the mean of 4 are not possible: give a number above 0",
+        ),
+        (lambda: plan_of("single:p=loud"), "rows are drawn with p=loud: choose uniform or importance"),
+        (lambda: plan_of("single:importance").law(4, None), "importance sampling asks how steep each row's loss can be"),
+        (lambda: Switching(1.0, 2.0), "mu is 2.0: give a number above 0, at most 1"),
+    ],
+)
+def test_bad_input_is_one_sentence(make, says):
+    with pytest.raises((UsageError, CapabilityError)) as caught:
+        make()
+    assert str(caught.value).startswith(says) and "\n" not in str(caught.value)
+
+
+def test_rows_with_weights_have_no_such_constants():
+    with pytest.raises(CapabilityError, match="rows that all count the same"):
+        row_constants(Linear(linear().matrix, Y, LeastSquares(), np.ones(N)), RIDGE, BEST)
