@@ -12,7 +12,7 @@ import numpy as np
 from mpiopt.jobs.studies import Findings
 from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, Near
 from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
-from mpiopt.methods import find
+from mpiopt.methods.games import extragradient, mirror_prox, simultaneous
 from mpiopt.numerics.streams import Streams
 from mpiopt.playing.drive import Move, Settled, play
 from mpiopt.problems.games import game_of
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 ROUNDS, EVERY = 2000, 10
 FAR, NEAR = 1e6, 1e-12
 METHODS = {"extragradient": "the same sample", "mirror_prox": "independent samples", "simultaneous": "simultaneous gradient"}
+BUILT = {"extragradient": extragradient, "mirror_prox": mirror_prox, "simultaneous": simultaneous}
 SPECTRA = {1.0: (0.866, 0.477), 0.5: (0.919, 0.850), 0.1: (0.9952, 0.9932)}  # least singular value -> rates without and with
 STEPS, MOMENTA = np.linspace(0.05, 1.4, 136), np.linspace(-0.6, 0.2, 81)
 
@@ -71,7 +72,7 @@ def follow(lab: Lab, name: str, text: str, seed: int, also: str = "") -> Trail:
         team = Team.of(world, [game.whole], game.penalty, seed, [draws])
         moves: list[Move] = []
         played = play(
-            find(name).make(),
+            BUILT[name](),
             team,
             game.start,
             Settled(ROUNDS, distance=NEAR / 2),
@@ -116,7 +117,7 @@ def followed(lab: Lab, least: float, gamma: float, beta: float) -> float:
     a[0, :20, 20:], a[0, 20:, :20] = np.diag(values), -np.diag(values)
     with lab.alone(1) as world:
         team = Team.of(world, [Affine(a, np.zeros((1, 40)), 20)], Zero())
-        method = find("extragradient").make(gamma=gamma, momentum=beta)
+        method = extragradient(gamma, beta)
         far = [move.distance for move in play(method, team, np.ones(40), Settled(400), np.zeros(40)).history]
     last = int(np.argmax(np.array(far) < 1e-12)) or len(far) - 1
     at = np.arange(last // 4, last)
