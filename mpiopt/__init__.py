@@ -1,7 +1,7 @@
 """Large optimisation problems over MPI, with few and small messages.
 
 The names below are loaded when they are first asked for: importing mpiopt is instant and starts nothing. What is not here
-lies in the rooms (mpiopt.work, mpiopt.exchange, ...). ``fit``, ``train`` and ``LogisticRegression`` are kept free.
+lies in the rooms (mpiopt.work, mpiopt.exchange, ...). ``train`` is kept free.
 """
 
 from importlib import import_module as _import
@@ -17,6 +17,8 @@ if _CHECKING:
     from mpiopt.engine.phase import Phase
     from mpiopt.engine.stop import Reason, Stop
     from mpiopt.errors import CapabilityError, DataError, LaunchError, MpioptError, NumericalError, UnlikeError, UsageError
+    from mpiopt.estimators.fit import fit
+    from mpiopt.estimators.linear_models import HuberRegressor, LinearSVC, LogisticRegression, PoissonRegressor, Ridge
     from mpiopt.io.dataset.linear_team import team_of
     from mpiopt.io.dataset.source import open_source as open_data
     from mpiopt.io.dataset.writing import write_shards as write_data
@@ -50,6 +52,8 @@ _HOMES = {
     "engine.phase": "Phase",
     "engine.stop": "Reason Stop",
     "errors": "CapabilityError DataError LaunchError MpioptError NumericalError UnlikeError UsageError",
+    "estimators.fit": "fit",
+    "estimators.linear_models": "HuberRegressor LinearSVC LogisticRegression PoissonRegressor Ridge",
     "io.dataset.linear_team": "team_of",
     "io.dataset.source": "open_data=open_source",
     "io.dataset.writing": "write_data=write_shards",
@@ -91,10 +95,13 @@ __all__ = [
     "Family",
     "Goal",
     "Huber",
+    "HuberRegressor",
     "LaunchError",
     "LeastSquares",
     "Linear",
+    "LinearSVC",
     "Logistic",
+    "LogisticRegression",
     "Loss",
     "Method",
     "MpioptError",
@@ -102,7 +109,9 @@ __all__ = [
     "Perceptron",
     "Phase",
     "Poisson",
+    "PoissonRegressor",
     "Reason",
+    "Ridge",
     "Solution",
     "SquaredHinge",
     "Stop",
@@ -118,6 +127,7 @@ __all__ = [
     "find",
     "find_compressor",
     "find_loss",
+    "fit",
     "open_data",
     "read_run",
     "rounds",

@@ -47,7 +47,7 @@ NAMES = {
 }
 
 
-class Ridge:
+class RidgeProblem:
     """The rows of all workers, the optimum, and the constants."""
 
     def __init__(self) -> None:
@@ -126,7 +126,7 @@ class Ridge:
 
 def run(lab: Lab) -> Findings:
     """Collective."""
-    ridge = Ridge()
+    ridge = RidgeProblem()
     methods = ridge.methods()
     names = lab.pick(tuple(methods), ("dcgd", "dcgd-star", "gdci"))
     trails = {name: follow(lab, ridge, name, methods[name]) for name in names}
@@ -141,7 +141,7 @@ def run(lab: Lab) -> Findings:
     return Findings(checks, list(trails.values()), NOTES, {"ridge": ridge})
 
 
-def follow(lab: Lab, ridge: Ridge, name: str, method: Compressing) -> Trail:
+def follow(lab: Lab, ridge: RidgeProblem, name: str, method: Compressing) -> Trail:
     """A run. Collective."""
     rounds = ROUNDS.get(name, 4000) // lab.pick(1, 10)
     return lab.follow(name, method, WORKERS, ridge.team, np.zeros(DIM), rounds, every=rounds // 200)
@@ -158,14 +158,14 @@ def rate(trail: Trail, gaps: np.ndarray) -> float:
     return float(-np.polyfit(trail.readings["round"][half:], np.log(gaps[half:]), 1)[0])
 
 
-def _floors(ridge: Ridge, ends: dict[str, float]) -> list[Check]:
+def _floors(ridge: RidgeProblem, ends: dict[str, float]) -> list[Check]:
     bounds = {"dcgd": ridge.floor(0), "dcgd-shift": ridge.floor(NEAR), "gdci": ridge.image_floor()}
     return [
         Check(f"{NAMES[name]}: floor, at most the bound", Below(bounds[name]), ends[name]) for name in bounds if name in ends
     ]
 
 
-def _tails(ridge: Ridge, trails: dict[str, Trail]) -> list[Check]:
+def _tails(ridge: RidgeProblem, trails: dict[str, Trail]) -> list[Check]:
     """Linear convergence: at least as fast as theory says."""
     found = {
         name: rate(trails[name], ridge.gaps(trails[name])) / least for name, least in ridge.rates().items() if name in trails

@@ -2,9 +2,11 @@
 
 import socket
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from mpiopt.comm.alone import SelfComm
 from mpiopt.comm.blocks import even, owner
 from mpiopt.comm.gate import Gate, Onlooker
 from mpiopt.comm.tally import Tally
@@ -18,7 +20,7 @@ class Ranks:
 
     Parameters
     ----------
-    comm : an mpi4py intracommunicator; None stands for all ranks of the job.
+    comm : an mpi4py intracommunicator; None stands for all ranks of the job; or `SelfComm`, one process that starts no MPI.
     workers : total number of workers, at least one per rank; None for one per rank. Blocks are contiguous.
     deterministic : reduce in worker order, bit for bit the same for any rank count.
     expected : the rank count that the launcher promised, where known; another size raises LaunchError.
@@ -29,16 +31,18 @@ class Ranks:
     def __init__(
         self, comm=None, *, workers: int | None = None, deterministic: bool = False, expected: int | None = None
     ) -> None:
-        from mpi4py import MPI  # here, so that importing the library starts no MPI
-
-        self._mpi = MPI
-        self._comm = (MPI.COMM_WORLD if comm is None else comm).Dup()
-        self._wire = Wire(MPI, self._comm)
+        if isinstance(comm, SelfComm):
+            mpi: Any = comm
+        else:
+            from mpi4py import MPI as mpi
+        self._mpi = mpi
+        self._comm = (mpi.COMM_WORLD if comm is None else comm).Dup()
+        self._wire = Wire(mpi, self._comm)
         self.rank, self.size = self._comm.rank, self._comm.size
         if expected is not None and expected != self.size:
             raise LaunchError(
                 f"the launcher promised {expected} ranks, but MPI sees {self.size}: the launcher does not belong to "
-                f"the MPI library in use ({MPI.Get_library_version().splitlines()[0].strip()}); "
+                f"the MPI library in use ({mpi.Get_library_version().splitlines()[0].strip()}); "
                 "start the job with that library's own mpiexec, or with srun --mpi=pmi2 or --mpi=pmix"
             )
         self.workers = self.size if workers is None else workers

@@ -49,7 +49,7 @@ HOMES = {
     "cyclopts": ["jobs"],
     "rich": ["jobs"],
     "matplotlib": ["jobs"],
-    "sklearn": ["jobs.benches"],
+    "sklearn": ["estimators", "jobs.benches"],
     "liblinear": ["jobs.benches"],
     "PIL": ["io.images.pictures"],
 }

@@ -1,0 +1,173 @@
+"""A linear fit of arrays, of sparse matrices or of a data set on disk, in one call on all ranks."""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from scipy import sparse
+
+from mpiopt.comm.blocks import even
+from mpiopt.comm.world import World
+from mpiopt.engine.drive import Solution, solve
+from mpiopt.engine.stop import Stop
+from mpiopt.errors import UsageError
+from mpiopt.estimators.here import here
+from mpiopt.io.dataset.class_weight import weighed
+from mpiopt.io.dataset.index import WIDEST
+from mpiopt.io.dataset.linear_team import team_of
+from mpiopt.io.dataset.source import open_source
+from mpiopt.kernels.csr import CSR
+from mpiopt.losses.registry import find as loss_of
+from mpiopt.methods import find
+from mpiopt.problems.linear import Linear
+from mpiopt.problems.penalties import ElasticNet
+from mpiopt.problems.problem import Team
+
+Place = Literal["same", "mine"]
+FEW = 200  # features with which the Hessian itself is small, and Newton's steps are the most exact
+
+
+@dataclass(frozen=True)
+class LinearSolution:
+    """What a fit found. coef : (features,); solution : with reason, history and certificate."""
+
+    coef: np.ndarray
+    intercept: float
+    solution: Solution
+
+
+def fit(
+    X: Any,
+    y: Any = None,
+    *,
+    loss: str = "logistic",
+    l2: float = 0.0,
+    l1: float = 0.0,
+    per_weight: bool = False,
+    intercept: bool = True,
+    sample_weight: Any = None,
+    offset: Any = None,
+    class_weight: str | None = None,
+    solver: str | None = None,
+    tol: float = 1e-14,
+    max_iter: int = 1000,
+    rows: Place = "same",
+    start: np.ndarray | None = None,
+    world: World | None = None,
+) -> LinearSolution:
+    """Minimise the weighted mean of the rows' losses plus l2/2 |x|^2 + l1 |x|_1. Collective: all ranks get the same.
+
+    X : (rows, features), an array, a scipy.sparse matrix, or the path of a data set, which has its own labels, weights and
+    offsets. y : (rows,) labels; -1 and +1 for losses of two classes. sample_weight, offset : (rows,), if any.
+    per_weight : divide l2 and l1 by the sum of the weights, as where losses are added up. class_weight : "balanced" or
+    "NEG:POS". solver : a method of `mpiopt.catalogue`; by default newton with few features, else spcg, or fista with l1.
+    tol : the gap F - F* that is to be certified, as a share of the mean loss at 0; the norm of the gradient where no gap can
+    be. rows : "same" where every rank has all rows and takes its share, "mine" where each brings its own. start : (features,),
+    or one more for the intercept. world : by default all ranks.
+
+    Raises UsageError, DataError, CapabilityError on every rank.
+    """
+    world = here() if world is None else world
+    if isinstance(X, str | Path):
+        for name, given in (("y", y), ("sample_weight", sample_weight), ("offset", offset)):
+            if given is not None:
+                raise UsageError(f"{X} has its own {name}: leave it out, or give arrays")
+        source = open_source(str(X), world)
+        free = ElasticNet(free=int(intercept))
+        losses = [site.loss for site in team_of(source, world, free, loss=loss, class_weight=class_weight).sites]
+    else:
+        losses = _losses(world, rows, X, (y, sample_weight, offset), loss, intercept)
+        if class_weight is not None:
+            losses = weighed(world, losses, class_weight)
+    zeros = np.zeros(losses[0].dim)
+    weight, sums = world.total([np.array([one.weight, one.weight * one.value(one.point(zeros))]) for one in losses])
+    scale = float(weight) if per_weight else 1.0
+    team = Team.of(world, losses, ElasticNet(l1 / scale, l2 / scale, free=int(intercept)))
+    few = "newton" if losses[0].dim <= FEW else "spcg"
+    method = find(solver or ("fista" if l1 else few)).make()
+    gap = tol * float(sums / weight) if weight > 0 else tol
+    stop = Stop(rounds=max_iter, gap=gap, gradient=None if l1 or l2 else tol)
+    x = team.zeros()
+    if start is not None:
+        x[: len(start)] = start
+    found = solve(method, team, x, stop)
+    coef, b = (found.x[:-1], float(found.x[-1])) if intercept else (found.x, 0.0)
+    return LinearSolution(coef, b, found)
+
+
+def _losses(world: World, rows: Place, X: Any, columns: tuple[Any, Any, Any], loss: str, intercept: bool) -> list[Linear]:
+    """The losses of the workers of this rank. Collective. Raises UsageError on every rank."""
+    family = loss_of(loss)
+    with world.together("looking at the rows"):
+        matrix = _csr(X)
+        y, weight, offset = (_column(name, each, matrix.shape[0]) for name, each in zip(COLUMNS, columns, strict=True))
+        if y is None:
+            raise UsageError("y is missing: give the labels of the rows")
+    _demand_alike(world, rows, matrix, (y, weight, offset))
+    workers = world.workers if rows == "same" else len(world.hosted)
+    bounds = even(matrix.shape[0], workers)
+    turns = world.hosted if rows == "same" else range(workers)
+    return [
+        Linear(
+            _part(matrix, int(bounds[w]), int(bounds[w + 1])),
+            y[bounds[w] : bounds[w + 1]],
+            family,
+            np.empty(0) if weight is None else weight[bounds[w] : bounds[w + 1]],
+            intercept,
+            np.empty(0) if offset is None else offset[bounds[w] : bounds[w + 1]],
+        )
+        for w in turns
+    ]
+
+
+COLUMNS = ("y", "sample_weight", "offset")
+
+
+def _csr(X: Any) -> sparse.csr_array:
+    """Rows with ascending columns, float32 or float64."""
+    matrix = sparse.csr_array(X)
+    if matrix.dtype not in (np.float32, np.float64):
+        matrix = matrix.astype(np.float64)
+    if not matrix.has_canonical_format:
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+    if matrix.shape[1] > WIDEST:
+        raise UsageError(f"X has {matrix.shape[1]:,} features: at most {WIDEST:,} are possible")
+    if not np.isfinite(matrix.data).all():
+        raise UsageError("X has values that are not finite: take such rows out, or fill in what is missing")
+    return matrix
+
+
+def _column(name: str, values: Any, rows: int) -> np.ndarray | None:
+    if values is None:
+        return None
+    column = np.asarray(values, np.float64).reshape(-1)
+    if len(column) != rows:
+        raise UsageError(f"{name} has {len(column):,} entries, and X {rows:,} rows: give one a row")
+    if not np.isfinite(column).all() or (name == "sample_weight" and (column < 0).any()):
+        raise UsageError(f"{name} has values that are not finite{' or negative' * (name == 'sample_weight')}")
+    return column
+
+
+def _part(matrix: sparse.csr_array, lo: int, hi: int) -> CSR:
+    part = matrix[lo:hi]
+    return CSR.of(part.indptr.astype(np.int64), part.indices.astype(np.int32), part.data, part.shape)
+
+
+def _demand_alike(world: World, rows: Place, matrix: sparse.csr_array, columns: tuple[np.ndarray | None, ...]) -> None:
+    """Raise UsageError on every rank where ranks have not brought what ``rows`` says. Collective."""
+    if rows not in ("same", "mine"):
+        raise UsageError(f"`rows={rows}`: give same, where every rank has all rows, or mine, where each brings its own")
+    digest = blake2b(digest_size=16)
+    if rows == "same" and world.size > 1:
+        for part in (matrix.indptr, matrix.indices, matrix.data, *columns):
+            digest.update(b"none" if part is None else np.ascontiguousarray(part).view(np.uint8).data)
+    told = world.tell_all((matrix.shape[1], *(column is not None for column in columns), digest.hexdigest()))
+    if len({each[:-1] for each in told}) > 1:
+        raise UsageError("ranks have rows of other features, or some have weights or offsets and others none")
+    if len({each[-1] for each in told}) > 1:
+        raise UsageError(
+            "ranks were given other rows: give every rank all of them, or say by `rows=mine` that they are its own"
+        )

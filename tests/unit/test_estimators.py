@@ -1,0 +1,87 @@
+"""Estimators keep scikit-learn's contract, alone in their process as well."""
+
+import pickle
+
+import numpy as np
+import pytest
+import scipy.sparse
+from sklearn.utils.estimator_checks import check_estimator
+
+import mpiopt
+from mpiopt.comm.alone import SelfComm
+from mpiopt.comm.world import World
+from mpiopt.engine.drive import solve
+from mpiopt.engine.stop import Stop
+from mpiopt.errors import UsageError
+from mpiopt.methods import find
+from mpiopt.problems.penalties import L2
+from tests.problem_sets import Data
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # separable rows have no optimum
+NAMES = ["LogisticRegression", "Ridge", "PoissonRegressor", "LinearSVC", "HuberRegressor"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_scikit_learn_finds_nothing_amiss(name):
+    failed = [one for one in check_estimator(getattr(mpiopt, name)(), on_fail=None, on_skip=None) if one["status"] == "failed"]
+    assert not failed, [(one["check_name"], one["exception"]) for one in failed]
+
+
+def test_a_process_alone_finds_the_same_bits_without_mpi(world):
+    data, stop = Data(weighted=True), Stop(rounds=6)
+    for name in ("spcg", "dane", "lbfgs", "disco"):
+        found = [
+            solve(find(name).make(), data.team(each, L2(0.1)), np.zeros(data.dim), stop)
+            for each in (world, World(SelfComm()), World(SelfComm(), workers=1, deterministic=True))
+        ]
+        np.testing.assert_array_equal(found[0].x, found[1].x)
+        np.testing.assert_array_equal(found[0].x, found[2].x)
+        sent = [np.diff([one.bytes_sent for one in each.history]).tolist() for each in found]
+        assert sent[0] == sent[1]
+
+
+def test_a_process_alone_moves_what_it_sends_to_itself():
+    alone = World(SelfComm(), workers=3)
+    parts = [np.arange(4.0)]
+    np.testing.assert_array_equal(alone.alltoall(parts)[0], parts[0])
+    np.testing.assert_array_equal(alone.gather(parts[0])[0], parts[0])
+    np.testing.assert_array_equal(alone.sum([parts[0]] * 3), 3 * parts[0])
+    assert (alone.best([3.0, 1.0, 2.0]), alone.tell_all("x"), alone.by_node().size) == (1, ["x"], 1)
+    alone.barrier()
+    alone.rest()
+    alone.free()
+
+
+def test_what_was_fitted_is_told_and_kept():
+    rng = np.random.default_rng(0)
+    X = scipy.sparse.random(80, 7, 0.5, "csr", rng=rng)
+    y = np.where(X @ rng.standard_normal(7) + 0.1 * rng.standard_normal(80) > 0, "yes", "no")
+    model = mpiopt.LogisticRegression(C=10, warm_start=True).fit(X, y)
+    assert (
+        model.certificate_.gap <= 1e-14 and model.n_iter_ == len(model.history_) - 1 and list(model.classes_) == ["no", "yes"]
+    )
+    assert pickle.loads(pickle.dumps(model)).predict(X).tolist() == model.predict(X).tolist()
+    assert model.fit(X, y).n_iter_ <= 1
+    for solver in ("spcg", "lbfgs"):
+        other = mpiopt.LogisticRegression(C=10, solver=solver).fit(X.tocsc().astype(np.float32), y)
+        np.testing.assert_allclose(other.coef_, model.coef_, atol=1e-4)
+    sparse = mpiopt.LogisticRegression(C=0.3, l1_ratio=1.0, tol=1e-9).fit(X, y)
+    assert 0 < (sparse.coef_ == 0).sum()
+    offset = rng.standard_normal(80)
+    found = mpiopt.fit(X, np.where(y == "yes", 1.0, -1.0), l2=0.1, offset=offset)
+    base = mpiopt.fit(scipy.sparse.hstack([X, offset[:, None]]), np.where(y == "yes", 1.0, -1.0), l2=0.1)
+    assert found.coef.shape == (7,) and abs(found.coef - base.coef[:7]).max() > 1e-6  # there the offset has a coefficient
+
+
+def test_bad_input_is_told_in_a_sentence():
+    X, y = np.eye(3), np.array([1.0, -1.0, 1.0])
+    for given, said in (
+        ({"X": X, "y": y[:2]}, "y has 2 entries, and X 3 rows"),
+        ({"X": X}, "y is missing"),
+        ({"X": X, "y": y, "sample_weight": -y}, "sample_weight has values that are not finite or negative"),
+        ({"X": X * np.nan, "y": y}, "X has values that are not finite"),
+        ({"X": X, "y": y, "rows": "yours"}, "`rows=yours`: give same"),
+        ({"X": "there.h5", "y": y}, r"there.h5 has its own y"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            mpiopt.fit(**given)
