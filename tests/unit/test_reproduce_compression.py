@@ -24,7 +24,7 @@ from mpiopt.jobs.studies.apparatus.trained import bytes_of, examined, trained
 from mpiopt.jobs.studies.ef_counterexamples import Slopes, Valley
 from mpiopt.jobs.studies.ef_rate import Task
 from mpiopt.jobs.studies.kashin import Distortion, gaussian, measured
-from mpiopt.jobs.studies.shifted_compression import Ridge, level, rate
+from mpiopt.jobs.studies.shifted_compression import RidgeProblem, level, rate
 from mpiopt.numerics.streams import Streams
 from mpiopt.problems.problem import Point
 
@@ -65,7 +65,7 @@ def test_the_slopes_and_the_valley_have_the_gradients_of_their_papers():
 
 
 def test_the_ridge_has_its_optimum_where_its_gradients_add_up_to_0():
-    ridge = Ridge()
+    ridge = RidgeProblem()
     assert abs(ridge.slopes(1).mean(axis=0)).max() < 1e-12
     assert ridge.constants.L <= ridge.constants.Lmax and ridge.constants.L / ridge.constants.mu == pytest.approx(ridge.kappa)
     assert ridge.floor(1) == pytest.approx(0, abs=1e-20) and 0 < ridge.floor(0.995) < ridge.floor(0)
