@@ -121,6 +121,17 @@ class RunFile:
         """
         self._extend({name: [value] for name, value in record.items()})
 
+    def amend(self, values: Mapping[str, float]) -> None:
+        """Put named numbers beside the last round, and flush; as `add`."""
+        try:
+            for name, value in values.items():
+                column = self._column(name)
+                column.resize((self._rounds,))
+                column[self._rounds - 1] = value
+            self._sync()
+        except OSError as error:
+            raise DataError(f"round {self._rounds - 1} cannot be added to the run file {self.path}: {reason(error)}") from error
+
     def _extend(self, columns: Mapping[str, Sequence[float] | np.ndarray]) -> None:
         start = self._rounds
         self._rounds += max(map(len, columns.values()), default=0)

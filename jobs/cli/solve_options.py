@@ -67,6 +67,9 @@ class Solve(RunOptions, LinearFit):
     without, it is 130. A second SIGINT ends the run at once.
     """
 
+    test: str | None = None
+    """Rows to score every round and the answer on, a data set or a generator: columns test_loss, test_accuracy, test_roc_auc
+    (or test_rmse and test_r2) of the history."""
     check_against: Literal["cpu"] | None = None
     """After a solve on a GPU, compare value, gradient and optimum with the CPU's; exit with 1 where they differ."""
     dry_run: bool = False
@@ -75,7 +78,7 @@ class Solve(RunOptions, LinearFit):
     @property
     def inputs(self) -> tuple[str | None, ...]:
         """Where rows come from: files and generators."""
-        return (self.data,)
+        return (self.data, self.test)
 
     @property
     def given(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from mpiopt.engine.drive import Standing
 from mpiopt.engine.stop import Reason, Watcher
 from mpiopt.errors import DataError
-from mpiopt.io.runs.run_file import RunFile, claim
+from mpiopt.io.runs.run_file import RunFile, claim, read_run, run_of
 from mpiopt.jobs.cli.console import Console, ProgressLine
 from mpiopt.jobs.running.run_name import candidates
 
@@ -33,6 +33,12 @@ class Recording:
         """What is to be called with every record."""
         file = self._file
         return [self._progress] if file is None else [lambda record: file.add(record._asdict()), self._progress]
+
+    def note(self, values: Mapping[str, float]) -> None:
+        """Put numbers beside the last record. Collective. Raises DataError on every rank."""
+        with self._world.together(f"writing the run file {self.out}"):
+            if self._file is not None:
+                self._file.amend(values)
 
     def ended(self, at: Standing, reason: Reason | None) -> None:
         """A keeper: what follows the last round is no part of it."""
@@ -76,11 +82,21 @@ def _begun(job: "Solve | Train | Play", about: Mapping[str, Any], past: Sequence
     """The run file under the first of its names that nobody has taken meanwhile; None for a run without."""
     for path in candidates(job, about["run_id"]):
         try:
-            return RunFile(path, about, overwrite=job.overwrite, past=columns(past))
+            return RunFile(path, about, overwrite=job.overwrite, past=columns(past) | _noted(path, about["run_id"], past))
         except DataError:
             if job.out is not None or not path.exists():
                 raise
     return None
+
+
+def _noted(path: Path, run_id: str, past: Sequence[Any]) -> dict[str, list[float]]:
+    """What the file of a run that goes on has noted beside its records so far."""
+    if not past or not path.exists() or run_of(path) != run_id:
+        return {}
+    history = read_run(path).history
+    if history["round"][: len(past)].tolist() != [record.round for record in past]:
+        return {}
+    return {name: column[: len(past)].tolist() for name, column in history.items() if name not in past[0]._fields}
 
 
 @contextmanager

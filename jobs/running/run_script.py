@@ -36,12 +36,17 @@ KEPT = ("reason", "reason_text", "converged", "objective")  # of the facts about
 
 
 class Course(NamedTuple):
-    """What a run is given on its way. standing : where it goes on, None for the start; collective, and for one call."""
+    """What a run is given on its way.
+
+    standing : where it goes on, None for the start; collective, and for one call. note : puts numbers beside the last record;
+    collective.
+    """
 
     standing: Callable[[], Standing | None]
     watch: list[Watcher]
     keep: list[Keeper]
     interruption: Callable[[], str]
+    note: Callable[[Mapping[str, float]], None]
 
 
 class Outcome(NamedTuple):
@@ -120,7 +125,7 @@ def _carried_out(
     console(f"{hooks.doing} {about['dataset']} with {job.method} on {counted(world.size, 'rank')}")
     with recorded(job, about, kept.history, world, console) as recording:
         keepers = [*kept.keepers(team), recording.ended]
-        outcome = hooks.ended(Course(lambda: kept.standing(team), recording.watchers, keepers, signals))
+        outcome = hooks.ended(Course(lambda: kept.standing(team), recording.watchers, keepers, signals, recording.note))
         found = _facts(outcome, recording)
         final = {name: found[name] for name in (*KEPT, *outcome.final)}
         recording.finish(*_split(on_host(outcome.end.x), outcome.intercept), final, outcome.buffers, outcome.names)

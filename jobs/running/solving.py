@@ -17,6 +17,7 @@ from mpiopt.io.runs.run_file import read_solution
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.machine.node import compiled
 from mpiopt.jobs.running import gpu_solving
+from mpiopt.jobs.running.held_out import HeldOut
 from mpiopt.jobs.running.linear_data import opened
 from mpiopt.jobs.running.run_script import Course, Outcome, carried_out
 from mpiopt.jobs.running.solve_outcome import FINAL, facts, lines
@@ -56,6 +57,7 @@ class SolveHooks:
             self._console.note("compiling kernels: once on this machine, about half a minute")
         self._console(f"reading {self.job.data}")
         self.job, self._source = opened(self.job, self._world)
+        self._test = None if self.job.test is None else HeldOut(self.job, self._source, self._world)
         return identity(self.job, self._source, self._world)
 
     def demand_start(self, size: int) -> None:
@@ -74,10 +76,13 @@ class SolveHooks:
         else:
             warm(self._team)
         self._about = described(self.job, self._source) | {"weight": self._team.weight}
+        if self._test is not None:
+            self._test.read()
         return self._team, dict(self._about)
 
     def ended(self, course: Course) -> Outcome:
         """The solution, certified."""
+        test = self._test
         # nobody here holds where it begins: a run that goes on can then give up what it replaces
         self._found = solve(
             self._method,
@@ -85,13 +90,17 @@ class SolveHooks:
             course.standing() or start(self.job, self._team, self._source),
             self._stop,
             course.watch,
-            course.keep,
+            [*course.keep, *([] if test is None else [test.keeper(self._method, self._team, course.note)])],
             course.interruption,
         )
         found = facts(self.job, self._found)
         told = lines(self.job, self._about, self._found, found, self._world)
+        if test is not None:
+            seen = test.figures(self._found.x)
+            found, told = found | seen, [*told, ("test", test.line(seen))]
+        final = FINAL if test is None else (*FINAL, *seen)
         names = (self._source.index.features or ()) if isinstance(self._source, Dataset) else ()
-        return Outcome(self._found, self._found.reason.converged, found, FINAL, told, self.job.intercept, names=names)
+        return Outcome(self._found, self._found.reason.converged, found, final, told, self.job.intercept, names=names)
 
     def compared(self) -> dict[str, Any]:
         """What the CPU makes of the same. Collective. Raises NumericalError on every rank where it is something else."""

@@ -1,0 +1,79 @@
+"""How a solve does on rows that it does not see: figures of every round in its history, and of its answer."""
+
+from collections.abc import Callable, Mapping
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mpiopt.arrays import Array, on_host
+from mpiopt.engine.drive import Standing
+from mpiopt.engine.method import Method
+from mpiopt.engine.stop import Reason
+from mpiopt.io.dataset.linear_team import classes, fitting
+from mpiopt.io.dataset.source import Share, Source, open_source, shares
+from mpiopt.io.runs.fitted import Fitted
+from mpiopt.metrics.figures import Rows, figures
+from mpiopt.problems.problem import Team
+
+if TYPE_CHECKING:
+    from mpiopt.comm.world import World
+    from mpiopt.jobs.cli.solve_options import Solve
+
+SHOWN = {"test_loss": "mean_loss", "test_accuracy": "accuracy", "test_roc_auc": "roc_auc", "test_rmse": "rmse", "test_r2": "r2"}
+
+
+class HeldOut:
+    """The rows of --test, of which every rank has its share. Making it and asking it is collective."""
+
+    def __init__(self, job: "Solve", trained: Source, world: "World") -> None:
+        """See that they have the features and the labels of the rows that are trained on; none is read yet.
+
+        Raises DataError, UsageError on every rank.
+        """
+        self._world, self._source = world, open_source(str(job.test), world)
+        told = classes(trained, job.loss, job.positive)
+        both = (told["label_positive"], told["label_negative"]) if told else None
+        rule = job.positive or (both[0] if both else "")
+        family = fitting(job.loss, trained.labels, job.positive)
+        self._model = Fitted(Path(trained.name), np.zeros(trained.cols), 0.0, family, rule, both)
+        self._intercept = job.intercept
+        self._parts: list[Share] = []
+        with world.together(f"looking at {job.test}"):
+            self._model.demand_columns(self._source)
+            self._model.demand_labels(self._source)
+
+    def read(self) -> None:
+        """Read the rows."""
+        self._parts = shares(self._source, self._world)
+
+    def figures(self, x: Array) -> dict[str, float]:
+        """Those of a point x (dim,), by the names of columns of a history; the same on every rank."""
+        given = on_host(x)
+        coef, intercept = (given[:-1], float(given[-1])) if self._intercept else (given, 0.0)
+        model = Fitted(self._model.path, coef, intercept, self._model.family, self._model.rule, self._model.classes)
+        margins = np.concatenate([model.margins(part) for part in self._parts])
+        labels = np.concatenate([model.labels(part.labels) for part in self._parts])
+        found = figures(self._world, model.family, Rows(margins, labels, self._weights()))
+        return {name: found[figure] for name, figure in SHOWN.items() if figure in found}
+
+    def _weights(self) -> np.ndarray | None:
+        """The weights of this rank's rows; None, on all ranks, where none has any."""
+        some = any(part.weight is not None for part in self._parts)
+        if not any(self._world.tell_all(some)):
+            return None
+        return np.concatenate([np.ones(part.hi - part.lo) if part.weight is None else part.weight for part in self._parts])
+
+    def keeper(
+        self, method: Method, team: Team, note: Callable[[Mapping[str, float]], None]
+    ) -> Callable[[Standing[Any], Reason | None], None]:
+        """What is to be called after every round: it notes the figures of the round's answer."""
+        return lambda at, reason: note(self.figures(method.answer(at.begun, team).x))
+
+    def line(self, found: Mapping[str, float]) -> str:
+        """The figures of an answer for people."""
+        shapes = {"test_accuracy": "accuracy {:.2%}", "test_roc_auc": "ROC AUC {:.6f}", "test_loss": "mean loss {:.6g}"}
+        shapes |= {"test_rmse": "RMSE {:.6g}", "test_r2": "R2 {:.6f}"}
+        told = [shape.format(found[name]) for name, shape in shapes.items() if name in found and isfinite(found[name])]
+        return f"{', '.join(told)} on {self._source.name}"
