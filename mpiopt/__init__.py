@@ -17,8 +17,9 @@ if _CHECKING:
     from mpiopt.engine.phase import Phase
     from mpiopt.engine.stop import Reason, Stop
     from mpiopt.errors import CapabilityError, DataError, LaunchError, MpioptError, NumericalError, UnlikeError, UsageError
+    from mpiopt.estimators.classifiers import LinearSVC, LogisticRegression
     from mpiopt.estimators.fit import fit
-    from mpiopt.estimators.linear_models import HuberRegressor, LinearSVC, LogisticRegression, PoissonRegressor, Ridge
+    from mpiopt.estimators.regressors import HuberRegressor, PoissonRegressor, Ridge
     from mpiopt.io.dataset.linear_team import team_of
     from mpiopt.io.dataset.source import open_source as open_data
     from mpiopt.io.dataset.writing import write_shards as write_data
@@ -52,8 +53,9 @@ _HOMES = {
     "engine.phase": "Phase",
     "engine.stop": "Reason Stop",
     "errors": "CapabilityError DataError LaunchError MpioptError NumericalError UnlikeError UsageError",
+    "estimators.classifiers": "LinearSVC LogisticRegression",
     "estimators.fit": "fit",
-    "estimators.linear_models": "HuberRegressor LinearSVC LogisticRegression PoissonRegressor Ridge",
+    "estimators.regressors": "HuberRegressor PoissonRegressor Ridge",
     "io.dataset.linear_team": "team_of",
     "io.dataset.source": "open_data=open_source",
     "io.dataset.writing": "write_data=write_shards",

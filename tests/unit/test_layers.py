@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -234,6 +235,13 @@ def test_the_doors_are_short():
     assert len(jobs) <= 22 and len(jobs - commands) <= 5
     assert len([path for path in (ROOT / "io").iterdir() if path.is_file()]) <= 8
     assert len([path for path in (ROOT / "mpiopt").iterdir() if path.is_file()]) <= 6
+
+
+def test_files_are_short():
+    """But for the tokenizer and the GPU's kernels."""
+    files = {path: len(path.read_text().splitlines()) for folder in FOLDERS.values() for path in folder.rglob("*.py")}
+    assert median(files.values()) <= 110
+    assert [path for path, lines in files.items() if lines > 300 and path.name != "text.py"] == []
 
 
 def test_no_command_is_called_like_a_room_and_no_file_like_a_folder_beside_it():

@@ -1,0 +1,136 @@
+"""Linear models of two classes in scikit-learn's manner."""
+
+from typing import Any
+
+import numpy as np
+from scipy.special import expit
+from sklearn.base import ClassifierMixin
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+
+from mpiopt.estimators.fit import LinearSolution
+from mpiopt.estimators.here import here
+from mpiopt.estimators.linear_estimator import LinearEstimator
+
+
+class LinearClassifier(ClassifierMixin, LinearEstimator):
+    """Two classes; the larger of the two labels is +1. Those of a data set on disk are called -1 and +1."""
+
+    def _targets(self, y: np.ndarray) -> np.ndarray:
+        check_classification_targets(y)
+        kind = type_of_target(y, input_name="y")
+        told = here().tell_all(np.unique(y)) if self.rows == "mine" else [y]
+        self.classes_ = np.unique(np.concatenate(told))
+        if len(self.classes_) > 2:
+            raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
+        if len(self.classes_) < 2:
+            raise ValueError(f"{type(self).__name__} needs two classes, and y has one class: {self.classes_[0]!r}")
+        return np.where(y == self.classes_[1], 1.0, -1.0)
+
+    def _class_weight(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
+        if self.class_weight is None:
+            return weight
+        every = [(y, weight)] if self.rows == "same" else here().tell_all((y, weight))
+        labels = np.concatenate([each[0] for each in every])
+        weights = None if weight is None else np.concatenate([each[1] for each in every])
+        factors = compute_class_weight(self.class_weight, classes=self.classes_, y=labels, sample_weight=weights)
+        return factors[np.searchsorted(self.classes_, y)] * (1.0 if weight is None else weight)
+
+    def _found(self, found: LinearSolution) -> "LinearEstimator":
+        super()._found(found)
+        self.coef_, self.intercept_ = self.coef_[None, :], np.array([self.intercept_])
+        return self
+
+    def _name_classes(self) -> None:
+        self.classes_ = np.array([-1.0, 1.0])
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """The margins of rows, (rows,): above 0 for the second of the classes."""
+        return self._margins(X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The classes of rows, (rows,)."""
+        above = self._margins(X) > 0
+        return self.classes_[above.astype(int)]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
+
+
+class LogisticRegression(LinearClassifier):
+    """Two classes by their log-odds: C times the sum of the losses plus the elastic net, as scikit-learn's.
+
+    C : inverse strength of the penalty; infinity for none. l1_ratio : share of l1 in it. tol : the gap that is certified,
+    as a share of the mean loss at 0. solver : a method of `mpiopt.catalogue`; by default newton with few features, else spcg,
+    or fista with l1.
+    """
+
+    def __init__(
+        self,
+        C: float = 1.0,
+        l1_ratio: float = 0.0,
+        fit_intercept: bool = True,
+        class_weight: Any = None,
+        solver: str | None = None,
+        tol: float = 1e-14,
+        max_iter: int = 1000,
+        warm_start: bool = False,
+        rows: str = "same",
+    ) -> None:
+        self.C = C
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.rows = rows
+
+    def _loss(self) -> str:
+        return "logistic"
+
+    def _penalty(self) -> dict[str, Any]:
+        return {"l2": (1 - self.l1_ratio) / self.C, "l1": self.l1_ratio / self.C, "per_weight": True}
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probabilities of both classes, (rows, 2)."""
+        chance = expit(self._margins(X))
+        return np.stack([1 - chance, chance], axis=1)
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Their logarithms, (rows, 2)."""
+        margins = self._margins(X)
+        return -np.stack([np.logaddexp(0, margins), np.logaddexp(0, -margins)], axis=1)
+
+
+class LinearSVC(LinearClassifier):
+    """Two classes by the squared hinge loss: C times the sum of the losses plus |coef|^2 / 2, the intercept not penalised."""
+
+    def __init__(
+        self,
+        C: float = 1.0,
+        fit_intercept: bool = True,
+        class_weight: Any = None,
+        solver: str | None = None,
+        tol: float = 1e-14,
+        max_iter: int = 1000,
+        warm_start: bool = False,
+        rows: str = "same",
+    ) -> None:
+        self.C = C
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.rows = rows
+
+    def _loss(self) -> str:
+        return "squared_hinge"
+
+    def _penalty(self) -> dict[str, Any]:
+        return {"l2": 1 / self.C, "per_weight": True}
