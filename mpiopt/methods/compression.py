@@ -11,7 +11,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -49,12 +49,14 @@ class Compressing(Training):
     law: Law = lambda c, d: (1 / c.L,)
     steps: tuple[float | None, ...] = (None,)
     dvectors: int = field(default=14, compare=False)
+    needs: ClassVar[type] = Curvature  # where steps are to be found
 
     def init(self, x: Array, team: Team[Curvature]) -> Run:
         """Find the steps, and begin at x. Collective: 60 vector rounds where a step is to be found."""
         run = super().init(x, team)
         steps = [given for given in self.steps if given is not None]
         if len(steps) < len(self.steps):
+            self.check(team, self)
             found = self.law(constants(team, np.zeros_like(x)), x.size)
             steps = [one if given is None else given for given, one in zip(self.steps, found, strict=True)]
             steps = team.world.bcast(np.array(steps)).tolist()  # alike, whatever the law's arithmetic was

@@ -12,7 +12,7 @@ The answer is the plain mean of the points; what it costs to look at it is no pa
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 
@@ -67,6 +67,7 @@ class Decentralised(Training):
 
     length: float | None = field(default=1.0, kw_only=True)
     law: Law = field(default=_consensus, kw_only=True)
+    needs: ClassVar[type] = Curvature  # where a step is to be found
 
     def init(self, x: Array, team: Team[Curvature]) -> Run:
         """All workers at x. Collective: 60 vector rounds where a step is to be found.
@@ -88,6 +89,7 @@ class Decentralised(Training):
 
     def _found(self, x: Array, team: Team[Curvature]) -> Found:
         """What ``law`` says of the losses at 0 and the graphs, the same on every rank. Collective."""
+        self.check(team, self)
         world, known = team.world, constants(team, np.zeros_like(x))
         least = world.extremes(np.array([min(site.share for site in team.sites)]))[0][0]
         known = known._replace(mu=known.mu * world.workers * float(least))  # of every worker

@@ -152,12 +152,12 @@ TOUCH: dict[str, Callable[[Tree], list[None]]] = {
         t.before("mpiopt/problems/games.py", "        Spelt(matrix", "        Spelt(own, '-', 'dim'),\n"),
     ],
     "a sampling": lambda t: [
-        t.more("mpiopt/sampling/laws.py", "\n\n@dataclass(frozen=True)\nclass Own(Nice):\n    '''As that.'''\n"),
+        t.more("mpiopt/sampling/laws.py", "\n\n@dataclass(frozen=True)\nclass OwnNice(Nice):\n    '''As that.'''\n"),
         t.before(
             "mpiopt/sampling/plans.py",
             "SAMPLINGS:",
             "@dataclass(frozen=True)\nclass OwnPlan(NicePlan):\n    '''As that.'''\n\n    def law(self, rows, each):\n"
-            "        from mpiopt.sampling.laws import Own\n\n        return Own(rows, self.size)\n\n\n",
+            "        from mpiopt.sampling.laws import OwnNice\n\n        return OwnNice(rows, self.size)\n\n\n",
         ),
         t.before("mpiopt/sampling/plans.py", "        Spelt(SinglePlan", "        Spelt(OwnPlan, '-', 'size', name='own'),\n"),
     ],
