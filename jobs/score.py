@@ -87,14 +87,14 @@ def _rows(model: "Fitted", share: "Share") -> "Rows":
 def _scored(job: Score, model: "Fitted", rows: "Rows", world: "World") -> "Scored":
     """What is said of one model. Collective. Raises UsageError."""
     from mpiopt.jobs.reports.scores import Scored
-    from mpiopt.metrics.figures import calibration, figures
-    from mpiopt.metrics.ranking import Ranking
+    from mpiopt.metrics.figures import calibration, figures, ranked
 
-    found = figures(world, model.family, rows)
+    ranking = ranked(world, rows) if model.classes else None
+    found = figures(world, model.family, rows, ranking)
     if unknown := [name for name in job.metric if name not in found]:
         raise UsageError(f"--metric {unknown[0]}: {model.path} is scored by {', '.join(found)}")
     shown = {name: found[name] for name in job.metric or found}
-    curve = Ranking.of(world, rows.margins, rows.y > 0, rows.weights).curve(world) if job.png and model.classes else None
+    curve = ranking.curve(world) if job.png and ranking is not None else None
     table = calibration(world, model.family, rows) if (job.calibration or job.png) and model.family.chance else None
     return Scored(shown, curve, table)
 

@@ -39,8 +39,15 @@ class Rows(NamedTuple):
         return world.total([np.array([self.sum(column) for column in columns])], "figures")
 
 
-def figures(world: World, family: Family, rows: Rows) -> dict[str, float]:
+def ranked(world: World, rows: Rows) -> Ranking:
+    """The rows of two classes by their margins. Collective."""
+    return Ranking.of(world, rows.margins, rows.y > 0, rows.weights)
+
+
+def figures(world: World, family: Family, rows: Rows, ranking: Ranking | None = None) -> dict[str, float]:
     """Every figure that the labels of a loss allow; NaN where one is not defined. Collective, the same on every rank.
+
+    ranking : of the rows by `ranked`, where it is there already.
 
     Two classes (-1, +1, told apart at margin 0, which counts as -1): roc_auc, average_precision, accuracy,
     balanced_accuracy (of the classes there are), precision, recall, f1; with probabilities, log_loss (the mean loss) and
@@ -48,14 +55,17 @@ def figures(world: World, family: Family, rows: Rows) -> dict[str, float]:
     row's loss is above its least, McCullagh, Nelder, Generalized linear models, 1989) and pseudo_r2, 1 - deviance / deviance
     of the best constant (McFadden, Conditional logit analysis of qualitative choice behavior, 1974).
     """
-    found = _two_classes(world, family, rows) if family.labels.classes else _numbers(world, family, rows)
+    if family.labels.classes:
+        found = _two_classes(world, family, rows, ranked(world, rows) if ranking is None else ranking)
+    else:
+        found = _numbers(world, family, rows)
     return found | _likelihood(world, family, rows)
 
 
-def _two_classes(world: World, family: Family, rows: Rows) -> dict[str, float]:
+def _two_classes(world: World, family: Family, rows: Rows, ranking: Ranking) -> dict[str, float]:
     up, said = rows.y > 0, rows.margins > 0
     true, false, missed, rest = rows.sums(world, [up & said, ~up & said, up & ~said, ~up & ~said]).tolist()
-    area, precision = Ranking.of(world, rows.margins, up, rows.weights).areas(world)
+    area, precision = ranking.areas(world)
     recalls = _ratio(true, true + missed), _ratio(rest, rest + false)
     return {
         "roc_auc": area,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mpiopt.comm.world import World
 from mpiopt.losses.registry import find
-from mpiopt.metrics.figures import Rows, calibration, figures
+from mpiopt.metrics.figures import Rows, calibration, figures, ranked
 from mpiopt.metrics.ranking import Ranking
 
 
@@ -195,3 +195,10 @@ def test_the_area_is_the_chance_of_the_right_order(rows):
     again = Ranking.of(world, np.repeat(score, weight), np.repeat(up, weight)).areas(world)
     np.testing.assert_allclose(found[0], expected, rtol=1e-13)
     np.testing.assert_allclose(found, again, rtol=1e-13)
+
+
+def test_a_ranking_that_is_there_is_used(world, monkeypatch):
+    rows = Rows(*scored("ties"))
+    ranking, wanted = ranked(world, rows), figures(world, find("logistic"), rows)
+    monkeypatch.setattr(Ranking, "of", None)
+    assert figures(world, find("logistic"), rows, ranking) == wanted
