@@ -176,8 +176,7 @@ def newton(most: int = 4000) -> Composed:
     """Newton's method from the summed Hessian, plane search; for few features.
 
     d (d + 1) / 2 numbers and a d-vector a round, and d^3 / 3 multiplications on every rank: few rounds, as many whatever the
-    number of workers and the data's scaling. Without a penalty, columns whose difference is below 1e-7 of them count as one:
-    spcg, lbfgs and tron tell them apart. most : coefficients that it takes.
+    number of workers and the data's scaling. most : coefficients that it takes.
     """
     within(1, most=most)
     return Composed(GRADIENT, (Phase(Hessian(most), Mean()),), NewtonStep(PlaneSearch()), dvectors=16 + 2 * most)

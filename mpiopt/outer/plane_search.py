@@ -82,10 +82,8 @@ def _move(site: Site[Margins], at: Point, x: Array, step: Array, c: Array, buffe
         row *= factor
         longest = max(longest, norm(row))
         last += row
-    cancelled = norm(last) < CANCEL * longest
-    if cancelled:
-        site.loss.margins(step, out=last)
-    if cancelled or round % REFRESH == REFRESH - 1 or norm(last) < SLIGHT * norm(at.known):
+    if norm(last) < max(CANCEL * longest, SLIGHT * norm(at.known)) or round % REFRESH == REFRESH - 1:
+        site.loss.margins(step, out=last)  # as the next plane has it, or its errors grow from step to step
         return Point(x, site.loss.margins(x, out=at.margins))
     margins = at.known
     margins += last

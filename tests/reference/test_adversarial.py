@@ -18,7 +18,7 @@ from tests.adversarial_sets import Case, Extended, cases
 
 CERTAIN = {Reason.GAP, Reason.EXACT, Reason.ROUNDING}
 RIGHT = CERTAIN | {Reason.HIDDEN, Reason.STALLED}  # all of these are said of minimisers, to the last digits, and of no others
-SURE = ("spcg", "lbfgs", "tron", "giant", "dane")  # right on every problem that has an optimum
+SURE = ("spcg", "newton", "lbfgs", "tron", "giant", "dane")  # right on every problem that has an optimum
 SLOW = {  # but for these on several workers, still on their way after 1000 rounds
     # the mean of the H_w^-1 is a million times too long across the one row that only one worker holds
     "giant": {"one row a million times longer"},
@@ -36,8 +36,6 @@ BOLD = {  # how methods may end away from the optimum with their default paramet
     "server_dane": {Reason.DIVERGED},  # the server's rows tell little of the others', and mu is of the size of what they
     "spag": {Reason.DIVERGED},  # lack, and no bound
     "cocoa": {Reason.DIVERGED},  # climb in the dual alone, and F at the point of their dual variables stays high for long
-    # where columns are nearly collinear and nothing regularises, its Hessian holds their difference squared: rounding
-    "newton": {Reason.STALLED},
     "adom": {Reason.DIVERGED},  # where l2 is small
     # hover about the optimum, as far off as the workers' own gradients there are long
     **dict.fromkeys(("dcgd", "dgd", "choco"), frozenset({Reason.DIVERGED, Reason.STALLED})),

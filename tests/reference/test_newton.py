@@ -110,6 +110,19 @@ def test_newton_does_not_mind_the_units_of_features(worlds):
     assert large.objective == pytest.approx(plain.objective, rel=1e-12)
 
 
+def test_margins_stay_those_of_the_point_however_long_it_hovers_there(worlds):
+    rng = np.random.default_rng(0)
+    data = Data(rows=40, features=6, density=0.9, loss="least_squares")
+    a = rng.standard_normal((40, 6))
+    a[:, 5] = a[:, 0] * (1 + 1e-6 * rng.standard_normal(40))
+    data.a = type(data.a)(a)
+    team = data.team(worlds(workers=1), L2(0.0))
+    for run, _ in zip(rounds(newton(), team, np.zeros(6)), range(80), strict=False):
+        at = run.points[0]
+        known = team.sites[0].loss.margins(at.x)
+        assert abs(known - at.margins).max() <= 1e-13 * abs(at.x).max()  # rounding of A x
+
+
 def test_newton_refuses_many_features(worlds):
     data = Data()
     with pytest.raises(CapabilityError, match="use `method=spcg`"):
