@@ -76,5 +76,11 @@ class Taker(Teller):
         self.claims = Claims(self.folder.parent)
 
     @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        super().pytest_configure(config)
+        # names no longer than the first process's, for they are printed in lines of 80 columns
+        config.option.basetemp = str(self.folder.parents[1] / "b")
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
         return None if self.claims.mine(item.nodeid) else True
