@@ -6,7 +6,8 @@ import numpy as np
 
 from mpiopt.errors import DataError
 from mpiopt.io.disk import foreign_hdf5
-from mpiopt.io.runs.run_file import BUFFERS, opened_run
+from mpiopt.io.runs.opened_run import opened_run
+from mpiopt.io.runs.run_file import BUFFERS
 
 
 def read_names(path: str | Path) -> tuple[str, ...] | None:

@@ -9,9 +9,7 @@ holds all rounds but perhaps the last. ``reason`` is RUNNING until the run says 
 sealed (`disk.sealed_file`): HDF5 does not mind, and damage is found.
 """
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,16 +24,15 @@ from mpiopt import __version__
 from mpiopt.errors import DataError, MpioptError
 from mpiopt.io.disk import foreign_hdf5
 from mpiopt.io.disk.file_kind import RUN, is_of, replaceable
-from mpiopt.io.disk.hdf5_check import parsing, reason, tail, wrong
+from mpiopt.io.disk.hdf5_check import reason
 from mpiopt.io.disk.held_name import HeldName
 from mpiopt.io.disk.memory_backed import Mirror
 from mpiopt.io.disk.memory_pages import PAGE
-from mpiopt.io.disk.sealed_file import is_sealed
 from mpiopt.io.runs.attributes import said
 from mpiopt.io.runs.checkpoint_file import reserved
+from mpiopt.io.runs.opened_run import SCHEMA_VERSION, opened_run, why
 from mpiopt.words import storable
 
-SCHEMA_VERSION = 1
 CHUNK = 512  # rounds in a chunk of a column
 BUFFERS = "buffers"
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -57,7 +54,7 @@ def claim(path: str | Path, *, overwrite: bool = False, run_id: str = "") -> Non
         with path.open("r+b") if path.exists() else TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        raise DataError(f"the run file {path} cannot be written: {_why(error, path.parent)}") from error
+        raise DataError(f"the run file {path} cannot be written: {why(error, path.parent)}") from error
 
 
 class RunFile:
@@ -86,7 +83,7 @@ class RunFile:
             self._disk = Mirror(self._held.draft())
             claim(path, **mine)  # again: another job may have ended before this one had the name
         except OSError as error:
-            raise DataError(f"the run file {path} cannot be written: {_why(error, self.path.parent)}") from error
+            raise DataError(f"the run file {path} cannot be written: {why(error, self.path.parent)}") from error
         except MpioptError:
             self._held.close()
             raise
@@ -278,30 +275,3 @@ def run_of(path: str | Path, *, abandoned_by: str | None = None) -> str:
         return ""
     ended = attributes["reason"] != "RUNNING" or attributes.get("checkpoint") != abandoned_by
     return "" if abandoned_by is not None and ended else str(attributes.get("run_id", ""))
-
-
-@contextmanager
-def opened_run(path: str | Path) -> Iterator[h5py.File]:
-    """The file, unlocked, so that a run under way can be read; whatever is wrong with it is a DataError."""
-    path = Path(path)
-    try:
-        found = wrong(path)
-    except OSError as error:
-        raise DataError(f"the run file {path} cannot be read: {_why(error, path)}") from error
-    if found:
-        raise DataError(f"the run file {path} cannot be read: {found}")
-    with parsing(path, "try again if it was being written meanwhile"), h5py.File(path, "r", locking=False) as file:
-        if file.attrs.get("schema") != RUN or not {"history", "solution"} <= set(file):
-            raise DataError(f"{path} is not a run file of mpiopt: name one that mpiopt solve or train has written")
-        if foreign_hdf5.attribute(file, "schema_version", int) > SCHEMA_VERSION:
-            raise DataError(f"{path} was written by a newer mpiopt than this one, {__version__}: install that one to read it")
-        if foreign_hdf5.attribute(file, "reason", str) != "RUNNING" and not is_sealed(path) and tail(path):
-            raise DataError(f"the run file {path} cannot be read: its seal is damaged")
-        yield file
-
-
-def _why(error: OSError, place: Path) -> str:
-    """The reason in a word, where HDF5 gives its inner life."""
-    if error.errno:
-        return os.strerror(error.errno).lower()
-    return "it is not an HDF5 file, or damaged" if place.is_file() else str(error).partition("(")[0].strip().lower()
