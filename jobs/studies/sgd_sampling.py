@@ -1,0 +1,172 @@
+"""SGD with any sampling: its constants predict the minibatch of least total work, and when steps should begin to fall.
+
+After Gower, Loizou, Qian, Sailanbayev, Shulgin, Richtarik, SGD: general analysis and improved rates, ICML 2019: ridge
+regression on 64 random rows of 5 features, one worker; every law with the step of theory, means over five seeds.
+"""
+
+from math import ceil, e, log
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mpiopt.comm.world import World
+from mpiopt.jobs.studies import Findings
+from mpiopt.jobs.studies.apparatus.checks import Below, Check, Near
+from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
+from mpiopt.jobs.studies.apparatus.quadratics import regression
+from mpiopt.methods.averaging import sgd
+from mpiopt.numerics import theory
+from mpiopt.numerics.schedules import Constant, Schedule, Switching
+from mpiopt.numerics.streams import Streams
+from mpiopt.problems.penalties import L2
+from mpiopt.problems.problem import Team
+from mpiopt.sampling.constants import row_constants
+from mpiopt.sampling.laws import Draws, Law, Nice, Single
+from mpiopt.transforms import rules
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ROWS, DIM, RIDGE, NOISE, SEED = 64, 5, 0.3, 0.5, 1
+SIZES = (1, 2, 4, 8, 16, 32, 64)
+ACCURACIES = (0.05, 0.03)
+LOOKS = 40  # in a run
+
+
+class Regression:
+    """The rows, the optimum and the constants."""
+
+    def __init__(self) -> None:
+        stream = Streams(SEED)("sampling")
+        a = stream.standard_normal((ROWS, DIM))
+        self.loss = regression(a, a @ stream.standard_normal(DIM) + NOISE * stream.standard_normal(ROWS))
+        h = a.T @ a / ROWS + RIDGE * np.eye(DIM)
+        self.goal = np.linalg.solve(h, a.T @ self.loss.y / ROWS)
+        self.mu = float(np.linalg.eigvalsh(h)[0])
+        self.constants = row_constants(self.loss, RIDGE, self.goal)
+        self.far = float(self.goal @ self.goal)
+
+    def team(self, world: World, law: Law, seed: int) -> Team:
+        """One worker that draws by a law."""
+        return Team.of(world, [self.loss], L2(RIDGE), seed, [Draws(law, Streams(seed), 0)])
+
+    def best(self, accuracy: float) -> float:
+        """The predicted minibatch."""
+        c = self.constants
+        return theory.best_minibatch(ROWS, c.whole, float(c.each.max()), float(c.squares.mean()), self.mu, accuracy)
+
+    def steps(self, law: Law, accuracy: float) -> int:
+        """So many are enough, as theory has it."""
+        smooth, noise = law.smoothness(self.constants), law.noise(self.constants)
+        return ceil(max(2 * smooth / self.mu, 4 * noise / (accuracy * self.mu**2)) * log(2 * self.far / accuracy))
+
+
+def run(lab: Lab) -> Findings:
+    """Collective."""
+    data = Regression()
+    trails: list[Trail] = []
+    work: dict[float, dict[int, float]] = {}
+    checks = [Check("importance: smoothness over the mean of the L_i", Near(1, 1.0001), _importance(data))]
+    for accuracy in ACCURACIES[: lab.pick(2, 1)]:
+        found, ratios = {}, []
+        for size in SIZES:
+            law = Nice(ROWS, size)
+            enough = data.steps(law, accuracy)
+            step = theory.sampled(law.smoothness(data.constants), law.noise(data.constants), data.mu, accuracy)
+            runs = follow(lab, data, f"{accuracy:g}-nice-{size}", law, Constant(step), enough)
+            trails.append(runs[0])
+            taken = first(data, runs, accuracy)
+            found[size] = taken * size
+            ratios.append(taken / enough)
+        work[accuracy] = found
+        least = min(found, key=lambda size: found[size])
+        checks += [
+            Check(f"accuracy {accuracy:g}: the minibatch of least work, by theory", Near(data.best(accuracy), 1.7), least),
+            Check(f"accuracy {accuracy:g}: work with it over that with 1 row", Below(0.95), found[least] / found[1]),
+            Check(f"accuracy {accuracy:g}: steps over those enough by theory", Below(1), max(ratios)),
+        ]
+    ends, more = _switching(lab, data)
+    return Findings(checks + ends, trails + more, NOTES, {"work": work, "data": data})
+
+
+def _importance(data: Regression) -> float:
+    each = data.constants.each
+    return Single(each / each.sum()).smoothness(data.constants) / float(each.mean())
+
+
+def _switching(lab: Lab, data: Regression) -> tuple[list[Check], list[Trail]]:
+    """One row a step: constant steps, and those that begin to fall."""
+    law = Nice(ROWS, 1)
+    smooth, noise = law.smoothness(data.constants), law.noise(data.constants)
+    falling = Switching(smooth, data.mu)
+    rounds = 12 * ceil(smooth / data.mu)
+    constant = follow(lab, data, "constant", law, Constant(1 / (2 * smooth)), rounds)
+    switching = follow(lab, data, "switching", law, falling, rounds)
+    end = mean_squares(data, switching)[-1]
+    bound = 8 * noise / (data.mu**2 * rounds) + 16 * ceil(smooth / data.mu) ** 2 * data.far / (e * rounds) ** 2
+    checks = [
+        Check(
+            "switching over constant steps: error after 12 smoothness / mu", Below(0.8), end / mean_squares(data, constant)[-1]
+        ),
+        Check("falling steps: error over its bound", Below(1), end / bound),
+    ]
+    return checks, [constant[0], switching[0]]
+
+
+def follow(lab: Lab, data: Regression, name: str, law: Law, rate: Schedule, rounds: int) -> list[Trail]:
+    """A run for each seed. Collective."""
+    return [
+        lab.follow(
+            name,
+            sgd(rules.sgd(rate)),
+            1,
+            lambda world, seed=seed: data.team(world, law, seed),
+            np.zeros(DIM),
+            rounds,
+            every=max(1, rounds // LOOKS),
+            about={"method": "sgd", "sampling": f"nice:{round(law.expected)}", "seed": seed},
+        )
+        for seed in lab.seeds[:5]
+    ]
+
+
+def mean_squares(data: Regression, runs: list[Trail]) -> np.ndarray:
+    """Mean over the seeds of |x - x*|^2, (readings,)."""
+    return np.mean([trail.distances(data.goal) for trail in runs], axis=0)
+
+
+def first(data: Regression, runs: list[Trail], accuracy: float) -> float:
+    """Steps until the mean is within ``accuracy``; infinity where it never is."""
+    near = mean_squares(data, runs) <= accuracy
+    return float(runs[0].readings["round"][int(np.argmax(near))]) if near.any() else float("inf")
+
+
+NOTES = (
+    f"{ROWS} normal rows of {DIM} features, lambda {RIDGE}, from 0; errors are means of |x - x*|^2 over five seeds. Steps: "
+    "min(1 / (2 smoothness), accuracy mu / (4 noise)), of which 2 smoothness / mu or 4 noise / (accuracy mu^2) times a "
+    "logarithm are enough. Work: rows looked at until the error is within the accuracy, read off at forty places of a run. "
+    "The published figures are plots of other data; what is expected is theory's."
+)
+
+
+def draw(found: Findings) -> "Figure":
+    """Work against the minibatch; errors of constant and falling steps."""
+    from mpiopt.jobs.studies.apparatus.canvas import COLOURS, curve, logarithmic, sheet
+
+    data = found.facts["data"]
+    with sheet(2, width=5.5, height=4.2) as (figure, (panels,)):
+        for number, (accuracy, work) in enumerate(found.facts["work"].items()):
+            curve(panels[0], list(work), list(work.values()), number, f"accuracy {accuracy:g}", marker="o", markersize=4)
+            panels[0].axvline(data.best(accuracy), color=COLOURS[number], linestyle=":", linewidth=1.2)
+        panels[0].set_xscale("log", base=2)
+        panels[0].set(
+            xlabel="rows of a step", ylabel="rows looked at", title="Total work (dotted: predicted best)", yscale="log"
+        )
+        for number, name in enumerate(("constant", "switching")):
+            trail = found.trail(name)
+            curve(panels[1], trail.readings["round"], trail.distances(data.goal), number, f"{name} step")
+        logarithmic(panels[1])
+        panels[1].set(xlabel="steps of one row", ylabel="|x - x*|\N{SUPERSCRIPT TWO}", title="One seed")
+        for panel in panels:
+            panel.legend(frameon=False)
+        return figure
