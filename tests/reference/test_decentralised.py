@@ -25,6 +25,7 @@ from mpiopt.problems.lifted import lifted
 from mpiopt.problems.penalties import L2
 from mpiopt.problems.problem import Message, Point, Team
 from mpiopt.transforms import rules
+from mpiopt.work import dual_oracle
 from tests.exchange_sets import DIM, said, team_of
 from tests.training_sets import SEED as BATCHES
 from tests.training_sets import Shared, paths
@@ -328,3 +329,13 @@ def test_what_is_sent_goes_to_neighbours_alone(worlds, text, neighbours):
     world, data = worlds(workers=3), Shared(workers=3, size=None, l2=0.1)
     paths(decentralised.dgd(0.1, text), data.team(world), data.start, 4)
     assert world.tally.by_name["neighbours", "bytes"] == 4 * 8 * (5 + 1) * neighbours[world.rank]
+
+
+def test_the_closed_form_of_quadratics_is_where_the_local_solve_leads(worlds, monkeypatch):
+    data = Shared(workers=4, rows=43, size=None, l2=0.5)
+    team, found = data.team(worlds(workers=4)), []
+    for most in (dual_oracle.FACTORED, 0):
+        monkeypatch.setattr(dual_oracle, "FACTORED", most)
+        assert (dual_oracle.factored(team.sites[0]) is None) is (most == 0)
+        found.append(paths(decentralised.adom(accuracy=1e-12), team, np.zeros(5), 6))
+    np.testing.assert_allclose(*found, rtol=1e-9, atol=1e-11)
