@@ -33,7 +33,7 @@ ACCURACIES = (0.2, 0.05)
 LOOKS = 40  # in a run
 
 
-class Regression:
+class Ridges:
     """The rows, the optimum and the constants."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Regression:
 
 def run(lab: Lab) -> Findings:
     """Collective."""
-    data = Regression()
+    data = Ridges()
     trails: list[Trail] = []
     work: dict[float, dict[int, float]] = {}
     checks = [Check("importance: smoothness over the mean of the L_i", Near(1, 1.0001), _importance(data))]
@@ -91,12 +91,12 @@ def run(lab: Lab) -> Findings:
     return Findings(checks + _ends(data, runs, errors), trails, NOTES, {"work": work, "data": data, "errors": errors})
 
 
-def _importance(data: Regression) -> float:
+def _importance(data: Ridges) -> float:
     each = data.constants.each
     return Single(each / each.sum()).smoothness(data.constants) / float(each.mean())
 
 
-def _switching(lab: Lab, data: Regression) -> dict[str, list[Trail]]:
+def _switching(lab: Lab, data: Ridges) -> dict[str, list[Trail]]:
     """Runs with one row a step: constant steps, and those that begin to fall. Collective."""
     law = Nice(ROWS, 1)
     smooth = law.smoothness(data.constants)
@@ -105,7 +105,7 @@ def _switching(lab: Lab, data: Regression) -> dict[str, list[Trail]]:
     return {name: follow(lab, data, name, law, rate, rounds) for name, rate in rates.items()}
 
 
-def _ends(data: Regression, runs: dict[str, list[Trail]], errors: dict[str, np.ndarray]) -> list[Check]:
+def _ends(data: Ridges, runs: dict[str, list[Trail]], errors: dict[str, np.ndarray]) -> list[Check]:
     law, rounds = Nice(ROWS, 1), runs["switching"][0].rounds
     smooth, noise = law.smoothness(data.constants), law.noise(data.constants)
     bound = 8 * noise / (data.mu**2 * rounds) + 16 * ceil(smooth / data.mu) ** 2 * data.far / (e * rounds) ** 2
@@ -116,7 +116,7 @@ def _ends(data: Regression, runs: dict[str, list[Trail]], errors: dict[str, np.n
     ]
 
 
-def follow(lab: Lab, data: Regression, name: str, law: Law, rate: Schedule, rounds: int) -> list[Trail]:
+def follow(lab: Lab, data: Ridges, name: str, law: Law, rate: Schedule, rounds: int) -> list[Trail]:
     """A run for each seed. Collective."""
     return [
         lab.follow(
@@ -133,12 +133,12 @@ def follow(lab: Lab, data: Regression, name: str, law: Law, rate: Schedule, roun
     ]
 
 
-def mean_squares(data: Regression, runs: list[Trail]) -> np.ndarray:
+def mean_squares(data: Ridges, runs: list[Trail]) -> np.ndarray:
     """Mean over the seeds of |x - x*|^2, (readings,)."""
     return np.mean([trail.distances(data.goal) for trail in runs], axis=0)
 
 
-def first(data: Regression, runs: list[Trail], accuracy: float) -> float:
+def first(data: Ridges, runs: list[Trail], accuracy: float) -> float:
     """Steps until the mean is within ``accuracy``; infinity where it never is."""
     near = mean_squares(data, runs) <= accuracy
     return float(runs[0].readings["round"][int(np.argmax(near))]) if near.any() else float("inf")
