@@ -130,6 +130,10 @@ class PermK(Reducer):
         """d / n, rounded up."""
         return -(-d // self._n())
 
+    def gain(self, d: int) -> float:
+        """What an entry is multiplied by."""
+        return float(self._n())
+
     def _n(self) -> int:
         demand(self.workers > 0, "the number of workers of permk", self.workers, "it, as in permk:workers=4")
         return self.workers
@@ -149,4 +153,4 @@ class PermK(Reducer):
 
     def expand(self, kept: Array, beside: np.ndarray, out: Array, stream: Stream, scale: float) -> None:
         """d / n additions."""
-        kernels(out).scatter(kept, self.places(out, stream), scale * self.workers, out)
+        kernels(out).scatter(kept, self.places(out, stream), scale * self.gain(out.size), out)

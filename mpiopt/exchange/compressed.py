@@ -65,7 +65,7 @@ class Compressed(Exchange):
         with team.world.together("looking at the compressor"):
             compressor = self.compressor.among(team.world.workers)
             form = crc32(f"{compressor} {compressor.nbytes(x.size, x.dtype)} {x.dtype}".encode())
-        known = np.concatenate(team.world.gather(np.array([[site.share, form] for site in team.sites]), "shares"))
+        known = told_by_all(team, form)
         odd = np.flatnonzero(known[:, 1] != known[0, 1])
         if odd.size:
             rank = team.world.host_of(int(odd[0]))
@@ -80,7 +80,7 @@ class Compressed(Exchange):
             Stream.of(sites[0].streams, self.purpose, here.round, first + worker, world.workers)._replace(worker=worker)
             for worker in range(world.workers)
         ]
-        shares, total = self._shares(state.of_all, here)
+        shares, total = present_shares(state.of_all, here)
         now = Agreeing(self.compressor.among(world.workers), streams, shares, here.team)
         heard = [
             message if share else Message(np.zeros_like(message.vector), np.zeros_like(message.scalars))
@@ -100,19 +100,25 @@ class Compressed(Exchange):
         sent = (payload + 8 * (shape.scalars + 1)) * here.clients.chances(world.workers)
         return Traffic(world.pieces(sent), nbytes=float(sent[world.hosted.start : world.hosted.stop].sum()), payload=payload)
 
-    def _shares(self, shares: Array, here: Joint) -> tuple[Array, float]:
-        """The shares of this round, (workers,), and what part of all they are. Raises DataError as `Mean`. Not collective."""
-        if here.clients.all:
-            return shares, 1.0
-        shares = shares * here.present
-        total = float(shares.sum())
-        if not total > 0:
-            raise DataError(f"none of the workers that take part in round {here.round} holds any rows: take more of them")
-        return shares / total, total
-
     def omega(self, dim: int, workers: int) -> float | None:
         """The compressor's."""
         return self.compressor.among(workers).omega(dim)
+
+
+def told_by_all(team: Team, more: float = 0.0) -> Array:
+    """What every worker counts for, and one more number of its rank, (workers, 2). Collective."""
+    return np.concatenate(team.world.gather(np.array([[site.share, more] for site in team.sites]), "shares"))
+
+
+def present_shares(shares: Array, here: Joint) -> tuple[Array, float]:
+    """The shares of this round, (workers,), and what part of all they are. Raises DataError as `Mean`. Not collective."""
+    if here.clients.all:
+        return shares, 1.0
+    shares = shares * here.present
+    total = float(shares.sum())
+    if not total > 0:
+        raise DataError(f"none of the workers that take part in round {here.round} holds any rows: take more of them")
+    return shares / total, total
 
 
 def _encoded(now: Agreeing, heard: Sequence[Message]) -> tuple[list[Payload], bool]:

@@ -20,6 +20,7 @@ from mpiopt.methods.leader import ENTRIES as LEADER
 from mpiopt.methods.newton import ENTRIES as NEWTON
 from mpiopt.methods.one_sided import ENTRIES as ONE_SIDED
 from mpiopt.methods.pruning import ENTRIES as PRUNING
+from mpiopt.methods.sketched import ENTRIES as SKETCHED
 from mpiopt.methods.spag import ENTRIES as SPAG
 from mpiopt.registry.registry import Registry
 
@@ -31,7 +32,9 @@ GROUP = "mpiopt.methods"  # entry points of packages that bring methods of eithe
 SOLVERS = Registry(
     "method", (*DANE, *CATALYST, *SPAG, *NEWTON, *COCOA, *FIRST_ORDER, *COMPRESSION, *DECENTRALISED_SOLVERS), GROUP
 )
-TRAINERS = Registry("method", (*AVERAGING, *LEADER, *ELASTIC, *ONE_SIDED, *FEDERATED, *PRUNING, *DECENTRALISED_TRAINERS), GROUP)
+TRAINERS = Registry(
+    "method", (*AVERAGING, *LEADER, *ELASTIC, *ONE_SIDED, *FEDERATED, *PRUNING, *SKETCHED, *DECENTRALISED_TRAINERS), GROUP
+)
 PLAYERS = Registry("method", GAMES, GROUP)
 
 

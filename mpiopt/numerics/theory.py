@@ -112,6 +112,30 @@ def best_minibatch(rows: int, whole: float, steepest: float, squares: float, mu:
     return min(max(rows * (theta + whole - steepest) / (theta + rows * whole - steepest), 1.0), float(rows))
 
 
+def mast(c: Constants, gain: float) -> float:
+    """gamma <= 1 / (max Li L_S) for gradients through masks, L_S = gain^2 the largest eigenvalue of any S^T S.
+
+    Demidovich, Malinovsky, Shulgin, Richtarik, MAST: model-agnostic sparsified training, ICLR 2025, theorem 1.
+    """
+    return 1 / (c.Lmax * gain * gain)
+
+
+def mast_floor(step: float, mu: float, L: float, gain: float, apart: float) -> float:
+    """2 gamma L L_S apart / (mu_D mu): where E |x - x*|^2 of MAST is bound to go, L_S = gain^2 and mu_D = gain.
+
+    apart : how far the least of the mean over masks lies above the least of f. Theorem 1 as of `mast`.
+    """
+    return 2 * step * L * gain * apart / mu
+
+
+def mast_vr(c: Constants, gain: float) -> float:
+    """gamma <= 1 / (6 max Li L_S), as of loopless SVRG on the functions f(v + S (x - v)), which are L L_S smooth.
+
+    Kovalev, Horvath, Richtarik, Don't jump through hoops and remove those loops, ALT 2020, theorem 5.
+    """
+    return mast(c, gain) / 6
+
+
 def consensus(step: float, lambda_max: float) -> float:
     """Half of the longest step of decentralised gradient descent, (1 + lambda_min(W)) / L with lambda_max of I - W.
 

@@ -7,7 +7,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.engine.phase import Local
 from mpiopt.problems.optional import Drawing
-from mpiopt.problems.problem import Point, RowSample
+from mpiopt.problems.problem import Point, RowSample, Site
 from mpiopt.problems.protocols import offers
 
 WINDOW = 10  # losses that the running loss is the mean of, as in the paper on leader SGD
@@ -53,11 +53,20 @@ def sampled(x: Array, log: Log, here: Local) -> tuple[Array, Log]:
     picked = site.sample(log.steps)
     if offers(site.loss, Drawing):
         site.loss.reseed(site.streams("model", log.steps, site.worker))
+    value, g, rows = slope(x, site, picked)
+    return g, log.after(value, rows)
+
+
+def slope(x: Array, site: Site, picked: Array | RowSample | None) -> tuple[float, Array, int]:
+    """A worker's loss and smooth penalty at x over the picked rows, None for all, their gradient (dim,), and how many rows.
+
+    Not collective.
+    """
     value, g, rows = _over(picked, site.loss, Point(x) if picked is not None else site.loss.point(x))
     if site.penalty.l2:
         g += site.penalty.grad(x).astype(g.dtype, copy=False)
         value += site.penalty.value(x)
-    return g, log.after(value, rows)
+    return value, g, rows
 
 
 def _over(picked: Array | RowSample | None, loss: Any, at: Point) -> tuple[float, Array, int]:

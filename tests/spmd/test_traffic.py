@@ -9,6 +9,7 @@ import pytest
 
 import mpiopt.exchange
 from mpiopt.compress.catalogue import find
+from mpiopt.compress.masks import mask
 from mpiopt.engine.phase import Exchange, Joint
 from mpiopt.engine.traffic import Shape
 from mpiopt.errors import CapabilityError
@@ -19,19 +20,25 @@ from mpiopt.exchange.leader import Leader
 from mpiopt.exchange.mean import Alone, From, Mean
 from mpiopt.exchange.neighbours import Neighbours
 from mpiopt.exchange.shifted import Refreshed
+from mpiopt.exchange.slices import Anchored, Slices
 from mpiopt.exchange.sum import Sum
 from mpiopt.exchange.timing import Every, Grouped
 from mpiopt.graphs.topology import Topology
 from mpiopt.sampling.clients import EVERYONE, Clients
+from mpiopt.sampling.coin import Coin
 from tests.exchange_sets import AROUND, DIM, agreements, exchanges, team_of
 
 WORKERS, PERIOD = 5, 6  # rounds after which what is agreed now and then has come round
 SOME = Clients(2, dead=(1,))
 TWO = ("topk:0.2", "randk:0.3,shared=yes")  # one whose payloads are gathered, one whose payloads are added up
-PARTIAL = (Mean(), *(Compressed(find(text)) for text in TWO))
+SKETCHED = Slices(mask("randk:0.3"))
+PARTIAL = (Mean(), SKETCHED, *(Compressed(find(text)) for text in TWO))
 ALL = (
     Mean(),
     Sum(),
+    SKETCHED,
+    Slices(mask("permk")),
+    Anchored(SKETCHED, Coin(0.4)),
     From(3),
     Alone(),
     Leader(),
@@ -46,11 +53,13 @@ ALL = (
 
 def tossed(exchange, team):
     """The exchange with the share of heads in the rounds that are counted in place of their probability."""
-    if not isinstance(exchange, Refreshed):
+    if not isinstance(exchange, Refreshed | Anchored):
         return exchange
-    heads = [team.sites[0].streams("refresh", k).random() < exchange.probability for k in range(1, PERIOD + 1)]
+    probability = exchange.coin.probability if isinstance(exchange, Anchored) else exchange.probability
+    heads = [team.sites[0].streams("refresh", k).random() < probability for k in range(1, PERIOD + 1)]
     assert any(heads)
-    return replace(exchange, probability=float(np.mean(heads)))
+    share = float(np.mean(heads))
+    return replace(exchange, coin=Coin(share)) if isinstance(exchange, Anchored) else replace(exchange, probability=share)
 
 
 @pytest.mark.ranks(1, 2, 3)
