@@ -50,6 +50,8 @@ def complete(job: Train) -> Train:
         raise UsageError(f"--redundancy {job.redundancy}: give a whole number of at least 1")
     if job.redundancy > 1 and job.ownership in ("shared", "turns"):
         raise UsageError(f"--redundancy is for sharded rows, and --ownership is {job.ownership}: leave one of them out")
+    if job.split is not None and (job.redundancy > 1 or job.ownership in ("shared", "turns")):
+        raise UsageError("--split is for sharded rows of one share each: leave --ownership and --redundancy out")
     if job.error_feedback and job.link not in ("plain", "ef"):
         raise UsageError(f"--error-feedback is --link ef, and --link is {job.link}: leave one of them out")
     if job.compress is None and (job.error_feedback or job.link != "plain" or job.back or job.force):
@@ -67,4 +69,9 @@ def complete(job: Train) -> Train:
     demand_reach(job, entry)
     ownership = job.ownership or ("shared" if entry.shared else "sharded")
     link = "ef" if job.error_feedback else job.link
+    if job.split is not None and ownership != "sharded":
+        raise UsageError(
+            f"{job.method} has its workers draw from the same rows, and --split gives them rows of their own: give "
+            "--ownership sharded too"
+        )
     return kept(replace(job, ownership=ownership, link=link, rule=rule_for(job, entry)))

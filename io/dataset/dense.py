@@ -1,5 +1,6 @@
 """Dense rows with class numbers: reading a converted set, and what every source of such rows offers."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
@@ -15,6 +16,8 @@ from mpiopt.io.dataset.dense_row import Item
 from mpiopt.io.dataset.index import Index, read_index
 from mpiopt.io.dataset.reading import Dataset, Shards, into
 from mpiopt.io.dataset.source import RowSource
+
+PASS = 8192  # rows that are held at a time of those that are passed over
 
 
 class DenseSource(RowSource, Protocol):
@@ -143,6 +146,31 @@ def held(
             return [Held(0, source.rows, *source.read(0, source.rows, dtype))] * len(world.hosted)
         bounds = source.blocks(world.workers)
         return [_block(source, int(bounds[w]), int(bounds[w + 1]), dtype) for w in world.hosted]
+
+
+def scattered(
+    source: DenseSource,
+    world: World,
+    shares: Callable[[np.ndarray], Sequence[np.ndarray]],
+    dtype: np.typing.DTypeLike | None = np.float32,
+) -> list[Held]:
+    """As `held`, of rows wherever they lie. shares : class numbers of all rows (rows,) -> each worker's rows, ascending.
+
+    Every rank reads through all rows twice and holds its own. Collective; what `shares` raises too is raised on every rank.
+    """
+    with world.together(f"reading {source.name}"):
+        cuts = [(lo, min(lo + PASS, source.rows)) for lo in range(0, source.rows, PASS)]
+        y = np.concatenate([source.read(lo, hi, None)[1] for lo, hi in cuts])
+        wanted = shares(y)
+        own: list[list[np.ndarray]] = [[] for _ in world.hosted]
+        for lo, hi in cuts:
+            x, _ = source.read(lo, hi, dtype)
+            for worker, parts in zip(world.hosted, own, strict=True):
+                rows = wanted[worker]
+                parts.append(x[rows[(lo <= rows) & (rows < hi)] - lo])
+        return [
+            Held(0, len(wanted[w]), np.concatenate(parts), y[wanted[w]]) for w, parts in zip(world.hosted, own, strict=True)
+        ]
 
 
 def _block(source: DenseSource, lo: int, hi: int, dtype) -> Held:

@@ -58,6 +58,11 @@ class ModelFit:
     ownership: Literal["sharded", "shared", "turns"] | None = None
     """Rows that a worker draws from: its own share, all in an order of its own, or all in turns with the others.
     [default: sharded; shared for leader methods]"""
+    split: str | None = None
+    """How rows are shared out by their classes: dirichlet:0.3 (the smaller, the less alike are the workers), classes:2 (of so
+    many classes each). [default: blocks of equal length]"""
+    noise: str | None = None
+    """Noise on the rows of every gradient: gaussian:0.12, or on images rotation:10, translation:2, scaling:0.2."""
     redundancy: Whole = 1
     """Shares that each worker holds, its own and the next ones; a step draws from all of them alike."""
     clients: MaybeWhole = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from mpiopt.errors import UsageError
-from mpiopt.io.dataset.dense import DenseSource, Held, held, open_dense
+from mpiopt.io.dataset.dense import DenseSource, Held, held, open_dense, scattered
 from mpiopt.jobs.machine.environment import threads
 from mpiopt.numerics.streams import Streams
 from mpiopt.problems.device_rows import on_device
@@ -22,6 +22,9 @@ from mpiopt.problems.slowed import Slowed
 from mpiopt.sampling.batches import Batches
 from mpiopt.sampling.laws import Draws
 from mpiopt.sampling.plans import plan_of
+from mpiopt.sampling.splits import split
+from mpiopt.smoothing.laws import noise
+from mpiopt.smoothing.noisy import NoisyRows, Shaken
 from mpiopt.training.drive import Exam
 from mpiopt.words import counted
 
@@ -57,10 +60,10 @@ def team_of(job: "Train", source: DenseSource, world: "World", sharing: int = 1)
             f"--redundancy {job.redundancy}: only {counted(world.workers, 'worker')} can have a share: give at "
             f"most {world.workers}, or start more workers"
         )
-    shares = _redundant(job, source, world) if job.redundancy > 1 else held(source, world, _kept(job), None)
+    shares = _shares(job, source, world)
     make = maker(job, source)
     with world.together("making the model"):
-        models = [make(data) for data in _placed(job, source, shares, sharing)]
+        models = [_made(job, make, data) for data in _placed(job, source, shares, sharing)]
         models = [_slowed(job, model, worker, world.workers) for model, worker in zip(models, world.hosted, strict=True)]
         streams = Streams(job.seed)
         samples = [
@@ -116,6 +119,25 @@ def maker(job: "Train", source: DenseSource) -> Maker:
 
 def _kept(job: "Train") -> Literal["sharded", "shared"]:
     return "sharded" if job.ownership == "sharded" else "shared"
+
+
+def _shares(job: "Train", source: DenseSource, world: "World") -> list[Held]:
+    """The rows of every hosted worker. Collective."""
+    if job.redundancy > 1:
+        return _redundant(job, source, world)
+    if job.split is None:
+        return held(source, world, _kept(job), None)
+    with world.together("sharing out rows"):
+        law = split(job.split)
+    return scattered(source, world, lambda y: law(y, world.workers, job.batch, Streams(job.seed)), None)
+
+
+def _made(job: "Train", make: Maker, data: Flat) -> Model:
+    """The model of a worker's rows, which are noisy if the job says so."""
+    if job.noise is None:
+        return make(data)
+    rows = NoisyRows(data, noise(job.noise))
+    return Shaken(make(rows), rows)
 
 
 def _redundant(job: "Train", source: DenseSource, world: "World") -> list[Held]:

@@ -176,6 +176,8 @@ def identity(job: "Train", given: dict[str, Any], source: DenseSource, world: "W
         "sampling",
         "ownership",
         "redundancy",
+        "split",
+        "noise",
         "clients",
         "seed",
         "record",
@@ -212,4 +214,6 @@ def described(job: "Train", source: DenseSource, team: Team) -> dict[str, Any]:
         "batch": job.batch if job.sampling is None else None,
         "sampling": job.sampling,
         "ownership": job.ownership,
+        "split": job.split,
+        "noise": job.noise,
     }

@@ -4,15 +4,16 @@ fedavg            Steps(period) -> Mean (of the clients of a round)    x + serve
 fedprox           Steps(period, ProximalTerm) -> Mean                  the same
 scaffold          Steps(period, Controlled) -> Mean, 2 vectors         the same
 scaffnew          Steps(Geometric, LearntShift) -> Mean                x + mean
+local_only        Steps(period) -> Alone                               x_i as they are
 slowmo, diloco    Steps(period) -> Mean                                heavy ball, Nesterov's momentum
 """
 
 from mpiopt.engine.phase import Phase
-from mpiopt.exchange.mean import Mean
+from mpiopt.exchange.mean import Alone, Mean
 from mpiopt.methods.averaging import AS_FAR
 from mpiopt.methods.entry import Entry
 from mpiopt.numerics.schedules import Schedule, Stretched, demand
-from mpiopt.outer.descend import Descend
+from mpiopt.outer.descend import Descend, Stay
 from mpiopt.sampling.clients import EVERYONE, Clients
 from mpiopt.sampling.pace import Geometric, Period
 from mpiopt.training.method import Training
@@ -53,6 +54,11 @@ def scaffnew(lr: Schedule, probability: float = 0.1) -> Training:
     return Training(None, (Phase(steps, Mean()),), Descend(AS_FAR))
 
 
+def local_only(rule: Transform, period: int = 16) -> Training:
+    """Every worker by itself, without a message: what agreeing has to be better than, and how a start is made personal."""
+    return Training(None, (Phase(Steps(rule, Period(period)), Alone()),), Stay())
+
+
 def slowmo(
     rule: Transform,
     lr: Schedule,
@@ -82,6 +88,7 @@ ENTRIES = (
     Entry(fedprox, "Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith, Federated optimization in heterogeneous networks, 2020"),
     Entry(scaffold, "Karimireddy, Kale, Mohri, Reddi, Stich, Suresh, SCAFFOLD, ICML 2020", rule="sgd"),
     Entry(scaffnew, "Mishchenko, Malinovsky, Stich, Richtarik, ProxSkip, ICML 2022", rule="sgd", steady=True),
+    Entry(local_only, "Alfarra, Perez, Shulgin, Richtarik, Ghanem, Certified robustness in federated learning, 2022"),
     Entry(slowmo, "Wang, Tantia, Ballas, Rabbat, SlowMo, ICLR 2020"),
     Entry(diloco, "Douillard et al., DiLoCo: distributed low-communication training of language models, 2023"),
 )

@@ -186,6 +186,11 @@ class Perceptron:
         layers = split(x, self.blocks)
         return ScoreSums.total(self._marks(layers, *batch) for batch in self._batches(rows, x))
 
+    @np.errstate(over="ignore", invalid="ignore")
+    def outputs(self, x: Array, rows: Array) -> Array:
+        """What rows (b, *shape) of any kind give at x (dim,), (b, outputs)."""
+        return self._forward(split(x, self.blocks), rows.reshape(len(rows), -1).astype(x.dtype, copy=False))[-1]
+
     def _marks(self, layers: Sequence[Array], inputs: Array, y: Array) -> tuple[float | Array, int | Array, int]:
         """Sum of losses, right answers and rows of a chunk."""
         z = self._forward(layers, inputs)[-1]

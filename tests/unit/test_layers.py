@@ -27,7 +27,7 @@ graphs
 losses
 metrics
 problems compress transforms
-sampling
+sampling smoothing
 engine
 exchange work outer
 playing

@@ -32,6 +32,8 @@ OPTIONS = {
     "batch": 5,
     "ownership": "turns",
     "redundancy": 2,
+    "split": "classes:2",
+    "noise": "gaussian:0.5",
     "seed": 1,
     "compress": "qsgd:bits=4",
 }

@@ -195,6 +195,13 @@ class TorchModel:
         with drawing(self._torch, 0), self._torch.inference_mode():
             return ScoreSums.total(self._marks(*batch) for batch in self._batches(rows))
 
+    def outputs(self, x: Array, rows: Array) -> Array:
+        """What rows (b, *shape) of any kind give at x (dim,), (b, outputs); in evaluation mode."""
+        self._move(x)
+        self.module.eval()
+        with drawing(self._torch, 0), self._torch.inference_mode():
+            return self.module(self._torch.from_numpy(np.ascontiguousarray(rows, self.x.dtype))).numpy()
+
     def _marks(self, inputs: "torch.Tensor", y: "torch.Tensor") -> tuple[float, int | Array, int]:
         """Sum of losses, right answers and rows of a chunk."""
         z, head = self.module(inputs), Squares() if y.is_floating_point() else CrossEntropy()

@@ -1,0 +1,108 @@
+"""Which rows each worker has, by their classes: data that differ from client to client.
+
+dirichlet:0.3     of every class shares drawn from Dirichlet(0.3): the smaller, the fewer classes has a worker
+classes:2         rows of so many classes each, every class cut into as many pieces as workers have it
+
+Hsu, Qi, Brown, Measuring the effects of non-identical data distribution for federated visual classification, 2019; by class:
+McMahan, Moore, Ramage, Hampson, Aguera y Arcas, Communication-efficient learning of deep networks, AISTATS 2017, section 3.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from mpiopt.errors import UsageError
+from mpiopt.numerics.streams import Streams
+from mpiopt.registry.entry import Spelt
+from mpiopt.registry.registry import Registry
+
+TRIES = 1000
+
+
+class Split(Protocol):
+    """A law by which rows are shared out. Pure: equal arguments give equal shares on every rank."""
+
+    def __call__(self, y: np.ndarray, workers: int, least: int, streams: Streams) -> list[np.ndarray]:
+        """The rows of every worker, ascending, from the class numbers y (rows,) of all; at least ``least`` each.
+
+        Raises UsageError where that cannot be.
+        """
+
+
+@dataclass(frozen=True)
+class Dirichlet:
+    """Shares of every class. Raises UsageError unless the concentration is above 0."""
+
+    concentration: float = 0.3
+
+    def __post_init__(self) -> None:
+        if not 0 < self.concentration < np.inf:
+            raise UsageError(f"the concentration of dirichlet is {self.concentration:g}: give a number above 0, as 0.3")
+
+    def __call__(self, y: np.ndarray, workers: int, least: int, streams: Streams) -> list[np.ndarray]:
+        """See `Split`; drawn anew until all have enough."""
+        for attempt in range(TRIES):
+            stream, parts = streams("split", attempt), [np.zeros(0, np.int64)] * workers
+            for own in (np.flatnonzero(y == c) for c in np.unique(y)):
+                cuts = np.cumsum(stream.dirichlet(np.full(workers, self.concentration)))[:-1] * len(own)
+                pieces = np.split(stream.permutation(own), np.rint(cuts).astype(np.int64))
+                parts = [np.append(part, piece) for part, piece in zip(parts, pieces, strict=True)]
+            if min(map(len, parts)) >= least:
+                return [np.sort(part) for part in parts]
+        raise UsageError(
+            f"dirichlet:{self.concentration:g} left one of {workers} workers with fewer than {least} rows in each of {TRIES} "
+            "draws: give a larger number, fewer workers, or smaller batches"
+        )
+
+
+@dataclass(frozen=True)
+class ByClass:
+    """Rows of ``count`` classes each: worker w has classes w, w + 1, ... in a circle, in a random order of classes."""
+
+    count: int = 2
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise UsageError(f"the number of classes of a worker is {self.count}: give at least 1")
+
+    def __call__(self, y: np.ndarray, workers: int, least: int, streams: Streams) -> list[np.ndarray]:
+        """See `Split`."""
+        kinds, stream = np.unique(y), streams("split")
+        if self.count > len(kinds) or workers * self.count < len(kinds):
+            raise UsageError(
+                f"classes:{self.count} cannot share out {len(kinds)} classes among {workers} workers: give "
+                f"{-(-len(kinds) // workers)} to {len(kinds)}"
+            )
+        order = stream.permutation(kinds)
+        takers: list[list[int]] = [[] for _ in kinds]
+        for place in range(workers * self.count):
+            takers[place % len(kinds)].append(place // self.count)
+        parts = [np.zeros(0, np.int64)] * workers
+        for kind, whose in zip(order, takers, strict=True):
+            pieces = np.array_split(stream.permutation(np.flatnonzero(y == kind)), len(whose))
+            for worker, piece in zip(whose, pieces, strict=True):
+                parts[worker] = np.append(parts[worker], piece)
+        if min(map(len, parts)) < least:
+            raise UsageError(
+                f"classes:{self.count} leaves one of {workers} workers with fewer than {least} rows: give smaller batches, "
+                "fewer workers, or more classes each"
+            )
+        return [np.sort(part) for part in parts]
+
+
+SPLITS: Registry[Spelt] = Registry(
+    "split",
+    (
+        Spelt(
+            Dirichlet, "Hsu, Qi, Brown, Measuring the effects of non-identical data, 2019", "concentration", name="dirichlet"
+        ),
+        Spelt(ByClass, "McMahan, Moore, Ramage, Hampson, Aguera y Arcas, AISTATS 2017", "count", name="classes"),
+    ),
+)
+
+
+def split(text: str) -> Split:
+    """The law that a text describes, as dirichlet:0.3. Raises UsageError."""
+    head, _, rest = text.strip().partition(":")
+    return SPLITS.find(head).spelt(rest)
