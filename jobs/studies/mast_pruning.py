@@ -111,7 +111,7 @@ def pruned(lab: Lab, rows: "partial[Team[Linear]]", x: np.ndarray) -> np.ndarray
 def _scores(team: Team[Linear], x: np.ndarray, count: int) -> np.ndarray:
     draws = Streams(SEED)("masks").random((count, x.size))
     points = np.array([x * (draw >= sparsity) for sparsity in SPARSITIES for draw in draws])
-    right = [np.array([(np.sign(s.loss.margins(p)) == s.loss.y).sum() for p in points], np.float64) for s in team.sites]
+    right = [np.array([((s.loss.margins(p) > 0) == (s.loss.y > 0)).sum() for p in points], np.float64) for s in team.sites]
     return 100 * team.world.total(right).reshape(len(SPARSITIES), count) / team.rows
 
 

@@ -22,6 +22,7 @@ from mpiopt.methods.one_sided import ENTRIES as ONE_SIDED
 from mpiopt.methods.pruning import ENTRIES as PRUNING
 from mpiopt.methods.sketched import ENTRIES as SKETCHED
 from mpiopt.methods.spag import ENTRIES as SPAG
+from mpiopt.methods.subnetworks import ENTRIES as SUBNETWORKS
 from mpiopt.registry.registry import Registry
 
 Build = TypeVar("Build", bound=Callable[..., Any])
@@ -33,7 +34,9 @@ SOLVERS = Registry(
     "method", (*DANE, *CATALYST, *SPAG, *NEWTON, *COCOA, *FIRST_ORDER, *COMPRESSION, *DECENTRALISED_SOLVERS), GROUP
 )
 TRAINERS = Registry(
-    "method", (*AVERAGING, *LEADER, *ELASTIC, *ONE_SIDED, *FEDERATED, *PRUNING, *SKETCHED, *DECENTRALISED_TRAINERS), GROUP
+    "method",
+    (*AVERAGING, *LEADER, *ELASTIC, *ONE_SIDED, *FEDERATED, *PRUNING, *SKETCHED, *SUBNETWORKS, *DECENTRALISED_TRAINERS),
+    GROUP,
 )
 PLAYERS = Registry("method", GAMES, GROUP)
 

@@ -1,7 +1,7 @@
 """What only some losses have beside what `problems.protocols` asks for, and training makes use of where it is there."""
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from mpiopt.arrays import Array
 from mpiopt.problems.protocols import Loss, Owned
@@ -42,6 +42,29 @@ class Drawing(Loss, Protocol):
 
     def reseed(self, stream: Any) -> None:
         """Let what the next gradient draws follow from a stream."""
+
+
+class Subnetwork(NamedTuple):
+    """A network of some of the neurons of another, and where its x lies in that of the whole."""
+
+    loss: Any
+    places: Array  # (dim of the part,) int64, in the memory of the CPU
+    returned: Callable[[], None]  # puts what it keeps beside x, such as running statistics, back into the whole
+
+
+class Divisible(Loss, Protocol):
+    """A network whose hidden layers can be divided."""
+
+    @property
+    def hidden(self) -> Sequence[int]:
+        """Neurons of each of these layers."""
+
+    def part(self, kept: Sequence[Array], gain: float) -> Subnetwork:
+        """The network of some neurons of each hidden layer, all inputs and outputs.
+
+        What a hidden layer gives is multiplied by ``gain``, one over the share of its neurons that are kept, as with dropout,
+        so that the whole network may be used as it is.
+        """
 
 
 class Inspected(Loss, Protocol):

@@ -5,7 +5,7 @@ arrays decide. The rows go through in chunks, all products by BLAS, gradients wr
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import ClassVar, Protocol
@@ -18,6 +18,7 @@ from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.examples import Flat
 from mpiopt.problems.heads import CrossEntropy, Head
 from mpiopt.problems.model import CHUNK, WIDE, Block, ScoreSums, chunks, split
+from mpiopt.problems.optional import Subnetwork
 from mpiopt.problems.problem import Point
 
 
@@ -64,6 +65,31 @@ class Tanh:
     def spread(self, inputs: int, outputs: int) -> float:
         """Glorot, Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010, eq. 12."""
         return (2 / (inputs + outputs)) ** 0.5
+
+
+@dataclass(frozen=True)
+class Amplified:
+    """An activation times a number: of a layer of which some neurons stand for all.
+
+    Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, Dropout, JMLR 2014, section 10 (inverted).
+    """
+
+    activation: Activation
+    gain: float
+
+    def apply(self, z: Array) -> None:
+        """See `Activation.apply`."""
+        self.activation.apply(z)
+        z *= z.dtype.type(self.gain)
+
+    def pull(self, d: Array, h: Array) -> None:
+        """See `Activation.pull`."""
+        self.activation.pull(d, h / h.dtype.type(self.gain))
+        d *= d.dtype.type(self.gain)
+
+    def spread(self, inputs: int, outputs: int) -> float:
+        """See `Activation.spread`."""
+        return self.activation.spread(inputs, outputs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +148,22 @@ class Perceptron:
             for layer, (inputs, outputs) in enumerate(pairwise(self.widths), 1)
             for block in (Block(f"weights{layer}", (inputs, outputs)), Block(f"bias{layer}", (outputs,)))
         )
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """See `Divisible.hidden`."""
+        return self.widths[1:-1]
+
+    def part(self, kept: Sequence[np.ndarray], gain: float) -> Subnetwork:
+        """See `Divisible.part`."""
+        ends = [np.arange(self.widths[0]), *kept, np.arange(self.widths[-1])]
+        places, at = [], 0
+        for (below, above), (inputs, outputs) in zip(pairwise(ends), pairwise(self.widths), strict=True):
+            places.append((at + below[:, None] * outputs + above).ravel())
+            places.append(at + inputs * outputs + above)
+            at += (inputs + 1) * outputs
+        smaller = replace(self, widths=tuple(map(len, ends)), activation=Amplified(self.activation, gain))
+        return Subnetwork(smaller, np.concatenate(places), lambda: None)
 
     def point(self, x: Array) -> Point:
         """x (dim,) alone."""

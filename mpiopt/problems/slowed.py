@@ -1,10 +1,12 @@
 """A straggler to order: a model whose gradients take longer, with its worker asleep for the rest."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from mpiopt.arrays import Array
 from mpiopt.problems.model import Model
+from mpiopt.problems.optional import Subnetwork
 from mpiopt.problems.problem import Point
 
 
@@ -20,6 +22,11 @@ class Slowed:
         found = self.model.value_grad(at, rows)
         time.sleep((self.factor - 1) * (time.perf_counter() - start))
         return found
+
+    def part(self, kept: Sequence[Array], gain: float) -> Subnetwork:
+        """See `Divisible.part`; as slow."""
+        found = self.model.part(kept, gain)
+        return found._replace(loss=Slowed(found.loss, self.__dict__["factor"]))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["model"], name)

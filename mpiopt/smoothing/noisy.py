@@ -1,5 +1,6 @@
 """Training rows under noise that is drawn anew for every gradient, from the stream of worker and step."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.problems.examples import Dense
 from mpiopt.problems.model import Model
-from mpiopt.problems.optional import Drawing
+from mpiopt.problems.optional import Drawing, Subnetwork
 from mpiopt.problems.protocols import offers
 from mpiopt.smoothing.laws import Noise
 
@@ -62,6 +63,11 @@ class Shaken:
         self.__dict__["noisy"].stream = stream
         if offers(self.__dict__["model"], Drawing):
             self.model.reseed(stream)
+
+    def part(self, kept: Sequence[Array], gain: float) -> Subnetwork:
+        """See `Divisible.part`; of the same noisy rows."""
+        found = self.model.part(kept, gain)
+        return found._replace(loss=Shaken(found.loss, self.__dict__["noisy"]))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["model"], name)

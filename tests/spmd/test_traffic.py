@@ -16,6 +16,7 @@ from mpiopt.errors import CapabilityError
 from mpiopt.exchange.around import Around
 from mpiopt.exchange.compressed import Compressed
 from mpiopt.exchange.gossip import Remembered, Repeated
+from mpiopt.exchange.handout import HandOut
 from mpiopt.exchange.leader import Leader
 from mpiopt.exchange.mean import Alone, From, Mean
 from mpiopt.exchange.neighbours import Neighbours
@@ -39,6 +40,7 @@ ALL = (
     SKETCHED,
     Slices(mask("permk")),
     Anchored(SKETCHED, Coin(0.4)),
+    HandOut(),
     From(3),
     Alone(),
     Leader(),

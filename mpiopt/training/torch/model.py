@@ -3,8 +3,9 @@
 torch is imported when a model is made, so that everything else works without it. Models stay in the memory of the CPU.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -16,8 +17,10 @@ from mpiopt.problems.examples import Dense, Examples
 from mpiopt.problems.flaws import finite, first
 from mpiopt.problems.heads import CrossEntropy, Squares
 from mpiopt.problems.model import Block, ScoreSums, chunks
+from mpiopt.problems.optional import Subnetwork
 from mpiopt.problems.problem import Point
 from mpiopt.problems.torch_draws import drawing, following
+from mpiopt.training.torch import parts
 
 if TYPE_CHECKING:
     import torch
@@ -89,6 +92,7 @@ class TorchModel:
         self.make, self.data, self.chunk = make, data, chunk
         self.loss = loss or self._torch.nn.functional.cross_entropy
         self.seed = 0
+        self._smaller: dict[tuple[float, ...], TorchModel] = {}
         with drawing(self._torch, 0):
             self.module = make()
         named = [(name, p) for name, p in self.module.named_parameters() if p.requires_grad]
@@ -150,6 +154,21 @@ class TorchModel:
     def form(self) -> str:
         """See `Model.form`."""
         return f"{self.module} {self.x.dtype} {self.loss}"
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """See `Divisible.hidden`."""
+        return tuple(self.module[before].out_features for before, _ in parts.layers(self._torch, self.module))
+
+    def part(self, kept: Sequence[Array], gain: float) -> Subnetwork:
+        """See `Divisible.part`; of one form is made once, and then used again."""
+        form, axes = (*map(len, kept), gain), parts.axes_of(self._torch, self.module, kept)
+        if form not in self._smaller:
+            make = partial(parts.smaller, self._torch, self.module, kept, gain)
+            self._smaller[form] = TorchModel(make, self.data, self.loss, self.chunk)
+        model = self._smaller[form]
+        back = partial(parts.put_back, _kept(self.module), _kept(model.module), axes)
+        return Subnetwork(model, parts.places(self.blocks, axes), back)
 
     def point(self, x: Array) -> Point:
         """x (dim,) alone."""
