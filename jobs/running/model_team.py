@@ -23,7 +23,7 @@ from mpiopt.sampling.batches import Batches
 from mpiopt.sampling.laws import Draws
 from mpiopt.sampling.plans import plan_of
 from mpiopt.sampling.splits import split
-from mpiopt.smoothing.laws import noise
+from mpiopt.smoothing.laws import Noise, noise
 from mpiopt.smoothing.noisy import NoisyRows, Shaken
 from mpiopt.training.drive import Exam
 from mpiopt.words import counted
@@ -63,7 +63,10 @@ def team_of(job: "Train", source: DenseSource, world: "World", sharing: int = 1)
     shares = _shares(job, source, world)
     make = maker(job, source)
     with world.together("making the model"):
-        models = [_made(job, make, data) for data in _placed(job, source, shares, sharing)]
+        if job.noise is None:
+            models = [make(data) for data in _placed(job, source, shares, sharing)]
+        else:
+            models = [_shaken(Dense(share.x, share.y, source.item.scaled), noise(job.noise), make) for share in shares]
         models = [_slowed(job, model, worker, world.workers) for model, worker in zip(models, world.hosted, strict=True)]
         streams = Streams(job.seed)
         samples = [
@@ -132,11 +135,9 @@ def _shares(job: "Train", source: DenseSource, world: "World") -> list[Held]:
     return scattered(source, world, lambda y: law(y, world.workers, job.batch, Streams(job.seed)), None)
 
 
-def _made(job: "Train", make: Maker, data: Flat) -> Model:
-    """The model of a worker's rows, which are noisy if the job says so."""
-    if job.noise is None:
-        return make(data)
-    rows = NoisyRows(data, noise(job.noise))
+def _shaken(data: Dense, law: Noise, make: Maker) -> Model:
+    """The model of a worker's rows under noise."""
+    rows = NoisyRows(data, law)
     return Shaken(make(rows), rows)
 
 

@@ -1,4 +1,4 @@
-"""Smoothed classifiers of federated averaging are certified further than those trained alone, and personal ones further still.
+"""Smoothed classifiers trained together are certified further than those trained alone; of unlike clients, personal ones.
 
 After Alfarra, Perez, Shulgin, Richtarik, Ghanem, Certified robustness in federated learning, 2022: every client trains under
 the same Gaussian noise; certificates after Cohen, Rosenfeld, Kolter, ICML 2019. Clients with few rows each, alike or with two
@@ -14,7 +14,7 @@ import numpy as np
 
 from mpiopt.comm.world import World
 from mpiopt.io.dataset.blobs import Blobs
-from mpiopt.io.dataset.dense import DenseSource, held, open_dense, scattered
+from mpiopt.io.dataset.dense import DenseSource, Held, held, open_dense, scattered
 from mpiopt.jobs.studies import Findings
 from mpiopt.jobs.studies.apparatus.checks import Above, Check, Near
 from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
@@ -43,9 +43,11 @@ ROUND = {"local": ROUNDS, "federated": ROUNDS, "personal": PERSONAL}
 PROTOCOLS = ("local", "federated", "personal", "mixture")
 SPLITS = {"alike": None, "two classes each": ByClass(2)}
 
+Examined = tuple[list[Vote], np.ndarray]  # votes and the true classes
+
 
 @dataclass(frozen=True)
-class Clients:
+class ClientRows:
     """Who has which rows. law : the split, None for blocks."""
 
     train: DenseSource
@@ -54,15 +56,17 @@ class Clients:
     noise: Gaussian
     ballot: Ballot
 
+    def rows(self, world: World) -> list[Held]:
+        """The clients' rows. Collective."""
+        law = self.law
+        if law is None:
+            return held(self.train, world)
+        return scattered(self.train, world, lambda y: law(y, world.workers, BATCH, Streams(SEED)))
+
     def team(self, world: World) -> Team:
         """The clients' models of their rows under noise. Collective."""
         streams = Streams(SEED)
-        law = self.law
-        if law is None:
-            shares = held(self.train, world)
-        else:
-            shares = scattered(self.train, world, lambda y: law(y, world.workers, BATCH, streams))
-        rows = [NoisyRows(Dense(share.x, share.y), self.noise) for share in shares]
+        rows = [NoisyRows(Dense(share.x, share.y), self.noise) for share in self.rows(world)]
         models = [Shaken(self.model(data), data) for data in rows]
         samples = [Batches(model.rows, BATCH, streams, w) for model, w in zip(models, world.hosted, strict=True)]
         return Team.of(world, models, Zero(), SEED, samples)
@@ -71,12 +75,12 @@ class Clients:
         """A perceptron of some rows."""
         return Perceptron(data, (data.features, HIDDEN, self.train.classes))
 
-    def examined(self, world: World, points: np.ndarray) -> tuple[list[Vote], np.ndarray]:
+    def examined(self, world: World, points: np.ndarray) -> Examined:
         """The votes of the clients' points (clients, dim) on test rows of the clients' classes, and those. Collective."""
         x, y = self.test.read(0, self.test.rows)
         mine = []
-        for site, w in zip(self.team(world).sites, world.hosted, strict=True):
-            own, stream = np.unique(site.loss.data.y), Streams(SEED)("examined", 0, w)
+        for share, w in zip(self.rows(world), world.hosted, strict=True):
+            own, stream = np.unique(share.y), Streams(SEED)("examined", 0, w)
             chosen = np.sort(stream.choice(np.flatnonzero(np.isin(y, own)), EXAMINED))
             outputs = partial(self.model(Dense(x[:0], y[:0])).outputs, points[w])
             votes = certified_rows(outputs, x[chosen], chosen.tolist(), self.noise, self.ballot, SEED)
@@ -90,9 +94,10 @@ def run(lab: Lab) -> Findings:
     train = MADE if lab.data is None else open_dense(lab.data, lab.world)
     test = replace(MADE, first=MADE.rows, rows=2000) if lab.test is None else open_dense(lab.test, lab.world)
     noise, ballot = Gaussian(SIGMA[lab.data is None]), lab.pick(Ballot(), Ballot(10, 50))
-    trails, votes = [], {}
+    trails: list[Trail] = []
+    votes: dict[tuple[str, str], Examined] = {}
     for name in lab.pick(tuple(SPLITS), tuple(SPLITS)[:1]):
-        clients = Clients(train, test, SPLITS[name], noise, ballot)
+        clients = ClientRows(train, test, SPLITS[name], noise, ballot)
         found = _trained(lab, clients, name)
         trails += found
         votes |= {(name, protocol): _examined(lab, clients, points) for protocol, points in _points(found).items()}
@@ -108,7 +113,7 @@ def run(lab: Lab) -> Findings:
     return Findings(checks, trails, notes, {"votes": votes, "sigma": noise.sigma})
 
 
-def _trained(lab: Lab, clients: Clients, name: str) -> list[Trail]:
+def _trained(lab: Lab, clients: ClientRows, name: str) -> list[Trail]:
     """Local, federated and personal. Collective."""
     rounds = {protocol: lab.pick(count, 2) for protocol, count in ROUND.items()}
     start = clients.model(Dense(*clients.train.read(0, 0))).initial(Streams(SEED)("start")).astype(np.float32)
@@ -128,7 +133,7 @@ def _points(found: Sequence[Trail]) -> dict[str, np.ndarray]:
     return dict(zip(PROTOCOLS, points, strict=True))
 
 
-def _examined(lab: Lab, clients: Clients, points: np.ndarray) -> tuple[list[Vote], np.ndarray]:
+def _examined(lab: Lab, clients: ClientRows, points: np.ndarray) -> Examined:
     with lab.crew(CLIENTS) as world:
         found = None if world is None else clients.examined(world, points)
     return lab.world.tell(found)
@@ -146,7 +151,7 @@ def linear(noise: Gaussian, samples: int) -> float:
     return float(np.mean(found))
 
 
-def _checks(votes: dict[tuple[str, str], tuple[list[Vote], np.ndarray]]) -> list[Check]:
+def _checks(votes: dict[tuple[str, str], Examined]) -> list[Check]:
     radii = {key: average_radius(*value) for key, value in votes.items()}
     return [
         Check(
@@ -170,7 +175,8 @@ def draw(found: Findings) -> "Figure":
     """Certified accuracy against the radius."""
     from mpiopt.jobs.studies.apparatus.canvas import curve, legend, sheet
 
-    votes, names = found.facts["votes"], list(dict.fromkeys(name for name, _ in found.facts["votes"]))
+    votes: dict[tuple[str, str], Examined] = found.facts["votes"]
+    names = list(dict.fromkeys(name for name, _ in votes))
     radii = np.linspace(0, 3.2 * found.facts["sigma"], 200)
     with sheet(len(names), width=5, height=4.2) as (figure, (panels,)):
         for panel, name in zip(panels, names, strict=True):

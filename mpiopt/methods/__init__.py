@@ -20,6 +20,7 @@ from mpiopt.methods.leader import ENTRIES as LEADER
 from mpiopt.methods.newton import ENTRIES as NEWTON
 from mpiopt.methods.one_sided import ENTRIES as ONE_SIDED
 from mpiopt.methods.pruning import ENTRIES as PRUNING
+from mpiopt.methods.robust import ENTRIES as ROBUST
 from mpiopt.methods.sketched import ENTRIES as SKETCHED
 from mpiopt.methods.spag import ENTRIES as SPAG
 from mpiopt.methods.subnetworks import ENTRIES as SUBNETWORKS
@@ -33,11 +34,8 @@ GROUP = "mpiopt.methods"  # entry points of packages that bring methods of eithe
 SOLVERS = Registry(
     "method", (*DANE, *CATALYST, *SPAG, *NEWTON, *COCOA, *FIRST_ORDER, *COMPRESSION, *DECENTRALISED_SOLVERS), GROUP
 )
-TRAINERS = Registry(
-    "method",
-    (*AVERAGING, *LEADER, *ELASTIC, *ONE_SIDED, *FEDERATED, *PRUNING, *SKETCHED, *SUBNETWORKS, *DECENTRALISED_TRAINERS),
-    GROUP,
-)
+FAMILIES = (AVERAGING, LEADER, ELASTIC, ONE_SIDED, FEDERATED, ROBUST, PRUNING, SKETCHED, SUBNETWORKS, DECENTRALISED_TRAINERS)
+TRAINERS = Registry("method", (entry for family in FAMILIES for entry in family), GROUP)
 PLAYERS = Registry("method", GAMES, GROUP)
 
 

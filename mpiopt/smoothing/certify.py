@@ -76,12 +76,12 @@ def certified_rows(
 
 def _counts(outputs: Outputs, row: np.ndarray, law: Noise, count: int, stream: np.random.Generator) -> np.ndarray:
     """Votes for each class (classes,)."""
-    found = 0
+    found = np.zeros(1, np.int64)
     for lo in range(0, count, AT_ONCE):
         copies = np.repeat(row[None], min(AT_ONCE, count - lo), axis=0)
         z = outputs(law.shaken(copies, stream))
         found = found + np.bincount(z.argmax(axis=1), minlength=z.shape[1])
-    return np.asarray(found)
+    return found
 
 
 def certified_accuracy(votes: Sequence[Vote], y: np.ndarray, radii: np.ndarray) -> np.ndarray:

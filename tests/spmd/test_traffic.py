@@ -20,11 +20,13 @@ from mpiopt.exchange.handout import HandOut
 from mpiopt.exchange.leader import Leader
 from mpiopt.exchange.mean import Alone, From, Mean
 from mpiopt.exchange.neighbours import Neighbours
+from mpiopt.exchange.robust import Robust
 from mpiopt.exchange.shifted import Refreshed
 from mpiopt.exchange.slices import Anchored, Slices
 from mpiopt.exchange.sum import Sum
 from mpiopt.exchange.timing import Every, Grouped
 from mpiopt.graphs.topology import Topology
+from mpiopt.numerics.robust import MIDDLES, middle
 from mpiopt.sampling.clients import EVERYONE, Clients
 from mpiopt.sampling.coin import Coin
 from tests.exchange_sets import AROUND, DIM, agreements, exchanges, team_of
@@ -41,6 +43,7 @@ ALL = (
     Slices(mask("permk")),
     Anchored(SKETCHED, Coin(0.4)),
     HandOut(),
+    *(Robust(middle(text)) for text in MIDDLES),
     From(3),
     Alone(),
     Leader(),
