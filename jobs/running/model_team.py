@@ -23,7 +23,7 @@ from mpiopt.sampling.batches import Batches
 from mpiopt.sampling.laws import Draws
 from mpiopt.sampling.plans import plan_of
 from mpiopt.sampling.splits import split
-from mpiopt.smoothing.laws import Noise, noise
+from mpiopt.smoothing.laws import NoiseLaw, noise
 from mpiopt.smoothing.noisy import NoisyRows, Shaken
 from mpiopt.training.drive import Exam
 from mpiopt.words import counted
@@ -135,7 +135,7 @@ def _shares(job: "Train", source: DenseSource, world: "World") -> list[Held]:
     return scattered(source, world, lambda y: law(y, world.workers, job.batch, Streams(job.seed)), None)
 
 
-def _shaken(data: Dense, law: Noise, make: Maker) -> Model:
+def _shaken(data: Dense, law: NoiseLaw, make: Maker) -> Model:
     """The model of a worker's rows under noise."""
     rows = NoisyRows(data, law)
     return Shaken(make(rows), rows)

@@ -26,7 +26,7 @@ from mpiopt.problems.perceptron import Perceptron
 from mpiopt.problems.problem import Team
 from mpiopt.sampling.batches import Batches
 from mpiopt.sampling.splits import ByClass
-from mpiopt.smoothing.certify import Ballot, Vote, average_radius, certified, certified_accuracy, certified_rows
+from mpiopt.smoothing.certify import Ballot, CertifiedClass, average_radius, certified, certified_accuracy, certified_rows
 from mpiopt.smoothing.laws import Gaussian
 from mpiopt.smoothing.noisy import NoisyRows, Shaken
 from mpiopt.transforms import rules
@@ -43,7 +43,7 @@ ROUND = {"local": ROUNDS, "federated": ROUNDS, "personal": PERSONAL}
 PROTOCOLS = ("local", "federated", "personal", "mixture")
 SPLITS = {"alike": None, "two classes each": ByClass(2)}
 
-Examined = tuple[list[Vote], np.ndarray]  # votes and the true classes
+Examined = tuple[list[CertifiedClass], np.ndarray]  # votes and the true classes
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,9 @@ class ClientRows:
             votes = certified_rows(outputs, x[chosen], chosen.tolist(), self.noise, self.ballot, SEED)
             mine.append(np.column_stack([[*map(list, votes)], y[chosen]]))
         told = np.concatenate(world.gather(np.concatenate(mine)))
-        return [Vote(int(guess), lower, radius) for guess, lower, radius, _ in told.tolist()], told[:, 3].astype(np.int64)
+        return [CertifiedClass(int(guess), lower, radius) for guess, lower, radius, _ in told.tolist()], told[:, 3].astype(
+            np.int64
+        )
 
 
 def run(lab: Lab) -> Findings:

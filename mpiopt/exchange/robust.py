@@ -1,6 +1,6 @@
 """Agreements that a few faulty workers cannot lead away.
 
-Robust(rule)      agreed = the middle of all workers' messages, one vote a worker          one alltoall, one gather
+MiddleOf(rule)      agreed = the middle of all workers' messages, one vote a worker          one alltoall, one gather
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class Centre(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Robust(Exchange):
+class MiddleOf(Exchange):
     """The middle of the workers' messages by a rule of `numerics.robust`, every worker with one vote; scalars: their median.
 
     Every rank finds the middle of one stretch of coordinates of all workers, so that none holds all vectors. What is no

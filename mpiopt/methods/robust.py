@@ -1,10 +1,10 @@
 """Training beside workers some of which may be faulty.
 
-robust_sgd     Minibatch -> Robust(middle)          the rule
+robust_sgd     Minibatch -> MiddleOf(middle)          the rule
 """
 
 from mpiopt.engine.phase import Phase
-from mpiopt.exchange.robust import Robust
+from mpiopt.exchange.robust import MiddleOf
 from mpiopt.methods.entry import Entry
 from mpiopt.numerics.robust import middle
 from mpiopt.outer.descend import Descend
@@ -18,7 +18,7 @@ def robust_sgd(rule: Transform, aggregate: str = "median") -> Training:
 
     aggregate : median, trimmed:0.2 (that share at either end of every coordinate) or clipped:radius=1 (about the last one).
     """
-    return Training(None, (Phase(Minibatch(), Robust(middle(aggregate))),), Descend(rule))
+    return Training(None, (Phase(Minibatch(), MiddleOf(middle(aggregate))),), Descend(rule))
 
 
 ENTRIES = (Entry(robust_sgd, "Yin, Chen, Kannan, Bartlett, Byzantine-robust distributed learning, ICML 2018"),)

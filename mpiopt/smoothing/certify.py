@@ -15,13 +15,13 @@ from scipy.special import betaincinv
 
 from mpiopt.errors import UsageError
 from mpiopt.numerics.streams import Streams
-from mpiopt.smoothing.laws import Noise
+from mpiopt.smoothing.laws import NoiseLaw
 
 Outputs = Callable[[np.ndarray], np.ndarray]  # rows (b, *shape) -> (b, classes)
 AT_ONCE = 1000  # noisy copies of a row
 
 
-class Vote(NamedTuple):
+class CertifiedClass(NamedTuple):
     """What is certified of a row. guess : the class, -1 where there is no answer."""
 
     guess: int
@@ -58,23 +58,23 @@ def lower_bound(votes: int, samples: int, alpha: float) -> float:
     return float(betaincinv(votes, samples - votes + 1, alpha)) if votes else 0.0
 
 
-def certified(outputs: Outputs, row: np.ndarray, law: Noise, ballot: Ballot, stream: np.random.Generator) -> Vote:
+def certified(outputs: Outputs, row: np.ndarray, law: NoiseLaw, ballot: Ballot, stream: np.random.Generator) -> CertifiedClass:
     """The vote of one row (*shape); equal streams give equal votes."""
     guess = int(_counts(outputs, row, law, ballot.first, stream).argmax())
     votes = int(_counts(outputs, row, law, ballot.samples, stream)[guess])
     lower = lower_bound(votes, ballot.samples, ballot.alpha)
-    return Vote(guess, lower, law.radius(lower)) if lower > 0.5 else Vote(-1, lower, 0.0)
+    return CertifiedClass(guess, lower, law.radius(lower)) if lower > 0.5 else CertifiedClass(-1, lower, 0.0)
 
 
 def certified_rows(
-    outputs: Outputs, rows: np.ndarray, numbers: Sequence[int], law: Noise, ballot: Ballot, seed: int = 0
-) -> Iterator[Vote]:
+    outputs: Outputs, rows: np.ndarray, numbers: Sequence[int], law: NoiseLaw, ballot: Ballot, seed: int = 0
+) -> Iterator[CertifiedClass]:
     """The votes of rows (n, *shape); the noise follows from a row's number in its set, whoever looks at it."""
     streams = Streams(seed)
     return (certified(outputs, x, law, ballot, streams("certify", number)) for x, number in zip(rows, numbers, strict=True))
 
 
-def _counts(outputs: Outputs, row: np.ndarray, law: Noise, count: int, stream: np.random.Generator) -> np.ndarray:
+def _counts(outputs: Outputs, row: np.ndarray, law: NoiseLaw, count: int, stream: np.random.Generator) -> np.ndarray:
     """Votes for each class (classes,)."""
     found = np.zeros(1, np.int64)
     for lo in range(0, count, AT_ONCE):
@@ -84,13 +84,13 @@ def _counts(outputs: Outputs, row: np.ndarray, law: Noise, count: int, stream: n
     return found
 
 
-def certified_accuracy(votes: Sequence[Vote], y: np.ndarray, radii: np.ndarray) -> np.ndarray:
+def certified_accuracy(votes: Sequence[CertifiedClass], y: np.ndarray, radii: np.ndarray) -> np.ndarray:
     """The share of rows (n,) that are classified rightly with a radius of at least each of ``radii`` (k,)."""
     right = np.array([vote.radius if vote.guess == label else -1.0 for vote, label in zip(votes, y, strict=True)])
     return (right[None, :] >= radii[:, None]).mean(axis=1)
 
 
-def average_radius(votes: Sequence[Vote], y: np.ndarray) -> float:
+def average_radius(votes: Sequence[CertifiedClass], y: np.ndarray) -> float:
     """The mean certified radius, 0 where the class is not the right one.
 
     Zhai et al., MACER, ICLR 2020, section 3.2 (ACR).

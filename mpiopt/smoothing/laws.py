@@ -22,7 +22,7 @@ from mpiopt.registry.entry import Spelt
 from mpiopt.registry.registry import Registry
 
 
-class Noise(Protocol):
+class NoiseLaw(Protocol):
     """A law of noise. Not collective."""
 
     def shaken(self, x: np.ndarray, stream: np.random.Generator) -> np.ndarray:
@@ -84,7 +84,7 @@ class Rotation(Uniform):
         return np.nextafter(180.0, inf)
 
     def shaken(self, x: np.ndarray, stream: np.random.Generator) -> np.ndarray:
-        """See `Noise`."""
+        """See `NoiseLaw`."""
         angles = np.radians(self._draws(len(x), stream))
         cos, sin = np.cos(angles), np.sin(angles)
         return warped(x, np.moveaxis(np.array([[cos, -sin], [sin, cos]]), 2, 0), np.zeros((len(x), 2)))
@@ -97,7 +97,7 @@ class Translation(Uniform):
     most: float = 2.0
 
     def shaken(self, x: np.ndarray, stream: np.random.Generator) -> np.ndarray:
-        """See `Noise`."""
+        """See `NoiseLaw`."""
         return warped(x, np.tile(np.eye(2), (len(x), 1, 1)), self._draws(2 * len(x), stream).reshape(-1, 2))
 
 
@@ -113,7 +113,7 @@ class Scaling(Uniform):
         return 1.0
 
     def shaken(self, x: np.ndarray, stream: np.random.Generator) -> np.ndarray:
-        """See `Noise`."""
+        """See `NoiseLaw`."""
         factors = 1 / (1 + self._draws(len(x), stream))
         return warped(x, factors[:, None, None] * np.eye(2), np.zeros((len(x), 2)))
 
@@ -157,7 +157,7 @@ NOISES: Registry[Spelt] = Registry(
 )
 
 
-def noise(text: str) -> Noise:
+def noise(text: str) -> NoiseLaw:
     """The law that a text describes, as gaussian:0.12. Raises UsageError."""
     head, _, rest = text.strip().partition(":")
     return NOISES.find(head).spelt(rest)

@@ -11,7 +11,7 @@ from mpiopt.problems.examples import Dense
 from mpiopt.problems.model import Model
 from mpiopt.problems.optional import Drawing, Subnetwork
 from mpiopt.problems.protocols import offers
-from mpiopt.smoothing.laws import Noise
+from mpiopt.smoothing.laws import NoiseLaw
 
 
 @dataclass(eq=False)
@@ -19,7 +19,7 @@ class NoisyRows:
     """Dense rows of which every look is another: a `Source` and `Flat`. ``stream`` is what the next looks draw from."""
 
     rows_as_they_are: Dense
-    law: Noise
+    law: NoiseLaw
     stream: np.random.Generator = field(default_factory=lambda: np.random.Generator(np.random.Philox(0)))
 
     @property

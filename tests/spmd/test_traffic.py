@@ -20,7 +20,7 @@ from mpiopt.exchange.handout import HandOut
 from mpiopt.exchange.leader import Leader
 from mpiopt.exchange.mean import Alone, From, Mean
 from mpiopt.exchange.neighbours import Neighbours
-from mpiopt.exchange.robust import Robust
+from mpiopt.exchange.robust import MiddleOf
 from mpiopt.exchange.shifted import Refreshed
 from mpiopt.exchange.slices import Anchored, Slices
 from mpiopt.exchange.sum import Sum
@@ -43,7 +43,7 @@ ALL = (
     Slices(mask("permk")),
     Anchored(SKETCHED, Coin(0.4)),
     HandOut(),
-    *(Robust(middle(text)) for text in MIDDLES),
+    *(MiddleOf(middle(text)) for text in MIDDLES),
     From(3),
     Alone(),
     Leader(),

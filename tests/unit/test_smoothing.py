@@ -17,7 +17,7 @@ from mpiopt.problems.perceptron import Perceptron
 from mpiopt.sampling.splits import SPLITS, ByClass, Dirichlet, split
 from mpiopt.smoothing.certify import (
     Ballot,
-    Vote,
+    CertifiedClass,
     average_radius,
     certified,
     certified_accuracy,
@@ -93,7 +93,10 @@ def test_votes_do_not_depend_on_who_looks(world):
 
 
 def test_curves_count_what_is_right_and_far_enough():
-    votes, y = [Vote(0, 0.9, 1.0), Vote(1, 0.9, 2.0), Vote(-1, 0.4, 0.0), Vote(2, 0.8, 0.5)], np.array([0, 1, 0, 1])
+    votes, y = (
+        [CertifiedClass(0, 0.9, 1.0), CertifiedClass(1, 0.9, 2.0), CertifiedClass(-1, 0.4, 0.0), CertifiedClass(2, 0.8, 0.5)],
+        np.array([0, 1, 0, 1]),
+    )
     assert certified_accuracy(votes, y, np.array([0.0, 1.0, 1.5, 3.0])).tolist() == [0.5, 0.5, 0.25, 0.0]
     assert average_radius(votes, y) == 0.75
 
