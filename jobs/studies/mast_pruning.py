@@ -47,7 +47,10 @@ LOST = 1.5  # of accuracy without pruning, in points
 
 
 def made(world: World, first: int) -> Team[Linear]:
-    """ROWS rows from row ``first`` on: one value of each variable, of which some tell much and most little. Collective."""
+    """ROWS rows from row ``first`` on: one value of each variable; every other variable tells nearly what the one before does.
+
+    Collective.
+    """
     weights = Streams(SEED)("weights").standard_normal((VARIABLES, VALUES)) * np.geomspace(1.5, 0.1, VARIABLES)[:, None]
     bounds = first + even(ROWS, world.workers)
     return Team.of(world, [_rows(weights, int(bounds[w]), int(bounds[w + 1])) for w in world.hosted], L2(LAMBDA))
@@ -55,7 +58,9 @@ def made(world: World, first: int) -> Team[Linear]:
 
 def _rows(weights: np.ndarray, lo: int, hi: int) -> Linear:
     streams = [Streams(SEED)("rows", row) for row in range(lo, hi)]
-    values = np.array([np.minimum(stream.geometric(0.3, VARIABLES) - 1, VALUES - 1) for stream in streams])
+    hidden = np.array([stream.geometric(0.3, VARIABLES // 2) - 1 for stream in streams])
+    slips = np.array([stream.random(VARIABLES) < 0.3 for stream in streams])
+    values = np.minimum(np.repeat(hidden, 2, axis=1) + slips, VALUES - 1)
     odds = weights[np.arange(VARIABLES), values].sum(axis=1)
     y = np.array([1.0 if stream.random() < 1 / (1 + np.exp(-m)) else -1.0 for stream, m in zip(streams, odds, strict=True)])
     columns = values + VALUES * np.arange(VARIABLES)
