@@ -101,7 +101,7 @@ def run(lab: Lab) -> Findings:
             checks.append(Check(f"{name}: the same, best mu", Near(0.75, 1.6), slopes[0]))
     notes = (
         f"{MADE if lab.data is None else lab.data}, lambda {LAMBDA:g}; Hessians at 0, at the optimum and at {POINTS} points "
-        "as far from it as 0 is, the worst of these. The claim: 1 / n for ridge, 1 / sqrt n for logistic regression, often 1 / n."
+        "as far from it as 0 is, the worst. The claim: 1 / n for ridge, 1 / sqrt n for logistic regression, often 1 / n."
     )
     return Findings(checks, [], notes, {"found": found})
 
