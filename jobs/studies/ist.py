@@ -57,7 +57,7 @@ def run(lab: Lab) -> Findings:
     checks.append(Check("bytes of a training: IST over local SGD", Below(0.6), sent["IST"] / sent["local SGD"]))
     if not lab.quick:
         lost = 100 * (found["local SGD"].about["accuracy"] - found["IST"].about["accuracy"])
-        goal = 1.25 * min(examined(trail)[1].min() for trail in trails)
+        goal = max(examined(trail)[1].min() for trail in trails)  # which all reach
         needed = {name: _bytes_to(trail, goal) for name, trail in found.items()}
         checks += [
             Check("accuracy lost against local SGD, %", Below(LOST), lost),
