@@ -86,8 +86,8 @@ class ClientRows:
             votes = certified_rows(outputs, x[chosen], chosen.tolist(), self.noise, self.ballot, SEED)
             mine.append(np.column_stack([[*map(list, votes)], y[chosen]]))
         told = np.concatenate(world.gather(np.concatenate(mine)))
-        votes = [CertifiedClass(int(guess), lower, radius) for guess, lower, radius, _ in told.tolist()]
-        return votes, told[:, 3].astype(np.int64)
+        found = [CertifiedClass(int(guess), lower, radius) for guess, lower, radius, _ in told.tolist()]
+        return found, told[:, 3].astype(np.int64)
 
 
 def run(lab: Lab) -> Findings:
