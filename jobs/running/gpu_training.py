@@ -26,8 +26,6 @@ def check(job: "Train") -> None:
             f"--model {job.model} is a module of torch, which runs on the CPU only: with --device gpu use "
             "softmax or mlp:WIDTH,WIDTH,..."
         )
-    if job.device == "gpu" and job.method == "ist":
-        raise CapabilityError("ist divides networks on the CPU: leave --device gpu out, or take --method local_sgd")
     if job.device == "gpu" and job.noise is not None:
         raise CapabilityError("--noise is drawn on the CPU: leave it out with --device gpu")
 

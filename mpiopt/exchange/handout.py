@@ -10,6 +10,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from mpiopt.arrays import Array
+from mpiopt.comm.staging import brought, returned
 from mpiopt.engine.phase import Exchange, Joint, PerWorker
 from mpiopt.engine.traffic import Shape, Traffic
 from mpiopt.exchange.mean import Mean
@@ -46,18 +47,19 @@ class HandOut(Exchange):
         """One sum and, of networks with hidden layers, one alltoall. Collective."""
         team = here.team
         now, then = division(team, here.round), division(team, here.round + 1)
-        shared = [Message(message.vector[now.common], message.scalars) for message in messages]
+        vectors = [brought(message.vector).copy() for message in messages]
+        shared = [Message(vector[now.common], message.scalars) for vector, message in zip(vectors, messages, strict=True)]
         agreed, _, _ = Mean()(shared, (), here)
         last = state.last.copy()
         for worker, own in enumerate(now.own):
             if here.present[worker]:
                 last[own] = worker
-        vectors = [message.vector.copy() for message in messages]
         for vector in vectors:
             vector[now.common] = agreed.vector
         if not now.common.all():
             _hand_out(vectors, last, then.own, here._replace(round=here.round + 1))
-        heard = PerWorker(Message(vector, agreed.scalars) for vector in vectors)
+        like = messages[0].vector
+        heard = PerWorker(Message(returned(vector, like), agreed.scalars) for vector in vectors)
         return heard, [0.0] * len(messages), Holders(last)
 
     def traffic(self, shape: Shape, here: Joint) -> Traffic:
@@ -110,8 +112,9 @@ def _hand_out(vectors: Sequence[Array], last: np.ndarray, wanted: Sequence[np.nd
 
 def assembled(points: Sequence[Array], state: Holders, team: Team) -> Array:
     """The whole x (dim,) from those who hold its parts. Collective: one vector round."""
-    parts = [
-        np.where(state.last == worker, x, 0) + (np.where(state.last == NOBODY, x, 0) if worker == 0 else 0)
-        for worker, x in zip(team.world.hosted, points, strict=True)
-    ]
-    return team.world.sum([part.astype(points[0].dtype, copy=False) for part in parts], "assembled")
+    parts = []
+    for worker, x in zip(team.world.hosted, points, strict=True):
+        part, held = np.zeros(x.size, x.dtype), (state.last == worker) | ((state.last == NOBODY) & (worker == 0))
+        part[held] = brought(x)[held]
+        parts.append(returned(part, x))
+    return team.world.sum(parts, "assembled")

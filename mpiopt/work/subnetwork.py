@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mpiopt.arrays import namespace
 from mpiopt.engine.phase import Local, Work
 from mpiopt.problems.problem import Message, Point, Site
 from mpiopt.problems.subnetworks import hidden, part
@@ -33,9 +34,10 @@ class OnPart(Work):
             return at, Message(at.x, np.array([state.log.loss])), state
         own = neurons(hidden(site.loss), workers, site.streams, here.round)[site.worker]
         loss, places, returned = part(site.loss, own, workers)
-        y = desk(loss, at.x[places])
+        own_places = namespace(at.x).asarray(places)
+        y = desk(loss, at.x[own_places])
         moved, message, state = self.steps(Point(y), None, state, here._replace(site=replace(site, loss=loss)))
-        at.x[places] = moved.x
+        at.x[own_places] = moved.x
         returned()
         return at._replace(loss=moved.loss), Message(at.x, message.scalars), state
 

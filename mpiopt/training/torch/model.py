@@ -167,8 +167,9 @@ class TorchModel:
             make = partial(parts.smaller, self._torch, self.module, kept, gain)
             self._smaller[form] = TorchModel(make, self.data, self.loss, self.chunk)
         model = self._smaller[form]
-        back = partial(parts.put_back, _kept(self.module), _kept(model.module), axes)
-        return Subnetwork(model, parts.places(self.blocks, axes), back)
+        beside = _kept(self.module), _kept(model.module), axes
+        parts.put_in(*beside)
+        return Subnetwork(model, parts.places(self.blocks, axes), partial(parts.put_back, *beside))
 
     def point(self, x: Array) -> Point:
         """x (dim,) alone."""

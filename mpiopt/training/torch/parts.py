@@ -63,12 +63,20 @@ def smaller(torch: Any, module: Any, kept: Sequence[Array], gain: float) -> "tor
         if isinstance(like, torch.nn.Linear):
             ends = takes.get(place, like.in_features), gives.get(place, like.out_features)
             made[place] = _linear(torch, like, *ends, gain if place in takes else 1.0)
+            _as_trained(like, made[place])
         elif isinstance(like, torch.nn.BatchNorm1d):
             kind = like.weight.dtype if like.affine else None
             made[place] = torch.nn.BatchNorm1d(
                 gives[place], like.eps, like.momentum, like.affine, like.track_running_stats, dtype=kind
             )
+            _as_trained(like, made[place])
     return torch.nn.Sequential(*made)
+
+
+def _as_trained(like: Any, made: Any) -> None:
+    """Train what is trained in the whole."""
+    for name, parameter in like.named_parameters():
+        getattr(made, name).requires_grad_(parameter.requires_grad)
 
 
 def _linear(torch: Any, like: Any, takes: int, gives: int, gain: float) -> Any:
@@ -89,8 +97,17 @@ def places(blocks: Sequence[Block], axes: Axes) -> Array:
     return np.concatenate(found)
 
 
-def put_back(whole: Mapping[str, Any], part: Mapping[str, Any], axes: Axes) -> None:
-    """Write the buffers of a part, tensors by name, where they belong in those of the whole."""
+def put_in(whole: Mapping[str, Any], part: Mapping[str, Any], axes: Axes) -> None:
+    """Give a part what is kept beside x, tensors by name, from the whole."""
     for name, tensor in part.items():
-        kept = np.ix_(*axes[name]) if axes.get(name) else ...
-        whole[name].detach().numpy()[kept] = tensor.detach().numpy()
+        tensor.detach().numpy()[...] = whole[name].detach().numpy()[_kept(axes, name)]
+
+
+def put_back(whole: Mapping[str, Any], part: Mapping[str, Any], axes: Axes) -> None:
+    """Write it where it belongs in the whole."""
+    for name, tensor in part.items():
+        whole[name].detach().numpy()[_kept(axes, name)] = tensor.detach().numpy()
+
+
+def _kept(axes: Axes, name: str) -> Any:
+    return np.ix_(*axes[name]) if axes.get(name) else ...
