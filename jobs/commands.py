@@ -30,7 +30,6 @@ COMMANDS = {
     "score": Needs(True, True),
     "coef": Needs(False, False),
     "export": Needs(False, False),
-    "certify": Needs(True, True),
     "methods": Needs(False, False),
     "report": Needs(False, False),
     "watch": Needs(False, False),

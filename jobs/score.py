@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from mpiopt.errors import UsageError
 from mpiopt.jobs.cli.console import Console
-from mpiopt.jobs.cli.options import Plugins
+from mpiopt.jobs.cli.options import Plugins, Whole
 from mpiopt.words import counted
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ class Score:
     Of two classes: area under the ROC curve and average precision, exact with ties, accuracy (also balanced), precision,
     recall, F1 at probability 1/2; of numbers: RMSE, MAE, R2. Log loss, Brier score, deviance and pseudo-R2 where a loss has
     them. Rows stay on their ranks.
+
+    With --noise: a network of mpiopt train, which votes over noisy copies of each row, and how far a row may move (gaussian: in
+    Euclidean norm) before another class could win, proved by a bound of Clopper and Pearson on the winner's share. The noise
+    of a row follows from its number. Train with the same --noise.
     """
 
     files: Annotated[tuple[Path, ...], Parameter(name="--file", metavar="RUN.h5... DATA.h5")] = field(kw_only=False)
@@ -41,11 +45,29 @@ class Score:
     """Also show how often rows of about equal probability are of class +1."""
     png: Path | None = None
     """Write a picture of the ROC curve, precision against recall, and calibration."""
+    noise: str | None = None
+    """Certify a network under gaussian:0.12, or on images rotation:10, translation:2, scaling:0.2."""
+    samples: Whole = 1000
+    """Votes that bound the probability of the winning class, with --noise."""
+    alpha: float = 0.001
+    """The chance that a certificate is wrong, with --noise."""
+    every: Whole = 1
+    """Certify every so many-th row, with --noise."""
+    out: Path | None = None
+    """Write a line a row, P.csv or P.h5, with --noise: class, guess (-1: no answer), bound of its probability, radius."""
+    overwrite: Annotated[bool, Parameter(negative=())] = False
+    """Replace such a file."""
     plugin: Plugins = ()
 
 
 def run(job: Score, world: "World", console: Console) -> dict[str, Any]:
     """Read, apply, sum up. Collective. Raises MpioptError on every rank."""
+    if job.noise is not None:
+        from mpiopt.jobs.running.certifying import certify
+
+        return certify(job, job.noise, world, console)
+    if job.out is not None:
+        raise UsageError("--out is for the certificates of --noise: mpiopt predict writes predictions")
     from mpiopt.jobs.reports.scores import demand_drawable, tables
     from mpiopt.jobs.running.applying import models, rows, stacked
 

@@ -1,4 +1,4 @@
-"""``mpiopt certify``: the certificates of a trained network, the same on any number of ranks, and what it refuses."""
+"""``mpiopt score --noise``: the certificates of a trained network, the same on any number of ranks, and what it refuses."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ import pytest
 from mpiopt.errors import UsageError
 from mpiopt.io.dataset.dense import open_dense
 from mpiopt.io.runs.run_file import read_solution
-from mpiopt.jobs.certify import Certify, run
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.train_options import Train
+from mpiopt.jobs.score import Score, run
 from mpiopt.jobs.train import run as train
 from mpiopt.problems.examples import Dense
 from mpiopt.problems.perceptron import Perceptron
@@ -31,13 +31,12 @@ def trained(worlds, shared_tmp):
 
 @pytest.mark.ranks(1, 2)
 def test_every_row_has_the_certificate_that_its_number_makes(world, trained):
-    found = run(
-        Certify(files=(trained, Path(ROWS)), first=10, samples=40, every=3, out=trained.with_name("v.csv")), world, Console()
-    )
+    job = Score(files=(trained, Path(ROWS)), noise="gaussian:0.5", samples=40, every=3, out=trained.with_name("v.csv"))
+    found = run(job, world, Console())
     x, source, numbers = read_solution(trained)[0].astype(np.float32), open_dense(ROWS, world), list(range(0, 20, 3))
     rows, y = source.read(0, 20)
     model = Perceptron(Dense(rows, y), (4, 3, source.classes))
-    votes = list(certified_rows(lambda r: model.outputs(x, r), rows[numbers], numbers, Gaussian(0.5), Ballot(10, 40), 0))
+    votes = list(certified_rows(lambda r: model.outputs(x, r), rows[numbers], numbers, Gaussian(0.5), Ballot(100, 40), 0))
     assert found["rows"] == 7 and found["average_radius"] == pytest.approx(average_radius(votes, y[numbers]), rel=1e-12)
     lines = trained.with_name("v.csv").read_text().splitlines()
     assert lines[0] == "row,class,guess,probability,radius" and len(lines) == 8
@@ -48,8 +47,8 @@ def test_every_row_has_the_certificate_that_its_number_makes(world, trained):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"files": (Path("run.h5"),)}, "certify needs a run and the rows"),
-        ({"every": 0}, "--every and --rows: give whole numbers of at least 1"),
+        ({"files": (Path("run.h5"),)}, "one network is certified at a time"),
+        ({"every": 0}, "--every 0: give a whole number of at least 1"),
         ({"samples": 5}, "`samples` is 5: at `alpha` 0.001 so many votes for one class certify nothing; give at least 10"),
         ({"noise": "gaussian:-1"}, "sigma is -1: give a number above 0"),
         ({"noise": "rotation:5"}, "rows of shape .4,. cannot be turned or shifted"),
@@ -62,4 +61,4 @@ def test_every_row_has_the_certificate_that_its_number_makes(world, trained):
 def test_what_cannot_be_certified_is_one_sentence(world, trained, given, said):
     files = tuple(file or trained for file in given.pop("files", (None, Path(ROWS))))
     with pytest.raises(UsageError, match=said):
-        run(Certify(files=files, **given), world, Console())
+        run(Score(files=files, **{"noise": "gaussian:0.5", **given}), world, Console())
