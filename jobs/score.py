@@ -63,9 +63,11 @@ class Score:
 def run(job: Score, world: "World", console: Console) -> dict[str, Any]:
     """Read, apply, sum up. Collective. Raises MpioptError on every rank."""
     if job.noise is not None:
-        from mpiopt.jobs.running.certifying import certify
+        from mpiopt.jobs.running.certifying import VoteFile, certify
+        from mpiopt.smoothing.certify import Ballot
 
-        return certify(job, job.noise, world, console)
+        ballot = Ballot(samples=job.samples, alpha=job.alpha)
+        return certify(job.files, job.noise, ballot, job.every, VoteFile(job.out, job.overwrite), world, console)
     if job.out is not None:
         raise UsageError("--out is for the certificates of --noise: mpiopt predict writes predictions")
     from mpiopt.jobs.reports.scores import demand_drawable, tables

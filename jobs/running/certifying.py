@@ -1,6 +1,6 @@
 """``mpiopt score --noise``: how far rows may move before the vote of a smoothed classifier can change, row by row."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,34 +24,38 @@ from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
-    from mpiopt.jobs.score import Score
 
 Write = Callable[[np.ndarray, np.ndarray, list[CertifiedClass]], None]  # of rows their numbers, classes and votes
 COLUMNS = ("row", "class", "guess", "probability", "radius")
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the largest radius that so many votes can certify
 
 
-def certify(job: "Score", text: str, world: "World", console: Console) -> dict[str, Any]:
-    """Vote over noisy copies of rows, and count what is proved of them. Collective. Raises MpioptError on every rank."""
-    if len(job.files) != 2:
+def certify(
+    files: Sequence[Path], text: str, ballot: Ballot, every: int, sheet: "VoteFile", world: "World", console: Console
+) -> dict[str, Any]:
+    """Vote over copies of every so many-th row under the noise that a text describes, and count what is proved.
+
+    files : a run of train, and the rows. Collective. Raises MpioptError on every rank.
+    """
+    if len(files) != 2:
         raise UsageError("one network is certified at a time: mpiopt score RUN.h5 TEST.h5 --noise gaussian:0.12")
-    if job.every < 1:
-        raise UsageError(f"--every {job.every}: give a whole number of at least 1")
+    if every < 1:
+        raise UsageError(f"--every {every}: give a whole number of at least 1")
     law = noise(text)
-    (path, data), ballot = job.files, Ballot(samples=job.samples, alpha=job.alpha)
+    path, data = files
     trained = _read(path, world)
     source = open_dense(str(data), world)
     console(f"certifying {data} under {text}")
-    with _sheet(job, world) as write:
-        numbers = np.arange(0, source.rows, job.every)
+    with sheet.opened(files, world) as write:
+        numbers = np.arange(0, source.rows, every)
         votes, y = _votes(trained, source, numbers, law, ballot, world)
         write(numbers, y, votes)
-    radii = np.array(SHARES) * law.radius(job.alpha ** (1 / job.samples))
+    radii = np.array(SHARES) * law.radius(ballot.alpha ** (1 / ballot.samples))
     curve, radius = certified_accuracy(votes, y, radii), average_radius(votes, y)
     silent = sum(vote.guess < 0 for vote in votes)
     rows = [[f"{far:.3g}", f"{100 * share:.2f} %"] for far, share in zip(radii, curve, strict=True)]
     console.show(
-        f"{data}: {counted(len(votes), 'row')} under {text}, {job.samples:,} votes each, {silent:,} without an answer\n"
+        f"{data}: {counted(len(votes), 'row')} under {text}, {ballot.samples:,} votes each, {silent:,} without an answer\n"
         f"average certified radius {radius:.4g}\n\n{table(['radius', 'certified'], rows, 'rr')}"
     )
     return {
@@ -63,6 +67,31 @@ def certify(job: "Score", text: str, world: "World", console: Console) -> dict[s
         "radii": radii.tolist(),
         "certified_accuracy": curve.tolist(),
     }
+
+
+class VoteFile(NamedTuple):
+    """The file that certificates go to, if any."""
+
+    out: Path | None = None
+    overwrite: bool = False
+
+    @contextmanager
+    def opened(self, files: Sequence[Path], world: "World") -> Iterator[Write]:
+        """What writes it; claimed before anything is computed. Collective."""
+        with ExitStack() as stack:
+            sheet = None
+            with world.together(f"writing {self.out}"):
+                if self.out is not None and world.rank == 0:
+                    about = dict(zip(("run", "data"), map(str, files), strict=True))
+                    sheet = stack.enter_context(Predictions(self.out, COLUMNS, about, overwrite=self.overwrite))
+
+            def write(numbers: np.ndarray, y: np.ndarray, votes: list[CertifiedClass]) -> None:
+                with world.together(f"writing {self.out}"):
+                    if sheet is not None:
+                        columns = numbers, y, *(np.array(column) for column in zip(*votes, strict=True))
+                        sheet.add(dict(zip(COLUMNS, columns, strict=True)))
+
+            yield write
 
 
 class Finished(NamedTuple):
@@ -130,23 +159,3 @@ def _rows(source: DenseSource, numbers: np.ndarray) -> tuple[np.ndarray, np.ndar
         own = numbers[(lo <= numbers) & (numbers < lo + PASS)] - lo
         parts.append((x[own], y[own]))
     return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
-
-
-@contextmanager
-def _sheet(job: "Score", world: "World") -> Iterator[Write]:
-    """What writes the file, which is claimed before anything is computed. Collective."""
-
-    with ExitStack() as stack:
-        sheet = None
-        with world.together(f"writing {job.out}"):
-            if job.out is not None and world.rank == 0:
-                about = dict(zip(("run", "data"), map(str, job.files), strict=True))
-                sheet = stack.enter_context(Predictions(job.out, COLUMNS, about, overwrite=job.overwrite))
-
-        def write(numbers: np.ndarray, y: np.ndarray, votes: list[CertifiedClass]) -> None:
-            with world.together(f"writing {job.out}"):
-                if sheet is not None:
-                    columns = numbers, y, *(np.array(column) for column in zip(*votes, strict=True))
-                    sheet.add(dict(zip(COLUMNS, columns, strict=True)))
-
-        yield write
