@@ -44,7 +44,7 @@ class Ballot:
         if not 0 < self.alpha < 0.5:
             raise UsageError(f"`alpha` is {self.alpha:g}: give a chance to be wrong above 0 and below 0.5, as 0.001")
         if self.first < 1:
-            raise UsageError(f"`first` is {self.first}: give at least one vote to name the class")
+            raise UsageError(f"the number of votes that name the class is {self.first}: give at least 1")
         least = ceil(-log2(self.alpha)) + (2.0 ** ceil(-log2(self.alpha)) * self.alpha == 1)
         if self.samples < least:
             raise UsageError(

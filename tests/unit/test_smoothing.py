@@ -187,7 +187,7 @@ def test_workers_hold_the_rows_of_their_split(worlds, monkeypatch):
             "rows of shape .9,. cannot be turned or shifted: give images",
         ),
         (lambda: Ballot(alpha=0.7), "`alpha` is 0.7: give a chance to be wrong above 0 and below 0.5"),
-        (lambda: Ballot(first=0), "`first` is 0: give at least one vote"),
+        (lambda: Ballot(first=0), "the number of votes that name the class is 0: give at least 1"),
         (lambda: split("even"), "there is no split 'even': choose one of dirichlet, classes"),
         (lambda: split("dirichlet:0"), "the concentration of dirichlet is 0: give a number above 0"),
         (lambda: split("classes:0"), "the number of classes of a worker is 0: give at least 1"),
