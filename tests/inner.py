@@ -13,6 +13,7 @@ import pytest
 from tests import launcher
 from tests.teller import JOB
 
+PASSED = ["--hypothesis-profile", "--hypothesis-seed"]  # options that one process obeys; ranks must draw alike
 MACHINERY = ["/_pytest/", "/pytest/", "/pluggy/", "/hypothesis/", "/mpi4py/", "/tests/rank.py", "/tests/teller.py", "<frozen "]
 
 
@@ -62,6 +63,7 @@ class Launch:
             "no",
             "--tb",
             config.option.tbstyle,
+            *(f"{name}={value}" for name in PASSED if not size and (value := config.getoption(name, None)) is not None),
             *files,
         ]
         self.process = launcher.start(

@@ -189,6 +189,7 @@ import os
 from pathlib import Path
 from time import sleep
 import pytest
+from hypothesis import settings
 HERE, NAME = Path(__file__).parent, Path(__file__).stem
 
 @pytest.mark.parametrize("k", range(3))
@@ -197,6 +198,7 @@ def test_it(k):
         told.write(f"{NAME}[{k}] {os.getpid()}\\n")
     while len({line.split()[1] for line in (HERE / "ran").read_text().splitlines()}) < 2:
         sleep(0.01)
+    assert settings.default.max_examples == 7  # of the profile that was asked for
     assert k != 1, "one is wrong"
     if NAME == "test_wrong" and k == 2:
         os._exit(7)
@@ -204,7 +206,10 @@ def test_it(k):
     )
     for k in range(second.WORTH_IT):
         (tmp_path / f"test_{k:02d}.py").write_text(GOES_WRONG)
-    done = inner_pytest(tmp_path, *(str(tmp_path / f"test_{k:02d}.py") for k in range(second.WORTH_IT)))
+    monkeypatch.setattr(sys.modules[__name__], "CONFTEST", CONFTEST + "settings.register_profile('seven', max_examples=7)\n")
+    done = inner_pytest(
+        tmp_path, "--hypothesis-profile=seven", *(str(tmp_path / f"test_{k:02d}.py") for k in range(second.WORTH_IT))
+    )
     files = second.WORTH_IT + 1
     assert f"{files + 1} failed, {2 * files - 1} passed" in done.stdout, done.stdout
     assert "the second process ended with status 7 in this test" in done.stdout
