@@ -37,6 +37,8 @@ class Predict:
     """A run of mpiopt solve, then a data set, a generator, or files of svmlight text, - for standard input."""
     out: Path | None = None
     """Where to write, .csv or .h5. [default: CSV on standard output]"""
+    offset: Path | None = None
+    """A file of offsets of the rows of text, one number a row; a data set has its own."""
     overwrite: Annotated[bool, Parameter(negative=())] = False
     """Replace an existing file of predictions; nothing else is."""
     plugin: Plugins = ()
@@ -54,7 +56,7 @@ def run(job: Predict, world: "World", console: Console) -> dict[str, Any]:
     (model,) = models([path], world)
     named = ", ".join(map(str, data))
     console(f"reading {named}")
-    with rows(data, path, world, console) as source:
+    with rows(data, model, world, console, offset=job.offset) as source:
         model.demand_columns(source)
         share = stacked(source, world)
         margins = in_order(model.margins(share), share, source, world)

@@ -41,6 +41,10 @@ class Score:
     """Runs of mpiopt solve, and last the data: a data set, a generator, or a file of svmlight text."""
     metric: tuple[str, ...] = ()
     """Only this figure; may be repeated. [default: all]"""
+    weights: str | None = None
+    """A file of sample weights of the rows of text, or label where labels are LABEL:WEIGHT; a data set has its own."""
+    offset: Path | None = None
+    """A file of offsets of the rows of text, one number a row; a data set has its own."""
     calibration: Annotated[bool, Parameter(negative=())] = False
     """Also show how often rows of about equal probability are of class +1."""
     png: Path | None = None
@@ -79,7 +83,7 @@ def run(job: Score, world: "World", console: Console) -> dict[str, Any]:
     demand_drawable(job.png)
     fitted = models(runs, world)
     console(f"reading {data}")
-    with rows([data], runs[0], world, console) as source:
+    with rows([data], fitted[0], world, console, weights=job.weights, offset=job.offset) as source:
         for model in fitted:
             model.demand_columns(source)
             model.demand_labels(source)

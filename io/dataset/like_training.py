@@ -9,6 +9,7 @@ from mpiopt.io.dataset.index import Index
 from mpiopt.io.dataset.labels import Labels, shown
 from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.disk.file_kind import RUN, schema_of
+from mpiopt.io.runs.beside_solution import read_names
 from mpiopt.io.runs.run_file import read_run
 from mpiopt.words import counted
 
@@ -45,7 +46,7 @@ class Frame(NamedTuple):
         told = read_run(path).attributes
         if not {"features", "number_base", "normalize"} <= told.keys():
             raise UsageError(f"{path} does not say how the text of its data was numbered: give the data set in its place")
-        return Frame(str(path), told["features"], told["number_base"], told["normalize"])
+        return Frame(str(path), told["features"], told["number_base"], told["normalize"], names=read_names(path))
 
 
 def training_frame(path: str | Path, world: World, base: str, features: int | None, normalize: str) -> Frame:

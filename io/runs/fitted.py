@@ -21,7 +21,7 @@ class Fitted:
     """What a run of ``mpiopt solve`` found.
 
     x : (features,); rule : the label, or the rule of labels, that is +1; classes : what the labels +1 and -1 are called,
-    None for a loss that takes labels as they are.
+    None for a loss that takes labels as they are. offset : whether the rows that it was fitted to had offsets.
     """
 
     path: Path
@@ -30,6 +30,7 @@ class Fitted:
     family: Family
     rule: str = ""
     classes: tuple[str, str] | None = None
+    offset: bool = False
 
     @staticmethod
     def read(path: str | Path) -> "Fitted":
@@ -41,10 +42,11 @@ class Fitted:
         family = find(str(told["loss"]))
         if len(x) != told.get("features", len(x)):
             raise DataError(f"{path} has {len(x):,} coefficients, and says that there are {told['features']:,} features")
+        offset = bool(told.get("offset"))
         if not family.labels.classes:
-            return Fitted(Path(path), x, intercept, family)
+            return Fitted(Path(path), x, intercept, family, offset=offset)
         classes = str(told.get("label_positive", "1")), str(told.get("label_negative", "-1"))
-        return Fitted(Path(path), x, intercept, family, str(told.get("positive", classes[0])), classes)
+        return Fitted(Path(path), x, intercept, family, str(told.get("positive", classes[0])), classes, offset)
 
     def demand_columns(self, source: Source) -> None:
         """See that the model is of these columns. Not collective. Raises UsageError."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
+from mpiopt.io.dataset.beside import OFFSET
 from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.dataset.shuffle import Shuffle
 from mpiopt.io.dataset.source import Share, Source, open_source, shares
@@ -31,15 +32,21 @@ def models(paths: Sequence[Path], world: "World") -> list[Fitted]:
 
 
 @contextmanager
-def rows(files: Sequence[Path], like: Path, world: "World", console: "Console") -> Iterator[Source]:
+def rows(
+    files: Sequence[Path], model: Fitted, world: "World", console: "Console", *, weights: str | None = None, offset: Path | None
+) -> Iterator[Source]:
     """The rows of a data set or generator, or of text, in whose place a data set stands meanwhile. Collective.
 
-    like : the run whose columns they are to have. Raises DataError, UsageError on every rank.
+    model : whose columns they are to have. weights, offset : of text, as `TextOptions` has them; a data set has its own.
+    Raises DataError, UsageError on every rank.
     """
+    like = model.path
     if not _is_text(files, world):
+        if given := [name for name, value in (("weights", weights), ("offset", offset)) if value is not None]:
+            raise UsageError(f"`{given[0]}` is for text, and {files[0]} has what it has beside its labels: leave it out")
         if len(files) > 1:
             raise UsageError(f"{files[1]}: give one data set, or files of text")
-        yield open_source(str(files[0]), world)
+        yield _told(open_source(str(files[0]), world), model, console)
         return
     from mpiopt.io.text.convert import convert
     from mpiopt.io.text.options import TextOptions
@@ -47,15 +54,23 @@ def rows(files: Sequence[Path], like: Path, world: "World", console: "Console") 
     with world.together("making a scratch folder"):
         folder = Path(mkdtemp(prefix="mpiopt-", dir=Path.cwd())) if world.rank == 0 else None
     folder = world.tell(folder)
+    options = TextOptions(shuffle=None, like=like, weights=weights, offset=offset)
     try:
-        index = convert(world, files, folder / "rows.h5", TextOptions(shuffle=None, like=like), console)
+        index = convert(world, files, folder / "rows.h5", options, console)
         if index.numbering is not None and (dropped := index.numbering.dropped):
             console.note(f"note: {counted(dropped, 'entry', 'entries')} of features that {like} does not know left out")
-        yield open_source(folder / "rows.h5", world)
+        yield _told(open_source(folder / "rows.h5", world), model, console)
     finally:
         world.barrier()
         if world.rank == 0:
             rmtree(folder, ignore_errors=True)
+
+
+def _told(source: Source, model: Fitted, console: "Console") -> Source:
+    """The source; said once where a model of rows with offsets is applied to rows without."""
+    if model.offset and not (isinstance(source, Dataset) and OFFSET in source.index.beside):
+        console.note(f"note: {model.path} was fitted to rows with offsets, and these have none: they count as 0")
+    return source
 
 
 def _is_text(files: Sequence[Path], world: "World") -> bool:

@@ -10,6 +10,7 @@ from mpiopt.engine.drive import solve
 from mpiopt.engine.method import Method
 from mpiopt.engine.stop import Stop
 from mpiopt.errors import UsageError
+from mpiopt.io.dataset.beside import OFFSET
 from mpiopt.io.dataset.linear_team import classes, frame, team_of
 from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.dataset.source import Source
@@ -178,6 +179,7 @@ def described(job: "Solve", source: Source) -> dict[str, Any]:
         "class_weight": job.class_weight,
         "compress": compressor_of(job),
         "link": link_of(job),
+        "offset": (isinstance(source, Dataset) and OFFSET in source.index.beside) or None,
         **classes(source, job.loss, job.positive),
         **frame(source),
     }
