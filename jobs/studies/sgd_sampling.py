@@ -4,6 +4,7 @@ After Gower, Loizou, Qian, Sailanbayev, Shulgin, Richtarik, SGD: general analysi
 regression on 64 random rows of 5 features, one worker; every law with the step of theory, means over five seeds.
 """
 
+from functools import partial
 from math import ceil, e, log
 from typing import TYPE_CHECKING
 
@@ -85,10 +86,10 @@ def run(lab: Lab) -> Findings:
             Check(f"accuracy {accuracy:g}: work with it over that with 1 row", Below(0.95), found[least] / found[1]),
             Check(f"accuracy {accuracy:g}: steps over those enough by theory", Below(1), max(ratios)),
         ]
-    runs = _switching(lab, data)
-    errors = {name: mean_squares(data, each) for name, each in runs.items()}
-    trails += [each[0] for each in runs.values()]
-    return Findings(checks + _ends(data, runs, errors), trails, NOTES, {"work": work, "data": data, "errors": errors})
+    both = _switching(lab, data)
+    errors = {name: mean_squares(data, each) for name, each in both.items()}
+    trails += [each[0] for each in both.values()]
+    return Findings(checks + _ends(data, both, errors), trails, NOTES, {"work": work, "data": data, "errors": errors})
 
 
 def _importance(data: Ridges) -> float:
@@ -123,7 +124,7 @@ def follow(lab: Lab, data: Ridges, name: str, law: Law, rate: Schedule, rounds: 
             name,
             sgd(rules.sgd(rate)),
             1,
-            lambda world, seed=seed: data.team(world, law, seed),
+            partial(data.team, law=law, seed=seed),
             np.zeros(DIM),
             rounds,
             every=max(1, rounds // LOOKS),
