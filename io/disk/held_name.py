@@ -196,5 +196,5 @@ def _stands(file: FileIO, path: Path) -> bool:
     """Whether an open file is the one at ``path``."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
-    except FileNotFoundError:
+    except OSError:  # no such name, something else in a folder's place, a file whose server has forgotten it
         return False

@@ -1,8 +1,8 @@
 """The one driver loop: rounds, the record, the stopping rules, and the answer with its certificate."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import compress
 from time import perf_counter
 from typing import Generic, NamedTuple
@@ -69,29 +69,27 @@ Keeper = Callable[[Standing[R], Reason | None], None]  # with the reason for whi
 def rounds(method: Method, team: Team, run: Array | Run) -> Iterator[Run]:
     """The run at the start x (dim,) and after every round, or after every further round of a run; without end.
 
-    Collective at every step. Raises DataError where a run to go on from is not one that the method keeps.
+    Collective at every step.
     """
-    step = method.step
-    if isinstance(run, Run):
-        step = partial(_further, method)
-        run = step(run, team)
-    else:
-        run = method.init(run, team)
+    run = method.step(run, team) if isinstance(run, Run) else method.init(run, team)
     while True:
         yield run
-        run = step(run, team)
+        run = method.step(run, team)
 
 
-def _further(method: Method, run: Run, team: Team) -> Run:
-    """A round of a run that was kept, perhaps in a file that somebody has changed. Collective.
+@contextmanager
+def _going_on(kept: bool) -> Iterator[None]:
+    """What is done with a run that was ``kept``, perhaps in a file that somebody has changed. Raises DataError.
 
-    Types say what a state is made of, but for what it keeps of other blocks, and for lengths: those tell as they are used.
+    Types say what a state is made of, but for what it keeps of other blocks, and for shapes: those tell as they are used.
     """
     try:
-        return method.step(run, team)
+        yield
     except (MpioptError, MemoryError, OSError, RuntimeError):  # which say something else, of whatever state
         raise
     except Exception as error:
+        if not kept:
+            raise
         told = " ".join(f"{type(error).__name__}: {error}".split())[:100]
         raise DataError(f"the run cannot go on from what was kept of it ({told}): start anew with `resume=never`") from error
 
@@ -193,17 +191,20 @@ def drive(
     last one that ``stop`` allows; what lies between is not looked at.
     """
     at = x if isinstance(x, Standing) else Standing()
+    kept = at.run is not None
     steps, tally = rounds(method, team, x if at.run is None else at.run), team.world.tally
     del x  # what a run of old has held is given up as it is replaced
     clock, found = (_taken_up(at, team, stop)) if at.history else (0.0, None)
     while found is None:
         start = perf_counter()
-        run = next(steps)
+        with _going_on(kept):
+            run = next(steps)
         clock += perf_counter() - start
         if not due(run.round) and run.round != stop.rounds:
             continue
         with tally.paused():
-            record, fresh, word = recorder(run, clock, interruption())
+            with _going_on(kept):
+                record, fresh, word = recorder(run, clock, interruption())
             at = at.after(run, record, fresh)
             for watcher in watch:
                 watcher(record)

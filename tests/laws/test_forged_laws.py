@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
+from functools import partial
 from itertools import islice, product
 from random import Random
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mpiopt.engine.drive import rounds
+from mpiopt.engine.drive import Standing, drive, rounds
+from mpiopt.engine.method import Run
+from mpiopt.engine.stop import Record, Stop
 from mpiopt.errors import MpioptError
 from mpiopt.io.runs.fitting import fitting
 from mpiopt.io.runs.state_tree import FlatTree, flatten, unflatten
@@ -67,8 +70,13 @@ def goes_on(method, team: Team, flat: FlatTree, place: Place, other: Any) -> Non
     arrays = {name: array.copy() for name, array in {**flat.arrays, **ARRAYS}.items()}
     own = [{name: array.copy() for name, array in {**mine, **ARRAYS}.items()} for mine in flat.own]
     run, _ = fitting(unflatten(changed(flat.tree, way, other) if part < 0 else flat.tree, arrays, parts, own), team)
-    for again in islice(rounds(method, team, run), 3):
-        method.measure(again, team)
+    drive(method, team, Standing(run), partial(measured, method, team), Stop(rounds=run.round + 3))
+
+
+def measured(method, team: Team, run: Run, clock: float, word: str) -> tuple[Record, bool, str]:
+    """The record of a round."""
+    found = method.measure(run, team)
+    return Record(run.round, clock, found.objective, found.gradient_norm, found.gap, 0, 0, 0), found.fresh, word
 
 
 def forge(method, team: Team, x: np.ndarray, tries: int | None, kept=lambda run, team: run) -> None:

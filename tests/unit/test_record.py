@@ -111,11 +111,13 @@ def test_a_run_file_that_is_being_written_is_nobody_elses(tmp_path, monkeypatch)
     assert len(read_run(tmp_path / "r.h5").history["round"]) == 1
 
 
-def test_a_run_file_that_has_gone_is_an_error(tmp_path):
+@pytest.mark.parametrize("then", [Path.exists, Path.touch, Path.mkdir, lambda path: path.symlink_to(path)])
+def test_a_run_file_that_has_gone_is_an_error(tmp_path, then):
     (tmp_path / "out").mkdir()
     file = RunFile(tmp_path / "out" / "r.h5", {})
     file.add({"round": 0, "objective": 1.0})
     rmtree(tmp_path / "out")
+    then(tmp_path / "out")  # nothing, or something else in the folder's place
     with pytest.raises(DataError, match=r"r.h5 has gone: it or its folder was removed or renamed"):
         file.finish(np.zeros(2), 0.0, {"reason": "GAP"})
     with pytest.raises(DataError, match="has gone"):
