@@ -7,7 +7,7 @@ from itertools import compress
 from time import perf_counter
 from typing import Generic, NamedTuple
 
-from mpiopt.arrays import Array
+from mpiopt.arrays import Array, is_array
 from mpiopt.engine.fingerprint import fingerprint
 from mpiopt.engine.method import Method, Run
 from mpiopt.engine.stop import R, Reason, Record, Rule, Stop, Watcher, ended
@@ -192,6 +192,8 @@ def drive(
     """
     at = x if isinstance(x, Standing) else Standing()
     kept = at.run is not None
+    if not kept:
+        _demand_start(x, team)
     steps, tally = rounds(method, team, x if at.run is None else at.run), team.world.tally
     del x  # what a run of old has held is given up as it is replaced
     clock, found = (_taken_up(at, team, stop)) if at.history else (0.0, None)
@@ -212,6 +214,14 @@ def drive(
             for keeper in keep:
                 keeper(at, found and found[0])
     return Driven(at, *found)
+
+
+def _demand_start(x: Array, team: Team) -> None:
+    """See that x is a point. Collective. Raises UsageError on every rank."""
+    with team.world.together("looking at the start"):
+        if not is_array(x) or x.shape != (team.dim,):
+            told = f"of shape {x.shape}" if is_array(x) else f"a {type(x).__name__}"
+            raise UsageError(f"the start is {told}: give an array of shape ({team.dim},), such as team.zeros()")
 
 
 def _taken_up(at: Standing[R], team: Team, stop: Rule[R]) -> tuple[float, tuple[Reason, str] | None]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from mpiopt.errors import UsageError
 from mpiopt.words import counted
 
 PATIENCE = 20  # rounds without any improvement before a method counts as stalled or diverged
@@ -104,6 +105,12 @@ class Limits(Generic[R]):
     rounds: int | None = None
     bytes: float | None = None
     seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for what no run could reach."""
+        for name, limit in vars(self).items():
+            if limit is not None and not limit >= 0:
+                raise UsageError(f"a run cannot end at `{name}={limit}`: give a number of at least 0, or None")
 
     def reached(self, history: Sequence[R]) -> tuple[Reason, str] | None:
         """The first rule that holds, and its sentence with the numbers that made it hold.

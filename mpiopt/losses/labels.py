@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from mpiopt.arrays import Array
 from mpiopt.errors import DataError
+
+CHUNK = 1 << 16  # labels that are looked at together
+LARGEST = 1e150  # of a number beside a row: its square is finite
+
+
+def bounded(values: Array) -> bool:
+    """Whether numbers (n,), at least one, are all finite and at most LARGEST in size."""
+    return -LARGEST <= float(values.min()) <= float(values.max()) <= LARGEST
 
 
 class Summary(Protocol):
@@ -32,6 +41,17 @@ class LabelRule:
     def takes(self, found: Summary) -> bool:
         """Whether a data set with these labels can be fitted; of more than two classes, one against the rest."""
         return not found.one if self.classes else found.least >= self.least
+
+    @property
+    def asked(self) -> str:
+        """What the labels of rows are, once two classes have been mapped."""
+        return "-1 and +1" if self.classes else self.text
+
+    def fit(self, y: Array) -> bool:
+        """Whether all labels (rows,) of some rows are such."""
+        if self.classes:
+            return all(bool((abs(y[at : at + CHUNK]) == 1).all()) for at in range(0, len(y), CHUNK))
+        return not len(y) or (bounded(y) and float(y.min()) >= self.least)
 
     def check(self, found: Summary, loss: str) -> None:
         """Raises DataError, with what to do, where ``loss`` cannot be fitted to these labels as they are."""

@@ -12,11 +12,13 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from mpiopt.arrays import Array, beside, namespace
+from mpiopt.arrays import Array, beside, is_array, namespace
+from mpiopt.errors import UsageError
 from mpiopt.kernels.csr import CSR
 from mpiopt.kernels.device.csr import DeviceCSR
 from mpiopt.kernels.device.launch import library
 from mpiopt.losses.family import Family
+from mpiopt.losses.labels import LARGEST, bounded
 from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.problem import Point
 
@@ -41,11 +43,27 @@ class LinearMargins:
     buffers: ClassVar[Buffers] = {}
 
     def __post_init__(self) -> None:
+        """Raises UsageError for what is not one number for each row: kernels trust lengths."""
+        for name in ("y", "weights", "offset"):
+            values = getattr(self, name)
+            if not is_array(values) or (values.shape != (self.rows,) and (name == "y" or values.size)):
+                told = f"of shape {values.shape}" if is_array(values) else f"a {type(values).__name__}"
+                raise UsageError(f"{name} is {told}, and the matrix has {self.rows} rows: give an array of one number for each")
         for name in ("weights", "offset"):
             if not getattr(self, name).size:
                 object.__setattr__(self, name, beside(self.y, 0))
         total = float(self.weights.sum() if self.weights.size else self.rows)
         object.__setattr__(self, "weight", total)
+
+    def unsound(self) -> str:
+        """What is wrong with what stands beside the rows, "" for nothing; a `CSR` is looked at where it is made."""
+        if not self.family.labels.fit(self.y):
+            return f"its labels are not what the {self.family.name} loss takes: {self.family.labels.asked}"
+        if self.weights.size and not 0 <= float(self.weights.min()) <= float(self.weights.max()) < np.inf:
+            return "its weights are not all finite and at least 0"
+        if self.offset.size and not bounded(self.offset):
+            return f"its offsets are not all finite and at most {LARGEST:g} in size"
+        return ""
 
     @property
     def rows(self) -> int:

@@ -74,6 +74,13 @@ class Inspected(Loss, Protocol):
         """The first of them; None where there are none."""
 
 
+class Examined(Loss, Protocol):
+    """A loss that can say what is wrong with what was given beside its rows."""
+
+    def unsound(self) -> str:
+        """In words, "" for nothing."""
+
+
 class Formed(Loss, Protocol):
     """A model that can be told from others."""
 

@@ -17,8 +17,9 @@ import numpy as np
 from mpiopt.arrays import Array, namespace, on_host
 from mpiopt.comm.sums import Pair
 from mpiopt.comm.world import World
-from mpiopt.errors import DataError
+from mpiopt.errors import DataError, UsageError
 from mpiopt.numerics.streams import Streams
+from mpiopt.problems.optional import Examined
 from mpiopt.problems.penalties import sliced
 from mpiopt.problems.protocols import Loss, Owned, Penalty, offers
 from mpiopt.problems.protocols import Point as Point
@@ -117,8 +118,13 @@ class Team(Generic[L]):
         """Team up the losses of the workers that this rank hosts, in worker order. Collective.
 
         samples : what each looks at in every step, all rows unless given. weights : what each counts for in means, the
-        weight of its rows unless given. Raises DataError where no worker holds a row of positive weight.
+        weight of its rows unless given. Raises DataError where no worker holds a row of positive weight, and UsageError where
+        a loss says that something beside its rows cannot be; on every rank.
         """
+        with world.together("looking at the rows"):
+            for worker, loss in zip(world.hosted, losses, strict=True):
+                if offers(loss, Examined) and (wrong := loss.unsound()):
+                    raise UsageError(f"the loss of worker {worker} cannot be used: {wrong}")
         samples = [everything] * len(losses) if samples is None else samples
         weights = [loss.weight for loss in losses] if weights is None else weights
         counts = zip(losses, weights, strict=True)
