@@ -30,7 +30,8 @@ class Methods:
     """List the methods, or show one: its parameters, what it needs, its paper.
 
     The name compressors lists what --compress takes, losses what --loss takes, readers what convert reads, graphs what --graph
-    takes, sampling what --sampling takes, games what play takes; each of the first three can be shown too.
+    takes, sampling, splits and noises what --sampling, --split and --noise take, sketches what --set sketch=... of mast takes,
+    middles what --set aggregate=... of robust_sgd takes, games what play takes; each of the first three can be shown too.
     """
 
     name: str | None = field(default=None, kw_only=False)
@@ -41,12 +42,16 @@ class Methods:
 def run(job: Methods, world: None, console: Console) -> dict[str, Any]:
     """Print the catalogue or one entry of it. Raises UsageError for an unknown name."""
     from mpiopt.compress.catalogue import CATALOGUE
+    from mpiopt.compress.masks import MASKS
     from mpiopt.graphs.topology import FAMILIES
     from mpiopt.io.text.readers import READERS
     from mpiopt.losses.registry import catalogue as losses
     from mpiopt.methods import catalogue, find, playing, training
+    from mpiopt.numerics.robust import MIDDLES
     from mpiopt.problems.games import GAMES
     from mpiopt.sampling.plans import SAMPLINGS
+    from mpiopt.sampling.splits import SPLITS
+    from mpiopt.smoothing.laws import NOISES
 
     solving, learning, moving, compressors = catalogue(), training(), playing(), CATALOGUE.all()
     if job.name == "compressors":
@@ -66,12 +71,17 @@ def run(job: Methods, world: None, console: Console) -> dict[str, Any]:
         return _readers(READERS.all(), console)
     if name is not None and name in READERS.all():
         return _readers({name: READERS[name]}, console)
-    if name == "graphs":
-        return _spelt("--graph", FAMILIES, console)
-    if name == "sampling":
-        return _spelt("--sampling", SAMPLINGS, console)
-    if name == "games":
-        return _spelt("mpiopt play", GAMES, console)
+    spelt: dict[str, tuple[str, Mapping[str, Spelt]]] = {
+        "graphs": ("--graph", FAMILIES),
+        "sampling": ("--sampling", SAMPLINGS),
+        "splits": ("--split", SPLITS),
+        "noises": ("--noise", NOISES),
+        "sketches": ("--set sketch", MASKS),
+        "middles": ("--set aggregate", MIDDLES),
+        "games": ("mpiopt play", GAMES),
+    }
+    if name is not None and name in spelt:
+        return _spelt(*spelt[name], console)
     if name is not None:
         entry = find(name, solving | learning | moving)
         console.show(_page(entry, "train" if name in learning else "play" if name in moving else "solve"))
@@ -84,7 +94,8 @@ def run(job: Methods, world: None, console: Console) -> dict[str, Any]:
         "\nL1: solves problems with an L1 penalty too. Parameters, needs, paper:\n"
         "mpiopt methods NAME; what --compress takes: mpiopt methods compressors;\n"
         "what --loss takes: mpiopt methods losses; what --graph takes: mpiopt methods\n"
-        "graphs; samplings: mpiopt methods sampling; games: mpiopt methods games"
+        "graphs; samplings: mpiopt methods sampling; games: mpiopt methods games; and\n"
+        "splits, noises, sketches, middles"
     )
     return {name: _facts(entry) for name, entry in (solving | learning | moving).items()}
 

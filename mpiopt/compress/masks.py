@@ -48,7 +48,10 @@ class _Alone:
 
 @dataclass(frozen=True)
 class Bernoulli(_Alone):
-    """Every coordinate with a probability of its own draw. Raises UsageError for a probability that is none."""
+    """Every coordinate by a draw of its own.
+
+    Raises UsageError for a probability that is none.
+    """
 
     probability: float = 0.5
 
@@ -67,7 +70,10 @@ class Bernoulli(_Alone):
 
 @dataclass(frozen=True)
 class Parts(_Alone):
-    """One of ``count`` parts of a random partition that stays the same: a finite family. Raises UsageError."""
+    """One part of a partition that stays the same.
+
+    A finite family of ``count`` masks. Raises UsageError.
+    """
 
     count: int = 4
     seed: int = 0

@@ -27,7 +27,10 @@ class Middle(Protocol):
 
 @dataclass(frozen=True)
 class Median:
-    """Of every coordinate by itself; of an even number of rows the mean of the two in the middle."""
+    """The median of every coordinate.
+
+    Of an even number of rows the mean of the two in the middle.
+    """
 
     def __call__(self, rows: np.ndarray, last: np.ndarray, lengths: Lengths) -> np.ndarray:
         """See `Middle`."""
@@ -36,7 +39,10 @@ class Median:
 
 @dataclass(frozen=True)
 class Trimmed:
-    """The mean of every coordinate without the ``share`` n largest and smallest, rounded down. Raises UsageError."""
+    """The mean without the largest and smallest.
+
+    Of every coordinate by itself; without ``share`` n numbers at either end, rounded down. Raises UsageError.
+    """
 
     share: float = 0.2
 
@@ -52,9 +58,9 @@ class Trimmed:
 
 @dataclass(frozen=True)
 class Clipped:
-    """Centred clipping: so many times v + mean of (x - v) min(1, radius / |x - v|), from the last middle on.
+    """Centred clipping about the last middle.
 
-    Raises UsageError.
+    So many times v + mean of (x - v) min(1, radius / |x - v|). Raises UsageError.
     """
 
     radius: float = 1.0

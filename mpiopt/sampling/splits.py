@@ -32,7 +32,10 @@ class Split(Protocol):
 
 @dataclass(frozen=True)
 class Dirichlet:
-    """Shares of every class. Raises UsageError unless the concentration is above 0."""
+    """Of every class unequal shares, drawn at random.
+
+    Raises UsageError unless the concentration is above 0.
+    """
 
     concentration: float = 0.3
 
@@ -58,7 +61,10 @@ class Dirichlet:
 
 @dataclass(frozen=True)
 class ByClass:
-    """Rows of ``count`` classes each: worker w has classes w, w + 1, ... in a circle, in a random order of classes."""
+    """Rows of ``count`` classes each.
+
+    In a random order of classes worker 0 has the first, worker 1 the next, and so on in a circle. Raises UsageError.
+    """
 
     count: int = 2
 

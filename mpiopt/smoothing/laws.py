@@ -34,7 +34,10 @@ class NoiseLaw(Protocol):
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Independent normal noise of standard deviation sigma in every value. Raises UsageError unless sigma > 0."""
+    """Independent normal noise in every value.
+
+    sigma : its standard deviation. Raises UsageError unless sigma > 0.
+    """
 
     sigma: float = 0.12
 
@@ -74,7 +77,10 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Rotation(Uniform):
-    """By an angle about the middle, in degrees. Raises UsageError unless it is above 0 and at most 180."""
+    """A turn about the middle, in degrees.
+
+    Raises UsageError unless the largest is above 0 and at most 180.
+    """
 
     most: float = 10.0
 
@@ -92,7 +98,10 @@ class Rotation(Uniform):
 
 @dataclass(frozen=True)
 class Translation(Uniform):
-    """By pixels down and to the right. Raises UsageError unless above 0."""
+    """A shift in both directions, in pixels.
+
+    Raises UsageError unless the largest is above 0.
+    """
 
     most: float = 2.0
 
@@ -103,7 +112,10 @@ class Translation(Uniform):
 
 @dataclass(frozen=True)
 class Scaling(Uniform):
-    """By a factor about the middle. Raises UsageError unless above 0 and below 1."""
+    """A change of size about the middle.
+
+    Raises UsageError unless the largest is above 0 and below 1.
+    """
 
     most: float = 0.2
 
