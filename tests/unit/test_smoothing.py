@@ -1,6 +1,7 @@
 """Randomised smoothing: bounds, radii, deformations, certificates that do not depend on who computes them; splits by class."""
 
 from math import log2
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from scipy.stats import beta, binom, norm
 from mpiopt.errors import UsageError
 from mpiopt.io.dataset.blobs import Blobs
 from mpiopt.io.dataset.dense import held, scattered
+from mpiopt.jobs.methods import Methods
+from mpiopt.jobs.methods import run as methods
 from mpiopt.numerics.streams import Streams
 from mpiopt.problems.examples import Dense
 from mpiopt.problems.perceptron import Perceptron
@@ -209,3 +212,10 @@ def test_what_cannot_be_is_one_sentence(make, said):
 
 def test_every_law_is_spelt():
     assert list(NOISES) == ["gaussian", "rotation", "translation", "scaling"] and list(SPLITS) == ["dirichlet", "classes"]
+
+
+@pytest.mark.parametrize(("name", "known"), [("splits", SPLITS), ("noises", NOISES)])
+def test_methods_lists_what_the_options_take(name, known):
+    shown: list[str] = []
+    console = SimpleNamespace(show=shown.append)
+    assert list(methods(Methods(name), None, console)) == list(known) and all(law in "\n".join(shown) for law in known)
