@@ -29,7 +29,7 @@ BATCH, LR, STEPS = 32, 0.05, 60
 
 def racing(data: str | None, runs: int, world: "World", console: Console) -> dict[str, Any]:
     """Measure and show. Collective. Raises UsageError without torch."""
-    from mpiopt.training.torch.model import torch_module, use_threads
+    from mpiopt.training.torch.library import torch_module, use_threads
 
     torch = torch_module()
     use_threads(threads())

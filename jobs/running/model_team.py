@@ -104,7 +104,8 @@ def maker(job: "Train", source: DenseSource) -> Maker:
     kind, _, widths = job.model.partition(":")
     if kind in ("cnn", "resnet20") and not widths:
         from mpiopt.training.torch import networks
-        from mpiopt.training.torch.model import TorchModel, use_threads
+        from mpiopt.training.torch.library import use_threads
+        from mpiopt.training.torch.model import TorchModel
 
         use_threads(threads())
         if len(source.shape) < 2:

@@ -12,7 +12,9 @@ from mpiopt.problems.examples import Dense
 from mpiopt.problems.model import split
 from mpiopt.problems.perceptron import Perceptron, Relu, Tanh
 from mpiopt.problems.problem import Point
-from mpiopt.training.torch.model import Items, TorchModel, use_threads
+from mpiopt.training.torch.items import Items
+from mpiopt.training.torch.library import use_threads
+from mpiopt.training.torch.model import TorchModel
 from mpiopt.training.torch.networks import resnet20, small_cnn
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mpiopt[torch]'")

@@ -1,12 +1,11 @@
 """Any torch module with its loss, seen as one flat vector: its parameters are views of one buffer, and so are gradients.
 
-torch is imported when a model is made, so that everything else works without it. Models stay in the memory of the CPU.
+Models stay in the memory of the CPU.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,59 +13,16 @@ from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
 from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.examples import Dense, Examples
-from mpiopt.problems.flaws import finite, first
 from mpiopt.problems.heads import CrossEntropy, Squares
 from mpiopt.problems.model import Block, ScoreSums, chunks
 from mpiopt.problems.optional import Subnetwork
 from mpiopt.problems.problem import Point
-from mpiopt.problems.torch_draws import drawing, following
+from mpiopt.problems.torch_draws import drawing
 from mpiopt.training.torch import parts
+from mpiopt.training.torch.library import Module, torch_module
 
 if TYPE_CHECKING:
     import torch
-
-Module: TypeAlias = "torch.nn.Module"
-
-
-def torch_module() -> Any:
-    """torch itself. Raises UsageError where it is not installed."""
-    try:
-        import torch
-    except ImportError:
-        raise UsageError("this model needs torch, which is not installed: pip install 'mpiopt[torch]'") from None
-    return torch
-
-
-def use_threads(count: int) -> None:
-    """Let torch compute on ``count`` threads in this process. Raises UsageError without torch."""
-    torch_module().set_num_threads(count)
-
-
-@dataclass(frozen=True, eq=False)
-class Items:
-    """The items (input, answer) of a map-style torch dataset, as `Examples`; they are fetched one by one.
-
-    What it draws for them, by torch, Python or NumPy, follows from torch's generator.
-    """
-
-    dataset: Any
-
-    @property
-    def rows(self) -> int:
-        """Items of the dataset."""
-        return len(self.dataset)
-
-    def take(self, rows: slice | Array, dtype: np.dtype) -> tuple[Array, Array]:
-        """See `Examples.take`."""
-        numbers = range(*rows.indices(self.rows)) if isinstance(rows, slice) else rows.tolist()
-        with following(torch_module()):
-            items = torch_module().utils.data.default_collate([self.dataset[number] for number in numbers])
-        return items[0].numpy().astype(dtype, copy=False), items[1].numpy()
-
-    def flawed(self) -> int | None:
-        """See `Examples.flawed`."""
-        parts = (self.take(cut, np.dtype(np.float32)) for cut in chunks(None, self.rows))
-        return first(finite(x) & finite(y) for x, y in parts)
 
 
 class TorchModel:

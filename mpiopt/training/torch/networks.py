@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from mpiopt.errors import UsageError
-from mpiopt.training.torch.model import Module, torch_module
+from mpiopt.training.torch.library import Module, torch_module
 
 
 def small_cnn(shape: tuple[int, ...] = (28, 28), classes: int = 10) -> Module:
