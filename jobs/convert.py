@@ -52,6 +52,8 @@ class Convert:
     """Text: number of the first feature; auto: 1 unless a 0 occurs, as a warning says."""
     features: MaybeWhole = None
     """Text: at least so many features (a test set has them by --like)."""
+    indices: Literal["refuse", "sort", "sum"] = "refuse"
+    """Text: what becomes of indices that do not ascend within a row; sum also adds up the values of one that comes twice."""
     values: Literal["float32", "float64"] = "float32"
     """Text: type of the stored values."""
     gzip: MaybeWhole = None
@@ -152,7 +154,7 @@ def _text(job: Convert, common: dict[str, Any], world: "World", console: Console
 
     if job.normalize == "channels":
         raise UsageError("--normalize channels is for images, but the sources are text")
-    same = ("normalize", "base", "features", "like", "values", "weights", "offset", "names")
+    same = ("normalize", "base", "features", "like", "values", "weights", "offset", "names", "indices")
     options = TextOptions(**{name: getattr(job, name) for name in same}, **common)
     index = convert(world, job.files[:-1], job.files[-1], options, console)
     base = "auto" if index.numbering is None else str(index.numbering.base)
@@ -173,6 +175,7 @@ def _dense(job: Convert, packs: "list[Pack]", common: dict[str, Any], world: "Wo
         "--weights": job.weights is not None,
         "--offset": job.offset is not None,
         "--names": job.names is not None,
+        f"--indices {job.indices}": job.indices != "refuse",
     }
     if given := [name for name, is_given in unsuited.items() if is_given]:
         raise UsageError(f"{given[0]} is for text, but the sources hold dense rows: leave it out")

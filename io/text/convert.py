@@ -87,7 +87,9 @@ class _TextConversion:
         self.names = None if like is None else like.names
         self.store = RunStore(options.memory, output.folder / f"scratch-{world.rank}.bin", len(self.beside.columns))
         least = 1 if options.base == "1" else 0
-        self.parser = options.reader.parser(self.store, np.dtype(options.values), least, limit, self.beside.in_label)
+        self.parser = options.reader.parser(
+            self.store, np.dtype(options.values), least, limit, self.beside.in_label, options.indices
+        )
 
     def run(self) -> Index:
         """All of it."""

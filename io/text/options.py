@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from mpiopt.io.text.readers import SVMLIGHT, Reader
+from mpiopt.io.text.svmlight import Order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,10 +17,9 @@ class TextOptions:
     features : at least so many columns. like : the training set (DATA.h5) of this test set, or a run on it (RUN.h5), from
     which base, columns, normalisation and positive label are taken; entries of features that it does not have are left out
     (before rows are normalised) and counted. gzip : level, None for none. one_label : accept rows that all have the same
-    label (data to be scored), as with ``like``. weights, offset : files of one number a row, in the
-    order of the sources; weights may be "label", for labels that are LABEL:WEIGHT. names : file of the features' names, one a
-    line. memory : bytes of parsed rows a rank keeps. reader : of the sources, the
-    same on all ranks.
+    label (data to be scored), as with ``like``. weights, offset : files of one number a row, in the order of the sources;
+    weights may be "label", for labels that are LABEL:WEIGHT. names : file of the features' names, one a line. indices : as
+    ``order`` of `Parser`. memory : bytes of parsed rows a rank keeps. reader : of the sources, the same on all ranks.
     """
 
     normalize: Literal["none", "l2"] = "none"
@@ -36,6 +36,7 @@ class TextOptions:
     weights: str | Path | None = None
     offset: Path | None = None
     names: Path | None = None
+    indices: Order = "refuse"
     reader: Reader = SVMLIGHT
 
 

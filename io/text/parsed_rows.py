@@ -11,7 +11,9 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_array
 
+from mpiopt.errors import DataError
 from mpiopt.io.dataset.shard_writing import Form
 from mpiopt.io.dataset.shuffle import Shuffle
 from mpiopt.kernels.host.rows import bin_rows, pack
@@ -59,6 +61,21 @@ class MemoryRun:
         """Keep the first ``rows`` rows: views, since memory that was never touched costs nothing."""
         self.y, self.indptr = self.y[:rows], self.indptr[: rows + 1]
         self.indices, self.data = self.indices[: self.indptr[-1]], self.data[: self.indptr[-1]]
+
+    def ascend(self, add: bool, named: str) -> None:
+        """Sort the entries of every row by their indices; ``add`` : up the values of one that comes twice, else an error.
+
+        Raises DataError, which names the source.
+        """
+        width = int(self.indices.max()) + 1
+        rows = csr_array((self.data, self.indices, self.indptr), shape=(self.rows, width))
+        rows.sort_indices()
+        at = rows.indices
+        twice = np.flatnonzero((at[1:] == at[:-1]) & (np.diff(np.repeat(np.arange(self.rows), np.diff(rows.indptr))) == 0))
+        if len(twice) and not add:
+            raise DataError(f"{named}: a row has the index {at[twice[0]]} twice: give `indices=sum` to add up its values")
+        rows.sum_duplicates()
+        self.indptr, self.indices, self.data = rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data
 
     def keep_below(self, limit: int) -> int:
         """Leave out the entries with an index of ``limit`` or more; returns how many there were."""

@@ -10,7 +10,7 @@ from mpiopt.errors import DataError, UsageError
 from mpiopt.io.text.blocks import BlockParser, Read
 from mpiopt.io.text.intake import Intake
 from mpiopt.io.text.parsed_rows import RunStore
-from mpiopt.io.text.svmlight import Parser
+from mpiopt.io.text.svmlight import Order, Parser
 from mpiopt.registry.entry import Registered
 from mpiopt.registry.registry import Registry
 
@@ -26,12 +26,13 @@ class Reader(Registered):
     magic: bytes = b""
     lines: bool = False  # whether ranks may divide a file among them
 
-    def parser(self, store: RunStore, values: np.dtype, base: int, limit: int | None, weighted: bool) -> Intake:
-        """What reads parts of the sources on one rank; weighted : labels may be LABEL:WEIGHT. Raises UsageError."""
+    def parser(self, store: RunStore, values: np.dtype, base: int, limit: int | None, weighted: bool, order: Order) -> Intake:
+        """What reads parts of the sources on one rank; weighted, order : as of `Parser`. Raises UsageError."""
         if self.lines:
-            return self.build(store, values, base, limit, weighted)
-        if weighted:
-            raise UsageError(f"`weights=label` is about svmlight text, and the sources are read by {self.name}: give a file")
+            return self.build(store, values, base, limit, weighted, order)
+        if weighted or order != "refuse":
+            given = "weights=label" if weighted else f"indices={order}"
+            raise UsageError(f"`{given}` is about svmlight text, and the sources are read by {self.name}: leave it out")
         return BlockParser(self.build, store, values, base, limit)
 
     def knows(self, path: Path) -> bool:

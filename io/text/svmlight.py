@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from mpiopt.io.text.parsed_rows import MemoryRun, RunStore
 from mpiopt.io.text.parts import Part, blocks, where
 from mpiopt.kernels.host import text as kernel
 
+Order = Literal["refuse", "sort", "sum"]
 LONGEST = 4096  # characters of a number that the kernel leaves aside
 _ODDS = 1 << 14
 _PLAIN_NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -26,13 +28,23 @@ class Parser(Intake):
     """svmlight text: LABEL INDEX:VALUE INDEX:VALUE ..., with comments and query numbers, which are left out.
 
     base : the least index that is no error. weighted : the label may be LABEL:WEIGHT, the weight then being the first of what
-    stands beside a label. Not collective.
+    stands beside a label. order : what becomes of indices that do not ascend within a row: an error, sorted, or sorted with
+    the values of one that comes twice added up. Not collective.
     """
 
-    def __init__(self, store: RunStore, values: np.dtype, base: int, limit: int | None = None, weighted: bool = False) -> None:
+    def __init__(
+        self,
+        store: RunStore,
+        values: np.dtype,
+        base: int,
+        limit: int | None = None,
+        weighted: bool = False,
+        order: Order = "refuse",
+    ) -> None:
         super().__init__(store, values, base, limit)
         self._weighted, self._weights = weighted, np.empty(0)
-        self._counters = np.array([0, 0, np.iinfo(np.int64).max, 0, 0])
+        self._order, self._path = order, Path()
+        self._counters = np.array([0, 0, np.iinfo(np.int64).max, 0, 0, 0])
         self._odd = np.empty((_ODDS, 2), np.int64)
         self._run = self._fresh()
 
@@ -57,7 +69,7 @@ class Parser(Intake):
 
         Returns the rows of each run that this made. Raises DataError naming file and line.
         """
-        before = len(self.store.runs)
+        before, self._path = len(self.store.runs), part.path
         for text, end, at in blocks(part):
             self._block(text, end, part.path, at)
             if not each(end):
@@ -69,9 +81,8 @@ class Parser(Intake):
         begin = 0
         while begin < end:
             run = self._run
-            status, stopped = kernel.parse(
-                text, begin, end, run.y, run.indptr, run.indices, run.data, self._odd, self._counters, self.base
-            )
+            arrays = run.y, run.indptr, run.indices, run.data, self._odd, self._counters
+            status, stopped = kernel.parse(text, begin, end, *arrays, self.base, self._order == "refuse")
             self._settle(text, path, at)
             if status == kernel.DONE:
                 return
@@ -93,11 +104,13 @@ class Parser(Intake):
         rows = int(self._counters[kernel.ROWS])
         if rows:
             self._run.trim(rows)
+            if self._counters[kernel.UNSORTED]:
+                self._run.ascend(self._order == "sum", str(self._path))
             if self._weighted:
                 self._run.beside = np.ones((rows, self.store.width))
                 self._run.beside[:, 0] = self._weights[:rows]
             self.keep(self._run)
-        self._counters[[kernel.ROWS, kernel.NONZEROS]] = 0
+        self._counters[[kernel.ROWS, kernel.NONZEROS, kernel.UNSORTED]] = 0
         self._run = self._fresh()
 
     def _settle(self, text: np.ndarray, path: Path, at: int) -> None:
@@ -168,7 +181,7 @@ def _complaint(status: int, token: bytes, path: Path, position: int) -> str:
         kernel.ZERO_INDEX: f"{_quoted(token)} has index 0, but with `base=1` (given, or of the set in `like`) the first "
         "feature is number 1; give `base=0` or auto, or number them alike",
         kernel.BAD_ORDER: f"the index of {_quoted(token)} is not above the one before it; indices must ascend within a "
-        "row, each at most once",
+        "row, each at most once (`indices=sort` sorts them, `indices=sum` also adds up what comes twice)",
     }
     return f"{where(path, position)}: {what[status]}"
 

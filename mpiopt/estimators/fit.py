@@ -159,7 +159,7 @@ def _part(matrix: sparse.csr_array, lo: int, hi: int) -> CSR:
 def _demand_alike(world: World, rows: Place, matrix: sparse.csr_array, columns: tuple[np.ndarray | None, ...]) -> None:
     """Raise UsageError on every rank where ranks have not brought what ``rows`` says. Collective."""
     if rows not in ("same", "mine"):
-        raise UsageError(f"`rows={rows}`: give same, where every rank has all rows, or mine, where each brings its own")
+        raise UsageError(f'rows={rows!r}: give "same", where every rank has all rows, or "mine", where each brings its own')
     digest = blake2b(digest_size=16)
     if rows == "same" and world.size > 1:
         for part in (matrix.indptr, matrix.indices, matrix.data, *columns):
@@ -169,5 +169,5 @@ def _demand_alike(world: World, rows: Place, matrix: sparse.csr_array, columns: 
         raise UsageError("ranks have rows of other features, or some have weights or offsets and others none")
     if len({each[-1] for each in told}) > 1:
         raise UsageError(
-            "ranks were given other rows: give every rank all of them, or say by `rows=mine` that they are its own"
+            'ranks were given other rows: give every rank all of them, or say by rows="mine" that they are its own'
         )

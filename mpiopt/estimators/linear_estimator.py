@@ -50,7 +50,7 @@ class LinearEstimator(BaseEstimator):
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], y_numeric=self._numeric)
         weight = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
         if weight is not None and (weight < 0).any():
-            raise ValueError("Negative values in data passed to `sample_weight`")
+            raise ValueError("Negative values in data passed to sample_weight")
         targets = self._targets(y)
         return self._found(self._solved(X, targets, self._class_weight(y, weight), offset, before))
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from mpiopt.errors import DataError, MpioptError, UsageError
 from mpiopt.io.dataset.index import read_index
@@ -127,6 +128,7 @@ def test_what_is_wrong_with_a_file_beside_is_said_on_every_rank(world, shared_tm
             convert(world, sources, shared_tmp / "d.h5", replace(OPTIONS, **{option: shared_tmp / "w"}))
         world.barrier()
         assert not (shared_tmp / "d.h5").exists() and not (shared_tmp / "d.shards.partial").exists()
+        world.barrier()
     with pytest.raises(DataError, match="nowhere cannot be read: no such file"):
         convert(world, sources, shared_tmp / "d.h5", replace(OPTIONS, weights=shared_tmp / "nowhere"))
 
@@ -138,3 +140,31 @@ def test_features_have_the_names_that_are_given(world, tmp_path):
     assert index.features == names(tmp_path / "n") and index.cols == 7 and index.features[0] == "feature 0"
     assert Dataset.open(tmp_path / "d.h5").index.features == index.features
     assert len(numbers(tmp_path / "w.txt", "weight")) == ROWS
+
+
+@pytest.mark.ranks(1, 2)
+def test_indices_in_any_order_are_sorted_and_added_up(world, shared_tmp):
+    rng = np.random.default_rng(5)
+    dense, lines, twice = np.zeros((40, 9)), [], []
+    for i in range(40):
+        at, values = rng.integers(0, 9, 6), rng.integers(1, 9, 6).astype(float)
+        np.add.at(dense[i], at, values)
+        kept = np.unique(at, return_index=True)[1]
+        lines.append(f"{i % 2} " + " ".join(f"{j + 1}:{v:g}" for j, v in zip(at, values, strict=True)))
+        twice.append(f"{i % 2} " + " ".join(f"{at[k] + 1}:{dense[i, at[k]]:g}" for k in rng.permutation(kept)))
+    if world.rank == 0:
+        (shared_tmp / "a.svm").write_text("\n".join(lines))
+        (shared_tmp / "b.svm").write_text("\n".join(twice))
+    world.barrier()
+    for name, order in (("a", "sum"), ("b", "sum"), ("b", "sort")):
+        options = replace(OPTIONS, shuffle=None, base="1", features=9, overwrite=True, indices=order)
+        convert(world, [shared_tmp / f"{name}.svm"], shared_tmp / "d.h5", options)
+        matrix = Dataset.open(shared_tmp / "d.h5", world).read(0, 40).matrix
+        found = scipy.sparse.csr_array((matrix.data, matrix.indices, matrix.indptr), shape=(40, 9))
+        assert found.has_canonical_format
+        np.testing.assert_array_equal(found.toarray(), dense)
+        world.barrier()
+    refused = {"sort": "a.svm: a row has the index . twice: give `indices=sum`", "refuse": "is not above the one before"}
+    for order, said in refused.items():
+        with pytest.raises(DataError, match=said):
+            convert(world, [shared_tmp / "a.svm"], shared_tmp / "e.h5", replace(OPTIONS, indices=order))

@@ -80,7 +80,7 @@ def test_bad_input_is_told_in_a_sentence():
         ({"X": X}, "y is missing"),
         ({"X": X, "y": y, "sample_weight": -y}, "sample_weight has values that are not finite or negative"),
         ({"X": X * np.nan, "y": y}, "X has values that are not finite"),
-        ({"X": X, "y": y, "rows": "yours"}, "`rows=yours`: give same"),
+        ({"X": X, "y": y, "rows": "yours"}, "rows='yours': give .same."),
         ({"X": "there.h5", "y": y}, r"there.h5 has its own y"),
     ):
         with pytest.raises(UsageError, match=said):

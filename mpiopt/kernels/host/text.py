@@ -21,7 +21,7 @@ DONE, FULL, ODD_FULL = 0, 1, 2  # all lines read; no room for the next line: of 
 BAD_PAIR, ZERO_INDEX, BAD_ORDER, WIDE = 3, 4, 5, 6  # what is wrong with the token at the returned position
 
 PAD = 48  # bytes that must be readable past the last line
-ROWS, NONZEROS, LEAST, GREATEST, ODDS = range(5)  # the counters
+ROWS, NONZEROS, LEAST, GREATEST, ODDS, UNSORTED = range(6)  # the counters
 
 _U = np.uint64
 _ZEROS, _ABOVE, _TOPS = _U(0x3030303030303030), _U(0x4646464646464646), _U(0x8080808080808080)
@@ -265,13 +265,14 @@ def _skip_line(text, p):
 
 
 @_kernel
-def parse(text, begin, end, y, indptr, indices, data, odd, counters, base):
+def parse(text, begin, end, y, indptr, indices, data, odd, counters, base, ordered):
     """Append the lines text[begin:end] to a block of rows: a status (above) and the position that it is about.
 
     text : uint8, text[end - 1] a newline, PAD bytes readable past it. y : float64 labels; indptr : int64, indptr[0] = 0;
     indices : int32, as they stand; data : float32 or float64. odd : (k, 2) int64, position in ``text`` of each
     number that is left to the caller, and its place: a nonzero, or -1 - row for a label. counters : int64, ROWS,
-    NONZEROS, LEAST and GREATEST index so far and ODDS. base : the least index allowed. After FULL and ODD_FULL the
+    NONZEROS, LEAST and GREATEST index so far, ODDS and UNSORTED, 1 once indices have not ascended within a row, which is an
+    error where ``ordered``. base : the least index allowed. After FULL and ODD_FULL the
     block ends with the last whole line before the position, where to go on with more room.
     """
     p, stop = _U(begin), _U(end)
@@ -331,8 +332,10 @@ def parse(text, begin, end, y, indptr, indices, data, odd, counters, base):
                     odd[odds, 0], odd[odds, 1] = number, np.int64(k)
                     odds += _1
             if np.int64(index) <= following:
-                status, where = BAD_ORDER, token
-                break
+                if ordered:
+                    status, where = BAD_ORDER, token
+                    break
+                counters[UNSORTED] = 1
             if index > widest:
                 status, where = WIDE, token
                 break
@@ -344,9 +347,9 @@ def parse(text, begin, end, y, indptr, indices, data, odd, counters, base):
                     status, where = ZERO_INDEX, token
                     break
                 least = index
-            following = np.int64(index)
+            following = max(following, np.int64(index))
             p = after
-            indices[k] = following
+            indices[k] = np.int64(index)
             data[k] = value
             k += _1
         if status != DONE:
