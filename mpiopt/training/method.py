@@ -71,8 +71,8 @@ class Training(Composed):
         if not (states and all(isinstance(state, Logging) and isinstance(state.log, Log) for state in states)):
             first = f"its {type(self.walked[0].work).__name__}" if self.walked else "without a phase it"
             raise CapabilityError(
-                f"{self.name} cannot train: {first} keeps no `log` of steps, rows and losses, which a training's record "
-                "is made of; begin with Steps, Minibatch or a work whose state has a `Log` of mpiopt.work.log as `log`"
+                f"{self.name} cannot train: {first} keeps no log of steps, rows and losses, which a training's record "
+                "is made of; begin with Steps, Minibatch or a work whose state has a Log (mpiopt.work.log) as its log"
             )
         return [state.log for state in states]
 

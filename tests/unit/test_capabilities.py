@@ -241,9 +241,9 @@ def test_every_training_method_on_every_model(worlds):
 @pytest.mark.parametrize(
     ("phases", "says"),
     [
-        ((Phase(Gradient(), Mean()),), "its Gradient keeps no `log`"),
-        ((Phase(Pulled(), Mean()), Phase(Minibatch(), Mean())), "its Pulled keeps no `log`"),
-        ((), "without a phase it keeps no `log`"),
+        ((Phase(Gradient(), Mean()),), "its Gradient keeps no log"),
+        ((Phase(Pulled(), Mean()), Phase(Minibatch(), Mean())), "its Pulled keeps no log"),
+        ((), "without a phase it keeps no log"),
     ],
 )
 def test_a_training_whose_first_work_counts_nothing_is_refused_in_a_sentence(phases, says):
