@@ -17,6 +17,7 @@ from mpiopt.engine.method import Run
 from mpiopt.jobs.cli.console import Console
 from mpiopt.problems.problem import Point, Team, gradient
 from mpiopt.training.method import Training
+from mpiopt.work.log import Logging
 
 
 class Reading(NamedTuple):
@@ -194,13 +195,19 @@ class Observed:
         with world.tally.paused():
             x = self._method.answer(run, team).x.copy()
             slope, (value,) = gradient(team, [Point(x)] * len(team.sites))
-            steps = self._method.progress(run, team).steps
+            steps = self._steps(run)
             own = world.gather(np.stack([at.x for at in run.points])) if self._own else []
             sent, seconds, _ = world.tallied(clock)
         size = float(np.linalg.norm(team.penalty.residual(x, slope)))
         counts = sent, world.tally.vector_rounds, world.tally.messages, steps
         reading = Reading(run.round, seconds, float(value) + team.penalty.value(x), size, *counts)
         self._found.append((reading, x, own))
+
+    def _steps(self, run: Run) -> int:
+        """Of all workers: one a round of works that count none, such as a dual oracle. Collective."""
+        if all(isinstance(state, Logging) for state in run.states.works[0]):
+            return self._method.progress(run, self._team).steps
+        return run.round * self._team.world.workers
 
     def _trail(self, name: str, about: dict[str, Any]) -> Trail:
         readings, points, own = zip(*self._found, strict=True)
