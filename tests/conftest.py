@@ -12,6 +12,7 @@ many command lines in one launch, ``series(size, *command_lines)``.
 
 import json
 import os
+import signal
 import subprocess
 from itertools import count
 from pathlib import Path
@@ -36,7 +37,7 @@ INNER = pytest.StashKey[Teller]()  # in an inner run
 
 def pytest_configure(config: pytest.Config) -> None:
     if JOB in os.environ:
-        job = Path(os.environ[JOB])
+        job = Path(os.environ.pop(JOB))  # what tests start is no inner run
         config.stash[INNER] = inner = Rank(job) if json.loads(job.read_text())["size"] else Taker(job)
         config.pluginmanager.register(inner)
         inner.pytest_configure(config)
@@ -90,6 +91,15 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Jobs that ran in this process ignore warnings of a scheduler; what later tests start would inherit that."""
+    if not isinstance(item.config.stash.get(INNER, None), Rank):
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            if signal.getsignal(number) is signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
 
 
 def reports_of(item: pytest.Item) -> list[pytest.TestReport] | None:

@@ -5,7 +5,9 @@ an item's call and its teardown the ranks agree whether all of them passed; a Wo
 messages may still be under way in it.
 """
 
+import faulthandler
 import re
+import signal
 import traceback
 from functools import wraps
 from pathlib import Path
@@ -41,6 +43,7 @@ class Rank(Teller):
 
         self.mpi, self.comm = MPI, MPI.COMM_WORLD.Dup()  # the harness's own: tests never see it
         super().__init__(job, self.comm.rank)
+        faulthandler.register(signal.SIGUSR1, (self.folder / f"{self.rank}.stack").open("w"), all_threads=False)
 
     def agree(self, numbers: list[float]) -> np.ndarray:
         """Maxima over the ranks. Collective; sleeps while it waits, for ranks may outnumber cores."""

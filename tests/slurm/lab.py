@@ -245,7 +245,13 @@ class Job:
     def _rank(self, process: psutil.Process) -> bool:
         try:
             env = process.environ()
-            return env.get("SLURM_JOB_ID") == self.number and "PMI_RANK" in env and "mpiopt" in " ".join(process.cmdline())
+            here = env.get("SLURM_CONF") == self.lab.env["SLURM_CONF"]  # other labs count from 1 too
+            return (
+                here
+                and env.get("SLURM_JOB_ID") == self.number
+                and "PMI_RANK" in env
+                and "mpiopt" in " ".join(process.cmdline())
+            )
         except psutil.Error:
             return False
 

@@ -186,6 +186,7 @@ def test_a_second_process_takes_its_share_of_files(tmp_path, monkeypatch):
         "GOES_WRONG",
         """
 import os
+import signal
 from pathlib import Path
 from time import sleep
 import pytest
@@ -199,6 +200,9 @@ def test_it(k):
     while len({line.split()[1] for line in (HERE / "ran").read_text().splitlines()}) < 2:
         sleep(0.01)
     assert settings.default.max_examples == 7  # of the profile that was asked for
+    assert "MPIOPT_TEST_JOB" not in os.environ  # what a test starts is no inner run
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # as jobs have it, and no later test
     assert k != 1, "one is wrong"
     if NAME == "test_wrong" and k == 2:
         os._exit(7)
