@@ -95,7 +95,10 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Jobs that ran in this process ignore warnings of a scheduler; what later tests start would inherit that."""
+    """Jobs that ran in this process ignore warnings of a scheduler, which what later tests start would inherit, and end it some
+    time after they have failed.
+    """
+    signal.alarm(0)
     if not isinstance(item.config.stash.get(INNER, None), Rank):
         for number in (signal.SIGUSR1, signal.SIGUSR2):
             if signal.getsignal(number) is signal.SIG_IGN:

@@ -203,6 +203,7 @@ def test_it(k):
     assert "MPIOPT_TEST_JOB" not in os.environ  # what a test starts is no inner run
     assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # as jobs have it, and no later test
+    assert signal.alarm(60) == 0
     assert k != 1, "one is wrong"
     if NAME == "test_wrong" and k == 2:
         os._exit(7)

@@ -69,7 +69,9 @@ def test_an_option_changes_the_bits_or_is_refused(answer, method):
         except (UsageError, CapabilityError) as error:
             assert option == "compress" or f"--{option}" in str(error)
             refused.add(option)
-    assert refused - {"compress", "schedule", "warmup"} == set(strangers(method)), "what reaches it is not refused"
+    others = {"compress", "schedule", "warmup", "split"}
+    assert refused - others == set(strangers(method)), "what reaches it is not refused"
+    assert ("split" in refused) == training()[method].shared
     assert ({"schedule", "warmup"} <= refused) == training()[method].steady
 
 
