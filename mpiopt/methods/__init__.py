@@ -64,8 +64,9 @@ def register(paper: str, *, trains: bool = False, plays: bool = False, **facts: 
         entry = Entry(build, paper, **facts)
         home = TRAINERS if trains else PLAYERS if plays else SOLVERS
         for registry in (SOLVERS, TRAINERS, PLAYERS):
-            if entry.name in registry or registry is home:
+            if entry.name in registry:
                 registry.add(entry)  # which raises where the name is taken, and says by what
+        home.add(entry)
         return build
 
     return known

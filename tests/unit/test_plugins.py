@@ -15,6 +15,7 @@ from mpiopt.io.text.parts import Part
 from mpiopt.io.text.readers import READERS, SVMLIGHT, reader_of, register
 from mpiopt.jobs.commands import parse
 from mpiopt.jobs.running.started_alike import started
+from mpiopt.methods import SOLVERS
 from mpiopt.registry.plugins import load_file
 from tests.launcher import ROOT
 from tests.own_loss import LOSS
@@ -198,7 +199,7 @@ def test_a_file_that_cannot_be_a_plugin(tmp_path, content, says):
     for _ in range(2):  # what failed once is not taken for loaded
         with pytest.raises(UsageError, match=says):
             load_file(path)
-    assert "plug" not in sys.modules
+    assert "plug" not in sys.modules and "sgd" not in SOLVERS
 
 
 def test_which_reader(tmp_path):
