@@ -56,7 +56,7 @@ def test_a_solution_that_finds_no_room_leaves_the_history(launch, tmp_path):
 
 
 def test_checkpoints_that_find_no_room_do_not_end_the_run(launch, tmp_path):
-    keep = ["--checkpoint", "c.h5", "--every-rounds", "5"]
+    keep = ["--checkpoint", "c.h5", "--every-rounds", "5", "--out", "none"]
     assert launch(2, [*JOBS, *SOLVE, *keep, "--rounds", "10"], timeout=100, cwd=tmp_path).returncode == 0
     before = (tmp_path / "c.h5").read_bytes(), (tmp_path / "c.h5.1").read_bytes()
     done = limited(launch, tmp_path, 30_000, *keep, "--rounds", "20")
