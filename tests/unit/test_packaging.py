@@ -85,3 +85,13 @@ def test_an_installed_wheel_imports(installed, tmp_path, where):
 def test_a_bare_checkout_imports_from_another_folder(tmp_path):
     said = python("import mpiopt.io, mpiopt.jobs; print(mpiopt.io.__file__)", tmp_path, ROOT)
     assert Path(said) == ROOT / "io" / "__init__.py"
+
+
+def test_nothing_lies_at_the_top_that_does_not_belong_there():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("this is no checkout of git")
+    top = {name.partition("/")[0] for name in listed.stdout.splitlines()}
+    assert {name for name in top if not name.startswith(".")} == {
+        *("LICENSE", "README.md", "pyproject.toml", "io", "jobs", "mpiopt", "slurm", "tests")
+    }
