@@ -11,8 +11,8 @@ from mpiopt.jobs.cli.run_options import RunOptions
 class GamePlan:
     """Which game is played, by which method, and how exactly. In --help before the options that every run has."""
 
-    game: str = field(default="bilinear", kw_only=False)
-    """bilinear:dim=10,samples=50,seed=1, quadratic:mu=0.1, matrix:rows=8,columns=12, robust:features=10, ... (mpiopt methods
+    game: str = field(default="quadratic", kw_only=False)
+    """quadratic:mu=0.1, bilinear:dim=10,samples=50,seed=1, matrix:rows=8,columns=12, robust:features=10, ... (mpiopt methods
     games)."""
     method: str = "extragradient"
     """How it is played: one of those that mpiopt methods lists under playing."""

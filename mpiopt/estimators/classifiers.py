@@ -16,6 +16,26 @@ from mpiopt.estimators.linear_estimator import LinearEstimator
 class LinearClassifier(ClassifierMixin, LinearEstimator):
     """Two classes; the larger of the two labels is +1. Those of a data set on disk are called -1 and +1."""
 
+    def __init__(
+        self,
+        C: float = 1.0,
+        fit_intercept: bool = True,
+        class_weight: Any = None,
+        solver: str | None = None,
+        tol: float = 1e-14,
+        max_iter: int = 1000,
+        warm_start: bool = False,
+        rows: str = "same",
+    ) -> None:
+        self.C = C
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.rows = rows
+
     def _targets(self, y: np.ndarray) -> np.ndarray:
         check_classification_targets(y)
         kind = type_of_target(y, input_name="y")
@@ -79,15 +99,8 @@ class LogisticRegression(LinearClassifier):
         warm_start: bool = False,
         rows: str = "same",
     ) -> None:
-        self.C = C
+        super().__init__(C, fit_intercept, class_weight, solver, tol, max_iter, warm_start, rows)
         self.l1_ratio = l1_ratio
-        self.fit_intercept = fit_intercept
-        self.class_weight = class_weight
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
-        self.warm_start = warm_start
-        self.rows = rows
 
     def _loss(self) -> str:
         return "logistic"
@@ -108,26 +121,6 @@ class LogisticRegression(LinearClassifier):
 
 class LinearSVC(LinearClassifier):
     """Two classes by the squared hinge loss: C times the sum of the losses plus |coef|^2 / 2, the intercept not penalised."""
-
-    def __init__(
-        self,
-        C: float = 1.0,
-        fit_intercept: bool = True,
-        class_weight: Any = None,
-        solver: str | None = None,
-        tol: float = 1e-14,
-        max_iter: int = 1000,
-        warm_start: bool = False,
-        rows: str = "same",
-    ) -> None:
-        self.C = C
-        self.fit_intercept = fit_intercept
-        self.class_weight = class_weight
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
-        self.warm_start = warm_start
-        self.rows = rows
 
     def _loss(self) -> str:
         return "squared_hinge"

@@ -22,7 +22,7 @@ def take(name: str) -> bool:
             except (BlockingIOError, PermissionError):  # another process has it
                 sleep(nap)
                 nap = min(2 * nap, 0.05)
-    except OSError:
+    except OSError:  # a file system without locks: every process compiles for itself, as if there were no others
         pass
     return False
 
@@ -31,7 +31,7 @@ def give_back(name: str) -> None:
     """End the turn, if it was had."""
     try:
         fcntl.lockf(_file(), fcntl.LOCK_UN, 1, _place(name))
-    except OSError:
+    except OSError:  # without locks there was no turn
         pass
 
 
