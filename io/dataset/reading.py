@@ -184,7 +184,7 @@ class Dataset(Shards):
         for (shard, first, last), (start, end) in zip(parts, spans, strict=True):
             rows, here = slice(row, row + last - first), slice(at, at + end - start)
             with self.opened(shard) as file:
-                held = row_checks.SparseArrays.of(file, shard)
+                held = row_checks.SparseArrays.of(file, shard, self.index.beside)
                 indptr = matrix.indptr[row : rows.stop + 1]
                 into(held.indptr, first, indptr)
                 row_checks.pointers(indptr, start, end)
@@ -216,7 +216,7 @@ class Dataset(Shards):
         """Type of the values in the first of some shards; single precision where there is none."""
         for shard, _, _ in parts:
             with self.opened(shard) as file:
-                return row_checks.SparseArrays.of(file, shard).data.dtype.newbyteorder("=")
+                return row_checks.SparseArrays.of(file, shard, self.index.beside).data.dtype.newbyteorder("=")
         return np.dtype(np.float32)
 
     def _span(self, shard: Shard, first: int, last: int) -> tuple[int, int]:
@@ -224,7 +224,7 @@ class Dataset(Shards):
         if (first, last) == (0, shard.rows):
             return 0, shard.nnz
         with self.opened(shard) as file:
-            return row_checks.SparseArrays.of(file, shard).span(first, last)
+            return row_checks.SparseArrays.of(file, shard, self.index.beside).span(first, last)
 
 
 def into(dataset: h5py.Dataset, start: int, out: np.ndarray) -> None:

@@ -3,6 +3,7 @@
 What is not as it must be raises ValueError with a few words, for `Shards.opened` to name the file.
 """
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import h5py
@@ -29,15 +30,15 @@ class SparseArrays(NamedTuple):
     offset: h5py.Dataset | None
 
     @classmethod
-    def of(cls, file: h5py.File, shard: Shard) -> "SparseArrays":
-        """Those of an open shard."""
+    def of(cls, file: h5py.File, shard: Shard, beside: Collection[str]) -> "SparseArrays":
+        """Those of an open shard; ``beside`` (of `dataset.beside`) has to be there."""
         nnz, rows = (shard.nnz,), (shard.rows,)
         return cls(
             column(file, "X/data", FLOAT, nnz, packed=True),
             column(file, "X/indices", INTEGER, nnz, packed=True),
             column(file, "X/indptr", ("i8",), (shard.rows + 1,), packed=True),
             column(file, "y", FLOAT, rows, packed=True),
-            *(column(file, name, FLOAT, rows, packed=True) if name in set(file) else None for name in COLUMNS),
+            *(column(file, name, FLOAT, rows, packed=True) if name in {*file, *beside} else None for name in COLUMNS),
         )
 
     def span(self, first: int, last: int) -> tuple[int, int]:

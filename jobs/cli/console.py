@@ -143,9 +143,16 @@ def line(record: Any) -> str:
         return f"round {record.round:5d}  residual {record.objective:.3e}{apart}  {cost}"
     gap = f"  gap <= {record.gap:.1e}" if math.isfinite(record.gap) else ""
     return (
-        f"round {record.round:4d}  F {record.objective:.11f}  |grad F| {record.gradient_norm:.1e}{gap}  "
+        f"round {record.round:4d}  F {_objective(record.objective)}  |grad F| {record.gradient_norm:.1e}{gap}  "
         f"{size(record.bytes_sent):>7s}  {record.seconds:.1f} s"
     )
+
+
+def _objective(value: float) -> str:
+    """In 13 or 14 columns, with as many digits as they hold."""
+    if value and not 1e-4 <= abs(value) < 1e9:
+        return f"{value:.8e}"
+    return f"{value:.11f}" if abs(value) < 1 else f"{value:#.12g}"
 
 
 def size(count: float) -> str:

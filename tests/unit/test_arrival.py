@@ -99,6 +99,19 @@ SHARD = {
 }
 
 
+def promised(file: h5py.File) -> None:
+    """An index that names weights, which its shards lack."""
+    file.attrs["beside"] = ["weight"]
+
+
+def test_weights_that_the_index_names_have_to_be_there(place):
+    forged(place / "s.h5", promised)
+    data = Dataset.open(place / "s.h5")
+    for look in (lambda: data.read(0, 7), lambda: data.verify(0)):
+        with pytest.raises(DataError, match=r"0000\.h5 is damaged.*weight is missing or leads elsewhere"):
+            look()
+
+
 @pytest.mark.parametrize("kind", SHARD)
 @pytest.mark.parametrize("sealed", [True, False])
 def test_a_shard_that_cannot_be_is_refused(place, kind, sealed):
@@ -236,5 +249,5 @@ def test_the_rows_of_a_shard_may_be_any(tmp_path):
     writer.append(ShardRows(lengths, np.array([2, 0, 1, 2]), np.ones(4), np.ones(5), None))
     shard = writer.finish()
     with h5py.File(tmp_path / "0000.h5") as file:
-        held = row_checks.SparseArrays.of(file, shard)
+        held = row_checks.SparseArrays.of(file, shard, ())
         assert held.span(0, 5) == (0, 4) and held.span(2, 4) == (1, 4) and held.span(5, 5) == (4, 4)

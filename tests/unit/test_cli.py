@@ -1,5 +1,6 @@
 """The command line and job files: one description of a job, whatever way it comes in."""
 
+import math
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from mpiopt.errors import UsageError
 from mpiopt.jobs.cli.configuration import to_toml
-from mpiopt.jobs.cli.console import Console, _tell
+from mpiopt.jobs.cli.console import Console, _objective, _tell
 from mpiopt.jobs.cli.solve_options import Solve
 from mpiopt.jobs.commands import COMMANDS, Call, parse
 from mpiopt.jobs.machine.environment import detect, threads
@@ -265,3 +266,9 @@ def test_lines_are_cut_for_a_terminal_only(monkeypatch, capsys):
         monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
         assert longest(*argv) <= 80
         monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
+
+
+@given(value=st.floats(width=64))
+def test_an_objective_fits_its_column_whatever_its_size(value):
+    shown = _objective(value)
+    assert len(shown) <= 16 and (not math.isfinite(value) or abs(float(shown) - value) <= 1e-7 * abs(value))
