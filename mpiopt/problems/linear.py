@@ -30,21 +30,27 @@ class Linear(LinearMargins):
             total -= float((scale * self.family.value_residual(seen, self.y, self.weights)[1]) @ self.offset)
         return total * self._scale
 
-    def dual_point(self, alpha: Array, q: Array, ridge: float, bias: float) -> Array:
-        """z = D^-1 (q + A^T (w y alpha) / W), (dim,): the dual map of `host.dual`, ``bias`` the intercept's D."""
+    def dual_point(self, alpha: Array, q: Array, ridge: float | Array, bias: float) -> Array:
+        """z = D^-1 (q + A^T (w y alpha) / W), (dim,): the dual map of `host.dual`.
+
+        ridge : D, a number or (dim,); bias : that of the intercept, 0 where there is none.
+        """
         self.demand_descent()
-        a, z, signs = self.matrix, np.empty(q.size), self.family.signs(self.y)
-        host.dual_start(a.indptr, a.indices, a.data, signs, self.weights, alpha, q, self.weight, ridge, bias, z)
+        a, z, signs, inverse = self.matrix, np.empty(q.size), self.family.signs(self.y), self._inverse(ridge)
+        host.dual_start(a.indptr, a.indices, a.data, signs, self.weights, alpha, q, self.weight, inverse, bias, z)
         return z
 
+    def _inverse(self, ridge: float | Array) -> Array:
+        return 1 / (ridge[: self.features] if isinstance(ridge, np.ndarray) else np.array([ridge]))
+
     def dual_descent(
-        self, alpha: Array, z: Array, ridge: float, bias: float, seed: int, epochs: int, ratio: float, steps: int = 1
+        self, alpha: Array, z: Array, ridge: float | Array, bias: float, seed: int, epochs: int, ratio: float, steps: int = 1
     ) -> Array:
         """At most ``epochs`` of dual coordinate descent in place on alpha (rows,) and z (dim,), which satisfy the map.
 
-        steps : of a visit to a row at most; one goes near the row's best dual variable (for some losses to it), `EXACTLY` so
-        many to the last digit. Returns the duality gap as each epoch met it, (epochs done,); ends once it fell to ``ratio`` of
-        the first.
+        ridge, bias : as there. steps : of a visit to a row at most; one goes near the row's best dual variable (for some losses
+        to it), `EXACTLY` so many to the last digit. Returns the duality gap as each epoch met it, (epochs done,); ends once it
+        fell to ``ratio`` of the first.
         """
         self.demand_descent()
         a, gaps = self.matrix, np.empty(epochs)
@@ -57,7 +63,7 @@ class Linear(LinearMargins):
             self.row_squares,
             alpha,
             self.weight,
-            ridge,
+            self._inverse(ridge),
             bias,
             z,
             seed,

@@ -149,11 +149,11 @@ class Conjugate(Margins, Protocol):
     def conjugate(self, at: Point, scale: Array) -> float:
         """Mean of the rows' conjugates at their slopes times ``scale``."""
 
-    def dual_point(self, alpha: Array, q: Array, ridge: float, bias: float) -> Array:
+    def dual_point(self, alpha: Array, q: Array, ridge: float | Array, bias: float) -> Array:
         """The x (dim,) that dual variables (rows,) stand for."""
 
     def dual_descent(
-        self, alpha: Array, z: Array, ridge: float, bias: float, seed: int, epochs: int, ratio: float, steps: int = 1
+        self, alpha: Array, z: Array, ridge: float | Array, bias: float, seed: int, epochs: int, ratio: float, steps: int = 1
     ) -> Array:
         """Epochs in place on alpha and z, of at most so many steps a row; the duality gap that each met."""
 

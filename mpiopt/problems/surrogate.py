@@ -32,11 +32,11 @@ G = TypeVar("G", bound=Margins)
 class Reference(Generic[S]):
     """phi: one worker's loss with its own ridge. Not collective.
 
-    ridge : D on the penalised coordinates, ``ridge_free`` on the ``free`` trailing ones.
+    ridge : D on the penalised coordinates, a number or (dim,), ``ridge_free`` on the ``free`` trailing ones.
     """
 
     loss: S
-    ridge: float
+    ridge: float | Array
     ridge_free: float
     free: int
 
@@ -44,6 +44,11 @@ class Reference(Generic[S]):
     def of(loss: G, penalty: Penalty, mu: float) -> "Reference[G]":
         """phi = f_w + penalty + (mu/2)|z|^2."""
         return Reference(loss, penalty.l2 + mu, mu, penalty.free)
+
+    @property
+    def strong(self) -> bool:
+        """Whether every penalised coordinate has a ridge."""
+        return self.ridge > 0 if isinstance(self.ridge, int | float) else bool((self.ridge > 0).all())
 
     def scaled(self, z: Array) -> Array:
         """D z, a new array."""

@@ -50,7 +50,7 @@ class NewtonCG:
                 break
             last = size
             forcing = inner if self.steps == 1 else max(min(inner, np.sqrt(size)), 0.5 * target / size)
-            floor = 0.0 if phi.ridge > 0 else residue(phi.loss, at)
+            floor = 0.0 if phi.strong else residue(phi.loss, at)
             p = krylov.solve(phi.hessian(at), -g, phi.jacobi(at), forcing, self.products, floor=floor).x
             if self.steps == 1:
                 return at.x + p, memory
@@ -125,10 +125,10 @@ REFRESH = 20  # calls between exact recomputations of the dual image, which drif
 
 @dataclass(frozen=True)
 class Auto:
-    """DualDescent for more than ``features`` features where R^2 c / (W D) <= ``difficulty``, NewtonCG elsewhere.
+    """DualDescent for more than ``features`` features where R^2 c / W <= ``difficulty``, NewtonCG elsewhere.
 
-    R^2 is the mean squared row length, c the family's curvature bound, W the worker's weight: an epoch of dual
-    coordinate descent contracts by about 1 - 1 / (1 + R^2 c / (W D)); CG ends within as many products as features.
+    R^2 is the mean of the rows' a_i.D^-1 a_i, c the family's curvature bound, W the worker's weight: an epoch of dual
+    coordinate descent contracts by about 1 - 1 / (1 + R^2 c / W); CG ends within as many products as features.
     """
 
     dual: DualDescent
@@ -140,10 +140,9 @@ class Auto:
         """The solver for one worker's rows."""
         loss = phi.loss
         few = not loss.descends or loss.features <= self.features
-        if few or not phi.ridge > 0 or not loss.weight > 0:
+        if few or not phi.strong or not loss.weight > 0:
             return self.newton
-        squares = float(np.average(loss.row_squares, weights=loss.weights if loss.weights.size else None))
-        hard = squares * loss.family.curvature_bound > self.difficulty * loss.weight * phi.ridge
+        hard = _energy(phi) * loss.family.curvature_bound > self.difficulty * loss.weight
         return self.newton if hard else self.dual
 
     def init(self, x: Array, phi: Reference[Any]) -> Tree:
@@ -152,4 +151,13 @@ class Auto:
 
     def __call__(self, phi: Reference[Any], q: Array, at: Point, memory: Tree) -> tuple[Array, Tree]:
         """What the chosen solver finds."""
-        return self.choose(phi)(phi, q, at, memory)
+        return (self.dual if isinstance(memory, DualMemory) else self.newton)(phi, q, at, memory)
+
+
+def _energy(phi: Reference[Columns]) -> float:
+    """The mean of the rows' a_i.D^-1 a_i; a pass over the rows where D is a vector."""
+    loss, weights = phi.loss, phi.loss.weights
+    if isinstance(phi.ridge, int | float):
+        return float(np.average(loss.row_squares, weights=weights if weights.size else None)) / phi.ridge
+    squares = loss.squares(weights.copy() if weights.size else np.ones(loss.rows))
+    return float((squares / phi.ridge)[: loss.features].sum())

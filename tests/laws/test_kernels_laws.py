@@ -116,16 +116,17 @@ def test_the_dual_objective_never_worsens(seed, count, weighted, intercept, log_
     made = scale * sparse.random(count, 12, 0.3, "csr", np.float64, rng)
     matrix = CSR.of(made.indptr, made.indices, made.data.astype(dtype), made.shape)
     ridge, total = 10.0**log_ridge, float(w.sum() if weighted else count)
+    inverse = np.array([1 / ridge])
     bias, arrays, progress = 0.3 * ridge * intercept, (matrix.indptr, matrix.indices, matrix.data), np.empty(1)
     norms = matrix.row_squares()
     q, z = 0.1 * rng.normal(size=12 + intercept), np.empty(12 + intercept)
     alpha = rng.random(count) ** rng.integers(1, 20)
-    host.dual_start(*arrays, y, w, alpha, q, total, ridge, bias, z)
+    host.dual_start(*arrays, y, w, alpha, q, total, inverse, bias, z)
     before = dual_objective(alpha, w, z, total, ridge, bias)
     for seed_of_call in range(4):
-        Logistic().host().dual_epochs(*arrays, y, w, norms, alpha, total, ridge, bias, z, seed_of_call, progress, 0.0, True)
+        Logistic().host().dual_epochs(*arrays, y, w, norms, alpha, total, inverse, bias, z, seed_of_call, progress, 0.0, True)
         exact = np.empty(z.size)
-        host.dual_start(*arrays, y, w, alpha, q, total, ridge, bias, exact)
+        host.dual_start(*arrays, y, w, alpha, q, total, inverse, bias, exact)
         after = dual_objective(alpha, w, exact, total, ridge, bias)
         assert after >= before - 1e-11 * (1 + abs(before))
         assert np.all((alpha >= 0) & (alpha <= 1))
@@ -139,12 +140,12 @@ def test_every_start_leads_to_the_same_optimum(seed, count):
     rng, _, y, w = rows(seed, count, False, 1)
     made = sparse.random(count, 9, 0.4, "csr", np.float64, rng)
     matrix, ends = CSR.of(made.indptr, made.indices, made.data, made.shape), []
-    arrays, q = (matrix.indptr, matrix.indices, matrix.data), rng.normal(size=9)
+    arrays, q, inverse = (matrix.indptr, matrix.indices, matrix.data), rng.normal(size=9), np.array([1 / 0.3])
     for alpha in (np.full(count, 1e-3), rng.random(count), np.full(count, 1 - 1e-9)):
         z = np.empty(9)
-        host.dual_start(*arrays, y, w, alpha, q, float(count), 0.3, 0.0, z)
+        host.dual_start(*arrays, y, w, alpha, q, float(count), inverse, 0.0, z)
         Logistic().host().dual_epochs(
-            *arrays, y, w, matrix.row_squares(), alpha, float(count), 0.3, 0.0, z, 3, np.empty(400), 1e-28, True
+            *arrays, y, w, matrix.row_squares(), alpha, float(count), inverse, 0.0, z, 3, np.empty(400), 1e-28, True
         )
         ends.append(z)
     np.testing.assert_allclose(ends, [ends[0]] * 3, atol=1e-10)

@@ -133,7 +133,8 @@ def test_rows_of_any_size_are_brought_to_norm_one(dtype, size):
     np.testing.assert_allclose(out, wanted, rtol=4 * np.finfo(dtype).eps)
 
 
-def dual_problem(rng, intercept, weighted, squares, rows=70):
+def dual_problem(rng, intercept, weighted, squares, rows=70, uneven=False):
+    """The last but two is 1 / D of the features, (1,) or, ``uneven``, (cols,)."""
     matrix, dense = random_csr(rng, rows)
     dense[3], dense[rows - 1] = 0, 0
     kept = sparse.csr_matrix(dense)
@@ -142,12 +143,14 @@ def dual_problem(rng, intercept, weighted, squares, rows=70):
     w = rng.uniform(0, 2, rows) * (rng.random(rows) > 0.1) if weighted else ONES
     full = np.hstack([dense, np.ones((rows, 1))]) if intercept else dense
     bias = 0.05 if intercept else 0.0
+    inverse = 1 / rng.uniform(0.01, 0.1, dense.shape[1]) if uneven else np.array([50.0])
     diagonal = np.full(full.shape[1], 0.02)
+    diagonal[: dense.shape[1]] = 1 / inverse
     if intercept:
         diagonal[-1] = bias
     q = 0.1 * rng.normal(size=full.shape[1])
     total = w.sum() if weighted else float(rows)
-    return matrix, full, y, w, diagonal, bias, q, total
+    return matrix, full, y, w, diagonal, bias, inverse, q, total
 
 
 def newton(full, y, w, diagonal, q, total, squares):
@@ -175,31 +178,34 @@ def newton(full, y, w, diagonal, q, total, squares):
     return z
 
 
+@pytest.mark.parametrize("uneven", [False, True])
 @pytest.mark.parametrize("squares", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("intercept", [False, True])
-def test_dual_descent_reaches_the_optimum(intercept, weighted, squares):
+def test_dual_descent_reaches_the_optimum(intercept, weighted, squares, uneven):
     rng = np.random.default_rng(5)
-    matrix, full, y, w, diagonal, bias, q, total = dual_problem(rng, intercept, weighted, squares)
+    matrix, full, y, w, diagonal, bias, inverse, q, total = dual_problem(rng, intercept, weighted, squares, uneven=uneven)
     family = LeastSquares() if squares else Logistic()
     signs = family.signs(y)
     arrays = matrix.indptr, matrix.indices, matrix.data
     alpha, z, norms = rng.uniform(0.01, 0.99, len(y)), np.empty(len(q)), matrix.row_squares()
-    host.dual_start(*arrays, signs, w, alpha, q, total, 0.02, bias, z)
-    family.host().dual_epochs(*arrays, y, w, norms, alpha, total, 0.02, bias, z, 1, np.empty(2000), 0.0, not squares)
+    host.dual_start(*arrays, signs, w, alpha, q, total, inverse, bias, z)
+    family.host().dual_epochs(*arrays, y, w, norms, alpha, total, inverse, bias, z, 1, np.empty(2000), 0.0, not squares)
     np.testing.assert_allclose(z, newton(full, y, w, diagonal, q, total, squares), atol=1e-10)
     fresh = np.empty(len(q))
-    host.dual_start(*arrays, signs, w, alpha, q, total, 0.02, bias, fresh)
+    host.dual_start(*arrays, signs, w, alpha, q, total, inverse, bias, fresh)
     np.testing.assert_allclose(z, fresh, atol=1e-11)
 
 
 def test_dual_descent_stops_when_told():
-    matrix, _, y, w, _, bias, q, total = dual_problem(np.random.default_rng(6), False, False, False)
+    matrix, _, y, w, _, bias, inverse, q, total = dual_problem(np.random.default_rng(6), False, False, False)
     arrays = matrix.indptr, matrix.indices, matrix.data
     alpha, z, progress = np.full(len(y), 1e-3), np.empty(len(q)), np.empty(100)
-    host.dual_start(*arrays, y, w, alpha, q, total, 0.02, bias, z)
+    host.dual_start(*arrays, y, w, alpha, q, total, inverse, bias, z)
     done = (
-        Logistic().host().dual_epochs(*arrays, y, w, matrix.row_squares(), alpha, total, 0.02, bias, z, 0, progress, 1e-2, True)
+        Logistic()
+        .host()
+        .dual_epochs(*arrays, y, w, matrix.row_squares(), alpha, total, inverse, bias, z, 0, progress, 1e-2, True)
     )
     assert 1 < done < 100
     assert progress[done - 1] <= 1e-2 * progress[0] < progress[done - 2]
@@ -208,17 +214,18 @@ def test_dual_descent_stops_when_told():
 def test_dual_descent_without_rows():
     matrix, z, progress = CSR.empty(0, 0, 3), np.ones(3), np.empty(4)
     arrays = matrix.indptr, matrix.indices, matrix.data
-    host.dual_start(*arrays, ONES, ONES, np.empty(0), 0.5 * np.ones(3), 1.0, 0.1, 0.0, z)
-    assert Logistic().host().dual_epochs(*arrays, ONES, ONES, ONES, np.empty(0), 1.0, 0.1, 0.0, z, 0, progress, 0.0, True) == 0
+    ten = np.array([10.0])
+    host.dual_start(*arrays, ONES, ONES, np.empty(0), 0.5 * np.ones(3), 1.0, ten, 0.0, z)
+    assert Logistic().host().dual_epochs(*arrays, ONES, ONES, ONES, np.empty(0), 1.0, ten, 0.0, z, 0, progress, 0.0, True) == 0
     np.testing.assert_allclose(z, 5.0)
 
 
 def test_a_saturated_dual_variable_recovers():
-    matrix, full, y, w, diagonal, bias, q, total = dual_problem(np.random.default_rng(8), False, False, False)
+    matrix, full, y, w, diagonal, bias, inverse, q, total = dual_problem(np.random.default_rng(8), False, False, False)
     arrays = matrix.indptr, matrix.indices, matrix.data
     alpha, z, progress = np.tile([0.0, 1.0], len(y) // 2), np.empty(len(q)), np.empty(2000)
-    host.dual_start(*arrays, y, w, alpha, q, total, 0.02, bias, z)
-    Logistic().host().dual_epochs(*arrays, y, w, matrix.row_squares(), alpha, total, 0.02, bias, z, 0, progress, 0.0, True)
+    host.dual_start(*arrays, y, w, alpha, q, total, inverse, bias, z)
+    Logistic().host().dual_epochs(*arrays, y, w, matrix.row_squares(), alpha, total, inverse, bias, z, 0, progress, 0.0, True)
     assert np.all(np.isfinite(progress))
     np.testing.assert_allclose(z, newton(full, y, w, diagonal, q, total, False), atol=1e-10)
 

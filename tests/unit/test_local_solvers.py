@@ -1,11 +1,13 @@
-"""Local solvers: when they end."""
+"""Local solvers: when they end, and a ridge of its own for every coordinate."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mpiopt.problems.surrogate import Reference
 from mpiopt.work import local_solvers
-from mpiopt.work.local_solvers import NewtonCG
+from mpiopt.work.local_solvers import Auto, DualDescent, DualMemory, NewtonCG
 from tests.adversarial_sets import LOGISTIC, SQUARES, dense
 
 
@@ -24,3 +26,20 @@ def test_a_local_solve_ends_where_its_gradient_is_rounding(worlds, monkeypatch, 
         z, _ = NewtonCG(1e-8, steps=50)(phi, q, phi.loss.point(z), ())
     assert len(steps) < 60
     assert np.linalg.norm(phi.grad(phi.loss.point(z)) - q) < 1e-13
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+def test_every_coordinate_may_have_a_ridge_of_its_own(worlds, intercept):
+    rng = np.random.default_rng(2)
+    (site,) = replace(dense("local", 5, n=30, d=8), intercept=intercept).team(worlds(), 0.0, 0.1).sites
+    ridge = rng.uniform(0.05, 1.0, site.loss.dim)
+    phi, q = Reference(site.loss, ridge, 0.3, int(intercept)), 0.1 * rng.standard_normal(site.loss.dim)
+    start = phi.loss.point(np.zeros(site.loss.dim))
+    exact = NewtonCG(1e-12, steps=50)(phi, q, start, ())[0]
+    descent = DualDescent(0.0, 400)
+    np.testing.assert_allclose(descent(phi, q, start, descent.init(start.x, phi))[0], exact, atol=1e-10)
+    same = replace(phi, ridge=np.full(site.loss.dim, 0.2))
+    for difficulty in (0.01, 10.0):  # a number and a vector of it are judged alike
+        auto = Auto(DualDescent(), NewtonCG(), difficulty, features=0)
+        chosen = [isinstance(auto.init(start.x, one), DualMemory) for one in (same, replace(phi, ridge=0.2))]
+        assert chosen == [difficulty == 10.0] * 2

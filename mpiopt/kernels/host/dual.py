@@ -1,6 +1,6 @@
 """Dual coordinate descent for a regularised linear model with a shifted linear term, on this process's rows.
 
-    min_z  (1/total) sum_i w_i loss(a_i.z + o_i, y_i)  +  1/2 sum_j D_j z_j^2  -  q.z,      D_j = ridge, or bias (intercept)
+    min_z  (1/total) sum_i w_i loss(a_i.z + o_i, y_i)  +  1/2 sum_j D_j z_j^2  -  q.z,      D_j > 0, that of the intercept: bias
 
 Shalev-Shwartz and Zhang, Stochastic dual coordinate ascent methods for regularized loss minimization, JMLR 2013, in
 the exact form of Yu, Huang and Lin, Dual coordinate descent methods for logistic regression and maximum entropy
@@ -40,12 +40,12 @@ _elementary = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contr
 
 
 @_kernel
-def dual_start(indptr, indices, data, y, w, alpha, q, total, ridge, bias, z):
+def dual_start(indptr, indices, data, y, w, alpha, q, total, inverse, bias, z):
     """z = D^-1 (q + (1/total) A^T (w y alpha)), overwritten: the exact map, and the guard against drift.
 
     y, w : (rows,) or (0,) for all ones (y : the signs s); alpha : (rows,); q, z : (cols,), or (cols +
     1,) with an intercept, whose own D is bias (0.0: no intercept); total : the sum of weights that divides the loss;
-    ridge > 0.
+    inverse : 1 / D, (cols,), or (1,) where all are the same.
     """
     start, index = indptr.view(np.uint64), indices.view(np.uint32)
     z[:] = q
@@ -60,18 +60,18 @@ def dual_start(indptr, indices, data, y, w, alpha, q, total, ridge, bias, z):
         row_add(start[i], start[i + 1], index, data, f, z)
     last = z.size - 1
     for j in range(last if bias > 0.0 else z.size):
-        z[j] /= ridge
+        z[j] *= inverse[j if inverse.size > 1 else 0]
     if bias > 0.0:
         z[last] = (z[last] + intercept) / bias
 
 
 @_kernel
-def _overlap(start, index, data, i, j):
-    """a_i . a_j, columns ascending."""
+def _overlap(start, index, data, i, j, inverse):
+    """a_i . D^-1 a_j, columns ascending; but for the factor where D is a number."""
     k, h, total = start[i], start[j], 0.0
     while k < start[i + 1] and h < start[j + 1]:
         if index[k] == index[h]:
-            total += np.float64(data[k]) * data[h]
+            total += np.float64(data[k]) * data[h] * (inverse[index[k]] if inverse.size > 1 else 1.0)
         if index[k] <= index[h]:
             k += _1
         else:
@@ -86,17 +86,20 @@ def _draw(seed, counter, n):
 
 
 @_kernel
-def _block_shift(start, index, data, norms, total, ridge, bias):
+def _block_shift(start, index, data, norms, total, inverse, bias):
     """log2 of the rows per block: a quarter of `reach`, estimated from 256 pairs of rows."""
-    n = norms.size
+    n, even = norms.size, inverse.size == 1
     shared, own = 0.0, 0.0
     for pair in range(256):
         i, j = _draw(1, 2 * pair, n), _draw(1, 2 * pair + 1, n)
         if i != j:
-            shared += abs(_overlap(start, index, data, i, j)) / 256
-        own += norms[i] / 256
+            shared += abs(_overlap(start, index, data, i, j, inverse)) / 256
+        own += (norms[i] if even else _row_energy(start[i], start[i + 1], index, data, inverse)) / 256
+    if even:
+        shared *= inverse[0]
+        own *= inverse[0]
     common = 1.0 / bias if bias > 0.0 else 0.0
-    reach = (4.0 * total + own / ridge + common) / (shared / ridge + common + 1e-300)
+    reach = (4.0 * total + own + common) / (shared + common + 1e-300)
     shift = 0
     while shift < 6 and (8 << shift) <= reach and (512 << shift) <= n:
         shift += 1
@@ -174,10 +177,20 @@ def _row_square(k, end, data):
     return total
 
 
+@_elementary
+def _row_energy(k, end, index, data, inverse):
+    """a_i . D^-1 a_i."""
+    total = 0.0
+    while k < end:
+        total += np.float64(data[k]) * data[k] * inverse[index[k]]
+        k += _1
+    return total
+
+
 dual_step = cast("Callable[..., tuple[float, float]]", None)  # what the template leaves open
 
 
-def epoch(start, index, data, y, w, norms, alpha, total, ridge, bias, z, shift, stride, first, signed, theta, steps, offset):
+def epoch(start, index, data, y, w, norms, alpha, total, inverse, bias, z, shift, stride, first, signed, theta, steps, offset):
     """One visit to every row, first the row `first`; the sum of the rows' parts of the gap as they were found.
 
     A template, whose ``dual_step(m, y, alpha, c)`` gives the row's new dual variable and its part of the gap at the margin m.
@@ -185,7 +198,7 @@ def epoch(start, index, data, y, w, norms, alpha, total, ridge, bias, z, shift, 
     offset : (rows,) o, or (0,) for none.
     """
     n, last = alpha.size, z.size - 1
-    wide = z.size > 100_000
+    wide, even = z.size > 100_000, inverse.size == 1
     ahead = min(n, 2 + 256 * n // max(np.int64(start[n] - start[0]), 1), 24)
     i = far = first
     for _ in range(ahead):
@@ -207,7 +220,10 @@ def epoch(start, index, data, y, w, norms, alpha, total, ridge, bias, z, shift, 
         if weight > 0.0:
             begin, end = start[i], start[i + 1]
             m = _row_dot(begin, end, index, data, z)
-            c = (np.float64(norms[i]) if steps == 1 else _row_square(begin, end, data)) / ridge
+            if even:
+                c = (np.float64(norms[i]) if steps == 1 else _row_square(begin, end, data)) * inverse[0]
+            else:
+                c = _row_energy(begin, end, index, data, inverse)
             if bias > 0.0:
                 m += z[last]
                 c += 1.0 / bias
@@ -231,10 +247,15 @@ def epoch(start, index, data, y, w, norms, alpha, total, ridge, bias, z, shift, 
             f = change * (weight / total)
             if bias > 0.0:
                 z[last] += f / bias
-            f /= ridge
-            while begin < end:
-                z[index[begin]] += f * data[begin]
-                begin += _1
+            if even:
+                f *= inverse[0]
+                while begin < end:
+                    z[index[begin]] += f * data[begin]
+                    begin += _1
+            else:
+                while begin < end:
+                    z[index[begin]] += f * data[begin] * inverse[index[begin]]
+                    begin += _1
         i = following
     return gap / total
 
@@ -249,7 +270,7 @@ def epochs(
     norms,
     alpha,
     total,
-    ridge,
+    inverse,
     bias,
     z,
     seed,
@@ -263,11 +284,11 @@ def epochs(
     """Up to progress.size epochs, in place on (z, alpha), a pair of `dual_start`; epochs done.
 
     visit : `epoch` compiled for the loss; steps, offset : as there. y : (rows,) labels, and factors of alpha in the map
-    where ``signed``; w : (rows,), or (0,) for all ones; norms : (rows,) |a_i|^2; alpha : (rows,); z : (cols,), or (cols + 1,)
-    where bias > 0. progress : (epochs,) float64, overwritten: the duality gap that each epoch's visits met, for logistic
-    regression to second order; it ends after the first epoch that met at most ratio times what the first one met. seed : what
-    the order of visits is drawn from; give another in every call. The dual objective never worsens, and alpha stays where the
-    conjugate is finite.
+    where ``signed``; w : (rows,), or (0,) for all ones; norms : (rows,) |a_i|^2; alpha : (rows,); inverse : 1 / D, (cols,), or
+    (1,) where all are the same; z : (cols,), or (cols + 1,) where bias > 0. progress : (epochs,) float64, overwritten: the
+    duality gap that each epoch's visits met, for logistic regression to second order; it ends after the first epoch that met
+    at most ratio times what the first one met. seed : what the order of visits is drawn from; give another in every call. The
+    dual objective never worsens, and alpha stays where the conjugate is finite.
     Columns should ascend within a row (else the blocks are chosen less well).
     """
     start, index = indptr.view(np.uint64), indices.view(np.uint32)
@@ -275,12 +296,12 @@ def epochs(
     if n == 0:
         progress[:] = 0.0
         return 0
-    shift = _block_shift(start, index, data, norms, total, ridge, bias)
+    shift = _block_shift(start, index, data, norms, total, inverse, bias)
     for number in range(progress.size):
         stride = _stride(n, shift, seed, number)
         first = _draw(seed, (number << 20), (n + (1 << shift) - 1) >> shift) << shift
         progress[number] = visit(
-            start, index, data, y, w, norms, alpha, total, ridge, bias, z, shift, stride, first, signed, theta, steps, offset
+            start, index, data, y, w, norms, alpha, total, inverse, bias, z, shift, stride, first, signed, theta, steps, offset
         )
         if progress[number] <= ratio * progress[0]:
             return number + 1
