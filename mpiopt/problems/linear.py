@@ -49,8 +49,8 @@ class Linear(LinearMargins):
         """At most ``epochs`` of dual coordinate descent in place on alpha (rows,) and z (dim,), which satisfy the map.
 
         ridge, bias : as there. steps : of a visit to a row at most; one goes near the row's best dual variable (for some losses
-        to it), `EXACTLY` so many to the last digit. Returns the duality gap as each epoch met it, (epochs done,); ends once it
-        fell to ``ratio`` of the first.
+        to it), and rows that gain little rest for an epoch or two; `EXACTLY` so many go to the last digit in every row. Returns
+        the duality gap as each epoch met it, (epochs done,); ends once it fell to ``ratio`` of the first.
         """
         self.demand_descent()
         a, gaps = self.matrix, np.empty(epochs)

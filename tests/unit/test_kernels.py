@@ -10,6 +10,7 @@ from scipy import optimize, sparse, special
 from mpiopt.errors import UsageError
 from mpiopt.kernels import host
 from mpiopt.kernels.csr import CSR, PAD
+from mpiopt.kernels.host import dual
 from mpiopt.kernels.host.margins import exp_negative, log1p_unit
 from mpiopt.kernels.host.rows import place
 from mpiopt.kernels.host.sums import BLOCK
@@ -209,6 +210,40 @@ def test_dual_descent_stops_when_told():
     )
     assert 1 < done < 100
     assert progress[done - 1] <= 1e-2 * progress[0] < progress[done - 2]
+
+
+def test_rows_rest_and_come_back():
+    rng = np.random.default_rng(3)
+    matrix, _, y, w, _, bias, inverse, q, total = dual_problem(rng, False, False, False)
+    alpha, z, norms = np.full(len(y), 1e-3), np.empty(len(q)), matrix.row_squares()
+    arrays = matrix.indptr, matrix.indices, matrix.data
+    host.dual_start(*arrays, y, w, alpha, q, total, inverse, bias, z)
+    visit, before = Logistic().host().made(dual.epoch), alpha.copy()
+    rest = rng.integers(0, 3, len(y)).astype(np.uint8)
+    given = (
+        matrix.indptr.view(np.uint64),
+        matrix.indices.view(np.uint32),
+        matrix.data,
+        y,
+        w,
+        norms,
+        alpha,
+        total,
+        inverse,
+        bias,
+        z,
+    )
+    slept = rest > 0
+    left = np.maximum(rest, 1) - 1
+    _, seen = visit(*given, (0, 1, 0), True, (), 1, ONES, rest, 0.0)
+    assert seen == (~slept).sum()
+    assert (alpha[slept] == before[slept]).all()
+    assert (alpha[~slept & (norms > 0)] != before[~slept & (norms > 0)]).all()
+    np.testing.assert_array_equal(rest, left)
+    rest[:] = 0
+    met, _ = visit(*given, (0, 1, 0), True, (), 1, ONES, rest, np.inf)
+    assert met > 0
+    assert (rest == 2).all()  # a tenth of infinity is above every part
 
 
 def test_dual_descent_without_rows():
