@@ -6,6 +6,7 @@ if __name__ == "__main__":
     alone(__file__)
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mpiopt.errors import UsageError
@@ -20,10 +21,13 @@ class Bench:
     """Measure kernels against scipy, convert against scikit-learn, solve against LIBLINEAR (extra: bench), train against
     torch DistributedDataParallel (extra: torch), a checkpoint against a plain file, sums in a fixed order against MPI's own.
 
-    gpu measures the kernels of one GPU against its memory and against cupyx, and a whole solve against torch.
+    gpu measures the kernels of one GPU against its memory and against cupyx, and a whole solve against torch. family counts
+    what methods send on many shapes of problems until they are there; its --csv is also where it goes on after an end.
     """
 
-    what: Literal["kernels", "compress", "convert", "solve", "train", "checkpoint", "sums", "gpu"] = field(kw_only=False)
+    what: Literal["kernels", "compress", "convert", "solve", "family", "train", "checkpoint", "sums", "gpu"] = field(
+        kw_only=False
+    )
     """What to measure."""
     data: str | None = None
     """A generator such as rcv1:rows=50000; for solve also DATA.h5, for convert also a text file, for gpu a
@@ -31,11 +35,21 @@ class Bench:
     l2: float = 1e-5
     """Lambda of bench solve (mean loss; C = 1 / (N lambda))."""
     target: float = 1e-8
-    """Relative suboptimality (F - F*) / (F(0) - F*) that bench solve runs to."""
+    """Relative suboptimality (F - F*) / (F(0) - F*) that bench solve and family run to."""
     largest: float = 1e7
     """Length of the longest vector of bench compress."""
     runs: int = 5
     """Counted runs; medians are shown."""
+    shapes: int = 200
+    """Shapes of bench family, the first so many of a seed."""
+    seed: int = 1
+    """What the shapes of bench family follow from."""
+    limit: int = 1000
+    """Vector rounds that a method may take on a shape of bench family."""
+    seconds: float = 60.0
+    """Seconds that it may take there."""
+    csv: Path | None = None
+    """Lines of bench family, one a shape and method, added as they are found; what is there already is not run again."""
 
 
 def run(job: Bench, world: "World", console: Console) -> dict[str, Any]:
@@ -72,6 +86,10 @@ def run(job: Bench, world: "World", console: Console) -> dict[str, Any]:
             from mpiopt.jobs.benches.gpu import gpu
 
             return gpu(job.data or "kdd2010", job.l2, job.target, job.runs, world, console)
+        if job.what == "family":
+            from mpiopt.jobs.benches.family import Limit, surveying
+
+            return surveying(job.shapes, job.seed, job.target, Limit(job.limit, job.seconds), job.csv, world, console)
         from mpiopt.jobs.benches.solve import solving
 
         return solving(job.data or "rcv1", job.l2, job.target, job.runs, world, console)

@@ -10,6 +10,7 @@ from mpiopt.comm.blocks import even
 from mpiopt.errors import UsageError
 from mpiopt.io.dataset.labels import Labels
 from mpiopt.io.dataset.sparse_rows import SparseRows
+from mpiopt.io.dataset.spoilt import spoil
 from mpiopt.kernels.compiling import njit
 from mpiopt.kernels.csr import CSR
 from mpiopt.kernels.host.hashing import draw, mix, unit
@@ -29,7 +30,9 @@ class Synthetic:
     logarithm. exponent : feature c is drawn with frequency proportional to (c + 10)^-exponent, so features are numbered
     by popularity. binary : equal values in a row, otherwise positive ones that favour rare features, as tf-idf does; rows
     have norm 1. planted : share of the features that the labels depend on. signal : standard deviation of the true
-    log-odds; labels are drawn from them, so the larger, the less noise. seed : everything follows from it.
+    log-odds; labels are drawn from them, so the larger, the less noise. twins : share of the columns that equal another one;
+    lone : share that about one row each has; scales : decades over which the columns' units are spread (`dataset.spoilt`).
+    seed : everything follows from it.
     """
 
     kind: str = "default"
@@ -41,13 +44,19 @@ class Synthetic:
     binary: bool = False
     planted: float = 0.2
     signal: float = 4.0
+    twins: float = 0.0
+    lone: float = 0.0
+    scales: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         limits = {
             "rows": self.rows >= 1,
             "cols": 1 <= self.cols < 2**31,
-            "per_row": 1 <= self.per_row <= self.cols,
+            "twins": 0 <= self.twins <= 0.4,
+            "lone": 0 <= self.lone <= 0.9,
+            "scales": 0 <= self.scales <= 12,
+            "per_row": 1 <= self.per_row <= self._drawn,
             "spread": 0 <= self.spread <= 2,
             "exponent": 0 <= self.exponent <= 4,
             "planted": 0 < self.planted <= 1,
@@ -81,7 +90,10 @@ class Synthetic:
     def nnz(self) -> int:
         """Stored entries of the whole set: counted, at some 20 ns a row."""
         step = 1 << 20
-        return sum(int(self._indptr(lo, min(lo + step, self.rows))[-1]) for lo in range(0, self.rows, step))
+        length = (
+            (lambda lo, hi: self.read(lo, hi).matrix.nnz) if self._spoilt else (lambda lo, hi: int(self._indptr(lo, hi)[-1]))
+        )
+        return sum(length(lo, min(lo + step, self.rows)) for lo in range(0, self.rows, step))
 
     def blocks(self, workers: int) -> np.ndarray:
         """Row bounds (workers + 1,) int64: equally many rows, which here have equally many nonzeros on average."""
@@ -90,22 +102,37 @@ class Synthetic:
     def read(self, lo: int, hi: int, dtype: np.typing.DTypeLike | None = None) -> SparseRows:
         """Rows lo <= i < hi with labels, without weights or offsets; see `Source.read`."""
         indptr = self._indptr(lo, hi)
-        matrix = CSR.empty(hi - lo, int(indptr[-1]), self.cols, dtype or np.float32)
+        matrix = CSR.empty(hi - lo, int(indptr[-1]), self._drawn, dtype or np.float32)
         matrix.indptr[:] = indptr
         y = np.empty(hi - lo)
         if hi > lo:
             self._fill(lo, matrix, y, self._offset)
+        if self._spoilt:
+            matrix = spoil(matrix, self.cols, *self._behind, self.scales, (lo, self.rows), self._key)
         return SparseRows(matrix, y)
+
+    @property
+    def _behind(self) -> tuple[int, int]:
+        """Columns that are twins, and that are lone."""
+        return int(self.twins * self.cols), int(self.lone * self.cols)
+
+    @property
+    def _drawn(self) -> int:
+        return self.cols - sum(self._behind)
+
+    @property
+    def _spoilt(self) -> bool:
+        return any(self._behind) or self.scales > 0
 
     def _indptr(self, lo: int, hi: int) -> np.ndarray:
         indptr = np.zeros(hi - lo + 1, np.int64)
-        _lengths(self._key, lo, indptr, self.per_row, self.spread, self.cols)
+        _lengths(self._key, lo, indptr, self.per_row, self.spread, self._drawn)
         return indptr
 
     def _fill(self, lo: int, matrix: CSR, y: np.ndarray, offset: float) -> None:
         arrays = matrix.indptr, matrix.indices, matrix.data, y
         scale = self.signal * np.sqrt(6.0 / self.planted)
-        _fill(self._key, lo, *arrays, self.cols, self.exponent, self.binary, self.planted, scale, offset)
+        _fill(self._key, lo, *arrays, self._drawn, self.exponent, self.binary, self.planted, scale, offset)
 
     @property
     def _key(self) -> np.uint64:
@@ -115,7 +142,7 @@ class Synthetic:
     def _offset(self) -> float:
         """What is taken off the log-odds so that about half the labels are positive: the mean over the first rows."""
         indptr = self._indptr(0, min(self.rows, _PROBE))
-        matrix = CSR.empty(len(indptr) - 1, int(indptr[-1]), self.cols, np.float32)
+        matrix = CSR.empty(len(indptr) - 1, int(indptr[-1]), self._drawn, np.float32)
         matrix.indptr[:] = indptr
         margins = np.empty(len(indptr) - 1)
         self._fill(0, matrix, margins, np.nan)
@@ -123,8 +150,8 @@ class Synthetic:
 
 
 _LIMITS = (
-    "rows and cols are at least 1, cols below 2^31, 1 <= per_row <= cols, 0 <= spread <= 2, 0 <= exponent <= 4, "
-    "0 < planted <= 1, signal >= 0"
+    "rows and cols are at least 1, cols below 2^31, 1 <= per_row <= cols that are neither twins nor lone, 0 <= spread <= 2, "
+    "0 <= exponent <= 4, 0 < planted <= 1, signal >= 0, 0 <= twins <= 0.4, 0 <= lone <= 0.9, 0 <= scales <= 12"
 )
 
 PRESETS = {
