@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import reduce
+from itertools import cycle, islice
 
 import numpy as np
 import pytest
@@ -184,17 +185,20 @@ def test_adom_is_what_its_equations_say(worlds, times):
     np.testing.assert_allclose(found, wanted, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize(("times", "guaranteed", "count"), [(1, 1.364e-3, 3000), (8, 7.885e-3, 500)])
-def test_adom_is_faster_than_it_promises_on_rings_that_change(times, guaranteed, count):
-    data, topology = Bowls(10, 10, 100.0), Topology.of("ring:seed=3", 1, "laplacian")
-    found = Repeated(Neighbours(topology), times).spectrum(10, 10)
+@pytest.mark.parametrize(("times", "guaranteed", "seen", "count"), [(1, 1.364e-3, 2.16e-3, 13400), (8, 7.885e-3, 1.75e-2, 1200)])
+def test_adom_is_faster_than_it_promises_on_rings_that_change(times, guaranteed, seen, count):
+    """What is guaranteed is of squared distances; what an implementation apart has seen, over a whole run, of distances."""
+    data, topology = Bowls(10, 5, 100.0), Topology.of("ring:seed=3", 1, "laplacian")
+    found = Repeated(Neighbours(topology), times).spectrum(5, 10)
     steps = theory.adom(1.0, 100.0, found.lambda_min, found.lambda_max)
     assert topology.spectrum(10).chi == pytest.approx(10.47, abs=0.01)
     assert steps.tau == pytest.approx(guaranteed, rel=1e-3)
-    far = [((g - data.best) ** 2).sum(axis=1).max() for g in adom(data, steps, products(topology, 10, times, count))]
+    mixing = islice(cycle(products(topology, 10, times, 64)), count)
+    far = [((g - data.best) ** 2).sum(axis=1).max() for g in adom(data, steps, mixing)]
     rate = np.log(far[count // 3] / far[-1]) / (count - 1 - count // 3)
     assert guaranteed < rate < 4 * guaranteed
     assert far[-1] < far[0] * (1 - steps.tau) ** count
+    assert np.log(far[0] / far[-1]) / 2 / count == pytest.approx(seen, rel=0.1)
 
 
 def test_a_dual_oracle_asks_for_strong_convexity_and_for_connected_graphs(worlds):
