@@ -20,6 +20,7 @@ from mpiopt.jobs.machine.node import compiled
 from mpiopt.jobs.running import gpu_solving
 from mpiopt.jobs.running.held_out import HeldOut
 from mpiopt.jobs.running.linear_data import opened
+from mpiopt.jobs.running.nodes import NodeColumns
 from mpiopt.jobs.running.run_script import Course, Outcome, carried_out
 from mpiopt.jobs.running.solve_outcome import FINAL, facts, lines
 from mpiopt.jobs.running.warm_up import warm
@@ -91,7 +92,11 @@ class SolveHooks:
             course.standing() or start(self.job, self._team, self._source),
             self._stop,
             course.watch,
-            [*course.keep, *([] if test is None else [test.keeper(self._method, self._team, course.note)])],
+            [
+                *course.keep,
+                *NodeColumns.of(self._method, self._team, course.note),
+                *([] if test is None else [test.keeper(self._method, self._team, course.note)]),
+            ],
             course.interruption,
         )
         found = facts(self.job, self._found)

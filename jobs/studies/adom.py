@@ -15,7 +15,9 @@ from mpiopt.jobs.studies import Findings
 from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, Near
 from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
 from mpiopt.jobs.studies.apparatus.quadratics import bowl, normal, rotation
-from mpiopt.methods.decentralised import Decentralised, adom, dgd, diging
+from mpiopt.methods.decentralised import dgd
+from mpiopt.methods.exact_decentralised import adom, diging
+from mpiopt.methods.nodes import Decentralised
 from mpiopt.numerics import theory
 from mpiopt.numerics.streams import Streams
 from mpiopt.problems.penalties import L2

@@ -40,7 +40,8 @@ class Neighbours(Exchange):
 
     A worker's message goes once to every other rank with neighbours of it; edges within a rank cost no message. The exchange
     of a round is the round-th of the topology. compressor : what vectors are sent by; what was not sent of a worker's is the
-    rest of its own. each : whether every single graph has to lead everywhere. Scalars travel beside. A vector that is not
+    rest of its own. each : whether every single graph has to lead everywhere; fixed : whether there has to be only one; least :
+    what eigenvalues of its matrix have to be above. Scalars travel beside. A vector that is not
     finite makes what its neighbours hear not finite either: nobody else is told, so that nobody has to be asked.
     """
 
@@ -48,6 +49,8 @@ class Neighbours(Exchange):
     compressor: Compressor | None = None
     purpose: str = "neighbours"
     each: bool = False
+    fixed: bool = False
+    least: float = -1.0
 
     def spectrum(self, dim: int, workers: int) -> Spectrum:
         """See `Exchange`: that of the graphs."""
@@ -58,6 +61,9 @@ class Neighbours(Exchange):
         world = team.world
         with world.together("looking at the graph"):
             self.topology.check(world.workers, self.each)
+            if self.fixed:
+                self.topology.demand_fixed()
+            self.topology.demand_above(self.least, world.workers)
             nbytes = None if self.compressor is None else self.compressor.among(world.workers).nbytes(x.size, x.dtype)
             form = crc32(f"{self} {nbytes} {x.dtype} {self.topology.at(world.workers, 0).graph.edges.tolist()}".encode())
         forms = world.tell_all(form)

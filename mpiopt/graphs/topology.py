@@ -98,6 +98,14 @@ class Topology:
                 "what neighbours remember of each other needs the same neighbours throughout: let the graph not change"
             )
 
+    def demand_above(self, least: float, nodes: int) -> None:
+        """Raise UsageError unless all eigenvalues of the matrices are above ``least``, if that is above -1. Not collective."""
+        if least > -1 and (found := 1 - self.spectrum(nodes).lambda_max) <= least:
+            raise UsageError(
+                f"mixing by {self.weights} weights on {self.family} of {nodes} nodes has the eigenvalue {found:.3g}, and this "
+                f"method needs all above {least:.3g}: take `weights=lazy`"
+            )
+
     def check(self, nodes: int, each: bool = False) -> None:
         """Raise UsageError unless the graphs lead everywhere, every single one or all together. Not collective."""
         turns = self.family.together(nodes)

@@ -13,6 +13,8 @@ from mpiopt.methods.decentralised import SOLVERS as DECENTRALISED_SOLVERS
 from mpiopt.methods.decentralised import TRAINERS as DECENTRALISED_TRAINERS
 from mpiopt.methods.elastic import ENTRIES as ELASTIC
 from mpiopt.methods.entry import Entry
+from mpiopt.methods.exact_decentralised import SOLVERS as EXACT_SOLVERS
+from mpiopt.methods.exact_decentralised import TRAINERS as EXACT_TRAINERS
 from mpiopt.methods.federated import ENTRIES as FEDERATED
 from mpiopt.methods.first_order import ENTRIES as FIRST_ORDER
 from mpiopt.methods.games import ENTRIES as GAMES
@@ -32,9 +34,23 @@ __all__ = ["PLAYERS", "SOLVERS", "TRAINERS", "Entry", "catalogue", "find", "play
 
 GROUP = "mpiopt.methods"  # entry points of packages that bring methods of either kind
 SOLVERS = Registry(
-    "method", (*DANE, *CATALYST, *SPAG, *NEWTON, *COCOA, *FIRST_ORDER, *COMPRESSION, *DECENTRALISED_SOLVERS), GROUP
+    "method",
+    (*DANE, *CATALYST, *SPAG, *NEWTON, *COCOA, *FIRST_ORDER, *COMPRESSION, *DECENTRALISED_SOLVERS, *EXACT_SOLVERS),
+    GROUP,
 )
-FAMILIES = (AVERAGING, LEADER, ELASTIC, ONE_SIDED, FEDERATED, ROBUST, PRUNING, SKETCHED, SUBNETWORKS, DECENTRALISED_TRAINERS)
+FAMILIES = (
+    AVERAGING,
+    LEADER,
+    ELASTIC,
+    ONE_SIDED,
+    FEDERATED,
+    ROBUST,
+    PRUNING,
+    SKETCHED,
+    SUBNETWORKS,
+    DECENTRALISED_TRAINERS,
+    EXACT_TRAINERS,
+)
 TRAINERS = Registry("method", (entry for family in FAMILIES for entry in family), GROUP)
 PLAYERS = Registry("method", GAMES, GROUP)
 

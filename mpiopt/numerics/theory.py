@@ -172,3 +172,46 @@ def adom(mu: float, L: float, lambda_min: float, lambda_max: float) -> Adom:
     """
     eta = 2 * lambda_min * sqrt(mu) * sqrt(L) / (7 * lambda_max)  # roots apart: a product may have no room
     return Adom(1 / (2 * L), eta, mu / lambda_max, 1 / lambda_max, lambda_min / (7 * lambda_max) * sqrt(mu / L))
+
+
+class AdomPlus(NamedTuple):
+    """The parameters of ADOM+; scale : what makes 1 of the largest eigenvalue of what neighbours do."""
+
+    alpha: float
+    beta: float
+    gamma: float
+    delta: float
+    zeta: float
+    eta: float
+    theta: float
+    nu: float
+    sigma: float
+    sigma_behind: float
+    tau: float
+    tau_behind: float
+    scale: float
+
+
+def adom_plus(mu: float, L: float, lambda_min: float, lambda_max: float) -> AdomPlus:
+    """Those by which the distance falls to 1 - O(sqrt(mu / L) lambda_min / lambda_max) of it; losses and graphs as of `adom`.
+
+    Kovalev, Gasanov, Gasnikov, Richtarik, Lower bounds and optimal algorithms for smooth and strongly convex decentralized
+    optimization over time-varying networks, NeurIPS 2021, theorem 4 (ADOM+).
+    """
+    chi, root = lambda_max / lambda_min if lambda_min > 0 else inf, sqrt(mu) / sqrt(L)
+    behind, nu = root / (16 * chi), mu / 2
+    return AdomPlus(
+        alpha=mu / 2,
+        beta=1 / (2 * L),
+        gamma=nu / (14 * behind * chi**2) if behind else 0.0,
+        delta=1 / (17 * L),
+        zeta=0.5,
+        eta=1 / (L * root),
+        theta=nu / (4 * behind) if behind else 0.0,
+        nu=nu,
+        sigma=1 / (1 / behind + 0.5) if behind else 0.0,
+        sigma_behind=behind,
+        tau=1 / (1 / root + 0.5),
+        tau_behind=root,
+        scale=1 / lambda_max,
+    )

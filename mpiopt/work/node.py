@@ -9,7 +9,7 @@ Every gradient is multiplied by that, and by the step where the method finds one
 """
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -83,29 +83,46 @@ class Tracked(NamedTuple):
     track: Array | None = None  # y, whose mean over the workers is that of their slopes, (dim,)
 
 
+S = TypeVar("S", bound=Any)  # a NamedTuple that begins with a log and what gradients are multiplied by
+
+
 @dataclass(frozen=True)
-class Tracking(Work):
+class Sloping(Work, Generic[S]):
+    """A work that takes one gradient a round, times what the worker counts for and the step. kept : what it keeps."""
+
+    kept: type[S]
+
+    def init(self, x: Array, site: Site) -> S:
+        """Before the first gradient."""
+        return self.kept(Log.blank(), site.world.workers * site.share)
+
+    def stepped(self, state: S, step: float) -> S:
+        """See `Walk.stepped`."""
+        return state._replace(scale=step * state.scale)
+
+    def slope(self, x: Array, state: S, here: Local) -> tuple[Array, Log]:
+        """The gradient at x (dim,), multiplied, and the log with it. Not collective."""
+        slope, log = sampled(x, state.log, here)
+        slope *= state.scale
+        return slope, log
+
+
+@dataclass(frozen=True)
+class Tracking(Sloping[Tracked]):
     """Gradient tracking; says x and y, 2 dim numbers.
 
     Nedic, Olshevsky, Shi, Achieving geometric convergence for distributed optimization over time-varying graphs, 2017,
     algorithm 1 (DIGing), with the step inside of y.
     """
 
-    def init(self, x: Array, site: Site) -> Tracked:
-        """Before the first gradient."""
-        return Tracked(Log.blank(), site.world.workers * site.share)
-
-    def stepped(self, state: Tracked, step: float) -> Tracked:
-        """See `Walk.stepped`."""
-        return state._replace(scale=step * state.scale)
+    kept: type[Tracked] = Tracked
 
     def __call__(self, at: Point, agreed: Message | None, state: Tracked, here: Local) -> tuple[Point, Message, Tracked]:
         """One gradient. Not collective."""
         x, d = at.x, at.x.size
         if agreed is not None:
             x[:] = agreed.vector[:d] - state.track
-        slope, log = sampled(x, state.log, here)
-        slope *= state.scale
+        slope, log = self.slope(x, state, here)
         if agreed is None or state.slope is None:
             track = slope.copy()
         else:

@@ -37,7 +37,7 @@ BOLD = {  # how methods may end away from the optimum with their default paramet
     "server_dane": {Reason.DIVERGED},  # the server's rows tell little of the others', and mu is of the size of what they
     "spag": {Reason.DIVERGED},  # lack, and no bound
     "cocoa": {Reason.DIVERGED},  # climb in the dual alone, and F at the point of their dual variables stays high for long
-    "adom": {Reason.DIVERGED},  # where l2 is small
+    **dict.fromkeys(("adom", "adom_plus"), frozenset({Reason.DIVERGED})),  # where l2 is small
     # hover about the optimum, as far off as the workers' own gradients there are long
     **dict.fromkeys(("dcgd", "dgd", "choco"), frozenset({Reason.DIVERGED, Reason.STALLED})),
     "gdci": {Reason.DIVERGED, Reason.STALLED},  # as far off as the points that gradient steps lead to from there
@@ -45,7 +45,7 @@ BOLD = {  # how methods may end away from the optimum with their default paramet
 TOLERANCE = 1e-8
 ENOUGH = 40  # problems, at least, on which another method is right, or uses up its rounds, whatever the penalty
 COMPRESSED = ("dcgd", "ef", "ef21", "diana", "rand_diana", "marina", "gdci", "vr_gdci")
-FEW = {"cocoa": 25} | dict.fromkeys((*COMPRESSED, "dgd", "choco", "diging", "adom"), 5)
+FEW = {"cocoa": 25} | dict.fromkeys((*COMPRESSED, "dgd", "choco", "diging", "adom", "adom_plus", "extra", "d2"), 5)
 # problems, at least, on which these are right within 100 rounds; the others on ENOUGH
 
 

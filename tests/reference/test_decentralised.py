@@ -18,7 +18,7 @@ from mpiopt.exchange.gossip import PART, Remembered, Repeated
 from mpiopt.exchange.neighbours import Neighbours
 from mpiopt.graphs.topology import Topology
 from mpiopt.io.runs.checkpoint import Store
-from mpiopt.methods import decentralised
+from mpiopt.methods import decentralised, exact_decentralised
 from mpiopt.numerics import theory
 from mpiopt.numerics.schedules import Constant, Inverse
 from mpiopt.numerics.streams import Streams
@@ -91,10 +91,41 @@ def test_decentralised_sgd_is_what_its_equation_says(worlds, text, every, rows):
 @pytest.mark.parametrize(("text", "every"), [("ring", 0), ("erdos_renyi:0.5", 1)])
 def test_gradient_tracking_is_what_its_equations_say(worlds, text, every):
     data = Shared(workers=6, rows=43)
-    method = decentralised.gt_sgd(Constant(0.05), text, every)
+    method = exact_decentralised.gt_sgd(Constant(0.05), text, every)
     found = paths(method, data.team(worlds(workers=6)), data.start, ROUNDS)[1:]
     wanted = list(diging(data, ws(text, 6, every, ROUNDS), 0.05, np.tile(data.start, (6, 1))))
     np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-12)
+
+
+def extra(data, w, lr, x):
+    """As in the paper, two matrices and all."""
+    w, half = w[0], (np.eye(len(x)) + w[0]) / 2
+    before, x = x, w @ x - lr * gradients(data, x, 0)
+    yield x
+    for k in range(1, ROUNDS):
+        change = gradients(data, x, k) - gradients(data, before, k - 1)
+        before, x = x, (np.eye(len(x)) + w) @ x - half @ before - lr * change
+        yield x
+
+
+def d2(data, w, lr, x):
+    w, slope = w[0], gradients(data, x, 0)
+    yield x
+    before, x, last = x, w @ (x - lr * slope), slope
+    for k in range(1, ROUNDS):
+        yield x
+        slope = gradients(data, x, k)
+        before, x, last = x, w @ (2 * x - before - lr * (slope - last)), slope
+
+
+@SIZES
+@pytest.mark.parametrize(("name", "wanted", "size"), [("extra", extra, None), ("d2", d2, None), ("d2_sgd", d2, 3)])
+def test_exact_methods_of_one_vector_are_what_their_equations_say(worlds, name, wanted, size):
+    data = Shared(workers=6, rows=43, size=size)
+    method = getattr(exact_decentralised, name)(Constant(0.05) if name == "d2_sgd" else 0.05, weights="lazy")
+    found = paths(method, data.team(worlds(workers=6)), data.start, ROUNDS)[1:]
+    mixing = ws("ring", 6, 0, 1, "lazy")
+    np.testing.assert_allclose(found, list(wanted(data, mixing, 0.05, np.tile(data.start, (6, 1)))), rtol=1e-11, atol=1e-12)
 
 
 @SIZES
@@ -175,7 +206,7 @@ def products(topology: Topology, n: int, times: int, count: int) -> list[np.ndar
 @SIZES
 @pytest.mark.parametrize("times", [1, 3])
 def test_adom_is_what_its_equations_say(worlds, times):
-    data, method = Bowls(5, 4, 20.0), decentralised.adom("ring:seed=1", 1, times=times, accuracy=1e-13)
+    data, method = Bowls(5, 4, 20.0), exact_decentralised.adom("ring:seed=1", 1, times=times, accuracy=1e-13)
     world = worlds(workers=5)
     found = paths(method, data.team(world), np.zeros(4), ROUNDS)[1:]
     run = method.init(np.zeros(4), data.team(world))
@@ -185,7 +216,9 @@ def test_adom_is_what_its_equations_say(worlds, times):
     np.testing.assert_allclose(found, wanted, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize(("times", "guaranteed", "seen", "count"), [(1, 1.364e-3, 2.16e-3, 13400), (8, 7.885e-3, 1.75e-2, 1200)])
+@pytest.mark.parametrize(
+    ("times", "guaranteed", "seen", "count"), [(1, 1.364e-3, 2.16e-3, 13400), (8, 7.885e-3, 1.75e-2, 1200)]
+)
 def test_adom_is_faster_than_it_promises_on_rings_that_change(times, guaranteed, seen, count):
     """What is guaranteed is of squared distances; what an implementation apart has seen, over a whole run, of distances."""
     data, topology = Bowls(10, 5, 100.0), Topology.of("ring:seed=3", 1, "laplacian")
@@ -201,12 +234,48 @@ def test_adom_is_faster_than_it_promises_on_rings_that_change(times, guaranteed,
     assert np.log(far[0] / far[-1]) / 2 / count == pytest.approx(seen, rel=0.1)
 
 
+def adom_plus(data: Bowls, k, mixing):
+    """x of all nodes, round by round, the two implicit lines of the paper solved as a system; w v with w = I - W."""
+    x = x_f = y = y_f = z = z_f = m = np.zeros_like(data.b)
+    for mix in mixing:
+        w = (np.eye(len(mix)) - mix) * k.scale
+        x_g, y_g, z_g = k.tau * x + (1 - k.tau) * x_f, k.sigma * y + (1 - k.sigma) * y_f, k.sigma * z + (1 - k.sigma) * z_f
+        slope = np.einsum("nij,nj->ni", data.h, x_g) - data.b - k.nu * x_g
+        system = np.array([[1 + k.eta * k.alpha, -k.eta], [k.theta, 1 + k.theta * k.beta]])
+        right = [x + k.eta * (k.alpha * x_g - slope), y + k.theta * (k.beta * slope - (y_g + z_g) / k.nu)]
+        ahead = np.linalg.solve(system, np.reshape(right, (2, -1))).reshape(2, *x.shape)
+        x_f, y_f = x_g + k.tau_behind * (ahead[0] - x), y_g + k.sigma_behind * (ahead[1] - y)
+        x, y = ahead
+        pull = k.gamma / k.nu * (y_g + z_g) + m
+        z, m, z_f = z + k.gamma * k.delta * (z_g - z) - w @ pull, pull - w @ pull, z_g - k.zeta * w @ (y_g + z_g)
+        yield x
+
+
+@SIZES
+@pytest.mark.parametrize("times", [1, 3])
+def test_adom_plus_is_what_its_equations_say(worlds, times):
+    data, method = Bowls(5, 4, 20.0), exact_decentralised.adom_plus("ring:seed=1", 1, times=times)
+    world = worlds(workers=5)
+    found = paths(method, data.team(world), np.zeros(4), ROUNDS)[1:]
+    steps = method.init(np.zeros(4), data.team(world)).states.works[0][0].steps
+    wanted = adom_plus(data, steps, products(Topology.of("ring:seed=1", 1, "laplacian"), 5, times, ROUNDS))
+    np.testing.assert_allclose(found, list(wanted), rtol=1e-8, atol=1e-10)
+
+
+def test_adom_plus_converges_over_rings_that_change():
+    data, topology = Bowls(8, 4, 10.0), Topology.of("ring:seed=3", 1, "laplacian")
+    steps = theory.adom_plus(1.0, 10.0, *Repeated(Neighbours(topology), 5).spectrum(4, 8)[:2])
+    mixing = islice(cycle(products(topology, 8, 5, 20)), 600)
+    far = [((x - data.best) ** 2).sum(axis=1).max() for x in adom_plus(data, steps, mixing)]
+    assert far[-1] < 1e-7 * far[0]
+
+
 def test_a_dual_oracle_asks_for_strong_convexity_and_for_connected_graphs(worlds):
     data = Shared(workers=4, size=None, l2=0.0)
     with pytest.raises(CapabilityError, match="a dual oracle needs losses that are strongly convex in every coordinate: give"):
-        decentralised.adom().init(data.start, data.team(worlds(workers=4)))
+        exact_decentralised.adom().init(data.start, data.team(worlds(workers=4)))
     with pytest.raises(UsageError, match="every graph has to be connected here"):
-        decentralised.adom("one_peer", 1).init(data.start, Shared(workers=4, size=None, l2=0.1).team(worlds(workers=4)))
+        exact_decentralised.adom("one_peer", 1).init(data.start, Shared(workers=4, size=None, l2=0.1).team(worlds(workers=4)))
 
 
 # ---------------------------------------------------------------------------------------------- agreements
@@ -297,7 +366,7 @@ def test_gradient_tracking_finds_the_optimum_and_descent_a_place_near_it(worlds,
     world, data = worlds(workers=4), Shared(workers=4, rows=rows, size=None, l2=1.0)
     team, best = data.team(world), data.optimum()
     for given in ({}, {"graph": "geometric:radius=0.9", "graph_every": 1}):
-        found = solve(decentralised.diging(**given), team, data.start, Stop(rounds=300, gap=1e-12))
+        found = solve(exact_decentralised.diging(**given), team, data.start, Stop(rounds=300, gap=1e-12))
         assert found.reason is Reason.GAP
         np.testing.assert_allclose(found.x, best, atol=1e-5)
     far = [
@@ -309,7 +378,7 @@ def test_gradient_tracking_finds_the_optimum_and_descent_a_place_near_it(worlds,
 @SIZES
 def test_a_solve_goes_on_where_it_stopped_bit_for_bit(worlds, shared_tmp):
     data = Shared(workers=5, size=None, l2=0.1)
-    for name, method in (("d", decentralised.diging(0.1)), ("c", decentralised.choco(0.1, "topk:0.4"))):
+    for name, method in (("d", exact_decentralised.diging(0.1)), ("c", decentralised.choco(0.1, "topk:0.4"))):
         whole = solve(method, data.team(worlds(workers=5)), data.start, Stop(rounds=6))
         team = data.team(world := worlds(workers=5))
         store = Store(shared_tmp / f"{name}.h5", world, "run")
@@ -321,10 +390,24 @@ def test_a_solve_goes_on_where_it_stopped_bit_for_bit(worlds, shared_tmp):
         assert later.final.bytes_sent == whole.final.bytes_sent
 
 
+@pytest.mark.parametrize("name", ["extra", "d2"])
+def test_exact_methods_of_one_vector_find_the_optimum_and_say_what_they_need(worlds, name):
+    world, data = worlds(workers=4), Shared(workers=4, rows=43, size=None, l2=1.0)
+    found = solve(getattr(exact_decentralised, name)(), data.team(world), data.start, Stop(rounds=300, gap=1e-12))
+    assert found.reason is Reason.GAP
+    np.testing.assert_allclose(found.x, data.optimum(), atol=1e-5)
+
+
+def test_d2_needs_eigenvalues_that_are_not_far_below_0(worlds):
+    data = Shared(workers=4, size=None, l2=1.0)
+    with pytest.raises(UsageError, match=r"has the eigenvalue -0.6, .*needs all above -0.333: take `weights=lazy`"):
+        exact_decentralised.d2(graph="star", weights="best").init(data.start, data.team(worlds(workers=4)))
+
+
 def test_a_node_without_rows_is_refused(worlds):
     data = Shared(workers=3, rows=2, size=None)
     with pytest.raises(UsageError, match="worker 2 of 3 has no rows, and every node of a graph needs some: take fewer workers"):
-        decentralised.diging(0.1).init(data.start, data.team(worlds(workers=3)))
+        exact_decentralised.diging(0.1).init(data.start, data.team(worlds(workers=3)))
 
 
 @pytest.mark.ranks(3)
@@ -341,5 +424,5 @@ def test_the_closed_form_of_quadratics_is_where_the_local_solve_leads(worlds, mo
     for most in (dual_oracle.FACTORED, 0):
         monkeypatch.setattr(dual_oracle, "FACTORED", most)
         assert (dual_oracle.factored(team.sites[0]) is None) is (most == 0)
-        found.append(paths(decentralised.adom(accuracy=1e-12), team, np.zeros(5), 6))
+        found.append(paths(exact_decentralised.adom(accuracy=1e-12), team, np.zeros(5), 6))
     np.testing.assert_allclose(*found, rtol=1e-9, atol=1e-11)

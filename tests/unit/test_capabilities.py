@@ -110,6 +110,7 @@ SLOW = {
     "choco": 0.5,
     "diging": 0.3,
     "adom": 0.5,
+    "adom_plus": 0.5,
 }
 
 

@@ -1,0 +1,60 @@
+"""Methods without a centre as jobs: their history, and that they go on where they were ended, on any number of ranks."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mpiopt.io.runs.run_file import read_run
+from mpiopt.jobs.cli.console import Console
+from mpiopt.jobs.cli.solve_options import Solve
+from mpiopt.jobs.cli.train_options import Train
+from mpiopt.jobs.solve import run as solve
+from mpiopt.jobs.train import run as train
+
+ROWS = "rcv1:rows=240,cols=60,per_row=8,seed=3"
+COLUMNS = ("consensus", "gradients", "exchanges", "edge_bytes", "objective")
+SOLVES = {"adom_plus": (("times", 2),), "d2": ()}
+
+
+def fit(method: str, out, **more) -> Solve:
+    """Six nodes, more than there are ranks."""
+    given = {"set": SOLVES[method], "rounds": 6, "l2": 1e-2, "workers": 6} | more
+    return Solve(data=ROWS, method=method, out=out, **given)
+
+
+@pytest.mark.ranks(2)
+def test_a_history_says_how_far_nodes_are_apart_and_what_they_said_and_a_run_goes_on_bit_for_bit(worlds, shared_tmp):
+    quiet, world = Console(first=False), worlds(workers=6, deterministic=True)
+    for method in SOLVES:
+        whole, part = shared_tmp / f"{method}.h5", shared_tmp / f"{method}-part.h5"
+        solve(fit(method, whole), world, quiet)
+        kept = fit(method, part, checkpoint=shared_tmp / f"{method}.cp.h5", rounds=3)
+        solve(kept, world, quiet)
+        again = solve(replace(kept, rounds=6), world, quiet)
+        assert again["resumed_after"] == 3
+        one, other = (read_run(path).history for path in (whole, part))
+        for name in COLUMNS:
+            np.testing.assert_array_equal(one[name], other[name], err_msg=f"{method} {name}")
+        rounds, times = np.arange(7), dict(SOLVES[method]).get("times", 1)
+        np.testing.assert_array_equal(one["gradients"], rounds)
+        np.testing.assert_array_equal(one["exchanges"], times * rounds)
+        vectors = 2 if method == "adom_plus" else 1
+        assert one["edge_bytes"][0] == 0 and (one["edge_bytes"][1:] // (8 * 60 * vectors * times) == 1).all()
+        assert one["consensus"][0] == 0 and (one["consensus"][2:] > 0).all()
+
+
+@pytest.mark.study
+@pytest.mark.ranks(4)
+def test_it_does_on_four_ranks(worlds, shared_tmp):
+    test_a_history_says_how_far_nodes_are_apart_and_what_they_said_and_a_run_goes_on_bit_for_bit(worlds, shared_tmp)
+
+
+@pytest.mark.ranks(2)
+def test_a_training_without_a_centre_says_it_too(worlds, shared_tmp):
+    job = Train(
+        data="blobs:rows=240", method="d2_sgd", set=(("graph", "ring"),), workers=5, epochs=1.0, out=shared_tmp / "t.h5"
+    )
+    train(replace(job, rule="sgd"), worlds(workers=5), Console(first=False))
+    told = read_run(shared_tmp / "t.h5").history
+    assert (told["edge_bytes"][1:] > 0).all() and (told["consensus"][1:] > 0).all() and told["exchanges"][-1] >= 1
