@@ -47,7 +47,7 @@ def diging(gamma: float | None = None, graph: str = "ring", graph_every: int = 0
 def d2(gamma: float | None = None, graph: str = "ring", weights: str = "lazy") -> Decentralised:
     """D^2: exact at one vector a neighbour; W needs eigenvalues above -1/3, as lazy weights have."""
     heard = replace(near(graph, 0, weights), least=THIRD)
-    return replace(nodes(Doubled(), heard), length=gamma, law=_whole, dvectors=17)
+    return replace(nodes(Doubled(), heard), length=gamma, law=_half, dvectors=17)
 
 
 def extra(gamma: float | None = None, graph: str = "ring", weights: str = "metropolis") -> Decentralised:
@@ -82,8 +82,8 @@ def _tracking(c: Constants, s: Spectrum) -> float:
     return theory.tracking(1 / c.Lmax, s.lambda_max)
 
 
-def _whole(c: Constants, s: Spectrum) -> float:
-    return 1 / c.Lmax
+def _half(c: Constants, s: Spectrum) -> float:
+    return 1 / (2 * c.Lmax)  # a quarter of what is stable, with any eigenvalues of W above -1/3
 
 
 def _dual(c: Constants, s: Spectrum) -> theory.Adom:
