@@ -11,9 +11,8 @@ from mpiopt.errors import UsageError
 from mpiopt.io.dataset.labels import Labels
 from mpiopt.io.dataset.sparse_rows import SparseRows
 from mpiopt.io.dataset.spoilt import spoil
-from mpiopt.kernels.compiling import njit
+from mpiopt.io.dataset.synthetic_rows import BINARY, COUNTS, RARE, add_own, fill, lengths
 from mpiopt.kernels.csr import CSR
-from mpiopt.kernels.host.hashing import draw, mix, unit
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -28,11 +27,13 @@ class Synthetic:
 
     rows, cols : its shape. per_row : mean nonzeros of a row; the lengths are log-normal with deviation ``spread`` of the
     logarithm. exponent : feature c is drawn with frequency proportional to (c + 10)^-exponent, so features are numbered
-    by popularity. binary : equal values in a row, otherwise positive ones that favour rare features, as tf-idf does; rows
-    have norm 1. planted : share of the features that the labels depend on. signal : standard deviation of the true
-    log-odds; labels are drawn from them, so the larger, the less noise. twins : share of the columns that equal another one;
-    lone : share that about one row each has; scales : decades over which the columns' units are spread (`dataset.spoilt`).
-    seed : everything follows from it.
+    by popularity. binary : equal values in a row, otherwise positive ones that favour rare features, as tf-idf does, or with
+    ``counts`` whole numbers that favour frequent ones in some rows more than in others, as words are repeated; rows have norm
+    1. own : share of the features that occur in one row only, the last ones. topics : each row has one of so many, which half
+    of its features follow. planted : share of the features that the labels depend on. signal : standard deviation of the
+    true log-odds; labels are drawn from them, so the larger, the less noise. twins : share of the columns that equal another
+    one; lone : share that about one row each has; scales : decades over which the columns' units are spread
+    (`dataset.spoilt`). seed : everything follows from it.
     """
 
     kind: str = "default"
@@ -42,6 +43,9 @@ class Synthetic:
     spread: float = 0.5
     exponent: float = 1.0
     binary: bool = False
+    counts: bool = False
+    own: float = 0.0
+    topics: int = 1
     planted: float = 0.2
     signal: float = 4.0
     twins: float = 0.0
@@ -61,6 +65,9 @@ class Synthetic:
             "exponent": 0 <= self.exponent <= 4,
             "planted": 0 < self.planted <= 1,
             "signal": self.signal >= 0,
+            "own": 0 <= self.own < 1 and self.own * self._drawn <= (self.per_row - 1) * self.rows,
+            "topics": 1 <= self.topics <= self.cols,
+            "counts": not (self.counts and self.binary),
         }
         for field, fine in limits.items():
             if not fine:
@@ -85,6 +92,11 @@ class Synthetic:
     def labels(self) -> Labels:
         """-1 and +1, not counted."""
         return Labels((-1.0, 1.0), None, -1.0, 1.0, float("nan"))
+
+    @property
+    def shared(self) -> int:
+        """Columns that are not one row's alone, the first of those that are drawn."""
+        return self._drawn - round(self.own * self._drawn)
 
     @cached_property
     def nnz(self) -> int:
@@ -126,13 +138,18 @@ class Synthetic:
 
     def _indptr(self, lo: int, hi: int) -> np.ndarray:
         indptr = np.zeros(hi - lo + 1, np.int64)
-        _lengths(self._key, lo, indptr, self.per_row, self.spread, self._drawn)
+        own = self._drawn - self.shared
+        lengths(self._key, lo, indptr, self.per_row - own / self.rows, self.spread, self.shared)
+        if own:
+            add_own(self._key, lo, indptr, self.rows, own)
         return indptr
 
     def _fill(self, lo: int, matrix: CSR, y: np.ndarray, offset: float) -> None:
         arrays = matrix.indptr, matrix.indices, matrix.data, y
         scale = self.signal * np.sqrt(6.0 / self.planted)
-        _fill(self._key, lo, *arrays, self._drawn, self.exponent, self.binary, self.planted, scale, offset)
+        kind = BINARY if self.binary else COUNTS if self.counts else RARE
+        shape = self.rows, self._drawn
+        fill(self._key, lo, *arrays, shape, self.shared, self.exponent, kind, self.topics, self.planted, scale, offset)
 
     @property
     def _key(self) -> np.uint64:
@@ -151,12 +168,16 @@ class Synthetic:
 
 _LIMITS = (
     "rows and cols are at least 1, cols below 2^31, 1 <= per_row <= cols that are neither twins nor lone, 0 <= spread <= 2, "
-    "0 <= exponent <= 4, 0 < planted <= 1, signal >= 0, 0 <= twins <= 0.4, 0 <= lone <= 0.9, 0 <= scales <= 12"
+    "0 <= exponent <= 4, 0 < planted <= 1, signal >= 0, 0 <= twins <= 0.4, 0 <= lone <= 0.9, 0 <= scales <= 12, 0 <= own < 1 "
+    "with own cols / rows below per_row, 1 <= topics <= cols, and values are binary or counts, not both"
 )
 
 PRESETS = {
     "default": Synthetic(),
     "rcv1": Synthetic(kind="rcv1", rows=200_000, cols=47_000, per_row=52.0),
+    "text12": Synthetic(
+        kind="text12", rows=25_000, cols=1_520_000, per_row=348.0, spread=0.6, counts=True, own=0.66, topics=32
+    ),
     "kdd2010": Synthetic(kind="kdd2010", rows=8_407_752, cols=20_216_830, per_row=36.0, spread=0.3, binary=True),
 }
 
@@ -201,97 +222,3 @@ def _value(preset: Any, key: str, value: str) -> int | float | bool:
 
 def _plain(value: int | float | bool) -> str:
     return str(int(value)) if isinstance(value, bool) else repr(value)
-
-
-_LENGTH, _COLUMN, _VALUE, _LABEL, _WEIGHT = (np.uint64(k << 56) for k in range(1, 6))
-_21, _42 = np.uint64(21), np.uint64(42)
-
-
-@njit(cache=True)
-def _stream(key, purpose, row):
-    """The key of the random numbers of one row."""
-    return mix(mix(key ^ purpose) + np.uint64(row))
-
-
-@njit(cache=True, nogil=True)
-def _lengths(key, lo, indptr, mean, spread, cols):
-    """Fill indptr : (rows + 1,) from log-normal lengths (Box and Muller, 1958), between 1 and the number of columns."""
-    for i in range(indptr.size - 1):
-        stream = _stream(key, _LENGTH, lo + i)
-        radius, angle = unit(draw(stream, np.uint64(0))), unit(draw(stream, np.uint64(1)))
-        normal = np.sqrt(-2.0 * np.log(radius)) * np.cos(2.0 * np.pi * angle)
-        length = np.int64(mean * np.exp(spread * normal - 0.5 * spread * spread) + 0.5)
-        indptr[i + 1] = indptr[i] + min(max(length, 1), cols)
-
-
-@njit(cache=True, nogil=True)
-def _columns(stream, index, gaps, cols, exponent):
-    """Fill one row's columns: ascending, distinct, column c with frequency proportional to (c + 10)^-exponent.
-
-    Ascending uniforms are partial sums of exponential gaps over the sum of all (Devroye, Non-uniform random variate
-    generation, 1986, V.3.1); the inverse of the distribution function keeps their order, and equals move up by one.
-    """
-    n = index.size
-    total = 0.0
-    for j in range(n + 1):
-        gaps[j] = -np.log(unit(draw(stream, np.uint64(j))))
-        total += gaps[j]
-    straight = abs(exponent - 1.0) < 1e-9
-    span = np.log1p(cols / 10.0)
-    power = 1.0 - exponent
-    gain = np.expm1(power * span)
-    sofar, last = 0.0, -1
-    for j in range(n):
-        sofar += gaps[j]
-        u = sofar / total
-        z = u * span if straight else np.log1p(u * gain) / power
-        column = np.int64(10.0 * np.expm1(z))
-        last = max(last + 1, min(column, cols - n + j))
-        index[j] = last
-
-
-@njit(cache=True, nogil=True)
-def _row_values(stream, index, value, exact, cols, binary):
-    """Fill one row's values and bring the row to norm 1."""
-    n = index.size
-    if binary:
-        value[:] = 1.0 / np.sqrt(n)
-        return
-    squares = 0.0
-    for j in range(n):
-        rarity = np.log((cols + 10.0) / (index[j] + 5.0))
-        exact[j] = rarity * (0.5 + unit(draw(stream, np.uint64(j))))
-        squares += exact[j] * exact[j]
-    scale = 1.0 / np.sqrt(squares)
-    for j in range(n):
-        value[j] = exact[j] * scale
-
-
-@njit(cache=True, nogil=True)
-def _log_odds(weights, index, value, planted):
-    """The row's product with the planted model, whose weights (variance 1/6 where planted) are a hash of the column."""
-    margin = 0.0
-    for j in range(index.size):
-        bits = draw(weights, np.uint64(index[j]))
-        if np.float64(bits >> _42) < planted * 4194304.0:
-            first, second = np.float64(bits & np.uint64(0x1FFFFF)), np.float64((bits >> _21) & np.uint64(0x1FFFFF))
-            margin += value[j] * (first - second) / 2097152.0
-    return margin
-
-
-@njit(cache=True, nogil=True)
-def _fill(key, lo, indptr, indices, data, y, cols, exponent, binary, planted, scale, offset):
-    """Fill the rows from ``lo`` on and their labels; with offset NaN the log-odds in place of the labels."""
-    weights = _stream(key, _WEIGHT, 0)
-    scratch = np.empty(np.max(np.diff(indptr)) + 1)
-    for i in range(y.size):
-        row = lo + i
-        index, value = indices[indptr[i] : indptr[i + 1]], data[indptr[i] : indptr[i + 1]]
-        _columns(_stream(key, _COLUMN, row), index, scratch, cols, exponent)
-        _row_values(_stream(key, _VALUE, row), index, value, scratch, cols, binary)
-        odds = scale * _log_odds(weights, index, value, planted)
-        if np.isnan(offset):
-            y[i] = odds
-        else:
-            chance = 1.0 / (1.0 + np.exp(offset - odds))
-            y[i] = 1.0 if unit(draw(_stream(key, _LABEL, row), np.uint64(0))) < chance else -1.0

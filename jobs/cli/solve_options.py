@@ -16,7 +16,7 @@ class LinearFit:
     """What is minimised, by which method, and how exactly. In --help before the options that every run has."""
 
     data: str | None = field(default=None, kw_only=False)
-    """DATA.h5 of mpiopt convert, or a generator: default, rcv1, kdd2010, rcv1:rows=60000,seed=3. [default: default]"""
+    """DATA.h5 of mpiopt convert, or a generator: default, rcv1, text12, kdd2010, rcv1:rows=60000,seed=3. [default: default]"""
     method: str = "spcg"
     """One of the list that mpiopt methods prints."""
     set: Settings = ()

@@ -172,6 +172,14 @@ specifications = st.builds(
     planted=st.floats(0.01, 1),
     signal=st.floats(0, 9),
     seed=st.integers(0, 2**64),
+) | st.builds(
+    Synthetic,
+    rows=st.integers(20, 60),
+    cols=st.integers(10, 200),
+    per_row=st.floats(10, 12),
+    counts=st.booleans(),
+    own=st.floats(0, 0.9),
+    topics=st.integers(1, 10),
 )
 
 
@@ -196,6 +204,8 @@ def test_generated_rows_are_well_formed(source):
     matrix, y, weight, *_ = source.read(0, source.rows, np.float64)
     assert weight is None and set(y) <= {-1.0, 1.0}
     assert source.nnz == matrix.nnz
+    alone = np.bincount(matrix.indices, minlength=source.cols)[source.shared :]
+    assert (alone == 1).all()
     for a, b in zip(matrix.indptr, matrix.indptr[1:], strict=False):
         assert b > a and (np.diff(matrix.indices[a:b]) > 0).all()
         assert 0 <= matrix.indices[a] and matrix.indices[b - 1] < source.cols

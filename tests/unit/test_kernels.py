@@ -1,5 +1,6 @@
 """The kernels at the edges: large margins, empty rows, bad arrays; small problems against scipy's optimum."""
 
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -244,6 +245,21 @@ def test_rows_rest_and_come_back():
     met, _ = visit(*given, (0, 1, 0), True, (), 1, ONES, rest, np.inf)
     assert met > 0
     assert (rest == 2).all()  # a tenth of infinity is above every part
+
+
+def test_the_reach_of_rows_does_not_depend_on_the_order_of_columns():
+    rng = np.random.default_rng(4)
+    matrix, _ = random_csr(rng, 600)
+    mixed = rng.permutation(matrix.shape[1]).astype(np.int32)
+    for inverse in (np.array([3.0]), rng.uniform(1, 9, matrix.shape[1])):
+        found = []
+        for number in (np.arange(matrix.shape[1], dtype=np.int32), mixed):
+            other = replace(matrix, indices=matrix.take(np.arange(600)).indices)
+            other.indices[:] = number[other.indices]
+            there = inverse if inverse.size == 1 else inverse[np.argsort(number)]
+            rows = other.indptr.view(np.uint64), other.indices.view(np.uint32), other.data
+            found.append(dual._block_shift(*rows, other.row_squares(), 600.0, there, 0.0))
+        assert found[0] == found[1]
 
 
 def test_dual_descent_without_rows():

@@ -16,10 +16,13 @@ def binary_rows(made: Any, vector: Any = np.float64, atomic: bool = False) -> tu
     """All rows and labels (rows,) -1/+1 of ``made``, a binary set of `mpiopt.io.dataset.synthetic`; float32 entries.
 
     Up to the last digit of exp and log they are those that the CPU makes: now and then a column is one further, or a
-    label the other. Raises UsageError where the set is not binary or does not fit into the card's memory.
+    label the other. Raises UsageError where the set is of another kind or does not fit into the card's memory.
     """
-    if not made.binary:
-        raise UsageError(f"{made.name} is not binary: the GPU makes sets whose entries in a row are equal, such as kdd2010")
+    if not made.binary or (made.own, made.topics, made.twins, made.lone, made.scales) != (0, 1, 0, 0, 0):
+        raise UsageError(
+            f"{made.name} is not binary, or has topics or odd columns: the GPU makes plain sets whose entries in a row are equal, "
+            "such as kdd2010"
+        )
     cupy, vector = library(), np.dtype(vector)
     rows, key = np.int64(made.rows), np.uint64(made.seed & 0xFFFFFFFFFFFFFFFF)
     indptr = cupy.zeros(made.rows + 1, np.int64)

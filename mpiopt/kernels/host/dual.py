@@ -38,6 +38,8 @@ from mpiopt.kernels.host.products import row_add
 _LINE = np.uint64(16)
 _1, _2, _3, _4, _8 = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4), np.uint64(8)
 REST, QUICK = 0.3, 0.4
+SLOTS = 1 << 14  # far more than most rows have entries
+_SLOT, _FREE = np.uint32(SLOTS - 1), np.uint32(0xFFFFFFFF)
 _STAYS = 2e-16  # relative: half the last digit
 NONE = np.empty(0)  # offsets where there are none
 
@@ -72,16 +74,21 @@ def dual_start(indptr, indices, data, y, w, alpha, q, total, inverse, bias, z):
 
 
 @_kernel
-def _overlap(start, index, data, i, j, inverse):
-    """a_i . D^-1 a_j, columns ascending; but for the factor where D is a number."""
-    k, h, total = start[i], start[j], 0.0
-    while k < start[i + 1] and h < start[j + 1]:
-        if index[k] == index[h]:
-            total += np.float64(data[k]) * data[h] * (inverse[index[k]] if inverse.size > 1 else 1.0)
-        if index[k] <= index[h]:
-            k += _1
-        else:
-            h += _1
+def _overlap(start, index, data, i, j, inverse, held, value):
+    """a_i . D^-1 a_j, but for the factor where D is a number; nearly so for rows nearly as long as the tables.
+
+    held, value : (SLOTS,) uint32 and float64, the columns of a row by their last digits; held is all ones before and after.
+    """
+    total = 0.0
+    for k in range(start[i], start[i + 1]):
+        slot = index[k] & _SLOT
+        held[slot], value[slot] = index[k], data[k]
+    for k in range(start[j], start[j + 1]):
+        slot = index[k] & _SLOT
+        if held[slot] == index[k]:
+            total += value[slot] * data[k] * (inverse[index[k]] if inverse.size > 1 else 1.0)
+    for k in range(start[i], start[i + 1]):
+        held[index[k] & _SLOT] = _FREE
     return total
 
 
@@ -95,11 +102,12 @@ def _draw(seed, counter, n):
 def _block_shift(start, index, data, norms, total, inverse, bias):
     """log2 of the rows per block: a quarter of `reach`, estimated from 256 pairs of rows."""
     n, even = norms.size, inverse.size == 1
+    held, value = np.full(SLOTS, _FREE), np.empty(SLOTS)
     shared, own = 0.0, 0.0
     for pair in range(256):
         i, j = _draw(1, 2 * pair, n), _draw(1, 2 * pair + 1, n)
         if i != j:
-            shared += abs(_overlap(start, index, data, i, j, inverse)) / 256
+            shared += abs(_overlap(start, index, data, i, j, inverse, held, value)) / 256
         own += (norms[i] if even else _row_energy(start[i], start[i + 1], index, data, inverse)) / 256
     if even:
         shared *= inverse[0]
@@ -308,7 +316,6 @@ def epochs(
     the first epoch, without a row at rest, that met at most ratio times what the first one met. seed : what the order of
     visits is drawn from; give another in every call. The dual objective never worsens, and alpha stays where the conjugate is
     finite.
-    Columns should ascend within a row (else the blocks are chosen less well).
     """
     start, index = indptr.view(np.uint64), indices.view(np.uint32)
     n = alpha.size

@@ -1,0 +1,141 @@
+"""The same problem in fewer, renumbered coordinates, for penalties for which that is exact: none, and l2.
+
+A feature with one entry in all rows, x_j, only ever stands with the others of its row: the best values of those of row i are in
+proportion to their entries, x_j = a_ij xi / s, s^2 the sum of the row's such a_ij^2, and then their part of the margin is s xi,
+and of |x|^2 it is xi^2. So one column of value s stands for all of them. Features that occur nowhere are 0 at any optimum.
+Text in words and pairs of words has most of its features in one row. The others are numbered by how often they occur, so that
+what is looked up most lies together. Nothing of this depends on ranks, workers or lambda.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.kernels.csr import CSR
+from mpiopt.kernels.host import reduction
+from mpiopt.problems.penalties import ElasticNet
+from mpiopt.problems.problem import Site, Team
+from mpiopt.problems.protocols import Columns, offers
+
+WORTH = 0.25  # of all features: so many at least have to go
+MANY = 5000  # features below which long vectors do not matter
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """The reduced team and the way back, the same on every rank but for the team.
+
+    features : the user's, and ``free`` coordinates more. columns : (kept,) int32, theirs of the first reduced coordinates.
+    singles, sources : (merged,) int32, the user's columns that were merged and the reduced ones that stand for them, of which a
+    part ``factors`` (merged,) is theirs.
+    """
+
+    team: Team[Columns]
+    features: int
+    free: int
+    columns: Array
+    singles: Array
+    sources: Array
+    factors: Array
+
+    def inward(self, x: Array) -> Array:
+        """The shortest reduced point with the margins of x (dim,), to the digits of what is stored of the merged columns."""
+        out = np.zeros(self.team.dim)
+        out[: self.columns.size] = x[self.columns]
+        np.add.at(out, self.sources, self.factors * x[self.singles])
+        out[out.size - self.free :] = x[self.features :]
+        return out
+
+    def outward(self, x: Array) -> Array:
+        """The user's coefficients (dim,) of a reduced point."""
+        out = np.zeros(self.features + self.free)
+        out[self.columns] = x[: self.columns.size]
+        out[self.singles] = self.factors * x[self.sources]
+        out[self.features :] = x[x.size - self.free :]
+        return out
+
+
+def reduced(team: Team) -> Reduced | None:
+    """The problem in fewer coordinates; None where that is not exact or not worth it. Collective.
+
+    It costs two passes over the rows, and between several workers half a vector round and 12 bytes for each merged feature.
+    """
+    loss = team.sites[0].loss
+    if not (offers(loss, Columns) and isinstance(team.penalty, ElasticNet) and team.penalty.smooth):
+        return None
+    if not isinstance(loss.matrix, CSR) or loss.features < MANY:
+        return None
+    counts = _counts(team)
+    if counts is None:
+        return None
+    places = np.empty(loss.features, np.int32)
+    kept = reduction.popularity(counts, places)
+    # a merged column for each row that has single entries: at most one for each
+    if np.count_nonzero(counts == 1) + np.count_nonzero(counts == 0) < WORTH * loss.features:
+        return None
+    del counts
+    return _made(team, places, kept)
+
+
+def _counts(team: Team[Columns]) -> Array | None:
+    """How many entries every column has in all rows, (features,) int32; None where few can have one at most. Collective."""
+    own = []
+    for site in team.sites:
+        matrix = site.loss.matrix
+        counts = np.zeros(matrix.shape[1], np.int32)
+        reduction.occurrences(matrix.indptr, matrix.indices, counts)
+        own.append(counts)
+    if team.world.workers == 1:
+        return own[0]
+    # a column of at most one entry in all has at most one with every worker
+    few = team.world.total([np.array([np.count_nonzero(counts > 1)], np.float64) for counts in own])
+    features = team.sites[0].loss.features
+    if features - float(few[0]) / team.world.workers < WORTH * features:
+        return None
+    return team.world.sum(own, "features", out=own[0])
+
+
+def _made(team: Team[Columns], places: Array, kept: int) -> Reduced:
+    world = team.world
+    measured = [_measured(site.loss, places) for site in team.sites]
+    merged = np.array([np.count_nonzero(singles) for _, singles, _ in measured], np.int64)
+    everyone = np.concatenate(world.gather(merged)) if world.workers > 1 else merged
+    begins = kept + np.cumsum(everyone) - everyone
+    cols = kept + int(everyone.sum())
+    sites, undone = [], []
+    for site, found, begin in zip(team.sites, measured, begins[world.hosted.start : world.hosted.stop].tolist(), strict=True):
+        small, back = _reduced_site(site, places, found, begin, cols)
+        sites.append(small)
+        undone.append(back)
+    singles, sources, factors = (np.concatenate(parts) for parts in zip(*undone, strict=True))
+    if world.workers > 1:
+        singles, sources, factors = (np.concatenate(world.gather(part, "merged")) for part in (singles, sources, factors))
+    columns = np.empty(kept, np.int32)
+    held = np.flatnonzero(places >= 0)
+    columns[places[held]] = held
+    loss = team.sites[0].loss
+    return Reduced(replace(team, sites=tuple(sites)), loss.features, int(loss.intercept), columns, singles, sources, factors)
+
+
+def _measured(loss: Columns, places: Array) -> tuple[Array, Array, Array]:
+    """Squares and numbers of the rows' single entries, (rows,), and where the reduced rows begin, (rows + 1,)."""
+    matrix = loss.matrix
+    squares, singles = np.empty(loss.rows), np.empty(loss.rows, np.int32)
+    starts = np.empty(loss.rows + 1, np.int64)
+    reduction.measure(matrix.indptr, matrix.indices, matrix.data, places, squares, singles, starts)
+    return squares, singles, starts
+
+
+def _reduced_site(
+    site: Site[Columns], places: Array, found: tuple[Array, Array, Array], begin: int, cols: int
+) -> tuple[Site[Columns], tuple[Array, Array, Array]]:
+    """A worker's reduced rows, and its part of the way back."""
+    matrix, (squares, singles, starts) = site.loss.matrix, found
+    small = CSR.empty(site.loss.rows, int(starts[-1]), cols, matrix.data.dtype)
+    small.indptr[:] = starts
+    count = int(singles.sum())
+    columns, sources, factors = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, matrix.data.dtype)
+    rows = matrix.indptr, matrix.indices, matrix.data, places, squares
+    reduction.reduce_rows(*rows, np.int64(begin), small.indices, small.data, columns, sources, factors)
+    return replace(site, loss=replace(site.loss, matrix=small)), (columns, sources, factors)
