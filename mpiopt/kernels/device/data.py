@@ -20,8 +20,8 @@ def binary_rows(made: Any, vector: Any = np.float64, atomic: bool = False) -> tu
     """
     if not made.binary or (made.own, made.topics, made.twins, made.lone, made.scales) != (0, 1, 0, 0, 0):
         raise UsageError(
-            f"{made.name} is not binary, or has topics or odd columns: the GPU makes plain sets whose entries in a row are equal, "
-            "such as kdd2010"
+            f"{made.name} is not binary, or has topics or odd columns: the GPU makes plain sets whose entries in a row are "
+            "equal, such as kdd2010"
         )
     cupy, vector = library(), np.dtype(vector)
     rows, key = np.int64(made.rows), np.uint64(made.seed & 0xFFFFFFFFFFFFFFFF)
