@@ -65,7 +65,7 @@ def solved(triangle: Array, ridge: Array, b: Array) -> np.ndarray:
     starts = np.cumsum(lengths) - lengths
     a[starts] += on_host(ridge)
     diagonal = a[starts]
-    scale = np.divide(1, np.sqrt(diagonal), out=np.zeros(n), where=diagonal > 0)
+    scale = np.divide(1, np.sqrt(np.maximum(diagonal, 0)), out=np.zeros(n), where=diagonal > 0)
     for j, start in enumerate(starts):
         a[start : start + n - j] *= scale[j:] * scale[j]
     z *= scale

@@ -21,6 +21,7 @@ from mpiopt.methods.games import ENTRIES as GAMES
 from mpiopt.methods.leader import ENTRIES as LEADER
 from mpiopt.methods.newton import ENTRIES as NEWTON
 from mpiopt.methods.one_sided import ENTRIES as ONE_SIDED
+from mpiopt.methods.prox_newton import ENTRIES as PROX_NEWTON
 from mpiopt.methods.pruning import ENTRIES as PRUNING
 from mpiopt.methods.robust import ENTRIES as ROBUST
 from mpiopt.methods.sketched import ENTRIES as SKETCHED
@@ -33,11 +34,8 @@ Build = TypeVar("Build", bound=Callable[..., Any])
 __all__ = ["PLAYERS", "SOLVERS", "TRAINERS", "Entry", "catalogue", "find", "playing", "register", "training"]
 
 GROUP = "mpiopt.methods"  # entry points of packages that bring methods of either kind
-SOLVERS = Registry(
-    "method",
-    (*DANE, *CATALYST, *SPAG, *NEWTON, *COCOA, *FIRST_ORDER, *COMPRESSION, *DECENTRALISED_SOLVERS, *EXACT_SOLVERS),
-    GROUP,
-)
+SOLVING = (DANE, CATALYST, SPAG, NEWTON, COCOA, PROX_NEWTON, FIRST_ORDER, COMPRESSION, DECENTRALISED_SOLVERS, EXACT_SOLVERS)
+SOLVERS = Registry("method", (entry for family in SOLVING for entry in family), GROUP)
 FAMILIES = (
     AVERAGING,
     LEADER,

@@ -63,7 +63,8 @@ class ActiveSet(Named):
             return self.inner.step(run, team)
         x, loss = run.points[0].x, team.sites[0].loss
         residual = team.penalty.residual(x, run.agreed.vector)
-        features = self._working_set(x[: loss.features], residual[: loss.features])
+        shown = x[: loss.features] != 0
+        features = working_set(shown, abs(residual[: loss.features]), max(self.least, int(shown.sum())))
         team.world.demand_alike({"the working set": crc32(features.tobytes())}, f"in round {run.round + 1}")
         where = coordinates(loss, features)
         violation, slope = team.world.dots([(residual, residual), (run.agreed.vector, run.agreed.vector)])
@@ -73,17 +74,6 @@ class ActiveSet(Named):
         x[where] = found[0].x
         points = PerWorker(Point(x, at.margins) for at in found)
         return Run(points, gradient(team, points), (), run.round + 1)
-
-    def _working_set(self, x: Array, residual: Array) -> Array:
-        """The support, and the features with the largest violation among the others; ascending."""
-        support = x != 0
-        outside = np.where(support, 0.0, abs(residual))
-        most = min(max(self.least, int(support.sum())), outside.size)
-        least = np.partition(outside, outside.size - most)[outside.size - most]
-        above, equal = outside > max(least, 0.0), (outside == least) & (least > 0)  # of equal ones the first, on every CPU
-        support |= above
-        support[np.flatnonzero(equal)[: most - int(above.sum())]] = True
-        return np.flatnonzero(support)
 
     def _solve(self, part: Team[Columns], penalty: ElasticNet, x: Array, target: float) -> PerWorker:
         """The points at a solution on the working set. Collective."""
@@ -112,6 +102,18 @@ class ActiveSet(Named):
     def answer(self, run: Run, team: Team) -> Point:
         """The common point."""
         return run.points[0]
+
+
+def working_set(held: Array, score: Array, most: int) -> Array:
+    """What is ``held`` (n,) bool, and ``most`` others of the largest score (n,) above 0: numbers (k,), ascending."""
+    outside = np.where(held, 0.0, score)
+    most = min(most, outside.size)
+    if most:
+        least = np.partition(outside, outside.size - most)[outside.size - most]
+        above, equal = outside > max(least, 0.0), (outside == least) & (least > 0)
+        held = held | above
+        held[np.flatnonzero(equal)[: most - int(above.sum())]] = True  # of equal ones the first, on every CPU
+    return np.flatnonzero(held)
 
 
 def kinked(penalty: Penalty) -> TypeGuard[ElasticNet]:

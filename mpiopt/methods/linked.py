@@ -15,6 +15,7 @@ from mpiopt.exchange.feedback import ErrorFeedback, TwoWay
 from mpiopt.exchange.lowrank import LowRank
 from mpiopt.exchange.mean import Mean
 from mpiopt.exchange.shifted import Shifted
+from mpiopt.methods.prox_newton import WithKinks
 from mpiopt.numerics.schedules import Relative, Schedule
 
 TYPICAL = (10**6, 10**12)  # dims at which constants are looked at before the model is known
@@ -67,6 +68,8 @@ def linked(
         )
     if back is not None:
         exchange = TwoWay(exchange, _returning(back, force), rate)
+    if isinstance(method, WithKinks):  # what is sent there is no mean of steps
+        method = replace(method, kinked=None)
     return replace(method, phases=(*method.phases[:-1], last._replace(exchange=exchange)))
 
 

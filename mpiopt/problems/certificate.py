@@ -10,6 +10,7 @@ tight             F(x) - F* <= nu^2 / (4 psi(r)),  r = M R |g| / l2,  psi(r) = (
 """
 
 from collections.abc import Sequence
+from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ from mpiopt.problems.problem import Message, Point, Team, gradient, mean, mean_s
 from mpiopt.problems.protocols import Columns, Conjugate, Curvature, Margins, offers
 from mpiopt.problems.recession import escaping
 from mpiopt.problems.rounding import TermSizes, error, excuse, far_limit, relative, scale
+
+SHRINKS = 6  # tried between what l1 alone asks of residuals and what l2 alone does
 
 
 class Certificate(NamedTuple):
@@ -79,28 +82,38 @@ def duality_gap(team: Team, x: Array) -> float:
     """F(x) - D(alpha) for an elastic net on a linear model, infinity for other penalties. Collective: one vector round.
 
     With an intercept, the residuals of the sign that outweighs are shrunk until they add up to 0; with l1 alone, all are
-    shrunk until |A^T alpha| <= l1.
+    shrunk until |A^T alpha| <= l1, and with l2 besides some of the way, as far as makes the bound smallest.
     """
     penalty = team.penalty
     if not (offered(team, Conjugate) and isinstance(penalty, ElasticNet)) or penalty.l1 == penalty.l2 == 0:
         return np.inf
     points = [site.loss.point(x) for site in team.sites]
     scales, agreed = _balanced_residuals(team, points)
-    slope = agreed.vector[: agreed.vector.size - penalty.free]
-    largest = float(abs(slope).max()) if slope.size else 0.0
-    shrink = min(1.0, penalty.l1 / largest) if penalty.l2 == 0 and largest > 0 else 1.0
+    slope = abs(agreed.vector[: agreed.vector.size - penalty.free])
+    shrinks = _shrinks(penalty, float(slope.max()) if slope.size else 0.0)
     conjugates = mean_scalars(
         team,
         [
-            np.array([site.loss.conjugate(at, shrink * scale)])
+            np.array([site.loss.conjugate(at, shrink * scale) for shrink in shrinks])
             for site, at, scale in zip(team.sites, points, scales, strict=True)
         ],
     )
-    beyond = np.maximum(shrink * abs(slope) - penalty.l1, 0)
-    (squares,) = team.world.dots([(beyond, beyond)])
-    dual = -float(conjugates[0]) - (squares / (2 * penalty.l2) if penalty.l2 else 0.0)
+    beyond = [np.maximum(shrink * slope - penalty.l1, 0) for shrink in shrinks]
+    squares = np.array(team.world.dots([(each, each) for each in beyond])) if penalty.l2 else np.zeros(len(shrinks))
+    dual = -float((conjugates + (squares / (2 * penalty.l2) if penalty.l2 else squares)).min())
     objective = float(agreed.scalars[0]) + measures(team, x, agreed.vector)[1]
     return max(objective - dual, 4 * np.finfo(float).eps * abs(objective))  # a difference is no better than its rounding
+
+
+def _shrinks(penalty: ElasticNet, largest: float) -> list[float]:
+    """Factors of the residuals to try: the one that makes them feasible for l1 alone, and with l2 some up to 1."""
+    feasible = min(1.0, penalty.l1 / largest) if penalty.l1 and largest > 0 else 1.0
+    if not penalty.l2 or feasible == 1:
+        return [feasible]
+    shrinks = [feasible]
+    for _ in range(SHRINKS):
+        shrinks.append(sqrt(shrinks[-1]))  # which all CPUs round alike
+    return [*shrinks, 1.0]
 
 
 def _balanced_residuals(team: Team[Conjugate], points: Sequence[Point]) -> tuple[list[Array], Message]:

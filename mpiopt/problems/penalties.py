@@ -9,11 +9,13 @@ penalty of the *mean* loss over rows.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
+from mpiopt.kernels.kinked import Kinks
 from mpiopt.problems.protocols import Penalty
 
 
@@ -79,6 +81,12 @@ class ElasticNet:
         mask = x != 0 if self.l1 else np.ones(x.size, bool)
         mask[x.size - self.free :] = True
         return mask
+
+    def kinks(self, dim: int) -> Kinks:
+        """What is not smooth in each of ``dim`` coordinates."""
+        l1 = np.full(dim, self.l1)
+        l1[dim - self.free :] = 0
+        return Kinks(l1, np.full(dim, -np.inf), np.full(dim, np.inf))
 
     def _penalised(self, x: Array) -> Array:
         return x[: x.size - self.free]
@@ -156,10 +164,24 @@ class Box:
         mask[x.size - self.free :] = True
         return mask
 
+    def kinks(self, dim: int) -> Kinks:
+        """The walls about each of ``dim`` coordinates."""
+        walls = np.full((2, dim), [[self.lower], [self.upper]])
+        walls[:, dim - self.free :] = [[-np.inf], [np.inf]]
+        return Kinks(np.zeros(dim), *walls)
+
 
 def sliced(penalty: Penalty, cut: slice, dim: int) -> Penalty:
     """The penalty of the coordinates ``cut`` of dim: these add up to the whole."""
     return replace(penalty, free=max(0, cut.stop - max(cut.start, dim - penalty.free)))
+
+
+@runtime_checkable
+class Kinked(Penalty, Protocol):
+    """A penalty that is a quadratic but for kinks and walls, coordinate by coordinate."""
+
+    def kinks(self, dim: int) -> Kinks:
+        """What is not smooth, (dim,) each."""
 
 
 def along(penalty: Penalty, x: Array, directions: Sequence[Array]) -> list[tuple[Array, Array]]:

@@ -178,6 +178,7 @@ def test_the_bench_measures(launch):
     [
         (("--device", "gpu", "--method", "cocoa"), "cocoa runs on the CPU only: with --device gpu use one of spcg"),
         (("--device", "gpu", "--method", "fista", "--l1", "1e-3"), "active_set=false"),
+        (("--device", "gpu", "--l1", "1e-3"), "spcg with --l1 0.001 works on the CPU"),
         (("--check-against", "cpu"), "give --device gpu too"),
     ],
 )

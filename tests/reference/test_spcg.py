@@ -5,9 +5,8 @@ import pytest
 
 from mpiopt.engine.drive import solve
 from mpiopt.engine.stop import Reason, Stop
-from mpiopt.errors import CapabilityError
 from mpiopt.methods import find
-from mpiopt.problems.penalties import L1, L2
+from mpiopt.problems.penalties import L2
 from tests.problem_sets import Data
 
 CASES = [
@@ -48,12 +47,6 @@ def test_more_workers_than_rows_just_works(worlds):
     team, stop = data.team(worlds(workers=9), penalty), Stop(rounds=300, gradient=1e-10)
     found = solve(find("spcg").make(), team, np.zeros(data.dim), stop)
     np.testing.assert_allclose(found.x, data.optimum(penalty), atol=1e-6)
-
-
-def test_it_refuses_a_kink_and_names_fista(worlds):
-    data = Data()
-    with pytest.raises(CapabilityError, match="fista"):
-        solve(find("spcg").make(), data.team(worlds(workers=2), L1(1e-2)), np.zeros(data.dim), Stop(rounds=1))
 
 
 def test_a_start_elsewhere_ends_the_same(worlds):

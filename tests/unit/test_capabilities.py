@@ -74,6 +74,7 @@ def rows(text: str, seed: int):
 
 LOSSES = [*names(), "quadratic", "own"]
 REFUSED = {("cocoa", "poisson"), ("cocoa", "quadratic"), ("cocoa", "own")}  # no dual step, or no dual
+REFUSED |= {("prox_newton", "quadratic"), ("prox_newton", "own")}  # no columns
 START = np.array([0.3, -0.2, 0.1])  # away from 0, where the quadratic is done
 
 

@@ -117,7 +117,7 @@ TOUCH: dict[str, Callable[[Tree], list[None]]] = {
     "a loss": lambda t: [t.new("mpiopt/losses/own_loss.py", LOSS)],
     "a method": lambda t: [
         t.before("mpiopt/methods/dane.py", "ENTRIES = (\n", METHOD),
-        t.before("mpiopt/methods/dane.py", "    Entry(spcg", "    Entry(own_method, '-'),\n"),
+        t.before("mpiopt/methods/dane.py", "    Entry(\n        spcg", "    Entry(own_method, '-'),\n"),
     ],
     "a family of methods": lambda t: [
         t.new("mpiopt/methods/own.py", FAMILY),
