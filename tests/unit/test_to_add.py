@@ -122,7 +122,7 @@ TOUCH: dict[str, Callable[[Tree], list[None]]] = {
     "a family of methods": lambda t: [
         t.new("mpiopt/methods/own.py", FAMILY),
         t.before(METHODS, "from mpiopt.methods.pruning", "from mpiopt.methods.own import ENTRIES as OWN\n"),
-        t.before(METHODS, "*DANE,", "*OWN, "),
+        t.before(METHODS, "DANE, CATALYST", "OWN, "),
     ],
     "a work, an exchange, an outer step": lambda t: [
         t.new(f"mpiopt/{room}/own.py", BLOCK.format(home=home, base=base))
