@@ -26,6 +26,7 @@ from mpiopt.methods.pruning import ENTRIES as PRUNING
 from mpiopt.methods.robust import ENTRIES as ROBUST
 from mpiopt.methods.sketched import ENTRIES as SKETCHED
 from mpiopt.methods.spag import ENTRIES as SPAG
+from mpiopt.methods.stabilised import ENTRIES as STABILISED
 from mpiopt.methods.subnetworks import ENTRIES as SUBNETWORKS
 from mpiopt.registry.registry import Registry
 
@@ -34,7 +35,19 @@ Build = TypeVar("Build", bound=Callable[..., Any])
 __all__ = ["PLAYERS", "SOLVERS", "TRAINERS", "Entry", "catalogue", "find", "playing", "register", "training"]
 
 GROUP = "mpiopt.methods"  # entry points of packages that bring methods of either kind
-SOLVING = (DANE, CATALYST, SPAG, NEWTON, COCOA, PROX_NEWTON, FIRST_ORDER, COMPRESSION, DECENTRALISED_SOLVERS, EXACT_SOLVERS)
+SOLVING = (
+    DANE,
+    CATALYST,
+    SPAG,
+    STABILISED,
+    NEWTON,
+    COCOA,
+    PROX_NEWTON,
+    FIRST_ORDER,
+    COMPRESSION,
+    DECENTRALISED_SOLVERS,
+    EXACT_SOLVERS,
+)
 SOLVERS = Registry("method", (entry for family in SOLVING for entry in family), GROUP)
 FAMILIES = (
     AVERAGING,

@@ -60,11 +60,12 @@ class Corrected(Work):
                 "this method models the objective by a smooth local problem, which an l1 penalty or a box is not: "
                 "use `method=fista`"
             )
-        mu = self._mu(team)
+        mu = self.pull(team)
         with team.world.together("setting up the method"):
             return PerWorker(self._begun(x, site, mu) for site in team.sites)
 
-    def _mu(self, team: Team[Margins]) -> float:
+    def pull(self, team: Team[Margins]) -> float:
+        """mu, found where it is not given. Collective then; raises UsageError on every rank."""
         if self.mu is not None:
             return self.mu
         return server_mu(team, self.rows) if self.server else common_mu(team)
