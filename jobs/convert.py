@@ -1,4 +1,4 @@
-"""``mpiopt convert``: svmlight text or images to a data set that every other job reads, by all ranks."""
+"""``mpiopt convert``: svmlight text, tables or images to a data set that every other job reads, by all ranks."""
 
 if __name__ == "__main__":
     from alone import alone
@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from mpiopt.errors import UsageError
 from mpiopt.jobs.cli.console import Console, size
-from mpiopt.jobs.cli.options import MaybeWhole, Plugins, Whole
+from mpiopt.jobs.cli.options import MaybeHash, MaybeWhole, Plugins, Whole
 from mpiopt.jobs.describe import contents, facts, labels_text
 from mpiopt.jobs.running.job_files import apart, of_conversion, tell_unlocked
 from mpiopt.words import counted
@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Convert:
-    """Convert svmlight text or images to DATA.h5 and the shards beside it: mpiopt convert SOURCE... DATA.h5
+    """Convert svmlight text, tables or images to DATA.h5 and the shards beside it: mpiopt convert SOURCE... DATA.h5
 
-    Text is plain or compressed (gzip, bzip2, xz). Images are idx files and their labels (MNIST), CIFAR batches, or npz
-    archives of x and y or of packed pictures. The same shards come from any number of ranks.
+    Text is plain or compressed (gzip, bzip2, xz, zstd). Tables are CSV, TSV, Parquet or Arrow files, folders or patterns of
+    them (extra: arrow): --label names the column of labels; numbers become features as they are, texts a feature for each
+    category. Images are idx files and their labels (MNIST), CIFAR batches, or npz archives of x and y or of packed
+    pictures. The same shards come from any number of ranks.
     """
 
     files: Annotated[tuple[Path, ...], Parameter(name="--file", metavar="SOURCE... DATA.h5")] = field(kw_only=False)
@@ -50,8 +52,25 @@ class Convert:
     """Number of shard files. [default: one per 32 MiB, at most 256]"""
     base: Literal["auto", "0", "1"] = "auto"
     """Text: number of the first feature; auto: 1 unless a 0 occurs, as a warning says."""
-    features: MaybeWhole = None
-    """Text: at least so many features (a test set has them by --like)."""
+    features: str | None = None
+    """Text: at least so many features (a test set has them by --like). Tables: the columns that become features, by names and
+    patterns such as age,price_*. [default: all but labels, weights and offsets]"""
+    label: str | None = None
+    """Tables: the column of the labels, numbers or the names of classes."""
+    drop: str | None = None
+    """Tables: columns that are left out, as --features."""
+    categorical: str | None = None
+    """Tables: columns whose values are categories even where they are numbers, as --features."""
+    hash: MaybeHash = None
+    """Tables: so many features, such as 2**22, by hashing names (as scikit-learn's FeatureHasher), in place of a vocabulary."""
+    missing: Literal["refuse", "zero", "indicator", "mean"] = "refuse"
+    """Tables: what a missing value becomes: 0, 0 and a feature that says so, or the mean of its column (0 of a category)."""
+    header: bool = True
+    """Tables: whether CSV begins with the names of its columns; else these are called 1, 2, 3 ..."""
+    vocabulary: Whole = 1 << 20
+    """Tables: the most categories of a column."""
+    scale: Literal["none", "max", "std"] = "none"
+    """Divide each feature by its largest size, or by its standard deviation; zeros stay. coef and export undo it."""
     indices: Literal["refuse", "sort", "sum"] = "refuse"
     """Text: what becomes of indices that do not ascend within a row; sum also adds up the values of one that comes twice."""
     values: Literal["float32", "float64"] = "float32"
@@ -63,13 +82,15 @@ class Convert:
     memory: Whole = 1024
     """Megabytes of rows that a rank keeps; what is beyond goes through a scratch file beside DATA.h5."""
     weights: str | None = None
-    """Text: a file of sample weights, one number a row in the order of the sources, or label where labels are LABEL:WEIGHT."""
-    offset: Path | None = None
-    """Text: a file of offsets, one number a row, which are added to the margins, such as the logarithm of an exposure."""
+    """A file of sample weights, one number a row in the order of the sources; a column of a table; or label where labels of
+    text are LABEL:WEIGHT."""
+    offset: str | None = None
+    """A file of offsets, one number a row, or a column of a table: added to margins, such as the logarithm of an exposure."""
     names: Path | None = None
     """Text: a file with the names of the features, one a line, the first feature's first."""
     reader: str | None = None
-    """What reads the sources: svmlight or one of a plugin. [default: by suffix and content]"""
+    """What reads the sources: svmlight, csv, criteo (tab-separated, label, I1 to I13, C1 to C26), parquet, arrow, or one of a
+    plugin. [default: by suffix and content]"""
     plugin: Plugins = ()
     overwrite: Annotated[bool, Parameter(negative=())] = False
     """Replace an existing data set; nothing else is."""
@@ -77,15 +98,19 @@ class Convert:
 
 def run(job: Convert, world: "World", console: Console) -> dict[str, Any]:
     """Convert and say what came of it. Collective. Raises UsageError and DataError on every rank."""
+    from mpiopt.io.text.sources import expanded
+
     if len(job.files) < 2:
         raise UsageError("convert needs at least one source and, last, the data set to write: mpiopt convert a9a.svm a9a.h5")
-    *sources, target = job.files
+    *given, target = job.files
+    with world.together(f"looking at {given[0]}"):
+        sources = world.tell(expanded(given) if world.rank == 0 else None)
     tell_unlocked(apart(of_conversion([*sources, *_beside(job)], job.like, target)), world, console)
     common, start = _common(job), perf_counter()
     console(f"converting {', '.join(map(str, sources))} on {world.size} rank{'s' * (world.size > 1)}")
     reader, packs = _found(job.reader, sources, world)
     if packs is None:
-        index = _text(job, common | {"reader": reader}, world, console)
+        index = _text(job, sources, common | {"reader": reader}, world, console)
     else:
         index = _dense(job, packs, common, world, console)
     seconds = perf_counter() - start
@@ -101,8 +126,8 @@ def run(job: Convert, world: "World", console: Console) -> dict[str, Any]:
 
 def _beside(job: Convert) -> list[Path]:
     """The files that stand beside the sources."""
-    weights = None if job.weights in (None, "label") else Path(str(job.weights))
-    return [path for path in (weights, job.offset, job.names) if path is not None]
+    apart = [Path(given) for given in (job.weights, job.offset) if given not in (None, "label") and Path(str(given)).exists()]
+    return apart + ([] if job.names is None else [job.names])
 
 
 def _common(job: Convert) -> dict[str, Any]:
@@ -111,7 +136,7 @@ def _common(job: Convert) -> dict[str, Any]:
         raise UsageError("--shuffle and --no-shuffle contradict each other: give one of them")
     limits = {
         "shards": (job.shards, 1, 10**6),
-        "features": (job.features, 1, 2**62),
+        "vocabulary": (job.vocabulary, 1, 2**31 - 1),
         "gzip": (job.gzip, 1, 9),
         "memory": (job.memory, 1, 10**9),
     }
@@ -147,21 +172,46 @@ def _found(name: str | None, sources: list[Path], world: "World") -> "tuple[Read
     return SVMLIGHT if chosen is None else READERS.find(chosen), packs
 
 
-def _text(job: Convert, common: dict[str, Any], world: "World", console: Console) -> "Index":
+def _text(job: Convert, sources: list[Path], common: dict[str, Any], world: "World", console: Console) -> "Index":
     from mpiopt.io.dataset.like_training import notes, training_frame
     from mpiopt.io.text.convert import convert
     from mpiopt.io.text.options import TextOptions
 
     if job.normalize == "channels":
         raise UsageError("--normalize channels is for images, but the sources are text")
-    same = ("normalize", "base", "features", "like", "values", "weights", "offset", "names", "indices")
-    options = TextOptions(**{name: getattr(job, name) for name in same}, **common)
-    index = convert(world, job.files[:-1], job.files[-1], options, console)
+    same = ("normalize", "base", "like", "values", "weights", "offset", "names", "indices", "scale")
+    options = TextOptions(**{name: getattr(job, name) for name in same}, **_columns(job), **common)
+    index = convert(world, sources, job.files[-1], options, console)
     base = "auto" if index.numbering is None else str(index.numbering.base)
     like = None if job.like is None else training_frame(job.like, world, base, None, "none")
     for sentence in notes(index, like):
         console.note(f"note: {sentence}")
     return index
+
+
+def _columns(job: Convert) -> dict[str, Any]:
+    """How columns of tables are read, and the least number of features of text. Raises UsageError."""
+    from mpiopt.io.tables.plan import TableOptions
+
+    least = job.features is not None and job.features.isdigit()
+    if least and not 1 <= int(str(job.features)) <= 2**62:
+        raise UsageError(f"--features {job.features} is not between 1 and {2**62}")
+    table = TableOptions(
+        label=job.label,
+        columns=_listed(None if least else job.features),
+        drop=_listed(job.drop),
+        categorical=_listed(job.categorical),
+        hash=job.hash or 0,
+        missing=job.missing,
+        header=job.header,
+        vocabulary=job.vocabulary,
+    )
+    return {"features": int(str(job.features)) if least else None, "table": table}
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    """Names with commas between them."""
+    return () if text is None else tuple(part.strip() for part in text.split(","))
 
 
 def _dense(job: Convert, packs: "list[Pack]", common: dict[str, Any], world: "World", console: Console) -> "Index":
@@ -175,6 +225,13 @@ def _dense(job: Convert, packs: "list[Pack]", common: dict[str, Any], world: "Wo
         "--weights": job.weights is not None,
         "--offset": job.offset is not None,
         "--names": job.names is not None,
+        f"--scale {job.scale}": job.scale != "none",
+        "--label": job.label is not None,
+        "--drop": job.drop is not None,
+        "--categorical": job.categorical is not None,
+        "--hash": job.hash is not None,
+        f"--missing {job.missing}": job.missing != "refuse",
+        "--no-header": not job.header,
         f"--indices {job.indices}": job.indices != "refuse",
     }
     if given := [name for name, is_given in unsuited.items() if is_given]:

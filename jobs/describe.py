@@ -19,8 +19,8 @@ from mpiopt.words import counted
 if TYPE_CHECKING:
     from mpiopt.io.dataset.dense_row import Item
     from mpiopt.io.dataset.index import Index, Numbering
-    from mpiopt.io.dataset.labels import Labels
     from mpiopt.io.dataset.reading import Shards
+    from mpiopt.io.dataset.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +114,11 @@ def _sparse_lines(index: "Index") -> dict[str, str]:
     least, median, greatest = index.lengths
     return {
         "features": f"{index.cols:,}{_numbers(index.numbering)}",
+        **({} if index.recipe is None else {"columns": _columns(index.recipe)}),
+        **({} if index.scale is None else {"scaled": "each feature by a number of its own, which coef and export undo"}),
         "nonzeros": f"{index.nnz:,} ({100 * index.nnz / index.rows / index.cols:.3g} % of all entries)",
         "in a row": f"{least:,} to {greatest:,}, mean {index.nnz / index.rows:.4g}, median {median:g}",
-        "labels": _labels(index.labels, index.rows) + _plus(index.labels),
+        "labels": _labels(index) + _plus(index),
         **({"beside": f"{' and '.join(index.beside)} of every row"} if index.beside else {}),
         "for --loss": ", ".join(losses(index)),
         "normalised": {"none": "no", "l2": "rows to Euclidean norm 1"}[index.normalize],
@@ -137,11 +139,25 @@ def _numbers(numbering: "Numbering | None") -> str:
     return f", the first is number {numbering.base} in the text ({how}){left}"
 
 
-def _plus(labels: "Labels") -> str:
+def _columns(recipe: "Recipe") -> str:
+    """What the columns of a table have become."""
+    kinds = [column.kind for column in recipe.columns]
+    words = {"number": "numbers", "category": "texts", "list": "lists", "bag": "lists of texts"}
+    told = [f"{kinds.count(kind):,} of {word}" for kind, word in words.items() if kind in kinds]
+    label = "" if recipe.label is None else f"; labels of {recipe.label}"
+    return f"{', '.join(told)}{', hashed' * recipe.hashed}{label}"
+
+
+def _plus(index: "Index") -> str:
     """Which of two classes is which."""
+    return "" if index.labels.plus is None else f"; {_named(index, index.labels.plus)} is +1"
+
+
+def _named(index: "Index", label: float) -> str:
+    """A label as its source called it."""
     from mpiopt.io.dataset.labels import shown
 
-    return "" if labels.plus is None else f"; {shown(labels.plus)} is +1"
+    return shown(label) if index.recipe is None else index.recipe.class_of(shown(label))
 
 
 def losses(index: "Index") -> list[str]:
@@ -153,7 +169,7 @@ def _dense_lines(index: "Index", item: "Item") -> dict[str, str]:
     return {
         "a row": item.text(),
         "stored as": item.stored + (f", divided by {item.scale:g} when read" if item.scale != 1 else ""),
-        "labels": labels_text(index) if index.labels.distinct is None else _labels(index.labels, index.rows),
+        "labels": labels_text(index) if index.labels.distinct is None else _labels(index),
         "normalised": "no" if item.mean is None or item.std is None else _channels(item.mean, item.std),
     }
 
@@ -176,17 +192,16 @@ def labels_text(index: "Index") -> str:
     """The labels in a few words; dense rows have classes, however many."""
     if index.item is not None and index.labels.distinct is None:
         return f"{index.labels.least:.0f} to {index.labels.greatest:.0f}"
-    return index.labels.text()
+    return ", ".join(index.recipe.classes) if index.recipe is not None and index.recipe.classes else index.labels.text()
 
 
-def _labels(labels: "Labels", rows: int) -> str:
-    from mpiopt.io.dataset.labels import shown
-
+def _labels(index: "Index") -> str:
+    labels = index.labels
     if labels.distinct is None:
         return f"{labels.text()}, mean {labels.mean:.6g}"
     if labels.counts is None:
         return labels.text()
     return ", ".join(
-        f"{shown(value)}: {counted(count, 'row')} ({100 * count / rows:.3g} %)"
+        f"{_named(index, value)}: {counted(count, 'row')} ({100 * count / index.rows:.3g} %)"
         for value, count in zip(labels.distinct, labels.counts, strict=True)
     )

@@ -38,13 +38,14 @@ class Score:
     """
 
     files: Annotated[tuple[Path, ...], Parameter(name="--file", metavar="RUN.h5... DATA.h5")] = field(kw_only=False)
-    """Runs of mpiopt solve, and last the data: a data set, a generator, or a file of svmlight text."""
+    """Runs of mpiopt solve, and last the data: a data set, a generator, or a file of svmlight text or of a table."""
     metric: tuple[str, ...] = ()
     """Only this figure; may be repeated. [default: all]"""
     weights: str | None = None
-    """A file of sample weights of the rows of text, or label where labels are LABEL:WEIGHT; a data set has its own."""
-    offset: Path | None = None
-    """A file of offsets of the rows of text, one number a row; a data set has its own."""
+    """A file of sample weights of the rows of text, a column of a table, or label where labels are LABEL:WEIGHT; a data set has
+    its own."""
+    offset: str | None = None
+    """A file of offsets of the rows of text, one number a row, or a column of a table; a data set has its own."""
     calibration: Annotated[bool, Parameter(negative=())] = False
     """Also show how often rows of about equal probability are of class +1."""
     png: Path | None = None

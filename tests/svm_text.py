@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 from numpy.testing import assert_array_equal
 
+from mpiopt.io.text.asked import RowRequest
 from mpiopt.io.text.parsed_rows import RunStore
 from mpiopt.io.text.parts import parts
 from mpiopt.io.text.svmlight import Parser
@@ -15,7 +16,7 @@ def parsed(path: Path, values=np.float64, base: int = 0, ranks: int = 1):
     """Labels, row pointers, indices, values of a file, read as ``ranks`` ranks would, one after the other."""
     y, lengths, indices, data = [], [], [], []
     for rank in range(ranks):
-        parser = Parser(RunStore(1 << 40, path.with_suffix(".scratch")), np.dtype(values), base)
+        parser = Parser(RunStore(1 << 40, path.with_suffix(".scratch")), RowRequest(values=np.dtype(values), base=base))
         for part in parts([path], rank, ranks):
             parser.read(part, lambda size: True)
         for run in parser.store.runs:

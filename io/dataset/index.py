@@ -16,6 +16,8 @@ from mpiopt.errors import DataError
 from mpiopt.io.dataset.beside import OFFSET
 from mpiopt.io.dataset.dense_row import Item
 from mpiopt.io.dataset.labels import FEW, Labels
+from mpiopt.io.dataset.made_features import Made
+from mpiopt.io.dataset.recipe import Recipe
 from mpiopt.io.disk.file_kind import DATA
 from mpiopt.io.disk.foreign_hdf5 import FLOAT, INTEGER, NUMBER, TEXTS, attribute, column, group
 from mpiopt.io.disk.hdf5_check import parsing, tail, wrong
@@ -64,7 +66,8 @@ class Index:
     of a dense set, of which every value counts as a nonzero; None for a sparse one. numbering : of a set from text; None
     for others, and for those of before that was recorded. values : as what those of sparse rows are stored, float32 or
     float64; None for dense rows, and for sets of before that was recorded. beside : of `dataset.beside`, what rows have;
-    sets of before that was recorded may have weights all the same.
+    sets of before that was recorded may have weights all the same. recipe : of a set from a table. scale : what the values of
+    each feature were multiplied by (cols,), None for 1.
     """
 
     rows: int
@@ -85,6 +88,13 @@ class Index:
     numbering: Numbering | None = None
     values: str | None = None
     beside: tuple[str, ...] = ()
+    recipe: Recipe | None = None
+    scale: np.ndarray | None = None
+
+    @property
+    def made(self) -> Made:
+        """How the features were made."""
+        return Made(self.features, self.scale, self.recipe)
 
 
 def stride_for(rows: int) -> int:
@@ -162,6 +172,8 @@ def _write_content(path: Path, index: Index) -> None:
         _write_shards(file.create_group("shards"), index.shards)
         if index.features is not None:
             file.create_dataset("features", data=list(index.features), dtype=TEXT)
+        if index.recipe is not None or index.scale is not None:
+            index.made._replace(names=None).write(file.create_group("made"))
         if index.item is not None:
             _write_item(file.create_group("item"), index.item)
 
@@ -212,6 +224,7 @@ def read_index(path: Path) -> Index:
 def _index(file: h5py.File) -> Index:
     shuffle, prefix = attribute(file, "shuffle", int, str), column(file, "nonzeros", INTEGER, (None,))
     least, median, greatest = attribute(file, "row_lengths", tuple)
+    made = Made.read(file, "made", attribute(file, "cols", int)) if "made" in set(file) else Made()
     return Index(
         rows=attribute(file, "rows", int),
         cols=attribute(file, "cols", int),
@@ -231,6 +244,8 @@ def _index(file: h5py.File) -> Index:
         numbering=_read_numbering(file) if "number_base" in file.attrs else None,
         values=attribute(file, "values", str) if "values" in file.attrs else None,
         beside=tuple(map(str, attribute(file, "beside", tuple))) if "beside" in file.attrs else (),
+        recipe=made.recipe,
+        scale=made.scale,
     )
 
 

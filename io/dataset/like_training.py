@@ -7,9 +7,10 @@ from mpiopt.comm.world import World
 from mpiopt.errors import UsageError
 from mpiopt.io.dataset.index import Index
 from mpiopt.io.dataset.labels import Labels, shown
+from mpiopt.io.dataset.made_features import NO_MADE, Made
 from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.disk.file_kind import RUN, schema_of
-from mpiopt.io.runs.beside_solution import read_names
+from mpiopt.io.runs.beside_solution import read_made
 from mpiopt.io.runs.run_file import read_run
 from mpiopt.words import counted
 
@@ -18,7 +19,7 @@ class Frame(NamedTuple):
     """What the columns and labels of a data set mean.
 
     first : number of the first feature in text. normalize : none or l2. positive : the label that is +1 where nothing else
-    is said. names : of the features. labels : of its rows, None where only a run tells of it.
+    is said. labels : of its rows, None where only a run tells of it. made : how the features were made.
     """
 
     name: str
@@ -26,27 +27,31 @@ class Frame(NamedTuple):
     first: int
     normalize: str
     positive: float | None = None
-    names: tuple[str, ...] | None = None
     labels: Labels | None = None
+    made: Made = NO_MADE
 
     @staticmethod
     def of(index: Index, name: str, base: str = "auto") -> "Frame":
         """That of a data set; ``base`` tells of one that does not say so. Not collective. Raises UsageError."""
+        if index.recipe is not None:
+            return Frame(name, index.cols, 0, index.normalize, index.labels.plus, index.labels, index.made)
         if index.numbering is None and base == "auto":
             raise UsageError(
                 f"{name} does not say by which number its first feature went: give `base=0` or `base=1` as well, "
                 "whichever its text had"
             )
         first = int(base) if index.numbering is None else index.numbering.base
-        return Frame(name, index.cols, first, index.normalize, index.labels.plus, index.features, index.labels)
+        return Frame(name, index.cols, first, index.normalize, index.labels.plus, index.labels, index.made)
 
     @staticmethod
     def of_run(path: str | Path) -> "Frame":
         """That of the data which a run was on. Not collective. Raises DataError, UsageError."""
-        told = read_run(path).attributes
+        told, made = read_run(path).attributes, read_made(path)
+        if made.recipe is not None:
+            return Frame(str(path), told["features"], 0, str(told.get("normalize", "none")), made=made)
         if not {"features", "number_base", "normalize"} <= told.keys():
             raise UsageError(f"{path} does not say how the text of its data was numbered: give the data set in its place")
-        return Frame(str(path), told["features"], told["number_base"], told["normalize"], names=read_names(path))
+        return Frame(str(path), told["features"], told["number_base"], told["normalize"], made=made)
 
 
 def training_frame(path: str | Path, world: World, base: str, features: int | None, normalize: str) -> Frame:

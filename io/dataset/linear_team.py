@@ -8,7 +8,8 @@ from mpiopt.errors import UsageError
 from mpiopt.io.dataset.class_weight import weighed
 from mpiopt.io.dataset.labels import Labels, binary_labels, sides
 from mpiopt.io.dataset.reading import Dataset
-from mpiopt.io.dataset.source import Share, Source, shares
+from mpiopt.io.dataset.recipe import Recipe
+from mpiopt.io.dataset.source import RowSource, Share, Source, shares
 from mpiopt.losses.family import Family
 from mpiopt.losses.registry import catalogue, find
 from mpiopt.problems.linear import Linear
@@ -39,6 +40,7 @@ def team_of(
     device : where the rows are to be; a rank computes on the GPU that is current in its process.
     Raises DataError or UsageError on every rank.
     """
+    positive = meant(source, positive)
     family = fitting(loss, source.labels, positive)
     found = shares(source, world, None if values is None else np.dtype(values))
     with world.together("mapping labels"):
@@ -53,15 +55,29 @@ def team_of(
 
 def classes(source: Source, loss: str, positive: str | None) -> dict[str, str]:
     """Which labels become +1 and -1, as attributes; none for a loss that takes them as they are. Raises as `team_of`."""
-    if not fitting(loss, source.labels, positive).labels.classes:
+    if not fitting(loss, source.labels, meant(source, positive)).labels.classes:
         return {}
-    found = sides(source.labels, positive)
-    return {"label_positive": found.positive, "label_negative": found.negative}
+    found, recipe = sides(source.labels, meant(source, positive)), recipe_of(source)
+    called = (found.positive, found.negative) if recipe is None else map(recipe.class_of, found)
+    return dict(zip(("label_positive", "label_negative"), called, strict=True))
+
+
+def recipe_of(source: RowSource) -> Recipe | None:
+    """The recipe of rows from a table."""
+    return source.index.recipe if isinstance(source, Dataset) else None
+
+
+def meant(source: RowSource, positive: str | None) -> str | None:
+    """The label or rule that becomes +1, of one that may be called as a table calls its classes."""
+    recipe = recipe_of(source)
+    return positive if positive is None or recipe is None else recipe.label_of(positive)
 
 
 def frame(source: Source) -> dict[str, str | int]:
     """What text must be read by to have the columns of a source, as attributes; none for what is not from text."""
     index = source.index if isinstance(source, Dataset) else None
+    if index is not None and index.recipe is not None:
+        return {"normalize": index.normalize}
     if index is None or index.numbering is None:
         return {}
     return {"number_base": index.numbering.base, "normalize": index.normalize}

@@ -5,18 +5,18 @@ from pathlib import Path
 import numpy as np
 
 from mpiopt.errors import DataError
+from mpiopt.io.dataset.made_features import Made
 from mpiopt.io.disk import foreign_hdf5
 from mpiopt.io.runs.opened_run import opened_run
 from mpiopt.io.runs.run_file import BUFFERS
 
 
-def read_names(path: str | Path) -> tuple[str, ...] | None:
-    """The names of the features of a solution, if they have any. Not collective. Raises DataError."""
+def read_made(path: str | Path) -> Made:
+    """How the features of a run's solution were made. Not collective. Raises DataError."""
     with opened_run(path) as file:
-        if "names" not in set(foreign_hdf5.group(file, "solution")):
-            return None
-        count = foreign_hdf5.column(file, "solution/x", foreign_hdf5.FLOAT, (None,)).shape
-        return tuple(foreign_hdf5.column(file, "solution/names", foreign_hdf5.TEXTS, count).asstr()[()].tolist())
+        if not set(foreign_hdf5.group(file, "solution")) & set(Made._fields):
+            return Made()
+        return Made.read(file, "solution", foreign_hdf5.column(file, "solution/x", foreign_hdf5.FLOAT, (None,)).size)
 
 
 def read_buffers(path: str | Path) -> dict[str, np.ndarray]:

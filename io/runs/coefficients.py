@@ -10,7 +10,7 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +19,7 @@ import numpy as np
 
 from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.io.disk.held_name import HeldName
-from mpiopt.io.runs.beside_solution import read_names
+from mpiopt.io.runs.beside_solution import read_made
 from mpiopt.io.runs.fitted import Fitted
 from mpiopt.io.runs.run_file import read_run
 
@@ -32,7 +32,7 @@ SOLVERS = {"logistic": "L2R_LR", "squared_hinge": "L2R_L2LOSS_SVC", "least_squar
 
 @dataclass(frozen=True)
 class Coefficients:
-    """A model, and by what its features go: their names, or else their numbers in the text, the first one being ``base``."""
+    """A model of features before they were scaled, and by what these go: names, or numbers in the text from ``base`` on."""
 
     model: Fitted
     names: tuple[str, ...] | None
@@ -44,8 +44,10 @@ class Coefficients:
     def read(path: str | Path) -> "Coefficients":
         """Those of a run of ``mpiopt solve``. Not collective. Raises DataError, UsageError."""
         model, told = Fitted.read(path), read_run(path).attributes
-        base = int(told.get("number_base", 1))
-        return Coefficients(model, read_names(path), base, bool(told.get("intercept")), str(told.get("normalize", "none")))
+        base, made = int(told.get("number_base", 1)), read_made(path)
+        if made.scale is not None:
+            model = replace(model, x=model.x * made.scale)
+        return Coefficients(model, made.names, base, bool(told.get("intercept")), str(told.get("normalize", "none")))
 
     def name(self, feature: int) -> str:
         """What a feature is called, by its place from 0 on."""

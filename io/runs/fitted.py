@@ -10,7 +10,9 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.errors import DataError, UsageError
 from mpiopt.io.dataset.labels import Labels, by_rule, shown
+from mpiopt.io.dataset.recipe import Recipe
 from mpiopt.io.dataset.source import Share, Source
+from mpiopt.io.runs.beside_solution import read_made
 from mpiopt.io.runs.run_file import read_run, read_solution
 from mpiopt.losses.family import Family
 from mpiopt.losses.registry import find
@@ -21,7 +23,8 @@ class Fitted:
     """What a run of ``mpiopt solve`` found.
 
     x : (features,); rule : the label, or the rule of labels, that is +1; classes : what the labels +1 and -1 are called,
-    None for a loss that takes labels as they are. offset : whether the rows that it was fitted to had offsets.
+    None for a loss that takes labels as they are. offset : whether the rows that it was fitted to had offsets. recipe : of the
+    table that they were.
     """
 
     path: Path
@@ -31,6 +34,7 @@ class Fitted:
     rule: str = ""
     classes: tuple[str, str] | None = None
     offset: bool = False
+    recipe: Recipe | None = None
 
     @staticmethod
     def read(path: str | Path) -> "Fitted":
@@ -46,7 +50,9 @@ class Fitted:
         if not family.labels.classes:
             return Fitted(Path(path), x, intercept, family, offset=offset)
         classes = str(told.get("label_positive", "1")), str(told.get("label_negative", "-1"))
-        return Fitted(Path(path), x, intercept, family, str(told.get("positive", classes[0])), classes, offset)
+        recipe, rule = read_made(path).recipe, str(told.get("positive", classes[0]))
+        rule = rule if recipe is None else recipe.label_of(rule)
+        return Fitted(Path(path), x, intercept, family, rule, classes, offset, recipe)
 
     def demand_columns(self, source: Source) -> None:
         """See that the model is of these columns. Not collective. Raises UsageError."""
@@ -68,7 +74,7 @@ class Fitted:
 
     def strange(self, labels: Labels) -> list[str]:
         """Labels that are neither of the two classes."""
-        known = set(self.classes or ())
+        known = {each if self.recipe is None else self.recipe.label_of(each) for each in self.classes or ()}
         if "the rest" in known or not all(map(_NUMBER.fullmatch, known)):
             return []
         return [shown(label) for label in labels.distinct or (labels.least, labels.greatest) if shown(label) not in known]

@@ -22,6 +22,7 @@ import numpy as np
 
 from mpiopt import __version__
 from mpiopt.errors import DataError, MpioptError
+from mpiopt.io.dataset.made_features import NO_MADE, Made
 from mpiopt.io.disk import foreign_hdf5
 from mpiopt.io.disk.file_kind import RUN, is_of, replaceable
 from mpiopt.io.disk.hdf5_check import reason
@@ -147,9 +148,9 @@ class RunFile:
         intercept: float,
         attributes: Mapping[str, Any],
         buffers: Mapping[str, np.ndarray] = NOTHING,
-        names: Sequence[str] = (),
+        made: Made = NO_MADE,
     ) -> None:
-        """Write the solution, x (d,) with the names of its features and what a model keeps beside it, and why the run ended.
+        """Write the solution, x (d,) with how its features were made and what a model keeps beside it, and why the run ended.
 
         Raises DataError where the disk is full, the file then keeps its history; and where the file has gone meanwhile.
         """
@@ -157,8 +158,7 @@ class RunFile:
         try:
             for name, value in {"x": x, "intercept": np.float64(intercept), **beside}.items():
                 self._solve(name, np.asarray(value))
-            if names:
-                self._file["solution"].create_dataset("names", data=list(names), dtype=h5py.string_dtype())
+            made.write(self._file["solution"])
             self._sync()
             self.describe(attributes)
             self._sync()

@@ -8,6 +8,7 @@ import numpy as np
 
 from mpiopt.errors import DataError, MpioptError
 from mpiopt.io.dataset.index import WIDEST
+from mpiopt.io.text.asked import RowRequest
 from mpiopt.io.text.intake import Intake
 from mpiopt.io.text.parsed_rows import MemoryRun, RunStore
 from mpiopt.io.text.parts import Part
@@ -33,8 +34,8 @@ Read = Callable[[Path], Iterator[RowBlock]]
 class BlockParser(Intake):
     """Reads whole files by a function of a path. What it hands over is looked at as hostile text would be. Not collective."""
 
-    def __init__(self, read: Read, store: RunStore, values: np.dtype, base: int, limit: int | None = None) -> None:
-        super().__init__(store, values, base, limit)
+    def __init__(self, read: Read, store: RunStore, asked: RowRequest) -> None:
+        super().__init__(store, asked)
         self._read = read
         self._least, self._greatest = int(np.iinfo(np.int64).max), 0
 

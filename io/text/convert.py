@@ -25,11 +25,13 @@ from mpiopt.io.dataset.rows_to_shards import Pieces, demand_two, move
 from mpiopt.io.dataset.shard_writing import Form, ShardRows, ShardWriter
 from mpiopt.io.dataset.shuffle import Shuffle
 from mpiopt.io.dataset.writing import described, finish, shard_count, together_labels, told_plainly, writing
-from mpiopt.io.text.numbers import Accompanying, told_names
+from mpiopt.io.text.asked import RowRequest
+from mpiopt.io.text.numbers import IN_LABEL, Accompanying, told_names
 from mpiopt.io.text.options import PLAIN, TextOptions
 from mpiopt.io.text.parsed_rows import Picked, RunStore, packed, unpacked
-from mpiopt.io.text.parts import parts
+from mpiopt.io.text.parts import firsts, parts
 from mpiopt.io.text.reading_progress import ReadingProgress
+from mpiopt.io.text.scaled_rows import scaled
 from mpiopt.io.text.spool import spooled, told_of
 from mpiopt.kernels.host import sound
 from mpiopt.kernels.host.rows import place
@@ -46,7 +48,8 @@ def convert(
 ) -> Index:
     """Convert svmlight text (plain, gzip, bzip2 or xz) to the data set ``target`` (DATA.h5) and return its index.
 
-    Or what ``options.reader`` reads. Sources that are pipes on rank 0 are copied beside the output first, and read there.
+    Or what ``options.reader`` reads, such as tables. Sources that are pipes on rank 0 are copied beside the output first, and
+    read there.
 
     Collective. Raises UsageError or DataError on every rank, one sentence that names file and line; then nothing is left
     behind, and nothing that was there is lost.
@@ -82,14 +85,7 @@ class _TextConversion:
     ) -> None:
         self.world, self.sources, self.output, self.options, self.progress = world, sources, output, options, progress
         self.files, self.like = files, like
-        limit = None if like is None else like.cols + like.first
-        self.beside = Accompanying.of(options.weights, options.offset)
-        self.names = None if like is None else like.names
-        self.store = RunStore(options.memory, output.folder / f"scratch-{world.rank}.bin", len(self.beside.columns))
-        least = 1 if options.base == "1" else 0
-        self.parser = options.reader.parser(
-            self.store, np.dtype(options.values), least, limit, self.beside.in_label, options.indices
-        )
+        self.names = None if like is None else like.made.names
 
     def run(self) -> Index:
         """All of it."""
@@ -97,9 +93,13 @@ class _TextConversion:
             if self.like is not None:
                 raise UsageError("`names` contradicts `like`, whose features have their own: leave one of them out")
             self.names = told_names(self.world, self.options.names)
-        firsts = self._parse()
+        self._prepare()
+        starts = self._parse()
+        self.parser.settle(self.world)
         tallied = self._plan()
-        self._bin(firsts)
+        with told_plainly(self.output.target):
+            scale = scaled(self.world, self.store, self.form.cols, self.base, self.measured.rows, self.options.scale, self.like)
+        self._bin(starts)
         mine = move(self.world, self.output, self.pieces, self._exchange, self._writer, self._append, self.progress)
         labels = together_labels(self.world, tallied, self.sums, self.measured.rows)
         labels = labels if self.like is None else replace(labels, positive=self.like.positive)
@@ -119,8 +119,30 @@ class _TextConversion:
             values=self.options.values,
             features=self.names,
             beside=self.beside.columns,
+            recipe=self.parser.recipe,
+            scale=scale,
         )
         return finish(self.world, self.output, mine, index)
+
+    def _prepare(self) -> None:
+        """See what is to be read, which rank 0 finds out where it is a table, and have what reads it."""
+        options, like, world = self.options, self.like, self.world
+        given = options.weights, options.offset
+        with world.together(f"looking at {self._named}"), self._told:
+            plan = options.reader.plan(self.files, options.table, like, given) if world.rank == 0 else None
+        plan = world.tell(plan)
+        self.beside = Accompanying.of(*given, () if plan is None else tuple(plan.beside))
+        self.store = RunStore(options.memory, self.output.folder / f"scratch-{world.rank}.bin", self.beside.columns)
+        asked = RowRequest(
+            values=np.dtype(options.values),
+            base=1 if options.base == "1" else 0,
+            limit=None if like is None else like.cols + like.first,
+            weighted=options.weights == IN_LABEL,
+            order=options.indices,
+            plan=plan,
+        )
+        with world.together("preparing to read"):
+            self.parser = options.reader.parser(self.store, asked)
 
     def _parse(self) -> list[int]:
         """Read this rank's parts into runs; the first row of each run in the whole. A failing rank's mark stops the others."""
@@ -128,13 +150,13 @@ class _TextConversion:
         told = ReadingProgress(self.progress)
         with self.world.together(f"reading {self._named}"), told_plainly(self.output.target), self._told:
             try:
-                for part in parts(self.files, self.world.rank, self.world.size, self.options.reader.lines):
+                for part in parts(self.files, self.world.rank, self.world.size, self.options.reader.size):
                     counted.append((part.number, self.parser.read(part, lambda size: told(size) and not mark.exists())))
             except BaseException:
                 with suppress(OSError):
                     mark.touch()
                 raise
-        return _firsts(self.world, counted)
+        return firsts(self.world, counted)
 
     def _plan(self) -> Tallied:
         """Agree on shape, base, shards and pieces."""
@@ -143,7 +165,8 @@ class _TextConversion:
         least, greatest, nnz, singles, rows, dropped = zip(*told, strict=True)
         self._refuse_nothing(sum(rows), sum(nnz))
         self.numbering = self._numbering(min(least) == 0, sum(dropped))
-        self.base = self.numbering.base
+        self.base = 0 if self.numbering is None else self.numbering.base
+        self.names = self.parser.names or self.names
         cols = self._columns(max(greatest) + 1 - self.base)
         if max(cols, options.features or 0) > WIDEST:
             raise UsageError(f"{self._named} with {max(cols, options.features or 0)} features: at most {WIDEST} are possible")
@@ -169,6 +192,8 @@ class _TextConversion:
         """How many features there are; ``seen`` : the greatest one in the text. Raises UsageError."""
         if self.like is not None:
             return self.like.cols
+        if self.parser.recipe is not None:
+            return self.parser.recipe.cols
         if self.names is None:
             return seen
         if (most := max(seen, self.options.features or 0)) > len(self.names):
@@ -178,8 +203,10 @@ class _TextConversion:
             )
         return len(self.names)
 
-    def _numbering(self, zero: bool, dropped: int) -> Numbering:
-        """By which number the first feature goes, and how that is known; ``zero`` : whether an index 0 occurs."""
+    def _numbering(self, zero: bool, dropped: int) -> Numbering | None:
+        """By which number the first feature goes in text, and how that is known; ``zero`` : whether an index 0 occurs."""
+        if self.parser.recipe is not None and self.like is None:
+            return None
         if self.like is not None:
             return Numbering(self.like.first, "like", str(self.options.like), dropped)
         if self.options.base != "auto":
@@ -265,10 +292,3 @@ class _TextConversion:
         self.measured.add(lo, lengths)
         self.sums.append(float(y.sum()))
         writer.append(ShardRows(lengths, indices, data, y, **dict(zip(self.beside.columns, beside.T, strict=True))))
-
-
-def _firsts(world: World, counted: list[tuple[int, list[int]]]) -> list[int]:
-    """The first row of each of this rank's runs, from the rows of the runs of each part, by the parts' order. Collective."""
-    totals = sorted((number, sum(rows)) for part in world.tell_all(counted) for number, rows in part)
-    starts = dict(zip((number for number, _ in totals), np.cumsum([0, *(rows for _, rows in totals)]).tolist(), strict=False))
-    return [starts[number] + sum(rows[:k]) for number, rows in counted for k in range(len(rows))]

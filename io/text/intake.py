@@ -5,21 +5,27 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mpiopt.comm.world import World
 from mpiopt.io.dataset.labels import Tallied
+from mpiopt.io.dataset.recipe import Recipe
+from mpiopt.io.text.asked import RowRequest
 from mpiopt.io.text.parsed_rows import MemoryRun, RunStore
 from mpiopt.io.text.parts import Part
 
 
 class Intake(ABC):
-    """Takes runs in. Not collective.
+    """Takes runs in. Nothing but `settle` is collective.
 
-    limit : the least index of which entries are left out, None for none; they are counted in ``dropped``. least, greatest : of
-    the indices so far (least is huge before the first), which readers keep. labels : counted; singles : whether float32
-    holds every label exactly.
+    dropped : entries left out, of features that a training set does not have. least, greatest : of the indices so far (least
+    is huge before the first), which readers keep. labels : counted; singles : whether float32 holds every label exactly.
+    recipe, names : of what is no svmlight text, once all is settled.
     """
 
-    def __init__(self, store: RunStore, values: np.dtype, base: int, limit: int | None = None) -> None:
-        self.store, self.values, self.base, self.limit = store, values, base, limit
+    recipe: Recipe | None = None
+    names: tuple[str, ...] | None = None
+
+    def __init__(self, store: RunStore, asked: RowRequest) -> None:
+        self.store, self.values, self.base, self.limit = store, asked.values, asked.base, asked.limit
         self.dropped = 0
         self.labels, self.singles = Tallied(), True
         self.rows, self.nnz = 0, 0
@@ -45,9 +51,19 @@ class Intake(ABC):
         """Count the rows of a run, and hand them to the store."""
         if self.limit is not None and self.greatest >= self.limit:
             self.dropped += run.keep_below(self.limit)
-        self.labels.add(run.y)
-        with np.errstate(over="ignore"):
-            self.singles &= bool((run.y.astype(np.float32) == run.y).all())
+        self.count(run.y)
         self.nnz += len(run.data)
         self.rows += run.rows
         self.store.add(run)
+
+    def count(self, y: np.ndarray) -> None:
+        """Count labels (rows,)."""
+        self.labels.add(y)
+        with np.errstate(over="ignore"):
+            self.singles &= bool((y.astype(np.float32) == y).all())
+
+    def settle(self, world: World) -> None:  # noqa: B027
+        """Once all ranks have read all their parts, agree on what follows from the whole: numbers of themselves need nothing.
+
+        Collective. Raises DataError on every rank.
+        """

@@ -56,14 +56,13 @@ class Accompanying:
 
     columns: tuple[str, ...]
     apart: dict[int, Path]
-    in_label: bool
 
     @staticmethod
-    def of(weights: str | Path | None, offset: Path | None) -> "Accompanying":
-        """From a file of weights, or "label", and a file of offsets."""
+    def of(weights: str | Path | None, offset: str | Path | None, inside: tuple[str, ...] = ()) -> "Accompanying":
+        """From a file of weights, or "label", and a file of offsets; ``inside`` : those that are columns of a table."""
         given = {name: where for name, where in ((WEIGHT, weights), (OFFSET, offset)) if where is not None}
-        apart = {k: Path(path) for k, path in enumerate(given.values()) if path != IN_LABEL}
-        return Accompanying(tuple(given), apart, weights == IN_LABEL)
+        apart = {k: Path(path) for k, (name, path) in enumerate(given.items()) if name not in inside and path != IN_LABEL}
+        return Accompanying(tuple(given), apart)
 
     def read(self, world: World, stretches: list[tuple[int, int]], rows: int) -> list[dict[int, np.ndarray]]:
         """What is in the files, by column, for stretches of rows, (first, count). Collective. Raises DataError everywhere."""

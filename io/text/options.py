@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mpiopt.io.dataset.scaling import Scaling
+from mpiopt.io.tables.plan import PLAIN_TABLE, TableOptions
+from mpiopt.io.text.asked import Order
 from mpiopt.io.text.readers import SVMLIGHT, Reader
-from mpiopt.io.text.svmlight import Order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +20,10 @@ class TextOptions:
     which base, columns, normalisation and positive label are taken; entries of features that it does not have are left out
     (before rows are normalised) and counted. gzip : level, None for none. one_label : accept rows that all have the same
     label (data to be scored), as with ``like``. weights, offset : files of one number a row, in the order of the sources;
-    weights may be "label", for labels that are LABEL:WEIGHT. names : file of the features' names, one a line. indices : as
-    ``order`` of `Parser`. memory : bytes of parsed rows a rank keeps. reader : of the sources, the same on all ranks.
+    weights may be "label", for labels that are LABEL:WEIGHT; of a table they may be columns. names : file of the features'
+    names, one a line. indices : as ``order`` of `RowRequest`. scale : "max" divides the values of each feature by the
+    largest in size, "std" by their standard deviation, zeros included; none is moved, so that zeros stay. table : how columns
+    of a table are read. memory : bytes of parsed rows a rank keeps. reader : of the sources, the same on all ranks.
     """
 
     normalize: Literal["none", "l2"] = "none"
@@ -34,9 +38,11 @@ class TextOptions:
     overwrite: bool = False
     memory: int = 1 << 30
     weights: str | Path | None = None
-    offset: Path | None = None
+    offset: str | Path | None = None
     names: Path | None = None
     indices: Order = "refuse"
+    scale: Scaling = "none"
+    table: TableOptions = PLAIN_TABLE
     reader: Reader = SVMLIGHT
 
 

@@ -4,7 +4,7 @@ A run is filled in the order of the text. Once it is known where every row goes,
 the output that they belong to (only by an index in memory, in fact in the scratch file), and `take` hands them out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -167,6 +167,11 @@ class FileRun:
         """The run in memory."""
         return MemoryRun(self.y[:], self.indptr[:], self.indices[:], self.data[:], self._beside(0, self.rows))
 
+    def store(self, run: MemoryRun) -> None:
+        """Put labels, indices and values that have changed, but not their number, back into the file."""
+        for stretch, values in ((self.y, run.y), (self.indices, run.indices), (self.data, run.data)):
+            stretch.write(values)
+
     def _beside(self, lo: int, hi: int) -> np.ndarray:
         width = self.flat.size // max(self.rows, 1)
         return self.flat[lo * width : hi * width].reshape(hi - lo, width)
@@ -213,13 +218,18 @@ class FileRun:
 class RunStore:
     """A rank's runs, in order, of which at most ``memory`` bytes stay in memory; the others go to the file ``scratch``.
 
-    width : numbers that stand beside a row's label, 1 unless somebody says otherwise.
+    columns : the names of the numbers that stand beside a row's label, 1 unless somebody says otherwise.
     """
 
     memory: int
     scratch: Path
-    width: int = 0
+    columns: tuple[str, ...] = ()
     runs: list[MemoryRun | FileRun] = field(default_factory=list)
+
+    @property
+    def width(self) -> int:
+        """How many numbers stand beside a label."""
+        return len(self.columns)
 
     def add(self, run: MemoryRun) -> None:
         """Keep a finished run. Raises OSError."""
@@ -228,6 +238,19 @@ class RunStore:
         self.runs.append(run)
         if sum(kept.nbytes for kept in self.runs if isinstance(kept, MemoryRun)) > self.memory:
             self.runs = [FileRun.of(kept, self.scratch) if isinstance(kept, MemoryRun) else kept for kept in self.runs]
+
+    def each(self) -> Iterator[MemoryRun]:
+        """The runs, one after the other in memory."""
+        for run in self.runs:
+            yield run if isinstance(run, MemoryRun) else run.load()
+
+    def change(self, change: Callable[[MemoryRun], None]) -> None:
+        """Change labels, indices and values of every run, whose number stays as it is. Raises OSError."""
+        for kept in self.runs:
+            run = kept if isinstance(kept, MemoryRun) else kept.load()
+            change(run)
+            if isinstance(kept, FileRun):
+                kept.store(run)
 
 
 def packed(picked: list[Picked], form: Form) -> tuple[np.ndarray, ...]:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mpiopt.comm.blocks import even
+from mpiopt.comm.world import World
 from mpiopt.errors import DataError
 from mpiopt.io.text.bounded_xz import MOST, BoundedXz
 from mpiopt.kernels.host.text import PAD
@@ -31,7 +32,10 @@ BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
 class Part(NamedTuple):
-    """Lines that start at byte ``start`` or later and before ``stop``; None for the whole of a compressed file."""
+    """Lines that start at byte ``start`` or later and before ``stop``; None for the whole of a compressed file.
+
+    Of what is no text: other pieces in place of bytes, as its reader counts them.
+    """
 
     number: int
     path: Path
@@ -39,20 +43,27 @@ class Part(NamedTuple):
     stop: int | None
 
 
-def parts(sources: Sequence[str | Path], rank: int, ranks: int, lines: bool = True) -> list[Part]:
-    """What one of ``ranks`` ranks reads; lines : whether files can be divided. Parts are numbered in the order of the text.
+def divisible(path: Path) -> int | None:
+    """The bytes of a file whose lines can be divided among ranks; None for a compressed one. Raises DataError."""
+    size, opener = _probe(path)
+    return size if opener is None else None
 
-    Raises DataError.
+
+def parts(sources: Sequence[str | Path], rank: int, ranks: int, size: Callable[[Path], int | None] = divisible) -> list[Part]:
+    """What one of ``ranks`` ranks reads. Parts are numbered in the order of the sources.
+
+    size : how many pieces a file can be divided into, None for one that is read whole. Raises DataError.
     """
     mine, load = [], [0] * ranks
     for number, path in enumerate(map(Path, sources)):
-        size, opener = _probe(path)
-        if opener is None and lines:
-            bounds = even(size, ranks)
+        nbytes, opener = _probe(path)
+        pieces = size(path)
+        if pieces is not None:
+            bounds = even(pieces, ranks)
             mine.append(Part(number * ranks + rank, path, int(bounds[rank]), int(bounds[rank + 1])))
         else:
             reader = load.index(min(load))
-            load[reader] += size * _SLOW
+            load[reader] += nbytes * (1 if opener is None else _SLOW)
             if reader == rank:
                 mine.append(Part(number * ranks, path, 0, None))
     return mine
@@ -93,10 +104,11 @@ def _line_start(file: Bytes, position: int) -> int:
     return file.tell()
 
 
-def blocks(part: Part) -> Iterator[tuple[np.ndarray, int, int]]:
+def blocks(part: Part, size: int | None = None) -> Iterator[tuple[np.ndarray, int, int]]:
     """Whole lines: a buffer, how many bytes of it they are, and the first one's position in the (decompressed) file.
 
-    The buffer is used again, and is readable `PAD` bytes further. Raises DataError.
+    size : bytes of the buffer, BLOCK unless given, more where a line is longer; it is used again, readable `PAD` bytes further.
+    Raises DataError.
     """
     try:
         with opened(part.path) as file:
@@ -105,13 +117,13 @@ def blocks(part: Part) -> Iterator[tuple[np.ndarray, int, int]]:
                 at, end = _line_start(file, part.start), _line_start(file, part.stop)
                 left = end - at
                 file.seek(at)
-            yield from _lines(part.path, file, at, left)
+            yield from _lines(part.path, file, at, left, size or BLOCK)
     except BROKEN as error:
         raise cut_off(part.path, error) from error
 
 
-def _lines(path: Path, file: Bytes, at: int, left: float) -> Iterator[tuple[np.ndarray, int, int]]:
-    raw, held = bytearray(BLOCK + PAD), 0
+def _lines(path: Path, file: Bytes, at: int, left: float, size: int) -> Iterator[tuple[np.ndarray, int, int]]:
+    raw, held = bytearray(size + PAD), 0
     while True:
         room = len(raw) - PAD - 1  # one byte for a last line without its newline
         got = 0
@@ -146,3 +158,10 @@ def where(path: Path, position: int) -> str:
             line += piece.count(b"\n")
             position -= len(piece)
     return f"{path}, line {line}"
+
+
+def firsts(world: World, counted: list[tuple[int, list[int]]]) -> list[int]:
+    """The first row of each of this rank's runs, from the rows of the runs of each part, by the parts' order. Collective."""
+    totals = sorted((number, sum(rows)) for part in world.tell_all(counted) for number, rows in part)
+    starts = dict(zip((number for number, _ in totals), np.cumsum([0, *(rows for _, rows in totals)]).tolist(), strict=False))
+    return [starts[number] + sum(rows[:k]) for number, rows in counted for k in range(len(rows))]

@@ -4,52 +4,143 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from mpiopt.errors import DataError, UsageError
+from mpiopt.io.dataset.like_training import Frame
+from mpiopt.io.tables.delimited import CRITEO, CSV
+from mpiopt.io.tables.intake import TableIntake
+from mpiopt.io.tables.parquet import ARROW_FILE, PARQUET
+from mpiopt.io.tables.plan import PLAIN_TABLE, Layout, TableOptions, TablePlan, demand_number, planned, planned_like
+from mpiopt.io.tables.sheet import TableFormat
+from mpiopt.io.text.asked import RowRequest
 from mpiopt.io.text.blocks import BlockParser, Read
 from mpiopt.io.text.intake import Intake
 from mpiopt.io.text.parsed_rows import RunStore
-from mpiopt.io.text.svmlight import Order, Parser
+from mpiopt.io.text.parts import divisible
+from mpiopt.io.text.svmlight import Parser
 from mpiopt.registry.entry import Registered
 from mpiopt.registry.registry import Registry
+
+Beside = tuple[str | Path | None, str | Path | None]
 
 
 @dataclass(frozen=True)
 class Reader(Registered):
-    """One named format. build : path -> iterator of `RowBlock`, or for text that is divided by lines its parser.
+    """One named format. build : path -> iterator of `RowBlock`.
 
     suffixes, magic : how names of its files end, and with which bytes they begin.
     """
 
     suffixes: tuple[str, ...] = ()
     magic: bytes = b""
-    lines: bool = False  # whether ranks may divide a file among them
 
-    def parser(self, store: RunStore, values: np.dtype, base: int, limit: int | None, weighted: bool, order: Order) -> Intake:
-        """What reads parts of the sources on one rank; weighted, order : as of `Parser`. Raises UsageError."""
-        if self.lines:
-            return self.build(store, values, base, limit, weighted, order)
-        if weighted or order != "refuse":
-            given = "weights=label" if weighted else f"indices={order}"
+    def size(self, path: Path) -> int | None:
+        """How many pieces a file can be divided into among ranks; None for one that is read whole. Raises DataError."""
+        return None
+
+    def parser(self, store: RunStore, asked: RowRequest) -> Intake:
+        """What reads parts of the sources on one rank. Raises UsageError."""
+        if asked.weighted or asked.order != "refuse":
+            given = "weights=label" if asked.weighted else f"indices={asked.order}"
             raise UsageError(f"`{given}` is about svmlight text, and the sources are read by {self.name}: leave it out")
-        return BlockParser(self.build, store, values, base, limit)
+        return BlockParser(self.build, store, asked)
 
-    def knows(self, path: Path) -> bool:
-        """Whether a file is of this format, by its name or its first bytes. Raises DataError where it cannot be read."""
-        if self.suffixes and path.name.endswith(self.suffixes):
-            return True
+    def plan(self, files: Sequence[Path], options: TableOptions, frame: Frame | None, beside: Beside) -> TablePlan | None:
+        """How the columns of a table are read, None of what is no table. beside : `weights` and `offset` as they were given.
+
+        Not collective. Raises UsageError.
+        """
+        plain = PLAIN_TABLE
+        if given := [name for name in vars(plain) if getattr(options, name) != getattr(plain, name)]:
+            raise UsageError(
+                f"`{given[0]}` is about the columns of tables, and {files[0]} is read by {self.name}: leave it out"
+            )
+        if frame is not None and frame.made.recipe is not None:
+            raise UsageError(
+                f"the features of {frame.name} were made of columns of a table, and {files[0]} is read by {self.name}"
+            )
+        return None
+
+    def knows(self, path: Path) -> int:
+        """How surely a file is of this format, by its name or its first bytes; 0 for no. Raises DataError."""
+        if found := [len(suffix) for suffix in self.suffixes if path.name.endswith(suffix)]:
+            return max(found)
         if not self.magic or not path.is_file():
-            return False
+            return 0
         try:
             with path.open("rb") as file:
-                return file.read(len(self.magic)) == self.magic
+                return int(file.read(len(self.magic)) == self.magic)
         except OSError as error:
             raise DataError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
 
 
-SVMLIGHT = Reader(Parser, "Joachims, Making large-scale SVM learning practical, 1999", name="svmlight", lines=True)
-READERS: Registry[Reader] = Registry("reader", (SVMLIGHT,), "mpiopt.readers")
+class TextReader(Reader):
+    """Of text that ranks divide by lines. build : its parser."""
+
+    def size(self, path: Path) -> int | None:
+        """In bytes."""
+        return divisible(path)
+
+    def parser(self, store: RunStore, asked: RowRequest) -> Intake:
+        """See `Reader`."""
+        return self.build(store, asked)
+
+
+class TableReader(Reader):
+    """Of a table. build : nothing -> its `TableFormat`."""
+
+    def size(self, path: Path) -> int | None:
+        """As its format counts."""
+        return self.build().size(path)
+
+    def parser(self, store: RunStore, asked: RowRequest) -> Intake:
+        """See `Reader`."""
+        super().parser(store, asked)
+        return TableIntake(self.build(), store, asked)
+
+    def plan(self, files: Sequence[Path], options: TableOptions, frame: Frame | None, beside: Beside) -> TablePlan:
+        """See `Reader`: by the first file."""
+        types, layout = self.build().types(files[0], Layout(header=options.header))
+        weight, offset = (str(name) if name is not None and str(name) in types else None for name in beside)
+        named = str(files[0])
+        demand_number(types, (weight, offset), named)
+        if frame is None:
+            return planned(named, types, layout, options, (weight, offset))
+        if frame.made.recipe is None:
+            raise UsageError(f"the features of {frame.name} were not made of a table's columns, and {named} is a table")
+        return planned_like(named, types, layout, frame.made, options, (weight, offset))
+
+
+def _csv() -> TableFormat:
+    return CSV
+
+
+def _criteo() -> TableFormat:
+    return CRITEO
+
+
+def _parquet() -> TableFormat:
+    return PARQUET
+
+
+def _arrow() -> TableFormat:
+    return ARROW_FILE
+
+
+PACKED = ("", ".gz", ".bz2", ".xz", ".zst")
+SVMLIGHT = TextReader(Parser, "Joachims, Making large-scale SVM learning practical, 1999", name="svmlight")
+LINES = tuple(f".{kind}{packed}" for kind in ("csv", "tsv") for packed in PACKED)
+TABLES = (
+    TableReader(
+        _csv,
+        "Shafranovich, RFC 4180, 2005",
+        name="csv",
+        suffixes=tuple(f".{kind}{p}" for kind in ("csv", "tsv") for p in PACKED),
+    ),
+    TableReader(_criteo, "Criteo, Display advertising challenge, 2014", name="criteo"),
+    TableReader(_parquet, "Apache Parquet", name="parquet", suffixes=(".parquet",), magic=b"PAR1"),
+    TableReader(_arrow, "Apache Arrow", name="arrow", suffixes=(".arrow", ".feather"), magic=b"ARROW1"),
+)
+READERS: Registry[Reader] = Registry("reader", (SVMLIGHT, *TABLES), "mpiopt.readers")
 
 
 def register(paper: str, *, suffixes: Sequence[str] = (), magic: bytes = b"") -> Callable[[Read], Read]:
@@ -70,10 +161,17 @@ def reader_of(name: str | None, sources: Sequence[Path]) -> Reader | None:
     """The reader that is named, or that knows all sources; None where none does. Not collective. Raises UsageError."""
     if name is not None:
         return READERS.find(name)
-    found = [next((reader for reader in READERS.all().values() if reader.knows(path)), None) for path in sources]
+    found = [_surest(path) for path in sources]
     if len(set(map(id, found))) > 1:
         told = ", ".join(
             f"{path} is {'not known' if one is None else one.name}" for path, one in zip(sources, found, strict=True)
         )
         raise UsageError(f"the sources are of different formats: {told}; convert them one after the other, or name the reader")
     return found[0]
+
+
+def _surest(path: Path) -> Reader | None:
+    """The reader that knows a file best; of those from outside, which come last, rather than of ours."""
+    sure = [(reader.knows(path), k, reader) for k, reader in enumerate(READERS.all().values())]
+    best = max(sure, key=lambda each: each[:2])
+    return best[2] if best[0] else None

@@ -4,19 +4,18 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from mpiopt.errors import DataError
 from mpiopt.io.dataset.index import WIDEST
 from mpiopt.io.dataset.source import Source
+from mpiopt.io.text.asked import RowRequest
 from mpiopt.io.text.intake import Intake
 from mpiopt.io.text.parsed_rows import MemoryRun, RunStore
 from mpiopt.io.text.parts import Part, blocks, where
 from mpiopt.kernels.host import text as kernel
 
-Order = Literal["refuse", "sort", "sum"]
 LONGEST = 4096  # characters of a number that the kernel leaves aside
 _ODDS = 1 << 14
 _PLAIN_NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -27,23 +26,13 @@ _NO_NUMBER = re.compile(rb"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 class Parser(Intake):
     """svmlight text: LABEL INDEX:VALUE INDEX:VALUE ..., with comments and query numbers, which are left out.
 
-    base : the least index that is no error. weighted : the label may be LABEL:WEIGHT, the weight then being the first of what
-    stands beside a label. order : what becomes of indices that do not ascend within a row: an error, sorted, or sorted with
-    the values of one that comes twice added up. Not collective.
+    Weights behind labels are the first of what stands beside a label. Not collective.
     """
 
-    def __init__(
-        self,
-        store: RunStore,
-        values: np.dtype,
-        base: int,
-        limit: int | None = None,
-        weighted: bool = False,
-        order: Order = "refuse",
-    ) -> None:
-        super().__init__(store, values, base, limit)
-        self._weighted, self._weights = weighted, np.empty(0)
-        self._order, self._path = order, Path()
+    def __init__(self, store: RunStore, asked: RowRequest) -> None:
+        super().__init__(store, asked)
+        self._weighted, self._weights = asked.weighted, np.empty(0)
+        self._order, self._path = asked.order, Path()
         self._counters = np.array([0, 0, np.iinfo(np.int64).max, 0, 0, 0])
         self._odd = np.empty((_ODDS, 2), np.int64)
         self._run = self._fresh()

@@ -25,6 +25,14 @@ def whole(_kind: Any, tokens: Sequence[Token]) -> int:
     return int(text) if text.lstrip("+-").isdigit() else int(number)
 
 
+def power(_kind: Any, tokens: Sequence[Token]) -> int:
+    """A whole number, also written 2**22."""
+    base, stars, exponent = tokens[0].value.partition("**")
+    if not (stars and base.isdigit() and exponent.isdigit() and int(exponent) < 64):
+        return whole(_kind, tokens)
+    return int(base) ** int(exponent)
+
+
 def settings(_kind: Any, tokens: Sequence[Token]) -> tuple[tuple[str, Scalar], ...]:
     """``KEY=VALUE`` tokens as pairs, the last of a key counting; values are read as TOML, else as text."""
     found: dict[str, Scalar] = {}
@@ -60,6 +68,7 @@ def _scalar(text: str) -> Scalar:
 
 Whole = Annotated[int, Parameter(converter=whole)]
 MaybeWhole = Annotated[int | None, Parameter(converter=whole)]
+MaybeHash = Annotated[int | None, Parameter(converter=power)]
 _SETTING = "A parameter of the method, see mpiopt methods NAME; may be repeated. In a job file: a table [set]."
 Settings = Annotated[
     tuple[tuple[str, Scalar], ...],

@@ -1,4 +1,4 @@
-"""Rows to apply models to: a data set, a generator, or text, which is converted as the model's own data were."""
+"""Rows to apply models to: a data set, a generator, or text or tables, converted as the model's own data were."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ def models(paths: Sequence[Path], world: "World") -> list[Fitted]:
 
 @contextmanager
 def rows(
-    files: Sequence[Path], model: Fitted, world: "World", console: "Console", *, weights: str | None = None, offset: Path | None
+    files: Sequence[Path], model: Fitted, world: "World", console: "Console", *, weights: str | None = None, offset: str | None
 ) -> Iterator[Source]:
     """The rows of a data set or generator, or of text, in whose place a data set stands meanwhile. Collective.
 
@@ -50,11 +50,18 @@ def rows(
         return
     from mpiopt.io.text.convert import convert
     from mpiopt.io.text.options import TextOptions
+    from mpiopt.io.text.readers import READERS, SVMLIGHT, reader_of
+    from mpiopt.io.text.sources import expanded
 
+    with world.together(f"looking at {files[0]}"):
+        found = expanded(files) if world.rank == 0 else []
+        reader = reader_of(None, found) if world.rank == 0 else None
+    files, name = world.tell((found, None if reader is None else reader.name))
     with world.together("making a scratch folder"):
         folder = Path(mkdtemp(prefix="mpiopt-", dir=Path.cwd())) if world.rank == 0 else None
     folder = world.tell(folder)
-    options = TextOptions(shuffle=None, like=like, weights=weights, offset=offset)
+    reader = SVMLIGHT if name is None else READERS.find(name)
+    options = TextOptions(shuffle=None, like=like, weights=weights, offset=offset, reader=reader)
     try:
         index = convert(world, files, folder / "rows.h5", options, console)
         if index.numbering is not None and (dropped := index.numbering.dropped):

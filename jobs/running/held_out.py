@@ -1,6 +1,7 @@
 """How a solve does on rows that it does not see: figures of every round in its history, and of its answer."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from mpiopt.arrays import Array, on_host
 from mpiopt.engine.drive import Standing
 from mpiopt.engine.method import Method
 from mpiopt.engine.stop import Reason
-from mpiopt.io.dataset.linear_team import classes, fitting
+from mpiopt.io.dataset.linear_team import classes, fitting, meant, recipe_of
 from mpiopt.io.dataset.source import Share, Source, open_source, shares
 from mpiopt.io.runs.fitted import Fitted
 from mpiopt.metrics.figures import Rows, figures
@@ -35,9 +36,9 @@ class HeldOut:
         self._world, self._source = world, open_source(str(job.test), world)
         told = classes(trained, job.loss, job.positive)
         both = (told["label_positive"], told["label_negative"]) if told else None
-        rule = job.positive or (both[0] if both else "")
-        family = fitting(job.loss, trained.labels, job.positive)
-        self._model = Fitted(Path(trained.name), np.zeros(trained.cols), 0.0, family, rule, both)
+        rule = meant(trained, job.positive or (both[0] if both else "")) or ""
+        family = fitting(job.loss, trained.labels, meant(trained, job.positive))
+        self._model = Fitted(Path(trained.name), np.zeros(trained.cols), 0.0, family, rule, both, recipe=recipe_of(trained))
         self._intercept = job.intercept
         self._parts: list[Share] = []
         with world.together(f"looking at {job.test}"):
@@ -52,7 +53,7 @@ class HeldOut:
         """Those of a point x (dim,), by the names of columns of a history; the same on every rank."""
         given = on_host(x)
         coef, intercept = (given[:-1], float(given[-1])) if self._intercept else (given, 0.0)
-        model = Fitted(self._model.path, coef, intercept, self._model.family, self._model.rule, self._model.classes)
+        model = replace(self._model, x=coef, intercept=intercept)
         margins = np.concatenate([model.margins(part) for part in self._parts])
         labels = np.concatenate([model.labels(part.labels) for part in self._parts])
         found = figures(self._world, model.family, Rows(margins, labels, self._weights()))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from mpiopt.arrays import on_host
 from mpiopt.engine.drive import Keeper, Solution, Standing
 from mpiopt.engine.stop import Watcher
+from mpiopt.io.dataset.made_features import NO_MADE, Made
 from mpiopt.io.runs.run_file import NOTHING, solution_size
 from mpiopt.jobs.cli.configuration import to_toml
 from mpiopt.jobs.cli.console import WIDTH, Console
@@ -54,7 +55,7 @@ class Outcome(NamedTuple):
 
     end : with the answer. converged : whether it came to what was asked of it; None where that was nothing. facts : about
     the answer, by name; ``final`` of them are kept in the run file. lines : about it for people, each with its heading.
-    buffers : what a model keeps beside x. names : of the features, if they have any.
+    buffers : what a model keeps beside x. made : how the features of a solution were made.
     """
 
     end: Solution | Trained | Played
@@ -64,7 +65,7 @@ class Outcome(NamedTuple):
     lines: list[tuple[str, str]]
     intercept: bool = False
     buffers: Mapping[str, Any] = NOTHING
-    names: tuple[str, ...] = ()
+    made: Made = NO_MADE
 
 
 class Hooks(Protocol):
@@ -128,7 +129,7 @@ def _carried_out(
         outcome = hooks.ended(Course(lambda: kept.standing(team), recording.watchers, keepers, signals, recording.note))
         found = _facts(outcome, recording)
         final = {name: found[name] for name in (*KEPT, *outcome.final)}
-        recording.finish(*_split(on_host(outcome.end.x), outcome.intercept), final, outcome.buffers, outcome.names)
+        recording.finish(*_split(on_host(outcome.end.x), outcome.intercept), final, outcome.buffers, outcome.made)
     console.show(_page(outcome, found))
     return {
         **about,

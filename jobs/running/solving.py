@@ -12,6 +12,7 @@ from mpiopt.engine.stop import Stop
 from mpiopt.errors import UsageError
 from mpiopt.io.dataset.beside import OFFSET
 from mpiopt.io.dataset.linear_team import classes, frame, team_of
+from mpiopt.io.dataset.made_features import Made
 from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.dataset.source import Source
 from mpiopt.io.runs.run_file import read_solution
@@ -105,8 +106,8 @@ class SolveHooks:
             seen = test.figures(self._found.x)
             found, told = found | seen, [*told, ("test", test.line(seen))]
         final = FINAL if test is None else (*FINAL, *seen)
-        names = (self._source.index.features or ()) if isinstance(self._source, Dataset) else ()
-        return Outcome(self._found, self._found.reason.converged, found, final, told, self.job.intercept, names=names)
+        made = self._source.index.made if isinstance(self._source, Dataset) else Made()
+        return Outcome(self._found, self._found.reason.converged, found, final, told, self.job.intercept, made=made)
 
     def compared(self) -> dict[str, Any]:
         """What the CPU makes of the same. Collective. Raises NumericalError on every rank where it is something else."""

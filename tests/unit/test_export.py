@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mpiopt.errors import CapabilityError, UsageError
+from mpiopt.io.dataset.made_features import Made
 from mpiopt.io.runs.coefficients import INTERCEPT, Coefficients, write
 from mpiopt.io.runs.run_file import RunFile
 from mpiopt.jobs.cli.console import Console
@@ -30,7 +31,7 @@ def made(path, names=NAMES, **about):
     }
     with RunFile(path, told | about) as file:
         file.add({"round": 0})
-        file.finish(X, 0.25, {"reason": "GAP"}, names=names)
+        file.finish(X, 0.25, {"reason": "GAP"}, made=Made(names))
     return path
 
 

@@ -53,6 +53,7 @@ HOMES = {
     "sklearn": ["estimators", "jobs.benches"],
     "liblinear": ["jobs.benches"],
     "PIL": ["io.images.pictures"],
+    "pyarrow": ["io.tables"],
 }
 OPTIONAL = ["PIL", "cupy", "torch", "sklearn", "liblinear", "matplotlib", "hdf5plugin"]
 OUTSIDE = {"os.environ", "os.getenv", "os.putenv", "sys.argv", "sys.stdout", "sys.stderr"}  # at home in jobs, with print()

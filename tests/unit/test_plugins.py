@@ -9,6 +9,7 @@ import pytest
 
 from mpiopt.errors import DataError, UsageError
 from mpiopt.io.runs.run_file import RunFile, read_run, read_solution
+from mpiopt.io.text.asked import RowRequest
 from mpiopt.io.text.blocks import BlockParser, RowBlock
 from mpiopt.io.text.parsed_rows import RunStore
 from mpiopt.io.text.parts import Part
@@ -213,7 +214,7 @@ def test_which_reader(tmp_path):
         assert reader_of("svmlight", [one]) is SVMLIGHT
         with pytest.raises(UsageError, match=r"different formats: .*a.bin is _nothing, .*b.svm is not known"):
             reader_of(None, [one, other])
-        with pytest.raises(UsageError, match="there is no reader 'libsvm': choose one of svmlight, _nothing"):
+        with pytest.raises(UsageError, match=r"there is no reader 'libsvm': choose one of svmlight, .*, _nothing"):
             reader_of("libsvm", [one])
     finally:
         READERS.clear()
@@ -240,14 +241,18 @@ def _nothing(path):
 )
 def test_what_a_reader_hands_over_is_looked_at(tmp_path, block, says):
     good = RowBlock([0.5, 1.5], [1, 0], [3], [2.0])
-    parser = BlockParser(lambda path: iter([good, block]), RunStore(1 << 20, tmp_path / "scratch"), np.dtype(np.float32), 0)
+    parser = BlockParser(
+        lambda path: iter([good, block]), RunStore(1 << 20, tmp_path / "scratch"), RowRequest(values=np.dtype(np.float32))
+    )
     with pytest.raises(DataError, match=says):
         parser.read(Part(0, tmp_path / "rows", 0, None), lambda size: True)
 
 
 def test_rows_of_blocks_are_kept(tmp_path):
     blocks = [RowBlock([0.5, 1.5], [1, 0], [3], [2.0]), RowBlock([2.5], [2], [0, 7], [1.0, -1.0])]
-    parser = BlockParser(lambda path: iter(blocks), RunStore(1 << 20, tmp_path / "scratch"), np.dtype(np.float32), 0, limit=7)
+    parser = BlockParser(
+        lambda path: iter(blocks), RunStore(1 << 20, tmp_path / "scratch"), RowRequest(values=np.dtype(np.float32), limit=7)
+    )
     assert parser.read(Part(0, tmp_path / "rows", 0, None), lambda size: True) == [3]
     (run,) = parser.store.runs
     assert (run.y.tolist(), run.indptr.tolist(), run.indices.tolist()) == ([0.5, 1.5, 2.5], [0, 1, 1, 2], [3, 0])
@@ -260,6 +265,6 @@ def _fails(path):
 
 
 def test_a_reader_that_fails_names_the_file(tmp_path):
-    parser = BlockParser(_fails, RunStore(1 << 20, tmp_path / "scratch"), np.dtype(np.float32), 0)
+    parser = BlockParser(_fails, RunStore(1 << 20, tmp_path / "scratch"), RowRequest(values=np.dtype(np.float32)))
     with pytest.raises(DataError, match=r"rows cannot be read by its reader .KeyError: 'column'."):
         parser.read(Part(0, tmp_path / "rows", 0, None), lambda size: True)
