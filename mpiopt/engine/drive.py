@@ -9,7 +9,7 @@ from typing import Generic, NamedTuple
 
 from mpiopt.arrays import Array, is_array
 from mpiopt.engine.fingerprint import fingerprint
-from mpiopt.engine.method import Method, Run
+from mpiopt.engine.method import Method, Run, proved_above
 from mpiopt.engine.stop import R, Reason, Record, Rule, Stop, Watcher, ended
 from mpiopt.engine.verdict import Best, Examiner, judged
 from mpiopt.errors import DataError, MpioptError, NumericalError, UsageError
@@ -151,12 +151,13 @@ def solve(
 
 def _answered(method: Method, team: Team, at: Standing[Record], reason: Reason, text: str, examiner: Examiner) -> Solution:
     """The best point with its certificate; the last one where only that reaches the tolerance. Collective."""
+    lower = proved_above(method, at.run, team)
     effort = 0 if reason is Reason.INTERRUPTED else max(10, at.history[-1].vector_rounds)
     candidates = [] if examiner.best is None else [examiner.best.x]
     if reason.converged or not candidates:
         candidates.append(method.answer(at.begun, team).x)
     for x in candidates:
-        proved = certify(team, x, effort)
+        proved = certify(team, x, effort, lower)
         found, said = judged(reason, text, proved, examiner.stop, team.rows)
         if found.converged or not reason.converged:
             break

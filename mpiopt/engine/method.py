@@ -8,7 +8,9 @@ agreed on. Methods whose mathematics does not fit (SPAG, truncated Newton) imple
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.engine.phase import Agreed, Exchange, Joint, Local, Outer, PerWorker, Phase, Tree, Work, told
@@ -67,6 +69,19 @@ class Method(Protocol):
 
     def answer(self, run: Run, team: Team[Any]) -> Point:
         """The point to record, stop on and save."""
+
+
+@runtime_checkable
+class Bounding(Protocol):
+    """A method that keeps what proves a lower bound of F, such as dual variables."""
+
+    def lower(self, run: Run, team: Team[Any], /) -> float:
+        """What F is nowhere below, computed afresh; -infinity where nothing is known. Collective."""
+
+
+def proved_above(method: Method, run: Run | None, team: Team[Any]) -> float:
+    """The lower bound of F that a method proves, -infinity for most. Collective."""
+    return method.lower(run, team) if isinstance(method, Bounding) and run is not None else -np.inf
 
 
 @dataclass(frozen=True)

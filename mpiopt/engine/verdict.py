@@ -8,11 +8,12 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.engine.fingerprint import fingerprint
-from mpiopt.engine.method import Measured, Method, Run
+from mpiopt.engine.method import Measured, Method, Run, proved_above
 from mpiopt.engine.stop import Reason, Record, Stop, ended
 from mpiopt.errors import NumericalError
 from mpiopt.kernels.replicated import length
 from mpiopt.problems.certificate import Certificate, duality_gap, gradient_bound, proved_gap, tight_gap
+from mpiopt.problems.dual_bound import above
 from mpiopt.problems.problem import Team, gradient, measures
 from mpiopt.problems.rounding import TermSizes, relative, scale
 
@@ -119,7 +120,7 @@ class Examiner:
         x, residual, objective, size = self._afresh(run)
         if size <= self.terms.norm:
             noise = relative(self.team, residual, self.terms)
-        proved = proved_gap(self.team, x, size)
+        proved = min(proved_gap(self.team, x, size), above(proved_above(self.method, run, self.team), objective))
         return Measured(objective, size, min(proved, gap) if gap < found.gap else proved), noise
 
     def _afresh(self, run: Run) -> tuple[Array, Array, float, float]:

@@ -22,6 +22,7 @@ from mpiopt.errors import CapabilityError
 from mpiopt.exchange.sum import Sum
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.ranges import within
+from mpiopt.problems.dual_bound import dual_bound
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean_scalars
 from mpiopt.problems.protocols import Conjugate
 from mpiopt.work.dual import DualAscent, gap
@@ -68,6 +69,10 @@ class Cocoa(Named):
         ]
         found = measured(team, points[0].x, gradient(team, points))
         return found._replace(gap=min(found.gap, float(mean_scalars(team, parts)[0])))
+
+    def lower(self, run: Run, team: Team[Conjugate]) -> float:
+        """See `Bounding`. Collective: one vector round."""
+        return dual_bound(team, run.states.alpha)
 
     def answer(self, run: Run, team: Team[Conjugate]) -> Point:
         """w."""

@@ -3,7 +3,7 @@
 gradient bound    F(x) - F* <= |g|^2 / (2 l2),  g the shortest subgradient of F at x;  needs l2 > 0, no free coordinate;
                   what rounding may hide of |g| (`problems.rounding`) is added to it
 duality gap       F(x) - D(alpha), with dual variables alpha that are the rows' residuals at x, scaled to be feasible;
-                  holds for l1, elastic net and a free intercept
+                  holds for l1, elastic net and a free intercept; or with those that a method has found (`dual_bound`)
 tight             F(x) - F* <= nu^2 / (4 psi(r)),  r = M R |g| / l2,  psi(r) = (e^-r + r - 1) / r^2,  nu^2 = g.H^-1 g,
                   for losses that are quasi-self-concordant, |l'''| <= M l'', with R = max |a_i| (Bach, Self-concordant
                   analysis for logistic regression, 2010, prop. 1); least squares, M = 0: nu^2 / 2
@@ -17,6 +17,7 @@ import numpy as np
 
 from mpiopt.arrays import Array, beside, namespace
 from mpiopt.numerics import krylov
+from mpiopt.problems.dual_bound import above
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean, mean_scalars, measures, offered
 from mpiopt.problems.protocols import Columns, Conjugate, Curvature, Margins, offers
@@ -38,8 +39,11 @@ class Certificate(NamedTuple):
     escaping: int = 0  # rows on their way to the right side along a direction that takes none to the wrong one: no minimum
 
 
-def certify(team: Team, x: Array, products: int) -> Certificate:
-    """The certificate of x (dim,), spending at most ``products`` Hessian products on the tight bound. Collective."""
+def certify(team: Team, x: Array, products: int, lower: float = -np.inf) -> Certificate:
+    """The certificate of x (dim,), spending at most ``products`` Hessian products on the tight bound. Collective.
+
+    lower : what F is known not to be below.
+    """
     points = [site.loss.point(x) for site in team.sites]
     agreed = gradient(team, points, name="certificate")
     residual = team.penalty.residual(x, agreed.vector)
@@ -47,7 +51,7 @@ def certify(team: Team, x: Array, products: int) -> Certificate:
     objective = float(agreed.scalars[0]) + value
     if not np.isfinite(objective):
         return Certificate(objective, size, np.inf, np.inf)
-    gap = proved_gap(team, x, size)
+    gap = min(proved_gap(team, x, size), above(lower, objective))
     tight = min(gap, tight_gap(team, points, residual, products))
     terms = scale(team)
     noise, floor = relative(team, residual, terms), far_limit(team, x, terms)
@@ -102,7 +106,7 @@ def duality_gap(team: Team, x: Array) -> float:
     squares = np.array(team.world.dots([(each, each) for each in beyond])) if penalty.l2 else np.zeros(len(shrinks))
     dual = -float((conjugates + (squares / (2 * penalty.l2) if penalty.l2 else squares)).min())
     objective = float(agreed.scalars[0]) + measures(team, x, agreed.vector)[1]
-    return max(objective - dual, 4 * np.finfo(float).eps * abs(objective))  # a difference is no better than its rounding
+    return above(dual, objective)
 
 
 def _shrinks(penalty: ElasticNet, largest: float) -> list[float]:

@@ -15,8 +15,8 @@ from mpiopt.arrays import Array
 from mpiopt.kernels.csr import CSR
 from mpiopt.kernels.host import reduction
 from mpiopt.problems.penalties import ElasticNet
-from mpiopt.problems.problem import Site, Team
-from mpiopt.problems.protocols import Columns, offers
+from mpiopt.problems.problem import Site, Team, offered
+from mpiopt.problems.protocols import Columns
 
 WORTH = 0.25  # of all features: so many at least have to go
 MANY = 5000  # features below which long vectors do not matter
@@ -61,8 +61,10 @@ def reduced(team: Team) -> Reduced | None:
 
     It costs two passes over the rows, and between several workers half a vector round and 12 bytes for each merged feature.
     """
+    if not offered(team, Columns):
+        return None
     loss = team.sites[0].loss
-    if not (offers(loss, Columns) and isinstance(team.penalty, ElasticNet) and team.penalty.smooth):
+    if not (isinstance(team.penalty, ElasticNet) and team.penalty.smooth):
         return None
     if not isinstance(loss.matrix, CSR) or loss.features < MANY:
         return None

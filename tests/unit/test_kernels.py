@@ -11,7 +11,7 @@ from scipy import optimize, sparse, special
 from mpiopt.errors import UsageError
 from mpiopt.kernels import host
 from mpiopt.kernels.csr import CSR, PAD
-from mpiopt.kernels.host import dual
+from mpiopt.kernels.host import dual, visits
 from mpiopt.kernels.host.margins import exp_negative, log1p_unit
 from mpiopt.kernels.host.rows import place
 from mpiopt.kernels.host.sums import BLOCK
@@ -258,7 +258,7 @@ def test_the_reach_of_rows_does_not_depend_on_the_order_of_columns():
             other.indices[:] = number[other.indices]
             there = inverse if inverse.size == 1 else inverse[np.argsort(number)]
             rows = other.indptr.view(np.uint64), other.indices.view(np.uint32), other.data
-            found.append(dual._block_shift(*rows, other.row_squares(), 600.0, there, 0.0))
+            found.append(visits.block_shift(*rows, other.row_squares(), 600.0, there, 0.0))
         assert found[0] == found[1]
 
 

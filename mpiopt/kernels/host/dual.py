@@ -12,12 +12,7 @@ kept true at every step; the solution has s_i alpha_i = -d loss / d m, for logis
 exp(y_i a_i.z)). alpha is the caller's from call to call: another q needs only `dual_start`. How a row's alpha_i changes
 is the loss's ``dual_step``.
 
-The order of visits decides the speed. Rows that share popular features pull one common direction of z back and forth,
-and forget its value within `reach` visits; rows that are visited together within that time epoch after epoch (any
-fixed order, large blocks) converge slower by orders of magnitude, whereas a fresh order of every row makes each row a
-cache miss. So blocks of about reach / 4 neighbouring rows are visited in an order that is new in every epoch, block b
-after block b - stride (mod the number of blocks), which needs no memory and is known ahead, so that the rows to come
-are asked for early.
+The order of visits decides the speed: `host.visits`.
 
 Rows rest. Most of the gap is in few rows: one whose part is below `REST` of the mean part of an epoch before gains next to
 nothing by a visit, and is left out of the next epoch, or of the next two where its part is below a tenth of that. Where epochs
@@ -31,15 +26,13 @@ from typing import cast
 import numpy as np
 
 from mpiopt.kernels.compiling import njit
-from mpiopt.kernels.host.hashing import draw
 from mpiopt.kernels.host.prefetch import prefetch
 from mpiopt.kernels.host.products import row_add
+from mpiopt.kernels.host.visits import after, block_shift, first_row, row_energy, stride_of
 
 _LINE = np.uint64(16)
 _1, _2, _3, _4, _8 = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4), np.uint64(8)
 REST, QUICK = 0.3, 0.4
-SLOTS = 1 << 14  # far more than most rows have entries
-_SLOT, _FREE = np.uint32(SLOTS - 1), np.uint32(0xFFFFFFFF)
 _STAYS = 2e-16  # relative: half the last digit
 NONE = np.empty(0)  # offsets where there are none
 
@@ -71,79 +64,6 @@ def dual_start(indptr, indices, data, y, w, alpha, q, total, inverse, bias, z):
         z[j] *= inverse[j if inverse.size > 1 else 0]
     if bias > 0.0:
         z[last] = (z[last] + intercept) / bias
-
-
-@_kernel
-def _overlap(start, index, data, i, j, inverse, held, value):
-    """a_i . D^-1 a_j, but for the factor where D is a number; nearly so for rows nearly as long as the tables.
-
-    held, value : (SLOTS,) uint32 and float64, the columns of a row by their last digits; held is all ones before and after.
-    """
-    total = 0.0
-    for k in range(start[i], start[i + 1]):
-        slot = index[k] & _SLOT
-        held[slot], value[slot] = index[k], data[k]
-    for k in range(start[j], start[j + 1]):
-        slot = index[k] & _SLOT
-        if held[slot] == index[k]:
-            total += value[slot] * data[k] * (inverse[index[k]] if inverse.size > 1 else 1.0)
-    for k in range(start[i], start[i + 1]):
-        held[index[k] & _SLOT] = _FREE
-    return total
-
-
-@_kernel
-def _draw(seed, counter, n):
-    """A random number below n."""
-    return np.int64(draw(np.uint64(seed), np.uint64(counter)) % np.uint64(n))
-
-
-@_kernel
-def _block_shift(start, index, data, norms, total, inverse, bias):
-    """log2 of the rows per block: a quarter of `reach`, estimated from 256 pairs of rows."""
-    n, even = norms.size, inverse.size == 1
-    held, value = np.full(SLOTS, _FREE), np.empty(SLOTS)
-    shared, own = 0.0, 0.0
-    for pair in range(256):
-        i, j = _draw(1, 2 * pair, n), _draw(1, 2 * pair + 1, n)
-        if i != j:
-            shared += abs(_overlap(start, index, data, i, j, inverse, held, value)) / 256
-        own += (norms[i] if even else _row_energy(start[i], start[i + 1], index, data, inverse)) / 256
-    if even:
-        shared *= inverse[0]
-        own *= inverse[0]
-    common = 1.0 / bias if bias > 0.0 else 0.0
-    reach = (4.0 * total + own + common) / (shared + common + 1e-300)
-    shift = 0
-    while shift < 6 and (8 << shift) <= reach and (512 << shift) <= n:
-        shift += 1
-    return shift
-
-
-@_kernel
-def _after(i, n, shift, stride):
-    """The row visited after row i."""
-    j = i + 1
-    if j < n and (j & ((1 << shift) - 1)):
-        return j
-    blocks = (n + (1 << shift) - 1) >> shift
-    b = (i >> shift) + stride
-    return (b - blocks if b >= blocks else b) << shift
-
-
-@_kernel
-def _stride(n, shift, seed, epoch):
-    """A random step that visits every block once."""
-    blocks = (n + (1 << shift) - 1) >> shift
-    counter = epoch << 20
-    while True:
-        counter += 1
-        stride = _draw(seed, counter, blocks) + 1
-        a, b = stride, blocks
-        while b:
-            a, b = b, a % b
-        if a == 1:
-            return stride if stride < blocks else 0
 
 
 @_elementary
@@ -191,16 +111,6 @@ def _row_square(k, end, data):
     return total
 
 
-@_elementary
-def _row_energy(k, end, index, data, inverse):
-    """a_i . D^-1 a_i."""
-    total = 0.0
-    while k < end:
-        total += np.float64(data[k]) * data[k] * inverse[index[k]]
-        k += _1
-    return total
-
-
 dual_step = cast("Callable[..., tuple[float, float]]", None)  # what the template leaves open
 
 
@@ -219,15 +129,15 @@ def epoch(start, index, data, y, w, norms, alpha, total, inverse, bias, z, order
     ahead = min(n, 2 + 256 * n // max(np.int64(start[n] - start[0]), 1), 24)
     i = far = first
     for _ in range(ahead):
-        far = _after(far, n, shift, stride)
+        far = after(far, n, shift, stride)
     farther = far
     for _ in range(ahead):
-        farther = _after(farther, n, shift, stride)
+        farther = after(farther, n, shift, stride)
     gap, seen = 0.0, 0
     for _ in range(n):
-        following = _after(i, n, shift, stride)
-        farther = _after(farther, n, shift, stride)
-        far = _after(far, n, shift, stride)
+        following = after(i, n, shift, stride)
+        farther = after(farther, n, shift, stride)
+        far = after(far, n, shift, stride)
         prefetch(start, np.uint64(farther))
         if not rest[far]:
             _ask(start, index, data, y, alpha, norms, far)
@@ -246,7 +156,7 @@ def epoch(start, index, data, y, w, norms, alpha, total, inverse, bias, z, order
             if even:
                 c = (np.float64(norms[i]) if steps == 1 else _row_square(begin, end, data)) * inverse[0]
             else:
-                c = _row_energy(begin, end, index, data, inverse)
+                c = row_energy(begin, end, index, data, inverse)
             if bias > 0.0:
                 m += z[last]
                 c += 1.0 / bias
@@ -322,12 +232,11 @@ def epochs(
     if n == 0:
         progress[:] = 0.0
         return 0
-    shift = _block_shift(start, index, data, norms, total, inverse, bias)
+    shift = block_shift(start, index, data, norms, total, inverse, bias)
     rest, cut, before = np.zeros(n, np.uint8), 0.0, np.inf
     for number in range(progress.size):
-        stride = _stride(n, shift, seed, number)
-        first = _draw(seed, (number << 20), (n + (1 << shift) - 1) >> shift) << shift
-        order = shift, stride, first
+        stride = stride_of(n, shift, seed, number)
+        order = shift, stride, first_row(n, shift, seed, number)
         met, seen = visit(
             start, index, data, y, w, norms, alpha, total, inverse, bias, z, order, signed, theta, steps, offset, rest, cut
         )

@@ -29,9 +29,7 @@ def popularity(counts, places):
 
     counts : (cols,) int32. places : (cols,) int32, overwritten: the number, `SINGLE` or `NOWHERE`.
     """
-    most = 1
-    for j in range(counts.size):
-        most = max(most, np.int64(counts[j]))
+    most = max(1, np.max(counts)) if counts.size else 1
     begins = np.zeros(most + 2, np.int64)
     for j in range(counts.size):
         begins[counts[j]] += 1
