@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from math import isinf
 from typing import TYPE_CHECKING, Any
 
+from mpiopt.errors import UsageError
 from mpiopt.jobs.cli.console import WIDTH, Console, room, table
-from mpiopt.jobs.cli.options import Plugins
+from mpiopt.jobs.cli.options import Loss, Plugins
 
 if TYPE_CHECKING:
     from mpiopt.io.text.readers import Reader
@@ -36,6 +37,14 @@ class Methods:
 
     name: str | None = field(default=None, kw_only=False)
     """Show this method, compressor or loss only."""
+    data: str | None = field(default=None, kw_only=False)
+    """After sampling: rows (DATA.h5 or a generator) whose constants for every law are printed, found by one process."""
+    loss: Loss = "logistic"
+    """The loss of these rows."""
+    l2: float = 1e-3
+    """Lambda of l2/2 |x|^2, which theory needs above 0."""
+    accuracy: float | None = None
+    """The mean squared distance from the optimum that is asked for. [default: 1e-3 of what it is at 0]"""
     plugin: Plugins = ()
 
 
@@ -80,6 +89,12 @@ def run(job: Methods, world: None, console: Console) -> dict[str, Any]:
         "middles": ("--set aggregate", MIDDLES),
         "games": ("mpiopt play", GAMES),
     }
+    if job.data is not None:
+        if name != "sampling":
+            raise UsageError(f"{job.data} is only looked at for its constants: give mpiopt methods sampling {job.data}")
+        from mpiopt.jobs.reports.sampling import constants_of
+
+        return constants_of(job.data, job.loss, job.l2, job.accuracy, console)
     if name is not None and name in spelt:
         return _spelt(*spelt[name], console)
     if name is not None:

@@ -51,6 +51,8 @@ class Reproduce:
     """Also write animation.gif, where there is something to be seen moving."""
     overwrite: Annotated[bool, OFF] = False
     """Replace the files of an earlier run."""
+    all_sources: Annotated[bool, OFF] = False
+    """List instead every work that the package began with and each of its systems: its claim, the command, what that showed."""
 
 
 Reproduce.__doc__ = f"{Reproduce.__doc__}\n\n    " + "\n\n    ".join(f"{name}: {shows}." for name, shows in listing().items())
@@ -58,6 +60,11 @@ Reproduce.__doc__ = f"{Reproduce.__doc__}\n\n    " + "\n\n    ".join(f"{name}: {
 
 def run(job: Reproduce, world: "World", console: Console) -> dict[str, Any]:
     """Run, compare, show, write. Collective. Raises UsageError for an unknown name or files in the way."""
+    if job.all_sources:
+        from mpiopt.jobs.studies.apparatus.sources import facts_of_sources, table_of_sources
+
+        console.show(table_of_sources())
+        return facts_of_sources()
     if job.name is None:
         console.show(catalogue())
         return listing()

@@ -21,7 +21,7 @@ from mpiopt.jobs.machine.node import compiled
 from mpiopt.jobs.running import gpu_solving
 from mpiopt.jobs.running.held_out import HeldOut
 from mpiopt.jobs.running.linear_data import opened
-from mpiopt.jobs.running.nodes import NodeColumns
+from mpiopt.jobs.running.more_columns import NodeColumns
 from mpiopt.jobs.running.run_script import Course, Outcome, carried_out
 from mpiopt.jobs.running.solve_outcome import FINAL, facts, lines
 from mpiopt.jobs.running.warm_up import warm

@@ -15,7 +15,7 @@ from mpiopt.jobs.cli.method_options import advised
 from mpiopt.jobs.running import gpu_training
 from mpiopt.jobs.running.local_rule import rate_of, rule_of
 from mpiopt.jobs.running.model_team import batch_of, exam_of, opened, team_of
-from mpiopt.jobs.running.nodes import NodeColumns
+from mpiopt.jobs.running.more_columns import NodeColumns, UnlikeColumn
 from mpiopt.jobs.running.run_script import Course, Outcome, carried_out
 from mpiopt.jobs.running.train_outcome import FINAL, converged, facts, lines
 from mpiopt.kernels.device.launch import library
@@ -91,7 +91,11 @@ class TrainHooks:
                 goal,
                 self._exam,
                 course.watch,
-                [*course.keep, *NodeColumns.of(self._method, self._team, course.note)],
+                [
+                    *course.keep,
+                    *NodeColumns.of(self._method, self._team, course.note),
+                    *UnlikeColumn.of(job.method, self._method, self._team, course.note),
+                ],
                 course.interruption,
                 due(self._calendar, self._console),
                 self._source.rows,

@@ -38,7 +38,7 @@ METHODS = {"data-parallel": "sgd", "local SGD": "local_sgd", "IST": "ist"}
 MADE = Train(data="blobs:rows=16000,features=64,classes=10,spread=2", epochs=10)
 ROWS = Train(epochs=8)
 LR = {"sgd": 0.1, "local_sgd": 0.1, "ist": 0.02}  # neurons that stand for four have steeper losses
-LOST = 1.5  # of accuracy against local SGD, in points
+LOST = {True: 1.5, False: 3.5}  # of accuracy against local SGD, in points: of made-up rows, and of images
 DIM = 4  # of the quadratics: as many as there are workers
 
 
@@ -60,7 +60,7 @@ def run(lab: Lab) -> Findings:
         goal = max(examined(trail)[1].min() for trail in trails)  # which all reach
         needed = {name: _bytes_to(trail, goal) for name, trail in found.items()}
         checks += [
-            Check("accuracy lost against local SGD, %", Below(LOST), lost),
+            Check("accuracy lost against local SGD, %", Below(LOST[lab.data is None]), lost),
             Check(
                 f"bytes to {goal:.3g} % test error: IST over data-parallel", Below(0.1), needed["IST"] / needed["data-parallel"]
             ),

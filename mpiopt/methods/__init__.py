@@ -24,6 +24,7 @@ from mpiopt.methods.one_sided import ENTRIES as ONE_SIDED
 from mpiopt.methods.prox_newton import ENTRIES as PROX_NEWTON
 from mpiopt.methods.pruning import ENTRIES as PRUNING
 from mpiopt.methods.robust import ENTRIES as ROBUST
+from mpiopt.methods.sampled_descent import ENTRIES as SAMPLED
 from mpiopt.methods.sketched import ENTRIES as SKETCHED
 from mpiopt.methods.spag import ENTRIES as SPAG
 from mpiopt.methods.stabilised import ENTRIES as STABILISED
@@ -47,6 +48,7 @@ SOLVING = (
     COMPRESSION,
     DECENTRALISED_SOLVERS,
     EXACT_SOLVERS,
+    SAMPLED,
 )
 SOLVERS = Registry("method", (entry for family in SOLVING for entry in family), GROUP)
 FAMILIES = (

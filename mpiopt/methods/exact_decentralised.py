@@ -47,29 +47,29 @@ def diging(gamma: float | None = None, graph: str = "ring", graph_every: int = 0
 def d2(gamma: float | None = None, graph: str = "ring", weights: str = "lazy") -> Decentralised:
     """D^2: exact at one vector a neighbour; W needs eigenvalues above -1/3, as lazy weights have."""
     heard = replace(near(graph, 0, weights), least=THIRD)
-    return replace(nodes(Doubled(), heard), length=gamma, law=_half, dvectors=17)
+    return replace(nodes(Doubled(), heard), length=gamma, law=_half, dvectors=16)
 
 
 def extra(gamma: float | None = None, graph: str = "ring", weights: str = "metropolis") -> Decentralised:
     """EXTRA: exact at one vector a neighbour."""
-    return replace(nodes(Extra(), replace(near(graph, 0, weights), fixed=True)), length=gamma, dvectors=17)
+    return replace(nodes(Extra(), replace(near(graph, 0, weights), fixed=True)), length=gamma, dvectors=16)
 
 
 def adom(
     graph: str = "ring", graph_every: int = 0, weights: str = "laplacian", times: int = 1, accuracy: float = 1e-6
 ) -> Decentralised:
     """Accelerated dual descent over graphs that may change all the time; neighbours hear each other ``times`` a round."""
-    return _accelerated(DualOracle(accuracy), near(graph, graph_every, weights), times, _dual)
+    return _accelerated(DualOracle(accuracy), near(graph, graph_every, weights), times, _dual, 28)
 
 
 def adom_plus(graph: str = "ring", graph_every: int = 0, weights: str = "laplacian", times: int = 1) -> Decentralised:
     """Accelerated primal descent over graphs that may change all the time: one gradient a round, and no local solve."""
-    return _accelerated(PrimalOracle(), near(graph, graph_every, weights), times, _primal)
+    return _accelerated(PrimalOracle(), near(graph, graph_every, weights), times, _primal, 32)
 
 
-def _accelerated(work: DualOracle | PrimalOracle, heard: Neighbours, times: int, law: Law) -> Decentralised:
+def _accelerated(work: DualOracle | PrimalOracle, heard: Neighbours, times: int, law: Law, held: int) -> Decentralised:
     made = nodes(work, Repeated(replace(heard, each=True), times))
-    return replace(made, length=None, law=law, dvectors=28, times=times)
+    return replace(made, length=None, law=law, dvectors=held, times=times)
 
 
 def _constant(lr: Schedule, name: str) -> float:

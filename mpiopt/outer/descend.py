@@ -3,6 +3,7 @@
 Descend(rule)     x <- x + rule(agreed)          one common point; agreed is a gradient, or how far workers came
 Pull(strength)    x_i <- x_i + strength (agreed - x_i)          points of the workers' own
 Stay()            x_i as they are
+Downhill(), Falling()     x <- x - a step of a length that methods find, constant or falling
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import ClassVar, NamedTuple
 
 from mpiopt.arrays import Array, pull
 from mpiopt.engine.phase import Joint, Outer, PerWorker, Tree, told
+from mpiopt.numerics.schedules import Switching
 from mpiopt.problems.problem import Message, Point, Team
 from mpiopt.transforms.transform import State, Transform
 
@@ -69,6 +71,27 @@ class Downhill(Outer):
     def __call__(self, agreed: Message, points: PerWorker, state: Length, here: Joint) -> tuple[PerWorker, Length]:
         """Not collective."""
         at = Point(points[0].x - state.step * agreed.vector)
+        return PerWorker(at for _ in points), state
+
+
+class Turn(NamedTuple):
+    """What `Switching` asks; 0 before a method has found it."""
+
+    smoothness: float = 0.0
+    mu: float = 0.0
+
+
+@dataclass(frozen=True)
+class Falling(Outer):
+    """A gradient step of a length that falls from some step on, see `Switching`."""
+
+    def init(self, x: Array, team: Team) -> Turn:
+        """Nothing is known yet."""
+        return Turn()
+
+    def __call__(self, agreed: Message, points: PerWorker, state: Turn, here: Joint) -> tuple[PerWorker, Turn]:
+        """Not collective."""
+        at = Point(points[0].x - Switching(*state)(here.round) * agreed.vector)
         return PerWorker(at for _ in points), state
 
 

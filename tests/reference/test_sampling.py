@@ -191,6 +191,30 @@ def test_switching_steps_lead_further_than_constant_ones():
     assert np.mean(far["switching"]) < np.mean(far["constant"]) / 1.5
 
 
+@pytest.mark.ranks(1, 2)
+@pytest.mark.parametrize("text", ["nice:2", "single:importance", "independent:count=2", "partition:blocks=2"])
+def test_sgd_as_draws_by_its_law_and_steps_by_theory(worlds, text):
+    """Two workers of three rows each, by hand; the expected smoothness of their mean as a bound of both kinds."""
+    world, losses = worlds(workers=2), [linear().take(np.arange(3 * w, 3 * w + 3)) for w in range(2)]
+    team = Team.of(world, [losses[w] for w in world.hosted], L2(RIDGE), 7)
+    method, x = find("sgd_as").make(sampling=text), np.zeros(D)
+    run = method.init(x, team)
+    known = [row_constants(loss, RIDGE, np.zeros(D)) for loss in losses]
+    laws = [plan_of(text).law(3, loss.row_lipschitz) for loss in losses]
+    each = [law.smoothness(c) for law, c in zip(laws, known, strict=True)]
+    smoothness = min(max(each), max(c.whole for c in known) + max(each) / 2)
+    assert run.states.outer == (pytest.approx(smoothness, rel=1e-12), RIDGE)
+    rate = Switching(smoothness, RIDGE)
+    for step in range(5):
+        g = np.zeros(D)
+        for w in range(2):
+            rows, weights = Draws(laws[w], Streams(7), w)(step)[:2]
+            a, y = A[3 * w + rows], Y[3 * w + rows]
+            g += 0.5 * (a.T @ (weights * (a @ x - y)) + RIDGE * x)
+        x, run = x - rate(step) * g, method.step(run, team)
+        np.testing.assert_allclose(run.points[0].x, x, rtol=1e-9, atol=1e-12)
+
+
 # ---------------------------------------------------------------------------------------------- what cannot be
 @pytest.mark.parametrize(
     ("make", "says"),

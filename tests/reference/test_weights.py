@@ -18,7 +18,7 @@ from mpiopt.problems.problem import Team
 
 ROWS, FEATURES, L = 60, 6, 0.02
 NAMES = [*losses(), "huber:delta=0.7"]
-RANDOM = {"dcgd", "dcgd_shift", "diana", "rand_diana", "ef", "ef21", "marina", "gdci", "vr_gdci", "cocoa"}
+RANDOM = {"dcgd", "dcgd_shift", "diana", "rand_diana", "ef", "ef21", "marina", "gdci", "vr_gdci", "cocoa", "sgd_as"}
 ALONE = [name for name in catalogue() if name not in RANDOM]
 
 

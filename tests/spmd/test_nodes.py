@@ -58,3 +58,14 @@ def test_a_training_without_a_centre_says_it_too(worlds, shared_tmp):
     train(replace(job, rule="sgd"), worlds(workers=5), Console(first=False))
     told = read_run(shared_tmp / "t.h5").history
     assert (told["edge_bytes"][1:] > 0).all() and (told["consensus"][1:] > 0).all() and told["exchanges"][-1] >= 1
+
+
+@pytest.mark.ranks(1, 2)
+def test_redundancy_makes_gradients_less_unlike_and_the_history_says_so(worlds, shared_tmp):
+    found = {}
+    for redundancy in (1, 4):
+        job = Train(data="blobs:rows=240", method="ri_sgd", split=None, redundancy=redundancy, batch=8, rule="sgd", lr=1e-6)
+        job = replace(job, workers=4, epochs=0.5, out=shared_tmp / f"{redundancy}.h5")
+        train(job, worlds(workers=4), Console(first=False))
+        found[redundancy] = read_run(job.out).history["diversity"]
+    assert (found[1] >= 0.25 - 1e-9).all() and found[4].mean() < found[1].mean()

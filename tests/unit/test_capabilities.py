@@ -75,6 +75,7 @@ def rows(text: str, seed: int):
 LOSSES = [*names(), "quadratic", "own"]
 REFUSED = {("cocoa", "poisson"), ("cocoa", "quadratic"), ("cocoa", "own")}  # no dual step, or no dual
 REFUSED |= {("prox_newton", "quadratic"), ("prox_newton", "own")}  # no columns
+REFUSED |= {("sgd_as", "poisson"), ("sgd_as", "quadratic"), ("sgd_as", "own")}  # no bounded smoothness, or no rows
 START = np.array([0.3, -0.2, 0.1])  # away from 0, where the quadratic is done
 
 
@@ -112,6 +113,7 @@ SLOW = {
     "diging": 0.3,
     "adom": 0.5,
     "adom_plus": 0.5,
+    "sgd_as": 0.5,
 }
 
 

@@ -31,6 +31,7 @@ class Reading(NamedTuple):
     vector_rounds: int
     messages: int
     steps: int  # of all workers
+    edge_bytes: int  # said along the edges of a graph, inside of ranks too; 0 where there is none
 
 
 @dataclass(frozen=True)
@@ -198,8 +199,10 @@ class Observed:
             steps = self._steps(run)
             own = world.gather(np.stack([at.x for at in run.points])) if self._own else []
             sent, seconds, _ = world.tallied(clock)
+            parts = [sum(n for (w, _), n in world.tally.by_edge.items() if w == worker) for worker in world.hosted]
+            said = int(world.total([np.array([float(part)]) for part in parts])[0])
         size = float(np.linalg.norm(team.penalty.residual(x, slope)))
-        counts = sent, world.tally.vector_rounds, world.tally.messages, steps
+        counts = sent, world.tally.vector_rounds, world.tally.messages, steps, said
         reading = Reading(run.round, seconds, float(value) + team.penalty.value(x), size, *counts)
         self._found.append((reading, x, own))
 

@@ -1,4 +1,8 @@
-"""What the history of a method without a centre has beside that of others: how far its nodes are apart, and what they did."""
+"""What the history of some methods has beside that of others, noted after every record.
+
+NodeColumns      without a centre: how far nodes are apart, and what they did and said
+UnlikeColumn     redundant data: how unlike the workers' gradients are
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from mpiopt.engine.drive import Standing
-from mpiopt.engine.method import Method
+from mpiopt.engine.method import Method, Run
 from mpiopt.engine.stop import Reason
 from mpiopt.methods.nodes import Decentralised
 from mpiopt.problems.problem import Team
-from mpiopt.training.method import WithBuffers, spread
+from mpiopt.training.diversity import diversity
+from mpiopt.training.method import Training, WithBuffers, spread
 
 Note = Callable[[Mapping[str, float]], None]  # numbers beside the last record; collective
 
@@ -33,9 +38,7 @@ class NodeColumns:
 
     def __call__(self, at: Standing[Any], reason: Reason | None) -> None:
         """Collective."""
-        run, world = at.begun, self._team.world
-        if isinstance(run.states, WithBuffers):  # of a training, as its checkpoint keeps it
-            run = run._replace(states=run.states.states)
+        run, world = plain(at.begun), self._team.world
         done = self._method.done(run)
         apart = spread(run, self._team, self._method.answer(run, self._team).x)
         before, self._said = self._said, self._along()
@@ -47,3 +50,25 @@ class NodeColumns:
 
     def _along(self) -> dict[tuple[int, int], int]:
         return dict(self._team.world.tally.by_edge)
+
+
+class UnlikeColumn:
+    """A keeper of a training. diversity : of the gradients at the answer over the samples of the round's number; collective."""
+
+    def __init__(self, method: Training, team: Team[Any], note: Note) -> None:
+        self._method, self._team, self._note = method, team, note
+
+    @staticmethod
+    def of(name: str, method: Training, team: Team[Any], note: Note) -> "list[UnlikeColumn]":
+        """One for ri_sgd, whose theory speaks of it."""
+        return [UnlikeColumn(method, team, note)] if name == "ri_sgd" else []
+
+    def __call__(self, at: Standing[Any], reason: Reason | None) -> None:
+        """Collective."""
+        run = plain(at.begun)
+        self._note({"diversity": diversity(self._team, self._method.answer(run, self._team).x, run.round)})
+
+
+def plain(run: Run) -> Run:
+    """A run without what a training's checkpoint keeps beside it."""
+    return run._replace(states=run.states.states) if isinstance(run.states, WithBuffers) else run
