@@ -1,6 +1,6 @@
 """SGD with any sampling of rows, its step from theory.
 
-    sgd_as     Drawn(sampling) -> Mean          x <- x - gamma_k sum_w share_w g_w, g_w a weighted gradient over drawn rows
+    sgd_as     DrawnRows(sampling) -> Mean          x <- x - gamma_k sum_w share_w g_w, g_w a weighted gradient over drawn rows
 
 gamma_k is constant at first and falls as 1/k from where the noise of the draws would hold it up. Gower, Loizou, Qian,
 Sailanbayev, Shulgin, Richtarik, SGD: general analysis and improved rates, ICML 2019.
@@ -17,12 +17,12 @@ from mpiopt.engine.phase import PerWorker, Phase
 from mpiopt.errors import CapabilityError
 from mpiopt.exchange.mean import Mean
 from mpiopt.methods.entry import Entry
-from mpiopt.outer.descend import Falling, Turn
+from mpiopt.outer.descend import Falling, Falls
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.problem import Point, Team, gradient
 from mpiopt.sampling.constants import row_constants
 from mpiopt.sampling.plans import GOWER, plan_of
-from mpiopt.work.drawn import Drawn
+from mpiopt.work.drawn import DrawnRows
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class SampledDescent(Composed):
             known = [self._known(site, mu) for site in team.sites]
         top = team.world.extremes(np.array([max(one) for one in zip(*known, strict=True)]), "sampling")[1]
         smoothness = float(top[0] if team.world.workers == 1 else min(top[0], top[2] + top[1]))
-        states = states._replace(outer=Turn(max(smoothness, mu), mu))
+        states = states._replace(outer=Falls(max(smoothness, mu), mu))
         return Run(PerWorker(Point(x) for _ in team.sites), None, states)
 
     def _known(self, site: Any, mu: float) -> tuple[float, float, float]:
@@ -70,7 +70,7 @@ def sgd_as(sampling: str | None = None) -> SampledDescent:
     many as there are, unless given.
     """
     plan = None if sampling is None else plan_of(sampling)
-    return SampledDescent(None, (Phase(Drawn(plan), Mean()),), Falling(), dvectors=13)
+    return SampledDescent(None, (Phase(DrawnRows(plan), Mean()),), Falling(), dvectors=13)
 
 
 ENTRIES = (Entry(sgd_as, GOWER),)

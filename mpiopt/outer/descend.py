@@ -74,7 +74,7 @@ class Downhill(Outer):
         return PerWorker(at for _ in points), state
 
 
-class Turn(NamedTuple):
+class Falls(NamedTuple):
     """What `Switching` asks; 0 before a method has found it."""
 
     smoothness: float = 0.0
@@ -85,11 +85,11 @@ class Turn(NamedTuple):
 class Falling(Outer):
     """A gradient step of a length that falls from some step on, see `Switching`."""
 
-    def init(self, x: Array, team: Team) -> Turn:
+    def init(self, x: Array, team: Team) -> Falls:
         """Nothing is known yet."""
-        return Turn()
+        return Falls()
 
-    def __call__(self, agreed: Message, points: PerWorker, state: Turn, here: Joint) -> tuple[PerWorker, Turn]:
+    def __call__(self, agreed: Message, points: PerWorker, state: Falls, here: Joint) -> tuple[PerWorker, Falls]:
         """Not collective."""
         at = Point(points[0].x - Switching(*state)(here.round) * agreed.vector)
         return PerWorker(at for _ in points), state

@@ -1,4 +1,4 @@
-"""Drawn: a gradient over rows that are drawn anew in every round, by a law of `sampling.laws`."""
+"""DrawnRows: a gradient over rows that are drawn anew in every round, by a law of `sampling.laws`."""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ SOME = 64  # rows
 
 
 @dataclass(frozen=True)
-class Drawn(Work):
+class DrawnRows(Work):
     """The gradient of loss and penalty over a draw, weighted so that its mean is that over all rows; scalars: its value.
 
     plan : None for `SOME` rows, or all where there are fewer, every set of so many as likely.
