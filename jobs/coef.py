@@ -17,7 +17,7 @@ from mpiopt.words import counted
 
 @dataclass(frozen=True, kw_only=True)
 class Coef:
-    """Show the largest coefficients of a run of mpiopt solve."""
+    """Show the largest coefficients of a run of mpiopt solve, with errors, z, p and 95 % intervals after solve --inference."""
 
     run: Path = field(kw_only=False)
     """A run of mpiopt solve."""
@@ -28,22 +28,24 @@ class Coef:
 
 def run(job: Coef, world: None, console: Console) -> dict[str, Any]:
     """Read and print. Raises UsageError, DataError."""
-    from mpiopt.io.runs.coefficients import INTERCEPT, Coefficients
+    from mpiopt.io.runs.coefficients import INTERCEPT, KNOWN, Coefficients
 
     if job.top < 1:
         raise UsageError(f"--top {job.top}: give a whole number of at least 1")
     found = Coefficients.read(job.run)
     x = found.model.x
-    shown = {found.name(j): float(x[j]) for j in found.largest(job.top)}
-    intercept = {INTERCEPT: found.model.intercept} if found.intercept else {}
-    rows = [[name, f"{value:.6g}"] for name, value in (intercept | shown).items()]
+    shown = {found.name(j): found.known(j) for j in found.largest(job.top)}
+    intercept = {INTERCEPT: found.known(len(x))} if found.intercept else {}
+    rows = [[name, *(f"{value:.6g}" for value in told.values())] for name, told in (intercept | shown).items()]
+    heads = ["feature", *(name.replace("_", " ") for name in (KNOWN if found.errors is not None else KNOWN[:1]))]
     kept = int((x != 0).sum())
     console.show(f"{job.run}: {counted(len(x), 'feature')}, {kept:,} of their coefficients not 0\n")
-    console.show(table(["feature", "coefficient"], rows, "lr"))
+    console.show(table(heads, rows, "l" + "r" * (len(heads) - 1)))
     return {
         "run": str(job.run),
         "features": len(x),
         "nonzero": kept,
         "intercept": found.model.intercept,
-        "coefficients": shown,
+        "coefficients": {name: told["coefficient"] for name, told in shown.items()},
+        **({"known": intercept | shown} if found.errors is not None else {}),
     }

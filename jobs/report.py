@@ -32,6 +32,8 @@ class Report:
 
     runs: Annotated[tuple[Path, ...], Parameter(name="--run")] = field(kw_only=False)
     """Run files, written by mpiopt solve --out, by mpiopt train --out or by mpiopt reproduce."""
+    test: Annotated[bool, Parameter(negative=())] = False
+    """Of two runs of mpiopt solve on the same rows, one with some of the features of the other: the likelihood-ratio test."""
     reference: Path | None = None
     """A run of mpiopt solve whose objective counts as reference optimum, without being shown."""
     out: Path | None = None
@@ -44,6 +46,10 @@ def run(job: Report, world: None, console: Console) -> dict[str, Any]:
     """Read, compare, print, draw. Raises UsageError for runs that cannot be compared, DataError for a bad file."""
     from mpiopt.io.runs.run_file import read_run
 
+    if job.test:
+        from mpiopt.jobs.reports.nested import tested
+
+        return tested([read_run(path) for path in job.runs], console)
     reference = read_run(job.reference) if job.reference else None
     sheet = _sheet([read_run(path) for path in job.runs], reference)
     console.show(sheet.text())

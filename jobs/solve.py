@@ -39,7 +39,7 @@ def run(job: Solve, world: "World", console: Console) -> dict[str, Any]:
 def complete(job: Solve) -> Solve:
     """The job with the defaults that depend on other options. Raises UsageError for values that cannot be."""
     from mpiopt.io.dataset.class_weight import pair
-    from mpiopt.jobs.running import gpu_solving
+    from mpiopt.jobs.running import gpu_solving, inferring
 
     demand_not_negative(job, "rounds", "gradient_tol", "gap_tol", "l1", "l2")
     apart(of_run(job))
@@ -48,6 +48,7 @@ def complete(job: Solve) -> Solve:
     if job.gradient_tol is None and job.gap_tol is None:
         job = replace(job, gap_tol=GAP_TOL)
     gpu_solving.check(job)
+    inferring.check(job)
     return kept(replace(job, data=DEFAULT if job.data is None else job.data))
 
 

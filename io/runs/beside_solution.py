@@ -10,6 +10,8 @@ from mpiopt.io.disk import foreign_hdf5
 from mpiopt.io.runs.opened_run import opened_run
 from mpiopt.io.runs.run_file import BUFFERS
 
+ERRORS = "standard_errors"  # what a solve with inference keeps beside x
+
 
 def read_made(path: str | Path) -> Made:
     """How the features of a run's solution were made. Not collective. Raises DataError."""
@@ -17,6 +19,15 @@ def read_made(path: str | Path) -> Made:
         if not set(foreign_hdf5.group(file, "solution")) & set(Made._fields):
             return Made()
         return Made.read(file, "solution", foreign_hdf5.column(file, "solution/x", foreign_hdf5.FLOAT, (None,)).size)
+
+
+def read_errors(path: str | Path) -> np.ndarray | None:
+    """The standard errors of a solution, the intercept's last if it has one, (dim,); None where there are none. Not collective.
+
+    Raises DataError.
+    """
+    found = read_buffers(path).get(ERRORS)
+    return None if found is None else np.asarray(found, np.float64)
 
 
 def read_buffers(path: str | Path) -> dict[str, np.ndarray]:

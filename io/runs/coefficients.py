@@ -1,6 +1,7 @@
 """The coefficients of a linear model by name, as a run file has them, and files that other programs read.
 
-csv         feature,coefficient: a line for the intercept and for every coefficient that is not 0
+csv         feature,coefficient: a line for the intercept and for every coefficient that is not 0; where there are standard
+            errors also these, z, p and the ends of the 95 % interval
 json        the same as one object, with the loss and what the classes are called
 liblinear   a model file of LIBLINEAR (Fan, Chang, Hsieh, Wang, Lin, LIBLINEAR: a library for large linear classification,
             JMLR 2008), for its predict
@@ -17,14 +18,16 @@ from typing import BinaryIO
 
 import numpy as np
 
-from mpiopt.errors import CapabilityError, UsageError
+from mpiopt.errors import CapabilityError, DataError, UsageError
+from mpiopt.inference.normal import Estimates
 from mpiopt.io.disk.held_name import HeldName
-from mpiopt.io.runs.beside_solution import read_made
+from mpiopt.io.runs.beside_solution import read_errors, read_made
 from mpiopt.io.runs.fitted import Fitted
 from mpiopt.io.runs.run_file import read_run
 
 INTERCEPT = "(intercept)"
-CSV = b"feature,coefficient\n"
+CSV = b"feature,coefficient"
+KNOWN = ("coefficient", "standard_error", "z", "p", "low", "high")
 PIECE = 1 << 16  # coefficients written at once
 REGRESSION = "L2R_L2LOSS_SVR"
 SOLVERS = {"logistic": "L2R_LR", "squared_hinge": "L2R_L2LOSS_SVC", "least_squares": REGRESSION, "huber": REGRESSION}
@@ -39,19 +42,33 @@ class Coefficients:
     base: int
     intercept: bool
     normalize: str
+    errors: np.ndarray | None = None  # standard errors, the intercept's last
 
     @staticmethod
     def read(path: str | Path) -> "Coefficients":
         """Those of a run of ``mpiopt solve``. Not collective. Raises DataError, UsageError."""
         model, told = Fitted.read(path), read_run(path).attributes
-        base, made = int(told.get("number_base", 1)), read_made(path)
+        base, made, errors = int(told.get("number_base", 1)), read_made(path), read_errors(path)
+        intercept = bool(told.get("intercept"))
+        if errors is not None and errors.shape != (len(model.x) + intercept,):
+            raise DataError(f"{path} has standard errors of shape {errors.shape} for {len(model.x):,} features: fit it again")
         if made.scale is not None:
             model = replace(model, x=model.x * made.scale)
-        return Coefficients(model, made.names, base, bool(told.get("intercept")), str(told.get("normalize", "none")))
+            errors = None if errors is None else errors * np.append(made.scale, np.ones(intercept))
+        return Coefficients(model, made.names, base, intercept, str(told.get("normalize", "none")), errors)
 
     def name(self, feature: int) -> str:
         """What a feature is called, by its place from 0 on."""
         return str(feature + self.base) if self.names is None else self.names[feature]
+
+    def known(self, feature: int) -> dict[str, float]:
+        """A coefficient by its place, the intercept's behind the features', and what its error says of it."""
+        value = float(self.model.x[feature]) if feature < len(self.model.x) else self.model.intercept
+        if self.errors is None:
+            return {"coefficient": value}
+        about = Estimates(np.array([value]), self.errors[[feature]])
+        numbers = (about.x, about.errors, about.z, about.p, *about.interval)
+        return dict(zip(KNOWN, (float(each[0]) for each in numbers), strict=True))
 
     def largest(self, count: int) -> list[int]:
         """The features with the largest coefficients in size, at most ``count``, none of which is 0."""
@@ -60,19 +77,19 @@ class Coefficients:
         some = np.argpartition(-size, count - 1)[:count] if count else np.empty(0, int)
         return sorted(some.tolist(), key=lambda j: (-size[j], j))
 
-    def nonzero(self) -> Iterator[list[tuple[str, float]]]:
-        """Names and coefficients that are not 0, in the order of the features, some at a time."""
+    def nonzero(self) -> Iterator[list[tuple[str, dict[str, float]]]]:
+        """Names of coefficients that are not 0 and what is `known` of them, in the order of the features, some at a time."""
         at = np.flatnonzero(self.model.x)
         for lo in range(0, len(at), PIECE):
-            yield [(self.name(j), float(self.model.x[j])) for j in at[lo : lo + PIECE].tolist()]
+            yield [(self.name(j), self.known(j)) for j in at[lo : lo + PIECE].tolist()]
 
 
 def _csv(found: Coefficients, file: BinaryIO) -> None:
-    first = [(INTERCEPT, found.model.intercept)] if found.intercept else []
-    file.write(CSV)
+    first = [(INTERCEPT, found.known(len(found.model.x)))] if found.intercept else []
+    file.write(",".join(("feature", *(KNOWN if found.errors is not None else KNOWN[:1]))).encode() + b"\n")
     for block in (first, *found.nonzero()):
         text = StringIO()
-        csv.writer(text, lineterminator="\n").writerows((name, repr(value)) for name, value in block)
+        csv.writer(text, lineterminator="\n").writerows((name, *map(repr, told.values())) for name, told in block)
         file.write(text.getvalue().encode())
 
 
@@ -89,9 +106,14 @@ def _json(found: Coefficients, file: BinaryIO) -> None:
     file.write((json.dumps(about)[:-1] + ', "coefficients": {').encode())
     separator = ""
     for block in found.nonzero():
-        file.write((separator + ", ".join(f"{json.dumps(name)}: {value!r}" for name, value in block)).encode())
+        file.write((separator + ", ".join(f"{json.dumps(name)}: {told['coefficient']!r}" for name, told in block)).encode())
         separator = ", "
-    file.write(b"}}\n")
+    file.write(b"}")
+    if found.errors is not None:
+        kept = [found.name(j) for j in range(len(model.x))] + [INTERCEPT] * found.intercept
+        errors = {name: error for name, error in zip(kept, found.errors.tolist(), strict=True) if error == error}
+        file.write((', "standard_errors": ' + json.dumps(errors)).encode())
+    file.write(b"}\n")
 
 
 def _liblinear(found: Coefficients, file: BinaryIO) -> None:

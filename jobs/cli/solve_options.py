@@ -70,6 +70,9 @@ class Solve(RunOptions, LinearFit):
     test: str | None = None
     """Rows to score every round and the answer on, a data set or a generator: columns test_loss, test_accuracy, test_roc_auc
     (or test_rmse and test_r2) of the history."""
+    inference: str | None = None
+    """Standard errors of the coefficients: hessian, of a likelihood; sandwich, whatever the variances; cluster:FEATURE, where
+    rows of one value of a feature go together, which is then no part of the model."""
     check_against: Literal["cpu"] | None = None
     """After a solve on a GPU, compare value, gradient and optimum with the CPU's; exit with 1 where they differ."""
     dry_run: bool = False

@@ -8,7 +8,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.engine.drive import solve
 from mpiopt.engine.method import Method
-from mpiopt.engine.stop import Stop
+from mpiopt.engine.stop import Reason, Stop
 from mpiopt.errors import UsageError
 from mpiopt.io.dataset.beside import OFFSET
 from mpiopt.io.dataset.linear_team import classes, frame, team_of
@@ -20,6 +20,7 @@ from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.machine.node import compiled
 from mpiopt.jobs.running import gpu_solving
 from mpiopt.jobs.running.held_out import HeldOut
+from mpiopt.jobs.running.inferring import Inferring, left_out
 from mpiopt.jobs.running.linear_data import opened
 from mpiopt.jobs.running.more_columns import NodeColumns
 from mpiopt.jobs.running.run_script import Course, Outcome, carried_out
@@ -40,6 +41,7 @@ def solving(job: "Solve", method: Method, stop: Stop, world: "World", console: C
     """Solve and record, and compare with the CPU if asked to. Collective. Raises MpioptError on every rank."""
     hooks = SolveHooks(job, method, stop, world, console)
     found = carried_out(hooks, world, console)
+    hooks.demand_errors()
     return found | (hooks.compared() if job.check_against == "cpu" else {})
 
 
@@ -60,6 +62,7 @@ class SolveHooks:
             self._console.note("compiling kernels: once on this machine, about half a minute")
         self._console(f"reading {self.job.data}")
         self.job, self._source = opened(self.job, self._world)
+        self._inferring = Inferring.of(self.job, self._source)
         self._test = None if self.job.test is None else HeldOut(self.job, self._source, self._world)
         return identity(self.job, self._source, self._world)
 
@@ -74,6 +77,8 @@ class SolveHooks:
     def built(self) -> tuple[Team[Linear], dict[str, Any]]:
         """The team on its device, every kernel warm."""
         self._team = self._placed(self.job.device)
+        if self._inferring is not None:
+            self._team = self._inferring.prepared(self._team)
         if self.job.device == "gpu":
             gpu_solving.ready(self._team, self._method.dvectors)
         else:
@@ -107,7 +112,16 @@ class SolveHooks:
             found, told = found | seen, [*told, ("test", test.line(seen))]
         final = FINAL if test is None else (*FINAL, *seen)
         made = self._source.index.made if isinstance(self._source, Dataset) else Made()
-        return Outcome(self._found, self._found.reason.converged, found, final, told, self.job.intercept, made=made)
+        beside: Mapping[str, Array] = {}
+        if self._inferring is not None and self._found.reason is not Reason.INTERRUPTED:
+            line, beside = self._inferring.beside(self._team, self._found)
+            told = [*told, ("errors", line)]
+        return Outcome(self._found, self._found.reason.converged, found, final, told, self.job.intercept, beside, made)
+
+    def demand_errors(self) -> None:
+        """Raise MpioptError on every rank where standard errors were asked for and there are none."""
+        if self._inferring is not None:
+            self._inferring.demand()
 
     def compared(self) -> dict[str, Any]:
         """What the CPU makes of the same. Collective. Raises NumericalError on every rank where it is something else."""
@@ -165,6 +179,7 @@ def identity(job: "Solve", source: Source, world: "World") -> dict[str, Any]:
         "compress": job.compress,
         "error_feedback": job.error_feedback if job.compress else None,
         "device": None if job.device == "cpu" else job.device,
+        "left_out": left_out(job),
         **defaults,
         **job.given,
     }
@@ -185,6 +200,7 @@ def described(job: "Solve", source: Source) -> dict[str, Any]:
         "class_weight": job.class_weight,
         "compress": compressor_of(job),
         "link": link_of(job),
+        "inference": job.inference,
         "offset": (isinstance(source, Dataset) and OFFSET in source.index.beside) or None,
         **classes(source, job.loss, job.positive),
         **frame(source),

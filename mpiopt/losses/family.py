@@ -53,6 +53,7 @@ class Family:
     is then +1 or -1 for that way, 0 where it grows both ways.
     chance : the probability of +1 at margins (rows,), of a loss that is the negative logarithm of the label's probability.
     link : the margin at which the expected label is a given one, of a loss that is a likelihood's but for a constant.
+    dispersed : whether that likelihood has a scale of its own, as the variance of the errors of least squares.
     rise, dual_step, dual_gap : see `host.rowwise`; a loss without a ``dual_step`` has no dual coordinate descent.
     dual_start : every dual variable before a first local solve. dual_range : where dual variables are kept.
     """
@@ -65,6 +66,7 @@ class Family:
     cuda: ClassVar[Cuda | None] = None
     chance: ClassVar[Callable[..., Array] | None] = None
     link: ClassVar[Callable[..., float] | None] = None
+    dispersed: ClassVar[bool] = False
     rise: ClassVar[Callable[..., float] | None] = None
     dual_step: ClassVar[Callable[..., tuple[float, float]] | None] = None
     dual_gap: ClassVar[Callable[..., float] | None] = None

@@ -12,6 +12,8 @@ class LeastSquares(Family):
     name, labels, curvature_bound, concordance = "least_squares", REAL, 1.0, 0.0
     cuda = Cuda("0.5 * (m - y) * (m - y)", "m - y", "1.0", "u * y + 0.5 * u * u", "0.5 * d * d")
 
+    dispersed = True
+
     @staticmethod
     def value(m: float, y: float) -> float:
         """(m - y)^2 / 2."""

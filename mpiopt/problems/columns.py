@@ -1,6 +1,7 @@
 """A problem restricted to some of its features: the other coefficients are 0."""
 
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,12 +11,25 @@ from mpiopt.kernels.device.csr import DeviceCSR
 from mpiopt.problems.problem import Team
 from mpiopt.problems.protocols import Columns
 
+C = TypeVar("C", bound=Columns)
 BLOCK = 1 << 16  # rows treated at once, which bounds the memory on the way
 
 
 def restricted(team: Team[Columns], features: Array) -> Team[Columns]:
     """The team with the columns ``features`` (k,) int64, ascending, and the intercept, if any. Not collective."""
     sites = (replace(site, loss=replace(site.loss, matrix=columns(site.loss.matrix, features))) for site in team.sites)
+    return replace(team, sites=tuple(sites))
+
+
+def without(team: Team[C], feature: int) -> Team[C]:
+    """The team with 0 throughout in the column of a feature, so that its coefficient says nothing. Not collective."""
+    sites = []
+    for site in team.sites:
+        matrix = site.loss.matrix
+        copy = CSR.empty(matrix.shape[0], len(matrix.data), matrix.shape[1], matrix.data.dtype)
+        copy.indptr[:], copy.indices[:] = matrix.indptr, matrix.indices
+        copy.data[:] = np.where(matrix.indices == feature, 0, matrix.data)
+        sites.append(replace(site, loss=replace(site.loss, matrix=copy)))
     return replace(team, sites=tuple(sites))
 
 

@@ -5,7 +5,7 @@ Every function takes arrays and numbers only and communicates nothing. A GPU cou
 
 from mpiopt.kernels.host.bits import CHUNK, TRITS, pack, unpack
 from mpiopt.kernels.host.dual import dual_start
-from mpiopt.kernels.host.gram import gram, spread
+from mpiopt.kernels.host.gram import gram, gram_rows, pooled, spread
 from mpiopt.kernels.host.hadamard import clip_into, hadamard, pick, place
 from mpiopt.kernels.host.margins import bregman, curvature, logistic, plane
 from mpiopt.kernels.host.products import dot, hvp, row_squares, squares, tdot
@@ -38,6 +38,7 @@ __all__ = [
     "dual_start",
     "estimate",
     "gram",
+    "gram_rows",
     "grid",
     "hadamard",
     "hvp",
@@ -50,6 +51,7 @@ __all__ = [
     "pick",
     "place",
     "plane",
+    "pooled",
     "powers",
     "random_signs",
     "row_squares",

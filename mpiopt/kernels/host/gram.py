@@ -1,6 +1,7 @@
 """The sum of h_i a_i a_i^T over the rows of a CSR matrix A : (rows, cols), for few columns.
 
-Its upper triangle lies row by row in (cols (cols + 1) / 2,) float64: entry (j, k), j <= k, at j cols - j (j + 1) / 2 + k.
+Its upper triangle, where it is wanted whole, lies row by row in (cols (cols + 1) / 2,) float64: entry (j, k), j <= k, at
+j cols - j (j + 1) / 2 + k.
 """
 
 import numpy as np
@@ -25,6 +26,32 @@ def gram(indptr, indices, data, h, cols, out):
             for other in range(k, end):
                 out[line + index[other]] += s * np.float64(data[other])
             k += _1
+
+
+@_kernel
+def gram_rows(indptr, indices, data, h, lo, out):
+    """out[j - lo] += line j of sum_i h_i a_i a_i^T from column lo on, lines from lo; h : (rows,)."""
+    start, index, hi = indptr.view(np.uint64), indices.view(np.uint32), lo + out.shape[0]
+    for i in range(h.size):
+        k, end = start[i], start[i + 1]
+        while k < end and index[k] < lo:
+            k += _1
+        first = k
+        while k < end and index[k] < hi:
+            line = out[index[k] - lo]
+            s = np.float64(h[i]) * np.float64(data[k])
+            for other in range(first, end):
+                line[index[other] - lo] += s * np.float64(data[other])
+            k += _1
+
+
+@_kernel
+def pooled(indptr, indices, data, r, place, out):
+    """out[place_i] += r_i a_i for the rows with a place from 0 on, out : (places, cols); r, place : (rows,)."""
+    for i in range(r.size):
+        if place[i] >= 0:
+            for k in range(indptr[i], indptr[i + 1]):
+                out[place[i], indices[k]] += r[i] * np.float64(data[k])
 
 
 @_kernel

@@ -1,0 +1,129 @@
+"""``mpiopt solve --inference``: standard errors of the answer, beside it in the run file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.engine.drive import Solution
+from mpiopt.errors import CapabilityError, MpioptError, UsageError
+from mpiopt.inference.normal import Estimates
+from mpiopt.inference.standard_errors import Kind, standard_errors
+from mpiopt.io.dataset.reading import Dataset
+from mpiopt.io.dataset.source import Source
+from mpiopt.io.runs.beside_solution import ERRORS
+from mpiopt.io.runs.coefficients import INTERCEPT
+from mpiopt.problems.columns import without
+from mpiopt.problems.linear import Linear
+from mpiopt.problems.problem import Team
+from mpiopt.words import counted
+
+if TYPE_CHECKING:
+    from mpiopt.jobs.cli.solve_options import Solve
+
+KINDS: tuple[Kind, ...] = ("hessian", "sandwich", "cluster")
+FEW = 0.05  # a p below is told of
+
+
+def check(job: "Solve") -> None:
+    """Refuse what has no standard errors, before anything is read. Raises CapabilityError, UsageError. Not collective."""
+    if job.inference is None:
+        return
+    kind, feature = _split(job.inference)
+    if kind not in KINDS or (kind == "cluster") is not bool(feature):
+        raise UsageError(f"--inference {job.inference}: give hessian, sandwich or cluster:FEATURE")
+    if job.l1 > 0:
+        raise CapabilityError(
+            f"--inference of a fit with --l1 {job.l1:g} would take the choice among features for given: fit again without "
+            "--l1, on other rows, with the features that were chosen"
+        )
+    if job.device == "gpu":
+        raise CapabilityError("--inference computes on the CPU: leave --device gpu out")
+
+
+def left_out(job: "Solve") -> str | None:
+    """The feature that is no part of the model."""
+    return None if job.inference is None else _split(job.inference)[1] or None
+
+
+def _split(text: str) -> tuple[str, str]:
+    kind, _, feature = text.partition(":")
+    return kind, feature
+
+
+@dataclass
+class Inferring:
+    """The errors of one solve. names : of the features, empty for numbers from ``base`` on. feature : that of the clusters."""
+
+    kind: Kind
+    names: Sequence[str]
+    base: int
+    features: int
+    l2: float
+    feature: int | None = None
+    clusters: tuple[Array, ...] = ()
+    _wrong: MpioptError | None = None
+
+    @staticmethod
+    def of(job: "Solve", source: Source) -> "Inferring | None":
+        """None where none are asked for. Raises UsageError for a feature that is not there. Not collective."""
+        if job.inference is None:
+            return None
+        index = source.index if isinstance(source, Dataset) else None
+        names = () if index is None else index.features or ()
+        base = 1 if index is None or index.numbering is None else index.numbering.base
+        kind, text = _split(job.inference)
+        made = Inferring(next(each for each in KINDS if each == kind), names, base, source.cols, job.l2)
+        if text:
+            made.feature = made._place(text)
+        return made
+
+    def _place(self, text: str) -> int:
+        if text in self.names:
+            return list(self.names).index(text)
+        if not self.names and text.isdecimal() and 0 <= int(text) - self.base < self.features:
+            return int(text) - self.base
+        known = "a name of the data set" if self.names else f"a number from {self.base} to {self.features - 1 + self.base:,}"
+        raise UsageError(f"there is no feature {text} to make clusters of: give {known}")
+
+    def name(self, coordinate: int) -> str:
+        """What a coefficient is called."""
+        if coordinate == self.features:
+            return INTERCEPT
+        return self.names[coordinate] if self.names else str(coordinate + self.base)
+
+    def prepared(self, team: Team[Linear]) -> Team[Linear]:
+        """The team, without the feature that says to which cluster a row belongs. Not collective."""
+        if self.feature is None:
+            return team
+        unit = np.zeros(self.features)
+        unit[self.feature] = 1
+        self.clusters = tuple(site.loss.matrix.dot(unit) for site in team.sites)
+        return without(team, self.feature)
+
+    def beside(self, team: Team[Linear], found: Solution) -> tuple[str, dict[str, Array]]:
+        """The standard errors (dim,) by the name that a run file has them under, and a line about them; without them, why not.
+
+        Collective. What is wrong is raised by `demand`, once the solution is kept.
+        """
+        apart = () if self.feature is None else (self.feature,)
+        try:
+            with team.world.tally.paused():
+                errors = standard_errors(team, found.x, self.kind, self.clusters, self.name, apart)
+        except MpioptError as error:
+            self._wrong = error
+            return "none", {}
+        return self._line(found, errors), {ERRORS: errors}
+
+    def demand(self) -> None:
+        """Raise what stood in the way of the errors."""
+        if self._wrong is not None:
+            raise self._wrong
+
+    def _line(self, found: Solution, errors: Array) -> str:
+        clear = int((Estimates(found.x, errors).p < FEW).sum())
+        about = " about the penalised estimate, shrinkage left aside" if self.l2 > 0 else ""
+        unsure = "" if found.reason.converged else "; the solve had not converged, and they are of no optimum"
+        return f"{self.kind}{about}: {counted(clear, 'coefficient')} of {len(errors):,} with p < {FEW:g}{unsure}"

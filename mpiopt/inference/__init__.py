@@ -1,0 +1,1 @@
+"""What is known of coefficients beside their values: standard errors, and tests of one model against another."""
