@@ -20,15 +20,17 @@ from mpiopt.jobs.cli.options import Plugins
 class Export:
     """Write the coefficients of a run of mpiopt solve for other programs, those that are not 0 by name.
 
-    csv and json have the features' names, or their numbers in the text; liblinear is a model file for LIBLINEAR's predict.
+    csv, json and parquet have the features' names, or their numbers in the text, and are of the features before they were
+    scaled, as all are; liblinear is a model file for LIBLINEAR's predict, onnx a graph from rows to margins, probabilities
+    and classes, skops an estimator of scikit-learn, vw a model of Vowpal Wabbit (extras of these names; parquet: arrow).
     """
 
     run: Path = field(kw_only=False)
     """A run of mpiopt solve."""
-    to: Literal["csv", "json", "liblinear"] = "csv"
+    to: Literal["csv", "json", "parquet", "liblinear", "onnx", "skops", "vw"] = "csv"
     """What to write."""
     out: Path | None = None
-    """Where to. [default: in the working folder, by the run's name: RUN.csv, RUN.json, RUN.model]"""
+    """Where to. [default: in the working folder, by the run's name: RUN.csv, RUN.onnx ...; .model for liblinear]"""
     overwrite: Annotated[bool, Parameter(negative=())] = False
     """Replace an earlier export of the kind; nothing else is."""
     plugin: Plugins = ()
@@ -36,12 +38,18 @@ class Export:
 
 def run(job: Export, world: None, console: Console) -> dict[str, Any]:
     """Read and write. Raises UsageError, DataError, CapabilityError."""
-    from mpiopt.io.runs.coefficients import FORMATS, Coefficients, write
+    from mpiopt.io.runs.coefficients import Coefficients
+    from mpiopt.io.runs.exports import FORMATS, ExportFormat, write
 
+    form = FORMATS.get(job.to)
+    if form is None:
+        from mpiopt.estimators.export_skops import write_skops
+
+        form = ExportFormat(".skops", b"PK", write_skops)
     found = Coefficients.read(job.run)
-    out = job.out or Path(job.run.name.removesuffix(".h5") + FORMATS[job.to][0])
+    out = job.out or Path(job.run.name.removesuffix(".h5") + form.suffix)
     try:
-        write(found, out, job.to, overwrite=job.overwrite)
+        write(found, out, form, overwrite=job.overwrite)
     except OSError as error:
         raise DataError(f"{out} cannot be written: {(error.strerror or str(error)).lower()}") from error
     if found.normalize != "none":

@@ -73,9 +73,14 @@ def training_frame(path: str | Path, world: World, base: str, features: int | No
 
 
 def notes(index: Index, like: Frame | None) -> list[str]:
-    """What is to be said of a set from text, made like ``like``, in sentences."""
+    """What is to be said of a set from text or a table, made like ``like``, in sentences."""
     numbering = index.numbering
     out: list[str] = []
+    if index.recipe is not None and index.recipe.shared and like is None:
+        out.append(
+            f"{index.recipe.shared:,} of {counted(index.recipe.tokens, 'name')} share a feature with another: more features, "
+            f"`hash={4 * index.cols}`, would keep more of them apart"
+        )
     if numbering is None:
         return out
     if numbering.by == "guessed":

@@ -49,7 +49,8 @@ class FeatureColumn:
 class Recipe:
     """How a table is read. cols : features in all. hashed : whether features are the hashes of their names, which are not kept.
 
-    label : the column of the labels; classes : their texts, label 0 being the first; none where they are numbers.
+    label : the column of the labels; classes : their texts, label 0 being the first; none where they are numbers. tokens :
+    different names that were hashed; shared : those of them whose feature is another's too.
     """
 
     columns: tuple[FeatureColumn, ...]
@@ -58,6 +59,8 @@ class Recipe:
     classes: tuple[str, ...] = ()
     missing: Missing = "refuse"
     hashed: bool = False
+    tokens: int = 0
+    shared: int = 0
 
     def text(self) -> str:
         """As JSON, for `read`."""
@@ -79,7 +82,8 @@ class Recipe:
     def _sound(self) -> bool:
         held = all(map(_column_sound, self.columns)) and all(isinstance(text, str) for text in self.classes)
         named = isinstance(self.label, str | None) and self.missing in POLICIES and isinstance(self.hashed, bool)
-        if not (held and named) or len({column.name for column in self.columns}) < len(self.columns):
+        counts = all(type(number) is int and number >= 0 for number in (self.tokens, self.shared))
+        if not (held and named and counts) or len({column.name for column in self.columns}) < len(self.columns):
             return False
         ends = [0, *(column.first + column.count for column in self.columns)]
         starts = [*(column.first for column in self.columns), self.cols]

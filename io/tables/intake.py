@@ -153,13 +153,16 @@ class TableIntake(Intake):
         with world.together("agreeing on features"):
             mine = [vocabulary_of(terms) for terms in self.terms]
         found = agreed(world, self.plan, mine)
-        classes = self.classes.agreed(world)
+        classes, made = self.classes.agreed(world), found.recipe
+        if self.plan.hashed and self.plan.recipe is None:
+            tokens, shared = self.seen.shared(world)
+            made = replace(made, tokens=tokens, shared=shared)
         with world.together("numbering features"):
             if found.numbers is not None or self.plan.label_text:
                 self.store.change(lambda run: self._final(run, found.numbers))
             for run in self.store.each() if self.plan.label_text else ():
                 super().count(run.y)
-        self.recipe, self.names, self._greatest = replace(found.recipe, classes=classes), found.names, found.recipe.cols - 1
+        self.recipe, self.names, self._greatest = replace(made, classes=classes), found.names, made.cols - 1
         if self.plan.missing == "mean" and self.plan.recipe is None:
             self._fill(world)
 

@@ -7,7 +7,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mpiopt.errors import DataError, UsageError
+from mpiopt.io.dataset.like_training import notes
 from mpiopt.io.dataset.reading import Dataset
+from mpiopt.io.tables.hashing import places
 from mpiopt.io.tables.plan import TableOptions
 from mpiopt.io.text.convert import convert
 from mpiopt.io.text.options import TextOptions
@@ -123,6 +125,13 @@ def test_scales_and_means_are_those_of_scikit_learn(world, shared_tmp):
         assert_allclose(scaled, x / wanted, rtol=1e-14)
 
 
+def sharing(names: list[str], cols: int) -> tuple[int, int]:
+    """How many names there are, and how many share their feature, one after the other."""
+    features = places(names, cols).features
+    counts = np.bincount(features)
+    return len(names), int((counts[features] > 1).sum())
+
+
 @SIZES
 def test_hashed_features_are_those_of_scikit_learn(world, shared_tmp):
     table = people() | {"a": [[f"w{k % 5}", "x", "x"] for k in range(60)]}
@@ -143,6 +152,11 @@ def test_hashed_features_are_those_of_scikit_learn(world, shared_tmp):
     x, _, index = made(world, shared_tmp, [shared_tmp / "p.parquet"], table=given)
     assert_array_equal(x, wanted)
     assert index.cols == 32 and index.features is None and index.recipe.hashed
+    names = {f"{n}={v}" for n in ("city", "zip") for v in table[n] if v is not None} | {
+        f"a={w}" for ws in table["a"] for w in ws
+    }
+    assert (index.recipe.tokens, index.recipe.shared) == sharing([*names, "age", "own", "pay"], 32)
+    assert "share a feature with another" in notes(index, None)[0]
     again = made(world, shared_tmp, [shared_tmp / "p.parquet"], "u", table={"label": None}, like=shared_tmp / "t.h5")
     assert_array_equal(again[0], wanted)
 

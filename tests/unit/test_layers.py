@@ -54,6 +54,9 @@ HOMES = {
     "liblinear": ["jobs.benches"],
     "PIL": ["io.images.pictures"],
     "pyarrow": ["io.tables"],
+    "onnx": ["io.runs.export_onnx"],
+    "vowpalwabbit": ["io.runs.export_vw"],
+    "skops": ["estimators.export_skops"],
 }
 OPTIONAL = ["PIL", "cupy", "torch", "sklearn", "liblinear", "matplotlib", "hdf5plugin"]
 OUTSIDE = {"os.environ", "os.getenv", "os.putenv", "sys.argv", "sys.stdout", "sys.stderr"}  # at home in jobs, with print()
