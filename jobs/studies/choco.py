@@ -36,7 +36,7 @@ WORKERS, ROWS, RATE, GAIN = 9, 40, 0.01, 0.3  # of the nodes that minimise; what
 
 def run(lab: Lab) -> Findings:
     """Collective."""
-    starts, rounds = Streams(SEED)("choco").standard_normal((NODES, DIM)), lab.pick(2000, 50)
+    starts, rounds = Streams(SEED)("choco").standard_normal((NODES, DIM)), lab.pick(1000, 50)
     trails = [_gossip(lab, name, choco_sgd(rules.sgd(0.0), *how), starts, rounds) for name, how in _known().items()]
     quantised = find("qsgd:bits=4")
     assert isinstance(quantised, Compressor)
@@ -49,7 +49,7 @@ def run(lab: Lab) -> Findings:
     ]
     losses = chunks()
     goal = optimum(losses)
-    steps = lab.pick(4000, 100)
+    steps = lab.pick(2000, 100)
     some = {"D-PSGD": d_psgd(rules.sgd(RATE)), "CHOCO-SGD": choco_sgd(rules.sgd(RATE), "topk:0.1", GAIN)}
     descents = [_descent(lab, name, method, losses, steps) for name, method in some.items()]
     ends = [float(trail.distances(goal)[-1]) for trail in descents]

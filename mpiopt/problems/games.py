@@ -4,6 +4,7 @@ bilinear:dim=10,samples=50,noise=0,seed=1     min over x, max over y of mean x.B
 quadratic:dim=10,samples=50,mu=0.1            the same, with mu/2 |x|^2 + x.P_i x / 2 and the like for y
 matrix:rows=8,columns=12                      x.B y over two simplices: mixed strategies
 robust:samples=200,features=10,radius=0.3     logistic regression against displaced rows
+gan:samples=512,hidden=32                     a generator of eight normal spots against who tells them from real ones
 
 A row is one sample; the workers share the rows out. The same text is the same game on every rank.
 """
@@ -18,6 +19,7 @@ from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
 from mpiopt.numerics.streams import Streams
 from mpiopt.problems.feasible import Beside, Simplex
+from mpiopt.problems.gan import Adversaries, begun, mixture
 from mpiopt.problems.operators import Affine, Robust
 from mpiopt.problems.penalties import Box, ElasticNet, Zero
 from mpiopt.problems.protocols import Penalty
@@ -29,7 +31,7 @@ from mpiopt.registry.registry import Registry
 class Game:
     """All rows of a game. start, solution : (dim,); no solution where it is not known."""
 
-    whole: Affine | Robust
+    whole: Affine | Robust | Adversaries
     penalty: Penalty
     start: Array
     solution: Array | None = None
@@ -93,6 +95,18 @@ def robust(
     return Game(Robust(a, signs, longest), penalty, np.zeros(2 * features))
 
 
+def gan(samples: int = 512, hidden: int = 32, noise: int = 4, spread: float = 0.05, seed: int = 1) -> Game:
+    """A generator of a mixture of eight normal distributions against who tells its points from real ones.
+
+    samples : real points, each with noise of so many numbers; hidden : the width of the two hidden layers of either network.
+    Neither the solution nor a step is known: give gamma.
+    """
+    _positive(samples=samples, hidden=hidden, noise=noise, spread=spread)
+    stream = Streams(seed)("gan")
+    whole = Adversaries(mixture(stream, samples, spread), stream.standard_normal((samples, noise)), (hidden, hidden))
+    return Game(whole, Zero(), np.concatenate([begun(stream, whole.generator), begun(stream, whole.judge)]))
+
+
 GAMES: Registry[Spelt] = Registry(
     "game",
     (
@@ -100,6 +114,7 @@ GAMES: Registry[Spelt] = Registry(
         Spelt(quadratic, "-", "dim"),
         Spelt(matrix, "von Neumann, Zur Theorie der Gesellschaftsspiele, 1928", "rows"),
         Spelt(robust, "Ben-Tal, El Ghaoui, Nemirovski, Robust optimization, 2009", "samples"),
+        Spelt(gan, "Goodfellow, Pouget-Abadie, Mirza, Xu, et al., Generative adversarial nets, NIPS 2014", "samples"),
     ),
 )
 

@@ -14,9 +14,10 @@ from mpiopt.engine.drive import Standing, rounds, solve
 from mpiopt.engine.stop import Reason, Stop
 from mpiopt.errors import CapabilityError, NumericalError, UsageError
 from mpiopt.io.runs.checkpoint import Store
-from mpiopt.methods import find, playing
+from mpiopt.methods import find, games, playing
 from mpiopt.numerics.streams import Streams
 from mpiopt.playing.drive import Settled, play
+from mpiopt.problems import gan
 from mpiopt.problems.feasible import Beside, Simplex, merit
 from mpiopt.problems.games import Game, game_of
 from mpiopt.problems.operators import Affine
@@ -346,3 +347,31 @@ def test_rows_that_count_alike_are_looked_at_together(weights):
         seen[rows] += part / max(len(rows), 1)
     np.testing.assert_allclose(seen, weights)
     assert L2(0.0).conjugate(np.zeros(2)) == 0 and isinstance(game_of("robust"), Game)
+
+
+# ---------------------------------------------------------------------------------------------- adversarial networks
+def test_the_field_of_adversaries_is_the_gradient_of_their_game():
+    """By differences of f along random directions, and by the mean over rows."""
+    game = game_of("gan:samples=12,hidden=5,noise=3")
+    whole, rng = game.whole, np.random.default_rng(0)
+
+    def f(z):
+        judged = gan.layers(z[whole.first :], whole.judge)
+        false = gan.outputs(judged, whole.generated(z, whole.noise))[-1]
+        return -np.logaddexp(0, -gan.outputs(judged, whole.real)[-1]).mean() - np.logaddexp(0, false).mean()
+
+    signs = np.where(np.arange(whole.dim) < whole.first, 1.0, -1.0)
+    field, parts = whole.field(Point(game.start)), [whole.part(0, 5), whole.part(5, 12)]
+    for _ in range(4):
+        v = rng.standard_normal(whole.dim)
+        along = (f(game.start + 1e-6 * v) - f(game.start - 1e-6 * v)) / 2e-6
+        assert along == pytest.approx((signs * field) @ v, rel=1e-6, abs=1e-8)
+    mean = (5 * parts[0].field(Point(game.start)) + 7 * parts[1].field(Point(game.start))) / 12
+    np.testing.assert_allclose(mean, field, rtol=1e-12, atol=1e-14)
+    assert np.linalg.norm(gan.mixture(rng, 500, 0.01), axis=1) == pytest.approx(1, abs=0.1)
+
+
+def test_adversaries_ask_for_a_step(worlds):
+    with pytest.raises(UsageError, match=r"the step of .* is 0\.0: give a finite gamma above 0"):
+        game = game_of("gan:samples=12,hidden=5")
+        games.extragradient().init(game.start, Team.of(worlds(), [game.whole], game.penalty))
