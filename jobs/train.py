@@ -40,8 +40,10 @@ def complete(job: Train) -> Train:
                 f"--{name} {getattr(job, name):g}: give a finite number above 0"
                 + (", and a large one where --seconds or --rounds are to end the run" if name == "epochs" else "")
             )
-    if job.batch < 1:
+    if min(each := [int(part) for part in str(job.batch).split(",")]) < 1:
         raise UsageError(f"--batch {job.batch}: give a whole number of at least 1")
+    if len(each) > 1 and (job.sampling is not None or job.ownership == "turns"):
+        raise UsageError("--batch of unlike sizes is for shuffled epochs: leave --sampling and --ownership turns out")
     if job.accuracy is not None and not 0 < job.accuracy <= 1:
         raise UsageError(f"--accuracy {job.accuracy:g}: give a share of the test rows above 0 and at most 1, as 0.95")
     if job.sampling is not None and (job.ownership == "turns" or job.redundancy > 1):

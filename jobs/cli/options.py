@@ -18,10 +18,14 @@ _NUMBER = re.compile(r"[+-]?\d+\.?\d*(e[+-]?\d+)?", re.IGNORECASE)
 
 def whole(_kind: Any, tokens: Sequence[Token]) -> int:
     """A whole number, also written 1e6; anything else is refused, where cyclopts would round."""
-    text = tokens[0].value
+    return _whole(tokens[0].value, tokens[0])
+
+
+def _whole(text: str, token: Token) -> int:
+    """The number that a part of a token is."""
     number = float(text) if _NUMBER.fullmatch(text) else 0.5
     if not number.is_integer():
-        raise ValueError(f'"{text}" is not a whole number{_where(tokens[0])}.')
+        raise ValueError(f'"{text}" is not a whole number{_where(token)}.')
     return int(text) if text.lstrip("+-").isdigit() else int(number)
 
 
@@ -66,6 +70,13 @@ def _scalar(text: str) -> Scalar:
     return value if isinstance(value, Scalar) else text
 
 
+def batches(_kind: Any, tokens: Sequence[Token]) -> int | str:
+    """A whole number, or several with commas between them, as they were written."""
+    found = [_whole(part.strip(), tokens[0]) for part in tokens[0].value.split(",")]
+    return found[0] if len(found) == 1 else ",".join(map(str, found))
+
+
+Batch = Annotated[int | str, Parameter(converter=batches, metavar="INT[,INT...]")]
 Whole = Annotated[int, Parameter(converter=whole)]
 MaybeWhole = Annotated[int | None, Parameter(converter=whole)]
 MaybeHash = Annotated[int | None, Parameter(converter=power)]

@@ -5,8 +5,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from mpiopt.jobs.cli.options import MaybeWhole, Settings, Whole
+from mpiopt.errors import UsageError
+from mpiopt.jobs.cli.options import Batch, MaybeWhole, Settings, Whole
 from mpiopt.jobs.cli.run_options import RunOptions
+from mpiopt.words import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +52,8 @@ class ModelFit:
     """Weight decay: this times x is added to the gradient. [default: none; that of adamw, which decays apart, 0.01]"""
     clip: float | None = None
     """Longest gradient of a step, in Euclidean norm."""
-    batch: Whole = 32
-    """Rows of a worker's step."""
+    batch: Batch = 32
+    """Rows of a worker's step; 32,64,... one number for each worker, by which they also count in what is agreed on."""
     sampling: str | None = None
     """Draw a step's rows anew, by a law and in place of --batch: nice:64, single, independent:count=32,
     partition:blocks=100 (mpiopt methods sampling). [default: shuffled epochs]"""
@@ -97,6 +99,16 @@ class Train(RunOptions, ModelFit):
     An epoch is as many rows as there are, looked at by all workers together. Signals and the end of a Slurm job end the
     run at the next record; with --checkpoint the exit code is then 75, and the same command goes on; without, it is 130.
     """
+
+    def batches(self, workers: int) -> list[int]:
+        """Rows of every worker's step. Raises UsageError unless there is one number, or one for each."""
+        found = [int(part) for part in str(self.batch).split(",")]
+        if len(found) not in (1, workers):
+            raise UsageError(
+                f"--batch {self.batch}: {counted(len(found), 'number')} for {counted(workers, 'worker')}; give one, or "
+                "one for each"
+            )
+        return found * workers if len(found) == 1 else found
 
     @property
     def inputs(self) -> tuple[str | None, ...]:

@@ -72,7 +72,9 @@ def team_of(job: "Train", source: DenseSource, world: "World", sharing: int = 1)
         samples = [
             _sample(job, model, streams, worker, world, source.rows) for model, worker in zip(models, world.hosted, strict=True)
         ]
-    return Team.of(world, models, Zero(), job.seed, samples)
+    batches = job.batches(world.workers)
+    counts = [float(batches[w]) for w in world.hosted] if len(set(batches)) > 1 else None
+    return Team.of(world, models, Zero(), job.seed, samples, counts)
 
 
 def exam_of(
@@ -133,7 +135,7 @@ def _shares(job: "Train", source: DenseSource, world: "World") -> list[Held]:
         return held(source, world, _kept(job), None)
     with world.together("sharing out rows"):
         law = split(job.split)
-    return scattered(source, world, lambda y: law(y, world.workers, job.batch, Streams(job.seed)), None)
+    return scattered(source, world, lambda y: law(y, world.workers, max(job.batches(world.workers)), Streams(job.seed)), None)
 
 
 def _shaken(data: Dense, law: NoiseLaw, make: Maker) -> Model:
@@ -158,7 +160,7 @@ def _chunks(source: DenseSource, chunks: Sequence[int], bounds: np.ndarray) -> H
 def batch_of(job: "Train", rows: int, workers: int) -> float:
     """Rows of a worker's step, in the mean; rows : of all workers together. Raises UsageError."""
     if job.sampling is None:
-        return job.batch
+        return sum(job.batches(workers)) / workers
     return plan_of(job.sampling).expected(rows if job.ownership == "shared" else rows // workers)
 
 
@@ -166,13 +168,14 @@ def _sample(job: "Train", model: Model, streams: Streams, worker: int, world: "W
     if job.sampling is not None:
         each = model.row_lipschitz if offers(model, Graded) else None
         return Draws(plan_of(job.sampling).law(model.rows, each), streams, worker)
+    size = job.batches(world.workers)[worker]
     if job.redundancy > 1:
         from mpiopt.sampling.batches import redundant
 
-        return redundant(rows, world.workers, job.redundancy, worker, job.batch, streams)
+        return redundant(rows, world.workers, job.redundancy, worker, size, streams)
     if job.ownership == "turns":
-        return Batches(model.rows, job.batch, streams, part=(worker, world.workers))
-    return Batches(model.rows, job.batch, streams, worker)
+        return Batches(model.rows, size, streams, part=(worker, world.workers))
+    return Batches(model.rows, size, streams, worker)
 
 
 def _slowed(job: "Train", model: Model, worker: int, workers: int) -> Model:

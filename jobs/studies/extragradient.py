@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpiopt.jobs.studies import Findings
-from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, Near
+from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, Equal, Near
 from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
 from mpiopt.methods.games import extragradient, mirror_prox, simultaneous
 from mpiopt.numerics.streams import Streams
 from mpiopt.playing.drive import Move, Settled, play
 from mpiopt.problems.games import game_of
+from mpiopt.problems.gan import Adversaries, centres
 from mpiopt.problems.operators import Affine
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.problem import Team
@@ -24,7 +25,7 @@ from mpiopt.sampling.laws import Draws, Nice
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ROUNDS, EVERY = 2000, 10
+ROUNDS, EVERY, SEED = 2000, 10, 9
 FAR, NEAR = 1e6, 1e-12
 METHODS = {"extragradient": "the same sample", "mirror_prox": "independent samples", "simultaneous": "simultaneous gradient"}
 BUILT = {"extragradient": extragradient, "mirror_prox": mirror_prox, "simultaneous": simultaneous}
@@ -59,6 +60,23 @@ def run(lab: Lab) -> Findings:
             Check(f"spectrum [{least:g}, 1]: followed by a run", Near(faster, 1.02), followed(lab, least, gamma, beta))
         )
         checks.append(Check(f"spectrum [{least:g}, 1]: that momentum is negative", Below(-0.1), beta))
+    if not lab.quick:
+        near = {name: [adversaries(lab, name, seed) for seed in (1, 2, 3)] for name in METHODS}
+        checks += [
+            Check(
+                "networks: places of 8 that the generator finds, the least of seeds",
+                Equal(8),
+                min(n for n, _ in near["extragradient"]),
+            ),
+            *(
+                Check.over(
+                    f"networks: points near a place, same sample over {METHODS[other]}",
+                    Above(1),
+                    [a / b for (_, a), (_, b) in zip(near["extragradient"], near[other], strict=True)],
+                )
+                for other in ("simultaneous", "mirror_prox")
+            ),
+        ]
     shown = [trail for trail in trails if trail.about["seed"] == 1]
     return Findings(checks, shown, NOTES, {"all": trails, "tables": tables})
 
@@ -85,6 +103,22 @@ def follow(lab: Lab, name: str, text: str, seed: int, also: str = "") -> Trail:
     about = {"seed": seed, "game": text, "sampling": "nice:1"}
     nothing = np.empty((0, 0, 0))
     return Trail(label, name, 1, lab.world.size, game.whole.rows, readings, played.x[None], nothing, about)
+
+
+def adversaries(lab: Lab, name: str, seed: int) -> tuple[int, float]:
+    """Of a generator of eight spots, trained for as many rounds: those that it finds, and its share of points near one.
+
+    Collective.
+    """
+    game = game_of(f"gan:samples=2048,seed={seed}")
+    assert isinstance(game.whole, Adversaries)
+    with lab.alone(1) as world:
+        team = Team.of(world, [game.whole], game.penalty, seed, [Draws(Nice(2048, 128), Streams(seed), 0)])
+        x = play(BUILT[name](0.1), team, game.start, Settled(ROUNDS), due=lambda k: k == ROUNDS).x
+    noise = Streams(SEED)("examined").standard_normal((2000, game.whole.noise.shape[1]))
+    apart = np.linalg.norm(game.whole.generated(x, noise)[:, None] - centres(), axis=2)
+    held = apart.min(axis=1) < 0.2
+    return int((np.bincount(apart.argmin(axis=1)[held], minlength=len(centres())) > 20).sum()), float(held.mean())
 
 
 def best(least: float) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
@@ -129,7 +163,9 @@ NOTES = (
     "runs end once they are within 1e-12 of the solution, or ten million times the start away. With random linear terms "
     "(deviation 0.1) the samples have no solution in common, and distances keep a floor. Rates: the factor a step at the "
     "best of a grid of steps and momenta, by the roots of the recursion; those published are plots, those expected here are "
-    "of a computation apart. Followed: the factor of a run of ours with that step and momentum."
+    "of a computation apart. Followed: the factor of a run of ours with that step and momentum. Networks: a generative "
+    f"adversarial game about eight normal spots, step 0.1, 128 samples, {ROUNDS} rounds, three seeds; near: within 0.2. All but "
+    "simultaneous steps take two gradients a round."
 )
 
 

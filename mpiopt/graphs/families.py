@@ -113,6 +113,29 @@ class OnePeer(Hypercube):
 
 
 @dataclass(frozen=True)
+class Matching(Graphs):
+    """Every node hears one other, drawn anew each turn; of an odd number of nodes one hears nobody."""
+
+    def __call__(self, nodes: int, turn: int = 0) -> Graph:
+        """See `Graphs.__call__`."""
+        order = self.random(turn).permutation(nodes)
+        return Graph.of(nodes, order[: nodes - nodes % 2].reshape(-1, 2))
+
+    def pairs(self, i: np.ndarray) -> list[np.ndarray]:
+        """Those of the first turn."""
+        return [self(i.size).edges]
+
+    def together(self, nodes: int) -> int:
+        """As many as it takes: with two nodes one, else a few."""
+        joint = self(nodes)
+        for turn in range(1, DRAWS * max(nodes, 1)):
+            if joint.connected:
+                return turn
+            joint |= self(nodes, turn)
+        return DRAWS * nodes
+
+
+@dataclass(frozen=True)
 class Star(Graphs):
     """All hear the first node, and it hears all."""
 

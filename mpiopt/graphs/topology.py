@@ -1,6 +1,7 @@
 """Topology: who hears whom in every exchange, and how much; how a line of text says it.
 
-ring  path  star  complete  torus:rows=3  hypercube  exponential  one_peer  geometric:radius=0.3,seed=1  erdos_renyi:0.4
+ring  path  star  complete  torus:rows=3  hypercube  exponential  one_peer  matching
+geometric:radius=0.3,seed=1  erdos_renyi:0.4
 edges:0-1 1-2 2-0     a graph of one's own
 """
 
@@ -16,6 +17,7 @@ from mpiopt.graphs.families import (
     Graphs,
     Hypercube,
     Listed,
+    Matching,
     OnePeer,
     Path,
     RandomGeometric,
@@ -41,6 +43,7 @@ FAMILIES: Registry[Spelt] = Registry(
         Spelt(Hypercube, "-", "seed", name="hypercube"),
         Spelt(Exponential, _YING, "seed", name="exponential"),
         Spelt(OnePeer, _YING, "seed", name="one_peer"),
+        Spelt(Matching, "Boyd, Ghosh, Prabhakar, Shah, Randomized gossip algorithms, 2006", "seed", name="matching"),
         Spelt(Star, "-", "seed", name="star"),
         Spelt(Complete, "-", "seed", name="complete"),
         Spelt(RandomGeometric, "Gilbert, Random plane networks, 1961", "radius", name="geometric"),

@@ -12,7 +12,7 @@ from mpiopt.graphs.mixing import LAWS, Mixing, law
 from mpiopt.graphs.topology import FAMILIES, Topology, written
 
 ANY = st.sampled_from(["ring", "path", "torus", "exponential", "star", "complete", "geometric:radius=0.6", "erdos_renyi:0.6"])
-TEXTS = st.one_of(ANY, st.just("hypercube"), st.just("one_peer"))
+TEXTS = st.one_of(ANY, st.just("hypercube"), st.just("one_peer"), st.just("matching"))
 SIZES = st.integers(1, 20)
 FEW = settings(max_examples=40)
 PAIRS = st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=25)
@@ -99,7 +99,7 @@ def test_every_family_is_connected_and_the_same_each_time(text, nodes, turn):
         assert "drawn 100 times" in str(error)
         assume(False)
     assert graph.edges.tolist() == made(text, nodes, turn).edges.tolist()
-    assert graph.connected or text == "one_peer"
+    assert graph.connected or text in ("one_peer", "matching")
 
 
 @FEW
@@ -119,6 +119,7 @@ DEGREES = {
     "hypercube": [3] * 8,
     "exponential": [5] * 8,
     "one_peer": [1] * 8,
+    "matching": [1] * 8,
     "star": [7] + [1] * 7,
     "complete": [7] * 8,
 }
@@ -150,6 +151,16 @@ def test_families_agree_with_networkx():
         np.testing.assert_allclose(mine, values, atol=1e-10)
     other = networkx.hypercube_graph(4)
     assert len(made("hypercube", 16).edges) == other.number_of_edges()
+
+
+def test_matchings_lead_everywhere_after_some_turns_and_mix_in_halves():
+    for nodes in (2, 3, 8, 11):
+        family = Topology.of("matching", 1).family
+        joint = family(nodes)
+        for turn in range(1, family.together(nodes)):
+            joint |= family(nodes, turn)
+        assert joint.connected and family(nodes, 3).degrees.max() == 1 and family(nodes, 3).degrees.sum() == nodes - nodes % 2
+    assert Topology.of("matching", 1).at(2, 5).dense.tolist() == [[0.5, 0.5], [0.5, 0.5]]
 
 
 def test_a_one_peer_graph_is_a_hypercube_by_turns():

@@ -5,6 +5,8 @@ import pytest
 from mpiopt.errors import NumericalError, UsageError
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.train_options import Train
+from mpiopt.jobs.commands import parse
+from mpiopt.jobs.running.model_team import batch_of, opened, team_of
 from mpiopt.jobs.train import complete, run
 
 BLOBS = "blobs:rows=60,features=4"
@@ -12,6 +14,8 @@ WRONG = {
     "--accuracy 95: give a share": {"accuracy": 95.0},
     "--accuracy nan: give a share": {"accuracy": float("nan")},
     "--batch 0: give a whole number of at least 1": {"batch": 0},
+    "--batch 4,0: give a whole number of at least 1": {"batch": "4,0"},
+    "--batch of unlike sizes is for shuffled epochs": {"batch": "4,2", "ownership": "turns"},
     "--epochs inf: give a finite number above 0, and a large one": {"epochs": float("inf")},
     "--record 0: give a finite number above 0": {"record": 0.0},
     "--strict is about an accuracy that is not reached: give --accuracy too": {"strict": True},
@@ -70,3 +74,16 @@ def test_a_divergence_advises_what_is_not_in_use(world, given, unused):
 def test_a_round_longer_than_the_epochs_is_told(world, capsys):
     run(Train(data=BLOBS, batch=5, epochs=1, method="local_sgd", set=(("period", 50),)), world, Console())
     assert "a round of local_sgd is 50 steps of each worker, and --epochs 1 makes 12" in capsys.readouterr().err
+
+
+@pytest.mark.ranks(1, 2)
+def test_unlike_batches_count_by_their_size(worlds):
+    job = parse(["train", "--data", "blobs:rows=24,features=3", "--model", "softmax", "--batch", "2, 6", "--workers", "2"]).job
+    assert job.batch == "2,6" and parse(["train", "--batch", "1e2"]).job.batch == 100
+    world, job = worlds(workers=2), complete(job)
+    team = team_of(job, opened(job, world)[0], world)
+    assert [site.share for site in team.sites] == [(2, 6)[w] / 8 for w in world.hosted]
+    assert [len(site.sample(0)) for site in team.sites] == [(2, 6)[w] for w in world.hosted]
+    assert batch_of(job, 24, 2) == 4
+    with pytest.raises(UsageError, match="2 numbers for 3 workers; give one, or one for each"):
+        job.batches(3)
