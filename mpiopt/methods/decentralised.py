@@ -1,9 +1,10 @@
 """Methods without a centre: every worker is a node of a graph, has a point of its own, and hears its neighbours alone.
 
     d_psgd, dgd            Walk(Mixed) -> Neighbours                        x_i <- sum_j W_ij x_j - gamma grad_i(x_i)
+    noloco                 PairedSteps -> Neighbours(matching)              phi_i <- phi_i + delta_i, between local steps
     choco_sgd, choco       Walk -> Remembered(Neighbours(c))                x_i <- x_i + gain sum_j W_ij (h_j - h_i)
 
-The first of two trains, the second solves. ``graph`` says which workers are neighbours: ring, torus:rows=3,
+The first of two trains, the second solves, and noloco trains. ``graph`` says which workers are neighbours: ring, torus:rows=3,
 geometric:radius=0.3,seed=1, ... (`graphs.topology`); ``graph_every`` after how many agreements the graph changes, 0 for never.
 The answer is the plain mean of the points; what it costs to look at it is no part of the method. Those that are exact whatever
 the nodes' rows are stand in `methods.exact_decentralised`.
@@ -20,6 +21,7 @@ from mpiopt.sampling.pace import Period
 from mpiopt.transforms.rules import sgd as plain
 from mpiopt.transforms.transform import Transform
 from mpiopt.work.node import Mixed, Walk
+from mpiopt.work.paired import PairedSteps
 
 KOLOSKOVA = "Koloskova, Stich, Jaggi, Decentralized stochastic optimization and gossip algorithms, ICML 2019"
 
@@ -44,6 +46,14 @@ def choco_sgd(
     return nodes(Walk(rule, Period(period)), known, Pull())
 
 
+def noloco(
+    rule: Transform, period: int = 50, momentum: float = 0.5, outer_lr: float = 0.7, pull: float = 1.0, graph: str = "matching"
+) -> Decentralised:
+    """Pairs of workers, drawn anew after every ``period`` steps, average points and the momentum of what the steps did."""
+    work = PairedSteps(rule, Period(period), momentum=momentum, rate=outer_lr, pull=pull)
+    return nodes(work, near(graph, 1, "metropolis"))
+
+
 def dgd(gamma: float | None = None, graph: str = "ring", graph_every: int = 0, weights: str = "metropolis") -> Decentralised:
     """Decentralised gradient descent: to a neighbourhood of the optimum as large as the step and the workers' differences."""
     return replace(d_psgd(plain(1.0), graph, graph_every, weights), length=gamma, dvectors=15)
@@ -65,6 +75,7 @@ TRAINERS = (
         d_psgd, "Lian, Zhang, Zhang, Hsieh, Zhang, Liu, Can decentralized algorithms outperform centralized ones?, NIPS 2017"
     ),
     Entry(choco_sgd, KOLOSKOVA),
+    Entry(noloco, "Kolehmainen, Blagoev, Donaghy, Ersoy, Nies, NoLoCo: no-all-reduce low communication training method, 2025"),
 )
 SOLVERS = (
     Entry(dgd, "Nedic, Ozdaglar, Distributed subgradient methods for multi-agent optimization, 2009"),

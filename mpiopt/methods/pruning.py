@@ -1,8 +1,9 @@
-"""Training of sparse models: gradients where the point is pruned, agreed on and applied in every step.
+"""Training of sparse and of rounded models: gradients where the point is pruned, agreed on and applied in every step.
 
 dpf                     Minibatch -> Mean          Prune(rule, gradual sparsity), with feedback
 incremental_pruning     Minibatch -> Mean          Prune(rule, gradual sparsity), without
 one_shot_pruning        Minibatch -> Mean          Prune(rule, all at one step), without
+rounded_sgd             Minibatch -> Mean          Rounded(rule, bits), with feedback unless it is said otherwise
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from mpiopt.engine.phase import Phase
 from mpiopt.exchange.mean import Mean
 from mpiopt.methods.entry import Entry
 from mpiopt.outer.prune import Gradual, Prune
-from mpiopt.problems.problem import Team
+from mpiopt.outer.rounded import Rounded
+from mpiopt.problems.problem import Point, Team
 from mpiopt.training.method import Training
 from mpiopt.transforms.transform import Transform
 from mpiopt.work.steps import Minibatch
@@ -29,6 +31,22 @@ class Pruning(Training):
         """All workers at x, pruned. Collective."""
         run = super().init(x, team)
         return run._replace(points=self.outer.seen(run.states.outer, team))
+
+
+@dataclass(frozen=True)
+class Rounding(Training):
+    """A training whose workers see a rounded point from the start, and answer with it."""
+
+    outer: Rounded
+
+    def init(self, x: Array, team: Team) -> Run:
+        """All workers at x, rounded. Collective."""
+        run = super().init(x, team)
+        return run._replace(points=self.outer.seen(run.states.outer, team))
+
+    def answer(self, run: Run, team: Team) -> Point:
+        """The point, rounded. Not collective."""
+        return self.outer.shown(run.states.outer, team)
 
 
 def dpf(
@@ -67,6 +85,14 @@ def one_shot_pruning(rule: Transform, total_steps: int, sparsity: float = 0.9, s
     return _pruning(rule, Gradual(0, sparsity, first), 1, False)
 
 
+def rounded_sgd(rule: Transform, model_bits: int = 4, feedback: bool = True) -> Rounding:
+    """Fully synchronous SGD of a model whose weights have so many bits.
+
+    feedback : whether what rounding takes off is remembered.
+    """
+    return Rounding(None, (Phase(Minibatch(), Mean()),), Rounded(rule, model_bits, feedback))
+
+
 def _gradual(total_steps: int, sparsity: float, initial: float, start: int, ramp: int | None) -> Gradual:
     return Gradual(max(1, total_steps // 2) if ramp is None else ramp, sparsity, start, initial)
 
@@ -78,5 +104,6 @@ def _pruning(rule: Transform, sparsity: Gradual, every: int, feedback: bool) -> 
 ENTRIES = (
     Entry(dpf, "Lin, Stich, Barba, Dmitriev, Jaggi, Dynamic model pruning with feedback, ICLR 2020"),
     Entry(incremental_pruning, "Zhu, Gupta, To prune, or not to prune, 2017"),
+    Entry(rounded_sgd, "Courbariaux, Bengio, David, BinaryConnect: training networks with binary weights, NIPS 2015"),
     Entry(one_shot_pruning, "Han, Pool, Tran, Dally, Learning both weights and connections, NIPS 2015"),
 )

@@ -128,6 +128,28 @@ def test_exact_methods_of_one_vector_are_what_their_equations_say(worlds, name, 
     np.testing.assert_allclose(found, list(wanted(data, mixing, 0.05, np.tile(data.start, (6, 1)))), rtol=1e-11, atol=1e-12)
 
 
+def noloco(data, w, lr, x, period, momentum, rate, pull):
+    speed, slow = np.zeros_like(x), x
+    for k, mix in enumerate([None, *w[:-1]]):
+        if mix is not None:
+            speed = momentum * speed + rate * (mix @ went) - pull * (slow - mix @ slow)  # noqa: F821 - of the round before
+            slow = slow + speed
+        x = slow
+        for step in range(k * period, (k + 1) * period):
+            x = x - lr * gradients(data, x, step)
+        went = x - slow  # noqa: F841
+        yield x
+
+
+@SIZES
+def test_noloco_is_what_its_equations_say(worlds):
+    data, given = Shared(workers=5, rows=42), {"period": 3, "momentum": 0.4, "pull": 0.8}
+    method = decentralised.noloco(rules.sgd(0.05), **given, outer_lr=0.6)
+    found = paths(method, data.team(worlds(workers=5)), data.start, 5)[1:]
+    wanted = noloco(data, ws("matching", 5, 1, 5), 0.05, np.tile(data.start, (5, 1)), 3, 0.4, 0.6, 0.8)
+    np.testing.assert_allclose(found, list(wanted), rtol=1e-11, atol=1e-12)
+
+
 @SIZES
 @pytest.mark.parametrize(("compress", "gain"), [("topk:0.4", 0.2), ("qsgd:4", None), ("identity", 1.0)])
 def test_choco_sgd_is_what_its_equations_say(worlds, compress, gain):

@@ -8,11 +8,13 @@ import pytest
 from mpiopt.engine.drive import Standing, rounds
 from mpiopt.errors import UsageError
 from mpiopt.io.runs.checkpoint import Store
+from mpiopt.methods import pruning
 from mpiopt.methods.averaging import sgd
 from mpiopt.methods.linked import linked
 from mpiopt.methods.pruning import dpf, incremental_pruning, one_shot_pruning
 from mpiopt.numerics.streams import Streams
 from mpiopt.outer.prune import Gradual, prunable
+from mpiopt.outer.rounded import rounded
 from mpiopt.problems.examples import Dense
 from mpiopt.problems.model import Block
 from mpiopt.problems.penalties import Zero
@@ -167,3 +169,33 @@ def test_the_gradual_schedule():
 def test_what_cannot_be_is_refused(given, word):
     with pytest.raises(UsageError, match=word):
         dpf(rules.sgd(RATE), 100, **given)
+
+
+# ---------------------------------------------------------------------------------------------- weights of few bits
+@pytest.mark.ranks(1, 2)
+@pytest.mark.parametrize("feedback", [True, False])
+def test_rounded_sgd_looks_where_weights_are_rounded(worlds, feedback):
+    """By hand: gradients at the rounded point; the exact one is kept, or not."""
+    data = Shared(workers=3, rows=30)
+    found = path(pruning.rounded_sgd(rules.sgd(0.05), 3, feedback), data.team(worlds(workers=3)), data.start, 6)
+
+    def near(x):
+        top = abs(x).max() / 3
+        return np.round(x / top) * top
+
+    x, wanted = data.start if feedback else near(data.start), [near(data.start)]
+    for step in range(6):
+        x = x - 0.05 * data.mean_gradient(near(x), step)
+        x = x if feedback else near(x)
+        wanted.append(near(x))
+    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-13)
+    assert all(len(np.unique(np.round(np.abs(one), 12))) <= 4 for one in found)
+
+
+def test_matrices_alone_are_rounded_and_one_bit_keeps_signs():
+    x, blocks = np.array([0.1, -2.0, 3.0, 0.7, 0.123]), (Block("w", (2, 2)), Block("b", (1,)))
+    np.testing.assert_allclose(rounded(x, blocks, 2), [0, -3, 3, 0, 0.123])
+    np.testing.assert_allclose(rounded(x, blocks, 1), [1.45, -1.45, 1.45, 1.45, 0.123])
+    np.testing.assert_array_equal(rounded(np.zeros(3), (), 4), 0)
+    with pytest.raises(UsageError, match="the bits of a weight is 0: give 1 to 16"):
+        pruning.rounded_sgd(rules.sgd(0.1), 0)

@@ -53,6 +53,12 @@ SOURCES: Mapping[str, Sequence[Shown]] = {
             "residuals fall with every step of q, at tau 100 from 0.36 (q 1) to 8e-4 (q 8)",
         ),
         Shown(
+            "unlike batches",
+            "fast workers take more rows, and count for more",
+            "mpiopt train --batch 32,64 --workers 2 --method ri_sgd --redundancy 2",
+            "shares of 1/3 and 2/3 in what is agreed on",
+        ),
+        Shown(
             "dead workers",
             "the others hold copies of what is lost",
             "mpiopt reproduce ri-sgd",
@@ -95,6 +101,12 @@ SOURCES: Mapping[str, Sequence[Shown]] = {
             "keeps accuracy at high sparsity",
             "mpiopt reproduce pruning-feedback",
             "above one-shot and incremental pruning at the highest sparsity",
+        ),
+        Shown(
+            "weights of few bits with feedback",
+            "trains where rounding alone stalls",
+            "mpiopt train --method rounded_sgd --set model_bits=4",
+            "the exact point is the memory, as of pruning; --set feedback=false stalls once steps are below half a level",
         ),
         Shown(
             "one-shot averaging",
@@ -162,7 +174,7 @@ SOURCES: Mapping[str, Sequence[Shown]] = {
             "stochastic extragradient",
             "the same sample twice converges where fresh ones do not",
             "mpiopt reproduce extragradient",
-            "below 1e-12 over 20 seeds, Mirror-Prox beyond 10^6; negative momentum is best",
+            "below 1e-12 over 20 seeds, Mirror-Prox beyond 10^6; negative momentum is best; on a small GAN no order over seeds",
         ),
         Shown(
             "ADOM",
