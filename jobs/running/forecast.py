@@ -16,7 +16,7 @@ from mpiopt.io.dataset.synthetic import Synthetic
 from mpiopt.jobs.cli.console import WIDTH, Console, size, table
 from mpiopt.jobs.machine.node import compiled, memory_room
 from mpiopt.jobs.running.linear_data import opened
-from mpiopt.jobs.running.rehearsal import Effort, Make, rehearse
+from mpiopt.jobs.running.rehearsal import Effort, Make, made, rehearse, settled
 from mpiopt.losses.registry import find
 from mpiopt.words import counted
 
@@ -41,7 +41,8 @@ def forecast(job: "Solve", make: Make, world: "World", console: Console) -> dict
         console.note("compiling kernels: once on this machine, about half a minute")
     console(f"rehearsing {job.method} on {counted(world.size, 'rank')}")
     dim = source.cols + job.intercept
-    effort = rehearse(job, make, world, dim)
+    taken = settled(made(job, make), job, source, world.workers)[1]
+    effort = rehearse(job, lambda job: settled(make(job), job, source, world.workers)[0], world, dim)
     sent = effort.traffic
     mine = {
         "host": world.host,
@@ -57,6 +58,8 @@ def forecast(job: "Solve", make: Make, world: "World", console: Console) -> dict
         "features": source.cols,
         "nonzeros": sum(rank["nonzeros_held"] for rank in ranks),
         "method": job.method,
+        "form": taken and taken.form,
+        "form_why": taken and taken.why,
         "world_size": world.size,
         "workers": world.workers,
         "per_rank": ranks,
@@ -130,6 +133,7 @@ def _page(found: dict[str, Any]) -> str:
         f"{found['dataset']}: {counted(found['rows'], 'row')}, {counted(found['features'], 'feature')}, "
         f"{counted(found['nonzeros'], 'nonzero')}",
         f"{found['method']}: {max(rank['dvectors'] for rank in ranks):g} vectors of the features' length a rank",
+        *([f"form {found['form']}: {found['form_why']}"] if found["form"] else []),
         "",
         table(head, rows, "rrrrrrrr"),
         *([f"and {counted(len(ranks) - len(shown), 'rank')} more, all below these"] if len(ranks) > len(shown) else []),

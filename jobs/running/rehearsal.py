@@ -8,6 +8,7 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.comm.tally import Tally
 from mpiopt.engine.drive import solve
+from mpiopt.engine.forms import Extent, Forms, Taken
 from mpiopt.engine.method import Composed, Method
 from mpiopt.engine.phase import Agreed, Exchange, Joint, Tree
 from mpiopt.engine.stop import Stop
@@ -23,10 +25,14 @@ from mpiopt.errors import UsageError
 from mpiopt.exchange.around import Around
 from mpiopt.io.dataset.labels import Labels
 from mpiopt.io.dataset.linear_team import team_of
+from mpiopt.io.dataset.reading import Dataset
+from mpiopt.io.dataset.source import Source
 from mpiopt.io.dataset.sparse_rows import SparseRows
 from mpiopt.io.dataset.synthetic import Synthetic
 from mpiopt.jobs.machine.node import resident
 from mpiopt.jobs.running.warm_up import warm
+from mpiopt.losses.registry import find
+from mpiopt.outer.plane_search import SPARSE
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Message, Team
 from mpiopt.sampling.clients import Clients
@@ -120,11 +126,12 @@ class Tape:
 def rehearse(job: "Solve", make: Make, world: "World", dim: int) -> Effort:
     """Run the job's method on made-up rows and count. Collective, some seconds. Raises MpioptError on every rank.
 
-    dim : the job's own, which its messages are to be of.
+    make : a method, in the form that it will take. dim : the job's own, which its messages are to be of.
     """
     method, asked = overheard(made(job, make))
-    limited = isinstance(method, Composed) and method.most is not None
-    features = (dim - job.intercept,) * 2 if limited else (NARROW, WIDE)  # what does not grow as vectors do is seen as it is
+    features = (NARROW if dim < SPARSE else SPARSE, WIDE)
+    if getattr(method, "most", None) is not None:
+        features = (dim - job.intercept,) * 2  # what does not grow as vectors do is seen as it is
     least = _team(job, world, features[0], 8 * world.workers)
     with world.together("looking at the compressor"):
         few, many = (_enough(asked, enough, least) for enough in features)
@@ -147,6 +154,22 @@ def rehearse(job: "Solve", make: Make, world: "World", dim: int) -> Effort:
 def made(job: "Solve", make: Make) -> Method:
     """The method, with all rows of a worker as server sample: made-up rows are few."""
     return make(replace(job, server_rows=None))
+
+
+def settled(method: Method, job: "Solve", source: Source, workers: int) -> tuple[Method, Taken | None]:
+    """A method in the form that it will begin with, and which that is, if it has several. Not collective.
+
+    The entries of rows that are not normalised are taken for ones, since none is read.
+    """
+    if not isinstance(method, Forms):
+        return method, None
+    unit = isinstance(source, Dataset) and source.index.normalize == "l2"
+    squares = 1.0 if unit else source.nnz / source.rows
+    bend = find(job.loss).curvature_bound
+    bend = bend if isfinite(bend) else 1.0
+    extent = Extent(source.rows, source.rows, source.cols + job.intercept, squares, workers, job.l2, bend, smooth=job.l1 == 0)
+    taken = method.rule.first(extent, method.forms)
+    return method.form(taken), taken
 
 
 def overheard(method: Method) -> tuple[Method, list[Asked]]:

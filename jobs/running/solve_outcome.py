@@ -8,6 +8,7 @@ import numpy as np
 
 from mpiopt.arrays import on_host
 from mpiopt.engine.drive import Solution
+from mpiopt.engine.forms import taken_by
 from mpiopt.jobs.cli.console import size
 from mpiopt.jobs.reports.comparison import compressing
 from mpiopt.words import counted
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
     from mpiopt.comm.world import World
     from mpiopt.jobs.cli.solve_options import Solve
 
-FINAL = ("gradient_norm", "gap", "tight_gap", "coefficient_error")
+FINAL = ("gradient_norm", "gap", "tight_gap", "coefficient_error", "form", "form_why")
 
 
 def facts(job: "Solve", solution: Solution) -> dict[str, Any]:
     """What is known of the answer, beside what is of every run's."""
-    proved = solution.certificate
+    proved, taken = solution.certificate, taken_by(solution.run)
     return {
         "objective": proved.objective,
         "gradient_norm": proved.gradient_norm,
@@ -29,6 +30,8 @@ def facts(job: "Solve", solution: Solution) -> dict[str, Any]:
         "tight_gap": proved.tight_gap,
         "coefficient_error": distance(proved.tight_gap, job.l2),
         "nonzero_coefficients": int(np.count_nonzero(on_host(solution.x))),
+        "form": taken and taken.form,
+        "form_why": taken and taken.why,
     }
 
 
@@ -69,6 +72,7 @@ def lines(
         *([("labels", signs)] if signs else []),
         ("problem", f"{job.loss}, {penalty}{classes}{constant}"),
         ("method", f"{job.method} on {counted(world.size, 'rank')}, {counted(world.workers, 'worker')}{fewer}"),
+        *([("form", f"{found['form']}: {found['form_why']}")] if found["form"] else []),
         (
             "work",
             f"{counted(last.round, 'round')}, {counted(last.vector_rounds, 'vector round')}, "

@@ -144,6 +144,13 @@ class Composed(Named):
         states = self._states(x, team)
         return self._opened(Run(PerWorker(site.loss.point(x) for site in team.sites), None, states), team)
 
+    def onward(self, run: Run, team: Team[Any]) -> Run:
+        """``run`` of another method with the same opening, to be gone on with by this one. Collective.
+
+        Raises CapabilityError on every rank.
+        """
+        return run._replace(states=self._states(run.points[0].x, team))
+
     def _states(self, x: Array, team: Team) -> States:
         self.check(team, *self.blocks)
         with team.world.together("setting up the method"):

@@ -83,8 +83,8 @@ class LogisticRegression(LinearClassifier):
     """Two classes by their log-odds: C times the sum of the losses plus the elastic net, as scikit-learn's.
 
     C : inverse strength of the penalty; infinity for none. l1_ratio : share of l1 in it. tol : the gap that is certified,
-    as a share of the mean loss at 0. solver : a method of `mpiopt.catalogue`; by default newton with few features
-    and no l1, else spcg.
+    as a share of the mean loss at 0. solver : a method of `mpiopt.catalogue`; by default spcg, in the form that
+    serves the problem best.
     """
 
     def __init__(

@@ -26,7 +26,6 @@ from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Team
 
 Place = Literal["same", "mine"]
-FEW = 200  # features with which the Hessian itself is small, and Newton's steps are the most exact
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def fit(
     X : (rows, features), an array, a scipy.sparse matrix, or the path of a data set, which has its own labels, weights and
     offsets. y : (rows,) labels; -1 and +1 for losses of two classes. sample_weight, offset : (rows,), if any.
     per_weight : divide l2 and l1 by the sum of the weights, as where losses are added up. class_weight : "balanced" or
-    "NEG:POS". solver : a method of `mpiopt.catalogue`; by default newton with few features and no l1, else spcg.
+    "NEG:POS". solver : a method of `mpiopt.catalogue`; by default spcg, in the form that serves the problem best.
     tol : the gap F - F* that is to be certified, as a share of the mean loss at 0; the norm of the gradient where no gap can
     be. rows : "same" where every rank has all rows and takes its share, "mine" where each brings its own. start : (features,),
     or one more for the intercept. world : by default all ranks.
@@ -85,8 +84,7 @@ def fit(
     weight, sums = world.total([np.array([one.weight, one.weight * one.value(one.point(zeros))]) for one in losses])
     scale = float(weight) if per_weight else 1.0
     team = Team.of(world, losses, ElasticNet(l1 / scale, l2 / scale, free=int(intercept)))
-    few = "newton" if losses[0].dim <= FEW else "spcg"
-    method = find(solver or ("spcg" if l1 else few)).make()
+    method = find(solver or "spcg").make()
     gap = tol * float(sums / weight) if weight > 0 else tol
     stop = Stop(rounds=max_iter, gap=gap, gradient=None if l1 or l2 else tol)
     x = team.zeros()

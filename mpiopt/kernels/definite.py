@@ -4,6 +4,8 @@ All ranks hold the matrix and take the same step. LAPACK's last bits depend on t
 the rows above it in their order, without contraction, and vector units change the speed alone.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from mpiopt.arrays import Array, on_host
@@ -54,21 +56,36 @@ def _substituted(a, n, z):
             z[j] /= pivot
 
 
-def solved(triangle: Array, ridge: Array, b: Array) -> np.ndarray:
-    """A solution z (n,) of (A + diag(ridge)) z = b, on the host; unknowns that depend on those before them are 0.
+class Factor(NamedTuple):
+    """R with S (A + diag(ridge)) S = R^T R, S = diag(scale): R packed by rows, (n (n + 1) / 2,); scale (n,). On the host."""
 
-    triangle : (n (n + 1) / 2,), the upper triangle of A by rows; ridge, b : (n,). Brought to a diagonal of 1 first, so that
-    the units of the unknowns do not matter. n^3 / 3 multiplications.
-    """
-    a, z, n = on_host(triangle).astype(np.float64), on_host(b).astype(np.float64), b.size
-    lengths = np.arange(n, 0, -1)
-    starts = np.cumsum(lengths) - lengths
-    a[starts] += on_host(ridge)
-    diagonal = a[starts]
-    scale = np.divide(1, np.sqrt(np.maximum(diagonal, 0)), out=np.zeros(n), where=diagonal > 0)
-    for j, start in enumerate(starts):
-        a[start : start + n - j] *= scale[j:] * scale[j]
-    z *= scale
-    _factor(a, n, ROUNDING * n)
-    _substituted(a, n, z)
-    return z * scale
+    rows: np.ndarray
+    scale: np.ndarray
+
+    @staticmethod
+    def of(triangle: Array, ridge: Array) -> "Factor":
+        """That of the upper triangle of A by rows, (n (n + 1) / 2,), and ridge (n,). n^3 / 3 multiplications.
+
+        Brought to a diagonal of 1 first, so that the units of the unknowns do not matter.
+        """
+        a, n = on_host(triangle).astype(np.float64), ridge.size
+        lengths = np.arange(n, 0, -1)
+        starts = np.cumsum(lengths) - lengths
+        a[starts] += on_host(ridge)
+        diagonal = a[starts]
+        scale = np.divide(1, np.sqrt(np.maximum(diagonal, 0)), out=np.zeros(n), where=diagonal > 0)
+        for j, start in enumerate(starts):
+            a[start : start + n - j] *= scale[j:] * scale[j]
+        _factor(a, n, ROUNDING * n)
+        return Factor(a, scale)
+
+    def solved(self, b: Array) -> np.ndarray:
+        """z (n,) with (A + diag(ridge)) z = b, on the host; unknowns that depend on those before them are 0."""
+        z = on_host(b) * self.scale
+        _substituted(self.rows, z.size, z)
+        return z * self.scale
+
+
+def solved(triangle: Array, ridge: Array, b: Array) -> np.ndarray:
+    """A solution z (n,) of (A + diag(ridge)) z = b, as `Factor` finds it."""
+    return Factor.of(triangle, ridge).solved(b)

@@ -27,6 +27,7 @@ from mpiopt.methods.robust import ENTRIES as ROBUST
 from mpiopt.methods.sampled_descent import ENTRIES as SAMPLED
 from mpiopt.methods.sketched import ENTRIES as SKETCHED
 from mpiopt.methods.spag import ENTRIES as SPAG
+from mpiopt.methods.spcg import ENTRIES as SPCG
 from mpiopt.methods.stabilised import ENTRIES as STABILISED
 from mpiopt.methods.subnetworks import ENTRIES as SUBNETWORKS
 from mpiopt.registry.registry import Registry
@@ -37,6 +38,7 @@ __all__ = ["PLAYERS", "SOLVERS", "TRAINERS", "Entry", "catalogue", "find", "play
 
 GROUP = "mpiopt.methods"  # entry points of packages that bring methods of either kind
 SOLVING = (
+    SPCG,
     DANE,
     CATALYST,
     SPAG,

@@ -1,6 +1,5 @@
 """Statistical preconditioning: every worker's own loss is a model of the whole.
 
-    spcg          Gradient -> Mean; Corrected(mu) -> Mean                   PlaneSearch
     dane          Gradient -> Mean; Corrected(mu) -> Mean                   x + p
     server_dane   Gradient -> Mean; Corrected(mu, n rows) -> From(0)        x + p
     hb_dane       Gradient -> Mean; Corrected(mu, n rows) -> From(0)        x + p + beta (x - last x)
@@ -17,33 +16,16 @@ from mpiopt.engine.phase import Phase
 from mpiopt.errors import UsageError
 from mpiopt.exchange.mean import From, Mean
 from mpiopt.methods.entry import Entry
-from mpiopt.methods.prox_newton import ProxNewton, WithKinks
 from mpiopt.methods.ranges import above, within
-from mpiopt.outer.plane_search import PlaneSearch
 from mpiopt.outer.relax import Add, HeavyBall
 from mpiopt.problems.problem import Team
 from mpiopt.problems.protocols import Margins
 from mpiopt.work.corrected import Corrected
 from mpiopt.work.exact import Exact
 from mpiopt.work.gradient import Gradient
-from mpiopt.work.local_solvers import Auto, DualDescent, NewtonCG
 from mpiopt.work.server import server_mu
 
 GRADIENT = Phase(Gradient(), Mean())
-
-
-def spcg(mu: float = 0.0, accuracy: float = 0.1, epochs: int = 8, jacobi: bool = False) -> Composed:
-    """Statistically preconditioned conjugate gradient, plane search; prox_newton where the penalty has kinks or walls.
-
-    accuracy : what a local solve reduces its error to; epochs : at most so many of dual coordinate descent a round;
-    jacobi : search along the Jacobi direction too, which helps where workers hold few rows.
-    """
-    within(0, mu=mu)
-    within(1e-12, 0.9, accuracy=accuracy)
-    within(1, epochs=epochs)
-    solver = Auto(DualDescent(accuracy**2, epochs), NewtonCG(accuracy))
-    phases = (Phase(Corrected(solver, mu), Mean()),)
-    return WithKinks(GRADIENT, phases, PlaneSearch(jacobi), dvectors=15 + jacobi, kinked=ProxNewton())
 
 
 def dane(mu: float | None = None, eta: float = 1.0, accuracy: float = 1e-6) -> Composed:
@@ -104,12 +86,6 @@ def _check(mu: float | None, eta: float, accuracy: float) -> None:
 _SERVER = "mu, a server sample (default: both found from the rows of worker 0)"
 
 ENTRIES = (
-    Entry(
-        spcg,
-        "mpiopt; statistical preconditioning after Shamir, Srebro, Zhang 2014 and Hendrikx et al. 2020",
-        "nothing",
-        smooth_only=False,
-    ),
     Entry(
         dane,
         "Shamir, Srebro, Zhang, Communication-efficient distributed optimization using an approximate Newton-type method, "

@@ -2,11 +2,12 @@
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeGuard, TypeVar, cast
 
 from mpiopt.compress.catalogue import find
 from mpiopt.compress.compressor import Compressor
 from mpiopt.compress.lowrank import PowerSgd
+from mpiopt.engine.forms import Forms
 from mpiopt.engine.method import Composed, Method
 from mpiopt.engine.phase import Exchange
 from mpiopt.errors import CapabilityError, UsageError
@@ -15,7 +16,6 @@ from mpiopt.exchange.feedback import ErrorFeedback, TwoWay
 from mpiopt.exchange.lowrank import LowRank
 from mpiopt.exchange.mean import Mean
 from mpiopt.exchange.shifted import Shifted
-from mpiopt.methods.prox_newton import WithKinks
 from mpiopt.numerics.schedules import Relative, Schedule
 
 TYPICAL = (10**6, 10**12)  # dims at which constants are looked at before the model is known
@@ -48,9 +48,12 @@ def linked(
 
     name : what the method is called. compress : a compressor, or vote. link : plain; ef, error feedback; ef21, shifts that
     take in all that was sent; diana, shifts learnt at 1 / (1 + omega). back : compresses what was agreed once more. force :
-    also where the theory asks for another link. advice : for the sentences. Raises UsageError, CapabilityError.
+    also where the theory asks for another link. advice : for the sentences. Of a method of several forms those that end their
+    rounds so are left. Raises UsageError, CapabilityError.
     """
-    if not isinstance(method, Composed) or not method.phases or not isinstance(method.phases[-1].exchange, Mean):
+    if isinstance(method, Forms) and (able := method.only(lambda form: form if _ends_in_mean(form) else None)).forms:
+        return cast(C, able.only(lambda form: linked(form, name, compress, link, back, force, advice)))
+    if not _ends_in_mean(method):
         raise CapabilityError(
             f"{name} does not end its rounds with a mean that could be compressed: use one that does, such as {advice.methods}"
         )
@@ -68,9 +71,11 @@ def linked(
         )
     if back is not None:
         exchange = TwoWay(exchange, _returning(back, force), rate)
-    if isinstance(method, WithKinks):  # what is sent there is no mean of steps
-        method = replace(method, kinked=None)
-    return replace(method, phases=(*method.phases[:-1], last._replace(exchange=exchange)))
+    return cast(C, replace(method, phases=(*method.phases[:-1], last._replace(exchange=exchange))))
+
+
+def _ends_in_mean(method: Method) -> TypeGuard[Composed]:
+    return isinstance(method, Composed) and bool(method.phases) and isinstance(method.phases[-1].exchange, Mean)
 
 
 def _unit(method: Composed) -> Schedule:

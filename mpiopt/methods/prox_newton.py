@@ -13,14 +13,14 @@ after a whole one. Lee, Sun, Saunders, Proximal Newton-type methods for minimizi
 improved GLMNET for l1-regularized logistic regression, 2012; working sets as in `methods.active_set`.
 """
 
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 from zlib import crc32
 
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.engine.method import Composed, Measured, Method, Named, Run, measured
+from mpiopt.engine.method import Measured, Method, Named, Run, measured
 from mpiopt.engine.phase import PerWorker
 from mpiopt.errors import CapabilityError
 from mpiopt.kernels.kinked import Kinks, minimised, unfolded
@@ -133,29 +133,6 @@ class ProxNewton(Named):
     def answer(self, run: Run, team: Team[Columns]) -> Point:
         """The common point."""
         return run.points[0]
-
-
-@dataclass(frozen=True)
-class WithKinks(Composed):
-    """A composition for smooth penalties, which leaves those with kinks or walls to another method.
-
-    kinked : that method; None where there is none, and the blocks refuse such penalties.
-    """
-
-    kinked: ProxNewton | None = field(default=None, kw_only=True)
-
-    def init(self, x: Array, team: Team[Any]) -> Run:
-        """See `Composed.init`."""
-        other = self._other(team)
-        return super().init(x, team) if other is None else other.init(x, team)
-
-    def step(self, run: Run, team: Team[Any]) -> Run:
-        """See `Composed.step`."""
-        other = self._other(team)
-        return super().step(run, team) if other is None else other.step(run, team)
-
-    def _other(self, team: Team) -> ProxNewton | None:
-        return None if self.kinked is None or team.penalty.smooth else replace(self.kinked, name=self.name)
 
 
 def _hessian(part: Team[Columns], points: PerWorker) -> Array:

@@ -1,14 +1,15 @@
-"""PlaneSearch: minimise F exactly over x + span(agreed direction, Jacobi direction, last step).
+"""PlaneSearch: minimise F exactly over x + span(agreed direction, Jacobi direction, gradient, last steps).
 
-    (a, b) = argmin F(x + a p + b s),   s = x_k - x_{k-1};      x <- x + a p + b s
+    c = argmin F(x + sum_k c_k d_k),   the last directions being x_k - x_{k-1}, ...;      x <- x + sum_k c_k d_k
 
-The second direction makes it a nonlinear conjugate gradient method: on quadratics it is preconditioned conjugate
-gradients. Margins are cached, so a Newton step on the coefficients costs one pass over the rows' margins and an
-allreduce of 1 + k + k(k+1)/2 numbers; no vector round. Nocedal and Wright, Numerical Optimization, 2006, section 5.2,
-for the subspace view of conjugate gradients.
+The last step makes it a nonlinear conjugate gradient method: on quadratics it is preconditioned conjugate gradients. More of
+them make up for what rounding and the curvature's change lose, and for a preconditioner that is no symmetric one. Margins are
+cached, so a Newton step on the coefficients costs one pass over the rows' margins and an allreduce of 1 + k + k(k+1)/2
+numbers; no vector round. Nocedal and Wright, Numerical Optimization, 2006, section 5.2, for the subspace view of conjugate
+gradients.
 
 The Jacobi direction -(g_j + l2 x_j) / (h_j + l2), h the diagonal of the Hessian at the start (one more vector round,
-once), helps where workers hold few rows and many features are rare.
+once), helps where workers hold few rows and many features are rare; the gradient where many local models know little.
 """
 
 from collections.abc import Sequence
@@ -17,73 +18,108 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from mpiopt.arrays import Array, beside, norm
+from mpiopt.arrays import Array, beside, namespace, norm
 from mpiopt.engine.phase import Joint, Outer, PerRow, PerWorker
 from mpiopt.numerics.newton import model, newton, unpack
+from mpiopt.outer.plane_products import asked, carried, filled, unknown, widened
 from mpiopt.problems.penalties import along
 from mpiopt.problems.problem import Message, Point, Site, Team, mean, mean_scalars
 from mpiopt.problems.protocols import Margins
 
 REFRESH = 10  # rounds between exact recomputations of the margins, which are otherwise updated by sums
 CANCEL = 1e-6  # of a sum's longest term: of a shorter sum too few digits are left
+MANY, SOME, SPARSE = 20, 5, 5000  # steps kept of fewer coefficients than that, and of more
+DENSE = 1500  # coefficients up to which the gradient adds nothing to the steps kept
 SLIGHT = 1e-5  # of the margins: what a shorter step changes in F is near its rounding, and none of that may be drift
 
 
 class PlaneMemory(NamedTuple):
-    """What spans the next plane: the last step (dim,), the Hessian's diagonal (dim,) or (0,); margins of the directions."""
+    """What spans the next plane: the last steps, the Hessian's diagonal (dim,) or (0,); margins of the directions.
 
-    step: Array  # (0,) before the first
+    steps : (dim,) each, in no order; the next one takes the place ``turn``. margins : (k, rows) each, those of the steps
+    last. products : inner products of the point and the steps, as `plane_products` keeps them.
+    """
+
+    steps: tuple[Array, ...]
     curvature: Array
-    margins: PerRow  # (k, rows) each, the last step's last
+    margins: PerRow
+    products: Array
+    turn: int = 0
 
 
 @dataclass(frozen=True)
 class PlaneSearch(Outer):
-    """The exact search in the plane of the agreed direction and the last step, and of the Jacobi direction if asked."""
+    """The exact search in the plane of the agreed direction and the last ``steps``, and what else is asked for.
+
+    jacobi : the Jacobi direction too. wide : as many steps as few coefficients need (`MANY`, else `SOME`), and where they are
+    many (more than `DENSE`) minus the gradient of F.
+    """
 
     needs: ClassVar[type] = Margins
     jacobi: bool = False
+    wide: bool = False
+
+    def fresh(self, dim: int) -> int:
+        """Directions that are new in every round."""
+        return 1 + self.jacobi + self._descends(dim)
+
+    def kept(self, dim: int) -> int:
+        """Last steps that are among the directions."""
+        return 1 if not self.wide else MANY if dim < SPARSE else SOME
+
+    def _descends(self, dim: int) -> bool:
+        return self.wide and dim > DENSE
 
     def init(self, x: Array, team: Team[Margins]) -> PlaneMemory:
         """No last step yet. Collective: one vector round with ``jacobi``."""
-        buffers = PerRow(beside(x, (2 + self.jacobi, site.loss.margin_count), 0) for site in team.sites)
-        return PlaneMemory(np.zeros(0), diagonal(team, x) if self.jacobi else np.zeros(0), buffers)
+        k = self.fresh(x.size) + self.kept(x.size)
+        buffers = PerRow(beside(x, (k, site.loss.margin_count), 0) for site in team.sites)
+        return PlaneMemory((), diagonal(team, x) if self.jacobi else np.zeros(0), buffers, unknown(0))
 
     def __call__(
         self, agreed: Message, points: PerWorker, state: PlaneMemory, here: Joint[Margins]
     ) -> tuple[PerWorker, PlaneMemory]:
         """Three to six small allreduces. Collective."""
-        directions, buffers, team = [agreed.vector], state.margins, here.team
-        if self.jacobi:
-            residual = team.penalty.residual(points[0].x, points[0].gradient)
-            directions.append(-residual / (state.curvature + team.penalty.l2))
+        buffers, team, dim = state.margins, here.team, points[0].x.size
+        fresh = self.fresh(dim)
+        directions = self._directions(agreed.vector, points[0], state, team)
         for site, buffer in zip(team.sites, buffers, strict=True):
             for direction, row in zip(directions, buffer, strict=False):
                 site.loss.margins(direction, out=row)
-        if state.step.size:
-            directions.append(state.step)
-        k = len(directions)
-        c = minimise(team, points, directions, [buffer[:k] for buffer in buffers])
+        directions += state.steps
+        k, due = len(directions), here.round % REFRESH == REFRESH - 1
+        known = unknown(k) if due else widened(state.products, fresh)
+        c, products = minimised(team, points, directions, [buffer[:k] for buffer in buffers], known)
         step = sum(factor * direction for factor, direction in zip(c.tolist(), directions, strict=True))
-        x = points[0].x + step
-        moved = (
-            _move(site, at, x, step, c, buffer, here.round)
+        x, place = points[0].x + step, fresh + state.turn
+        moved = PerWorker(
+            _move(site, at, x, step, c, buffer, place, due)
             for site, at, buffer in zip(team.sites, points, buffers, strict=True)
         )
-        return PerWorker(moved), state._replace(step=step)
+        steps = (*state.steps[: state.turn], step, *state.steps[state.turn + 1 :])
+        kept = carried(products, c, fresh, state.turn)
+        return moved, state._replace(steps=steps, products=kept, turn=(state.turn + 1) % self.kept(dim))
+
+    def _directions(self, p: Array, at: Point, state: PlaneMemory, team: Team[Margins]) -> list[Array]:
+        """Those that are new."""
+        found = [p]
+        if self.jacobi or self._descends(at.x.size):
+            residual = team.penalty.residual(at.x, at.gradient)
+            if self.jacobi:
+                found.append(-residual / (state.curvature + team.penalty.l2))
+            if self._descends(at.x.size):
+                found.append(-residual)
+        return found
 
 
-def _move(site: Site[Margins], at: Point, x: Array, step: Array, c: Array, buffer: Array, round: int) -> Point:  # noqa: A002 - the field's word
-    """The worker's next point; the buffer's last row becomes the margins of the step."""
-    last = buffer[-1]
-    last *= c[-1] if len(c) == len(buffer) else 0.0
-    longest = norm(last)
-    for factor, row in zip(c, buffer[:-1], strict=False):
-        row *= factor
-        longest = max(longest, norm(row))
-        last += row
-    if norm(last) < max(CANCEL * longest, SLIGHT * norm(at.known)) or round % REFRESH == REFRESH - 1:
-        site.loss.margins(step, out=last)  # as the next plane has it, or its errors grow from step to step
+def _move(site: Site[Margins], at: Point, x: Array, step: Array, c: Array, buffer: Array, place: int, afresh: bool) -> Point:
+    """The worker's next point; row ``place`` of the buffer becomes the margins of the step."""
+    rows = buffer[: len(c)]
+    longest = max(abs(factor) * norm(row) for factor, row in zip(c.tolist(), rows, strict=True))
+    last = buffer[place]
+    last[...] = namespace(rows).asarray(c) @ rows
+    if norm(last) < max(CANCEL * longest, SLIGHT * norm(at.known)) or afresh:
+        site.loss.margins(step, out=last)  # or its errors grow from step to step
         return Point(x, site.loss.margins(x, out=at.margins))
     margins = at.known
     margins += last
@@ -102,17 +138,26 @@ def minimise(team: Team[Margins], points: Sequence[Point], directions: Sequence[
 
     directions : k arrays (dim,); rows : per hosted worker their margins (k, rows).
     """
-    k, pairs = len(directions), along(team.penalty, points[0].x, directions)
-    bends: list[Array] = []
+    return minimised(team, points, directions, rows, unknown(len(directions)))[0]
+
+
+def minimised(
+    team: Team[Margins], points: Sequence[Point], directions: Sequence[Array], rows: Sequence[Array], products: Array
+) -> tuple[Array, Array]:
+    """`minimise`, and all `plane_products`, of which some may be known."""
+    k, l2 = len(directions), team.penalty.l2
+    places = asked(products)
+    pairs = along(team.penalty, points[0].x, directions, places)
 
     def evaluate(c: Array) -> tuple[float, Array, Array]:
+        nonlocal products, pairs
         parts = [site.loss.plane(at, p, c) for site, at, p in zip(team.sites, points, rows, strict=True)]
-        sums = mean_scalars(team, parts, "search", () if bends else pairs)
-        if not bends:  # the penalty's part, asked for once
-            bends[:] = unpack(np.append(0.0, team.penalty.l2 * sums[-len(pairs) :]), k)[1:]
-            sums = sums[: -len(pairs)]
+        sums = mean_scalars(team, parts, "search", pairs)
+        if pairs:  # the penalty's part, asked for once
+            products = filled(products, places, sums[-len(pairs) :])
+            sums, pairs = sums[: -len(pairs)], []
         value, gradient, hessian = unpack(sums, k)
-        more, slope = model(c, *bends)
-        return value + more, gradient + slope, hessian + bends[1]
+        more, slope = model(c, l2 * products[:, 0], l2 * products[:, 1:])
+        return value + more, gradient + slope, hessian + l2 * products[:, 1:]
 
-    return newton(evaluate, np.eye(k)[0])
+    return newton(evaluate, np.eye(k)[0]), products

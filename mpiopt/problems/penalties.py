@@ -184,14 +184,16 @@ class Kinked(Penalty, Protocol):
         """What is not smooth, (dim,) each."""
 
 
-def along(penalty: Penalty, x: Array, directions: Sequence[Array]) -> list[tuple[Array, Array]]:
+def along(
+    penalty: Penalty, x: Array, directions: Sequence[Array], places: Sequence[tuple[int, int]]
+) -> list[tuple[Array, Array]]:
     """The pairs whose inner products, times l2, are gradient and Hessian of c -> (l2/2)|x + sum_k c_k d_k|^2 at 0.
 
-    The smooth part of a penalty, seen in a plane: first the gradient (k,), then the upper triangle of the Hessian by rows.
+    The smooth part of a penalty, seen in a plane. places : (i, 0) for the gradient's i-th entry, (i, 1 + j) for the Hessian's.
     """
     end = x.size - penalty.free
-    cut = [direction[:end] for direction in directions]
-    return [(x[:end], d) for d in cut] + [(d, e) for i, d in enumerate(cut) for e in cut[i:]]
+    first = (x, *directions)
+    return [(first[j][:end], directions[i][:end]) for i, j in places]
 
 
 def _nonnegative(**parameters: float) -> None:

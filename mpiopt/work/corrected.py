@@ -15,7 +15,7 @@ from mpiopt.arrays import Array, namespace
 from mpiopt.engine.phase import Local, PerWorker, Tree, Work
 from mpiopt.errors import CapabilityError
 from mpiopt.problems.problem import Message, Point, Site, Team
-from mpiopt.problems.protocols import Margins
+from mpiopt.problems.protocols import Margins, Penalty
 from mpiopt.problems.surrogate import Reference
 from mpiopt.work.server import common_mu, occupied, sample, server_mu
 
@@ -55,11 +55,7 @@ class Corrected(Work):
     def begin(self, x: Array, team: Team[Margins]) -> PerWorker:
         """mu and the solver's memory where it is solved. Collective. Raises CapabilityError for penalties that are not smooth,
         UsageError where a server lacks rows, on every rank."""
-        if not team.penalty.smooth:
-            raise CapabilityError(
-                "this method models the objective by a smooth local problem, which an l1 penalty or a box is not: "
-                "use `method=fista`"
-            )
+        refuse_rough(team.penalty)
         mu = self.pull(team)
         with team.world.together("setting up the method"):
             return PerWorker(self._begun(x, site, mu) for site in team.sites)
@@ -94,3 +90,12 @@ class Corrected(Work):
         z, memory = self.solver(phi, q, own, state.memory)
         z -= at.x
         return at._replace(gradient=agreed.vector), Message(z, np.empty(0)), state._replace(memory=memory)
+
+
+def refuse_rough(penalty: Penalty) -> None:
+    """Raise CapabilityError, naming what to use, where the penalty is not smooth. Not collective."""
+    if not penalty.smooth:
+        raise CapabilityError(
+            "this method models the objective by a smooth local problem, which an l1 penalty or a box is not: "
+            "use `method=fista`"
+        )

@@ -15,7 +15,7 @@ from mpiopt.engine.phase import PerRow, Tree
 from mpiopt.numerics import krylov
 from mpiopt.numerics.newton import newton, unpack
 from mpiopt.problems.problem import Point
-from mpiopt.problems.protocols import Columns
+from mpiopt.problems.protocols import Columns, offers
 from mpiopt.problems.rounding import residue
 from mpiopt.problems.surrogate import Reference
 
@@ -129,21 +129,27 @@ class Auto:
 
     R^2 is the mean of the rows' a_i.D^-1 a_i, c the family's curvature bound, W the worker's weight: an epoch of dual
     coordinate descent contracts by about 1 - 1 / (1 + R^2 c / W); CG ends within as many products as features.
+    few : solves where there are no more than ``features``, if it is given.
     """
 
     dual: DualDescent
     newton: NewtonCG
     difficulty: float = 10.0
     features: int = 1000
+    few: NewtonCG | None = None
 
     def choose(self, phi: Reference[Any]) -> DualDescent | NewtonCG:
         """The solver for one worker's rows."""
         loss = phi.loss
-        few = not loss.descends or loss.features <= self.features
-        if few or not phi.strong or not loss.weight > 0:
-            return self.newton
+        if not loss.descends or loss.features <= self.features or not phi.strong or not loss.weight > 0:
+            return self._by_newton(loss)
         hard = _energy(phi) * loss.family.curvature_bound > self.difficulty * loss.weight
-        return self.newton if hard else self.dual
+        return self._by_newton(loss) if hard else self.dual
+
+    def _by_newton(self, loss: Any) -> NewtonCG:
+        if self.few is None or not offers(loss, Columns) or loss.features > self.features:
+            return self.newton
+        return self.few
 
     def init(self, x: Array, phi: Reference[Any]) -> Tree:
         """The chosen solver's memory."""
@@ -151,7 +157,7 @@ class Auto:
 
     def __call__(self, phi: Reference[Any], q: Array, at: Point, memory: Tree) -> tuple[Array, Tree]:
         """What the chosen solver finds."""
-        return (self.dual if isinstance(memory, DualMemory) else self.newton)(phi, q, at, memory)
+        return (self.dual if isinstance(memory, DualMemory) else self._by_newton(phi.loss))(phi, q, at, memory)
 
 
 def _energy(phi: Reference[Columns]) -> float:

@@ -33,17 +33,19 @@ from tests.problem_sets import Data
 
 SIZES = pytest.mark.ranks(1, 2, 3)
 AT, END = 4, 9  # the round after which it stops, and the last
-METHODS = list(catalogue())
+FORMS = ("counts", "hessian")  # of spcg, on a problem for which it takes another by itself
+METHODS = [*catalogue(), *(f"spcg {form}" for form in FORMS)]
 
 
 def team_of(world, name: str) -> Team:
-    kinked = not catalogue()[name].smooth_only
+    kinked = name in catalogue() and not catalogue()[name].smooth_only
     weighted = name != "sgd_as"  # whose laws know no weights
     return Data(rows=90, features=14, seed=3, weighted=weighted).team(world, ElasticNet(5e-3 if kinked else 0.0, 1e-2))
 
 
 def method_of(name: str) -> Method:
-    return catalogue()[name].make()
+    method, _, form = name.partition(" ")
+    return catalogue()[method].make(**({"form": form} if form else {}))
 
 
 def straight(name: str, world) -> Solution:

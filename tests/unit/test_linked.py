@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mpiopt.engine.drive import rounds
+from mpiopt.engine.forms import Forms
 from mpiopt.errors import CapabilityError, NumericalError, UsageError
 from mpiopt.exchange.compressed import Compressed, Vote
 from mpiopt.exchange.feedback import ErrorFeedback, TwoWay
@@ -56,9 +57,17 @@ def test_links_are_exchanges_around_one_another():
 
 
 def test_only_the_last_mean_is_compressed():
-    plain = find("spcg").make()
-    found = linked(plain, "spcg", "topk:0.1", "ef")
+    plain = find("dane").make()
+    found = linked(plain, "dane", "topk:0.1", "ef")
     assert found.opening == plain.opening and found.phases[-1].work == plain.phases[-1].work and found.outer == plain.outer
+
+
+def test_of_several_forms_those_with_a_direction_are_compressed():
+    found = linked(find("spcg").make(), "spcg", "topk:0.1", "ef")
+    assert sorted(found.forms) == ["counts", "mean"]
+    assert all(isinstance(form.phases[-1].exchange, ErrorFeedback) for form in found.forms.values())
+    with pytest.raises(CapabilityError, match="spcg does not end its rounds with a mean that could be compressed"):
+        linked(find("spcg").make(form="hessian"), "spcg", "topk:0.1", "ef")
 
 
 @pytest.mark.parametrize("text", ["topk:k=2000000", "randk:k=3000000,scaled=no"])
@@ -189,9 +198,14 @@ def test_options_about_compression_need_it():
 
 
 def test_solve_compresses_what_can_be():
-    assert isinstance(method_of(Solve(compress="topk:0.1", error_feedback=True)).phases[-1].exchange, ErrorFeedback)
-    assert isinstance(method_of(Solve(compress="qsgd:8", method="dane")).phases[-1].exchange, Compressed)
-    assert isinstance(method_of(Solve(compress="topk:0.1", force=True)).phases[-1].exchange, Compressed)
+    assert isinstance(last_exchange(Solve(compress="topk:0.1", error_feedback=True)), ErrorFeedback)
+    assert isinstance(last_exchange(Solve(compress="qsgd:8", method="dane")), Compressed)
+    assert isinstance(last_exchange(Solve(compress="topk:0.1", force=True)), Compressed)
+
+
+def last_exchange(job):
+    method = method_of(job)
+    return (method.forms["counts"] if isinstance(method, Forms) else method).phases[-1].exchange
 
 
 ADVISED = {
@@ -216,7 +230,7 @@ def test_solve_is_given_advice_that_it_can_follow(how):
 
 @pytest.mark.parametrize("name", SOLVING.methods.replace(" or ", ", ").split(", "))
 def test_what_is_advised_can_be_compressed(name):
-    assert isinstance(method_of(Solve(compress="qsgd:8", method=name)).phases[-1].exchange, Compressed)
+    assert isinstance(last_exchange(Solve(compress="qsgd:8", method=name)), Compressed)
 
 
 @pytest.mark.parametrize("compress, helps", [("powersgd:2", True), ("topk:0.1", True), ("randk:0.1,shared=yes", False)])

@@ -1,0 +1,175 @@
+"""Forms: one method in several forms, of which a rule takes one by what the problem is, and may take another on its way.
+
+A rule sees an `Extent`, which is the same however many ranks and hosts there are, and what rounds have measured, which all
+ranks have from collectives. So the form follows from data, penalty, loss and workers. What was taken, and why, is state: a run
+that goes on from a checkpoint does not choose again.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol, cast
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.engine.method import Measured, Method, Named, Run
+from mpiopt.engine.phase import Tree
+from mpiopt.problems.problem import Point, Team
+from mpiopt.problems.protocols import Columns, offers
+
+KEPT = 5  # objectives that a rule may look back on
+
+
+class Extent(NamedTuple):
+    """What a rule may know of a problem before the first round.
+
+    weight : the sum of the rows' weights; dim : coefficients; squares : the mean of the rows' squared lengths, 0 where a loss
+    is not of such rows; bend : the largest curvature of a row's loss, 1 where it has no bound; columns : whether margins are
+    products of known rows with x; smooth : whether the penalty is.
+    """
+
+    rows: int
+    weight: float
+    dim: int
+    squares: float
+    workers: int
+    l2: float
+    bend: float = 1.0
+    columns: bool = True
+    smooth: bool = True
+
+    @staticmethod
+    def of(team: Team) -> "Extent":
+        """That of a team. Collective: one small sum."""
+        loss = team.sites[0].loss
+        squares = float(team.world.total([np.array([_squares(site.loss)]) for site in team.sites], "extent")[0]) / team.weight
+        columns = offers(loss, Columns)
+        bend = loss.family.curvature_bound if offers(loss, Columns) else 1.0
+        return Extent(
+            team.rows,
+            team.weight,
+            team.dim,
+            squares,
+            team.world.workers,
+            team.penalty.l2,
+            float(bend) if np.isfinite(bend) else 1.0,
+            columns,
+            team.penalty.smooth,
+        )
+
+
+def _squares(loss: object) -> float:
+    """The weighted sum of the rows' squared lengths."""
+    if not offers(loss, Columns):
+        return 0.0
+    return float((loss.row_squares * loss.weights).sum() if loss.weights.size else loss.row_squares.sum())
+
+
+class Taken(NamedTuple):
+    """A form by its name, and why it was taken, in a few words."""
+
+    form: str
+    why: str
+
+
+class InForm(NamedTuple):
+    """The states of a form, and how it came to be taken.
+
+    begun : the round in which it was. objectives : the last F, at most `KEPT`, as long as the rule asks.
+    """
+
+    taken: Taken
+    extent: Extent
+    begun: int
+    objectives: tuple[float, ...]
+    states: Tree
+
+
+class FormRule(Protocol):
+    """What takes a form. Not collective: of numbers that all ranks have."""
+
+    def first(self, extent: Extent, forms: Collection[str]) -> Taken:
+        """The form to begin with, one of ``forms``."""
+
+    def watches(self, taken: Taken, extent: Extent, forms: Collection[str]) -> bool:
+        """Whether another form may be taken after this one."""
+
+    def later(self, taken: Taken, extent: Extent, rounds: int, objectives: tuple[float, ...]) -> Taken:
+        """The form to go on with, after so many rounds in this one. objectives : the last F, at the start and after rounds."""
+
+
+class Onward(Method, Protocol):
+    """A method that can take over where another one stands."""
+
+    def onward(self, run: Run, team: Team[Any]) -> Run:
+        """``run`` of a method that ends its rounds knowing F and its gradient, to be gone on with by this one. Collective."""
+
+
+@dataclass(frozen=True)
+class Forms(Named):
+    """The method that takes its forms by a rule. All know F and its gradient at the end of a round.
+
+    forms : each by its name; those that a rule may take later are `Onward`.
+    """
+
+    forms: Mapping[str, Method]
+    rule: FormRule
+
+    @property
+    def dvectors(self) -> int:
+        """That of the form with most; forms for few features are left out where there are others."""
+        long = [form.dvectors for form in self.forms.values() if getattr(form, "most", None) is None]
+        return max(long or [form.dvectors for form in self.forms.values()])
+
+    def form(self, taken: Taken) -> Method:
+        """The form by its own name, which it refuses problems by."""
+        return replace(self.forms[taken.form], name=self.name)  # type: ignore[type-var]
+
+    def only(self, change: Callable[[Method], Method | None]) -> "Forms":
+        """With every form changed, and those left out of which nothing is made."""
+        found = {name: change(form) for name, form in self.forms.items()}
+        return replace(self, forms={name: form for name, form in found.items() if form is not None})
+
+    def init(self, x: Array, team: Team[Any]) -> Run:
+        """The form that the rule takes, at x. Collective. Raises CapabilityError on every rank."""
+        extent = Extent.of(team)
+        taken = self.rule.first(extent, self.forms)
+        return self._seen(self.form(taken).init(x, team), InForm(taken, extent, 0, (), ()), team)
+
+    def step(self, run: Run, team: Team[Any]) -> Run:
+        """One round of the form taken, and the rule's word on the next. Collective."""
+        now: InForm = run.states
+        run = self._seen(self.form(now.taken).step(self._inner(run), team), now, team)
+        if not self._watched(now):
+            return run
+        taken = self.rule.later(now.taken, now.extent, run.round - now.begun, run.states.objectives)
+        if taken.form == now.taken.form:
+            return run
+        onward = cast(Onward, self.form(taken)).onward(self._inner(run), team)
+        return onward._replace(states=run.states._replace(taken=taken, begun=run.round, states=onward.states))
+
+    def _inner(self, run: Run) -> Run:
+        return run._replace(states=run.states.states)
+
+    def _watched(self, now: InForm) -> bool:
+        return self.rule.watches(now.taken, now.extent, self.forms)
+
+    def _seen(self, run: Run, now: InForm, team: Team) -> Run:
+        """The run of a form with how that came to be taken, its objective among the last ones where the rule watches."""
+        objectives = now.objectives
+        if self._watched(now):
+            objectives = (*objectives, self.form(now.taken).measure(run, team).objective)[-KEPT:]
+        return run._replace(states=now._replace(objectives=objectives, states=run.states))
+
+    def measure(self, run: Run, team: Team[Any]) -> Measured:
+        """That of the form. Collective: one small sum."""
+        return self.form(run.states.taken).measure(self._inner(run), team)
+
+    def answer(self, run: Run, team: Team[Any]) -> Point:
+        """That of the form."""
+        return self.form(run.states.taken).answer(self._inner(run), team)
+
+
+def taken_by(run: Run | None) -> Taken | None:
+    """The form that a run has, if its method has several."""
+    return run.states.taken if run is not None and isinstance(run.states, InForm) else None

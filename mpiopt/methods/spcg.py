@@ -1,0 +1,75 @@
+"""SPCG: every worker's own loss is a model of the whole, and conjugate gradients make up for what it lacks.
+
+    mean      Gradient -> Mean; Corrected(mu) -> Mean           PlaneSearch of the last step
+    counts    Gradient -> Mean; Counted(mu) -> Mean             PlaneSearch of the last steps
+    hessian   Newton's method from the summed Hessian           `lazy_newton`
+    face      proximal Newton, where the penalty has kinks      `prox_newton`
+
+One name, whose form follows from the problem (`spcg_rule`), or is asked for.
+"""
+
+from mpiopt.engine.forms import Forms
+from mpiopt.engine.method import Composed, Method
+from mpiopt.engine.phase import Phase
+from mpiopt.errors import UsageError
+from mpiopt.exchange.mean import Mean
+from mpiopt.methods.dane import GRADIENT
+from mpiopt.methods.entry import Entry
+from mpiopt.methods.lazy_newton import LazyNewton
+from mpiopt.methods.prox_newton import ProxNewton
+from mpiopt.methods.ranges import within
+from mpiopt.methods.spcg_rule import AskedFor, ByCost
+from mpiopt.outer.plane_search import PlaneSearch
+from mpiopt.work.corrected import Corrected
+from mpiopt.work.counted import Counted
+from mpiopt.work.local_solvers import Auto, DualDescent, NewtonCG
+
+AUTO = "auto"
+
+
+def spcg(
+    form: str = AUTO,
+    mu: float = 0.0,
+    accuracy: float | None = None,
+    epochs: int = 8,
+    jacobi: bool = False,
+) -> Forms:
+    """Statistically preconditioned conjugate gradient, plane search.
+
+    form : mean, counts, hessian, or face where the penalty has kinks or walls; auto for what serves the problem best.
+    accuracy : what a local solve reduces its error to, None for 0.03 of few features and 0.1 of many; epochs : at most so
+    many of dual coordinate descent a round; jacobi : search along the Jacobi direction too, which helps where workers hold
+    few rows.
+    """
+    within(0, mu=mu)
+    within(1e-12, 0.9, accuracy=accuracy)
+    within(1, epochs=epochs)
+    loose = 0.1 if accuracy is None else accuracy
+    solver = Auto(
+        DualDescent(loose**2, epochs), NewtonCG(loose), few=NewtonCG(0.03 if accuracy is None else accuracy, products=500)
+    )
+    forms: dict[str, Method] = {
+        "counts": _composed(Counted(solver, mu), PlaneSearch(jacobi, wide=True), 22 + jacobi),
+        "mean": _composed(Corrected(solver, mu), PlaneSearch(jacobi), 15 + jacobi),
+        "hessian": LazyNewton(plane=PlaneSearch(jacobi, wide=True)),
+        "face": ProxNewton(),
+    }
+    if form == AUTO:
+        return Forms(forms, ByCost())
+    if form not in forms:
+        raise UsageError(f"spcg has no form {form!r}: choose {AUTO} or one of {', '.join(forms)}")
+    return Forms({form: forms[form]}, AskedFor())
+
+
+def _composed(work: Corrected | Counted, plane: PlaneSearch, dvectors: int) -> Composed:
+    return Composed(GRADIENT, (Phase(work, Mean()),), plane, dvectors=dvectors)
+
+
+ENTRIES = (
+    Entry(
+        spcg,
+        "mpiopt; statistical preconditioning after Shamir, Srebro, Zhang 2014 and Hendrikx et al. 2020",
+        "nothing",
+        smooth_only=False,
+    ),
+)

@@ -1,0 +1,121 @@
+"""Which form SPCG takes: by what is sent until the end, as it is foreseen from the problem, and later as it is seen.
+
+A message of b bytes a worker counts as b / (8 d) vectors. A round of counts is two vectors. How many rounds it takes grows with
+
+    h = c mean|a_i|^2 workers / (l2 N),
+
+what a row adds to the Hessian of a worker's rows over l2: about 5 + h^(1/2) / 3 (measured; conjugate gradients take rounds as
+the square root of a condition number). A Hessian is (d + 1) / 4 vectors, in float32, and one or two of them are enough.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from math import inf, log, sqrt
+
+from mpiopt.engine.forms import Extent, Taken
+from mpiopt.words import counted
+
+FEW = 1500  # coefficients of which a Hessian is summed and factored
+TINY = 16  # of so few it costs about what two rounds do
+SMALL = 128  # of so few it is 33 kB, which cost a network little more than a message of any length
+POOR = 8  # rows a worker for each coefficient, below which a worker's own Hessian tells little of all rows'
+HARD, HOPELESS = 20.0, 2000.0  # h from which small Hessians pay after a few rounds, and from the start
+BEGIN, LOOK = 3, 4  # rounds in the form counts before a Hessian, and before a look at how they went
+AFTER = 8  # vectors of the rounds beside a Hessian
+DONE = 1e-9  # of F: a decrease of no account
+
+
+@dataclass(frozen=True)
+class AskedFor:
+    """The one form that there is."""
+
+    def first(self, extent: Extent, forms: Collection[str]) -> Taken:
+        """It."""
+        (form,) = forms
+        return Taken(form, "asked for")
+
+    def watches(self, taken: Taken, extent: Extent, forms: Collection[str]) -> bool:
+        """Never."""
+        return False
+
+    def later(self, taken: Taken, extent: Extent, rounds: int, objectives: tuple[float, ...]) -> Taken:
+        """It."""
+        return taken
+
+
+@dataclass(frozen=True)
+class ByCost:
+    """counts, or hessian where features are few and counts would send more; mean where a loss is not of rows and columns."""
+
+    def first(self, extent: Extent, forms: Collection[str]) -> Taken:
+        """By the size of the problem and h."""
+        if not extent.smooth and extent.columns and "face" in forms:
+            return Taken("face", "the penalty has kinks or walls")
+        if not extent.columns:
+            return Taken("mean", "the loss is not one of rows and columns")
+        if "hessian" in forms and (why := _few(extent)):
+            return Taken("hessian", why)
+        return Taken("counts", f"{counted(extent.dim, 'coefficient')} on {counted(extent.workers, 'worker')}")
+
+    def watches(self, taken: Taken, extent: Extent, forms: Collection[str]) -> bool:
+        """Where a Hessian may still come to pay; of a lone worker's rows without l2 conjugate gradients see more than it."""
+        alone = extent.workers == 1 and not extent.l2 > 0
+        return taken.form == "counts" and "hessian" in forms and extent.dim <= FEW and not alone
+
+    def later(self, taken: Taken, extent: Extent, rounds: int, objectives: tuple[float, ...]) -> Taken:
+        """A Hessian where the rounds to come would send more."""
+        h = hardness(extent)
+        if _small(extent) and HARD < h < inf and rounds >= BEGIN:
+            return Taken("hessian", f"{_size(extent)}, after {counted(rounds, 'round')} of counts since h = {h:.3g}")
+        if rounds >= LOOK and 2 * remaining(objectives) > 1.5 * price(extent):
+            return Taken("hessian", f"{_size(extent)}, after {counted(rounds, 'round')} of counts with slow progress")
+        return taken
+
+
+def hardness(extent: Extent) -> float:
+    """h, infinity without l2."""
+    ridge = extent.l2 * extent.weight
+    return extent.bend * extent.squares * extent.workers / ridge if ridge > 0 else inf
+
+
+def price(extent: Extent) -> float:
+    """Vectors that the form hessian sends."""
+    return (extent.dim + 1) / 4 + AFTER
+
+
+def foreseen(extent: Extent) -> float:
+    """Vectors that the form counts sends."""
+    return 2 * (5 + sqrt(hardness(extent)) / 3)
+
+
+def remaining(objectives: tuple[float, ...]) -> float:
+    """Rounds until a decrease is of no account, if the last three go on as they did; 0 where they already do not count."""
+    if len(objectives) < 5:
+        return 0.0
+    earlier, last = objectives[-5] - objectives[-4], objectives[-2] - objectives[-1]
+    least = DONE * abs(objectives[-1])
+    if not last > least:
+        return 0.0
+    return log(last / least) / log(earlier / last) * 3 if earlier > last else inf
+
+
+def _small(extent: Extent) -> bool:
+    return extent.dim <= SMALL and extent.workers > 1
+
+
+def _few(extent: Extent) -> str:
+    """Why a Hessian pays from the start; empty where it does not."""
+    h = hardness(extent)
+    if extent.dim <= TINY:
+        return _size(extent)
+    if h == inf:  # nothing is foreseen without l2
+        return ""
+    if _small(extent) and h > HOPELESS:
+        return f"{_size(extent)}, h = {h:.3g}"
+    if extent.dim <= FEW and extent.rows < POOR * extent.dim * extent.workers and price(extent) < foreseen(extent):
+        return f"{_size(extent)}, {counted(round(extent.rows / extent.workers), 'row')} a worker, h = {h:.3g}"
+    return ""
+
+
+def _size(extent: Extent) -> str:
+    return f"few coefficients ({extent.dim:,})"

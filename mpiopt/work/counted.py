@@ -1,0 +1,100 @@
+"""Counted: minimise one worker's own model of F, of the features that it holds, each worker's part weighed by who holds them.
+
+With share_w of all sample weights, tau_j the shares of the workers that hold feature j, and T = diag(tau), worker w solves
+
+    (H_w + l2 T^-1) u_w = -T^-1 grad F     on the features that it holds;     message = T^-1 u_w, whose mean is the direction
+
+(of its loss itself, not of its Hessian alone). For any diagonal matrices C_w >= 0 that add up to 1 and B_w = share_w H_w +
+l2 C_w, which add up to the Hessian H,   H^-1 <= sum_w C_w B_w^-1 C_w =: M^-1   in the order of quadratic forms, since that sum
+is the inverse of the parallel sum's bound (Anderson, Duffin, Series and parallel addition of matrices, 1969). The mean of DANE
+is C_w = share_w; here C_w = share_w T^-1 where w holds a feature and 0 where not, which is never further from H^-1 where shares
+are alike, and H^-1 itself where no two workers hold the same feature.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from mpiopt.arrays import Array, beside, namespace
+from mpiopt.engine.phase import Local, PerWorker, Tree, Work
+from mpiopt.problems.problem import Message, Point, Site, Team, mean
+from mpiopt.problems.protocols import Columns
+from mpiopt.problems.surrogate import Reference
+from mpiopt.work.corrected import LocalSolver, refuse_rough
+
+WHOLE = 1e-5  # further from 1 than the sum of all shares is by rounding of float32
+
+
+class HeldFeatures(NamedTuple):
+    """What a worker keeps.
+
+    spread : (dim,) 1 / tau, the same for all workers, or (0,) where it is 1 everywhere. mine : (dim,), whether this worker
+    holds a feature, or (0,).
+    """
+
+    mu: float
+    spread: Array
+    mine: Array
+    memory: Tree  # the solver's
+
+
+@dataclass(frozen=True)
+class Counted(Work):
+    """The local problem, corrected to have the gradient of F at x where the worker has a say.
+
+    mu : of all workers together, for each of them spread as the penalty is.
+    """
+
+    needs: ClassVar[type] = Columns
+    solver: LocalSolver
+    mu: float = 0.0
+
+    def begin(self, x: Array, team: Team[Columns]) -> PerWorker:
+        """Who holds which features. Collective: one vector round of float32. Raises CapabilityError on every rank."""
+        refuse_rough(team.penalty)
+        held = [occurring(site) for site in team.sites]
+        parts = [Message(mine.astype(np.float32), np.empty(0)) for mine in held]
+        tau = mean(team, parts, name="features").vector.astype(x.dtype)
+        xp = namespace(x)
+        nobody = tau == 0
+        spread = 1 / xp.where(nobody | (abs(tau - 1) < WHOLE), 1.0, tau)
+        plain = bool((tau > 1 - WHOLE).all())
+        none = beside(x, 0)
+        with team.world.together("setting up the method"):
+            return PerWorker(
+                self._begun(x, site, none if plain else spread, none if plain else mine | nobody)
+                for site, mine in zip(team.sites, held, strict=True)
+            )
+
+    def _begun(self, x: Array, site: Site[Columns], spread: Array, mine: Array) -> HeldFeatures:
+        return HeldFeatures(self.mu, spread, mine, self.solver.init(x, self._phi(site, spread)))
+
+    def _phi(self, site: Site[Columns], spread: Array) -> Reference[Any]:
+        plain = Reference.of(site.loss, site.penalty, self.mu)
+        return replace(plain, ridge=plain.ridge * spread) if spread.size else plain
+
+    def __call__(
+        self, at: Point, agreed: Message, state: HeldFeatures, here: Local[Columns]
+    ) -> tuple[Point, Message, HeldFeatures]:
+        """Solve the local problem; as many passes over the rows as the solver takes."""
+        phi, xp = self._phi(here.site, state.spread), namespace(at.x)
+        if at.slope is None:
+            at = at._replace(slope=phi.loss.value_grad(at)[1])
+        q, pull = phi.grad(at), agreed.vector + here.site.penalty.grad(at.x)
+        weigh = xp.where(state.mine, state.spread, 0.0) if state.spread.size else None
+        if weigh is not None:
+            pull *= weigh
+        q -= pull
+        z, memory = self.solver(phi, q, at, state.memory)
+        z -= at.x
+        if weigh is not None:
+            z *= weigh
+        return at._replace(gradient=agreed.vector), Message(z, np.empty(0)), state._replace(memory=memory)
+
+
+def occurring(site: Site[Columns]) -> Array:
+    """Which coordinates this worker's rows have entries of, (dim,) bool; none where they weigh nothing."""
+    loss = site.loss
+    found = loss.squares(beside(loss.y, loss.rows, 1)) > 0
+    return found & (loss.weight > 0)

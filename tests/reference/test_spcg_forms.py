@@ -1,0 +1,176 @@
+"""The forms of spcg: what their directions are, which one is taken, and that all end at the optimum."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+from mpiopt.engine.drive import rounds, solve
+from mpiopt.engine.forms import Extent, taken_by
+from mpiopt.engine.phase import Local
+from mpiopt.engine.stop import Stop
+from mpiopt.errors import CapabilityError, UsageError
+from mpiopt.methods import find
+from mpiopt.methods.spcg_rule import ByCost, foreseen, remaining
+from mpiopt.problems.penalties import L2
+from mpiopt.problems.problem import Message, mean
+from mpiopt.work.corrected import Corrected
+from mpiopt.work.counted import Counted
+from mpiopt.work.local_solvers import DualDescent, NewtonCG
+from tests.problem_sets import Data
+
+EXACT = NewtonCG(1e-14)
+ALL = ("counts", "mean", "hessian", "face")
+
+
+def map_of(work, team):
+    """The matrix of gradients to directions at 0, (dim, dim), of losses that are quadratics."""
+    points, columns = [site.loss.point(team.zeros()) for site in team.sites], []
+    states = work.begin(team.zeros(), team)
+    for unit in np.eye(team.dim):
+        agreed = Message(-unit, np.empty(0))
+        told = [work(at, agreed, state, Local(site, 0))[1] for at, state, site in zip(points, states, team.sites, strict=True)]
+        columns.append(mean(team, told).vector)
+    return np.array(columns).T
+
+
+def hessian_of(data, l2):
+    dense = np.hstack([data.a.toarray(), np.ones((data.a.shape[0], int(data.intercept)))])
+    ridge = np.full(data.dim, l2)
+    ridge[data.dim - data.intercept :] = 0
+    return dense.T @ (data.w[:, None] * dense) / data.w.sum() + np.diag(ridge)
+
+
+def disjoint(workers=3, features=4, rows=10):
+    """Rows of which no two workers share a feature, but for the intercept."""
+    data = Data(rows=workers * rows, features=workers * features, loss="least_squares")
+    rng = np.random.default_rng(1)
+    data.a = scipy.sparse.block_diag([rng.standard_normal((rows, features)) for _ in range(workers)], format="csr")
+    return data
+
+
+def test_where_no_two_workers_share_a_feature_the_direction_is_newtons(worlds):
+    data, l2 = disjoint(), 0.05
+    team = data.team(worlds(workers=3), L2(l2))
+    np.testing.assert_allclose(map_of(Counted(EXACT), team), np.linalg.inv(hessian_of(data, l2)), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_where_all_hold_all_features_it_is_the_mean_bit_for_bit(worlds, intercept, weighted):
+    data = Data(density=1.0, loss="least_squares", intercept=intercept, weighted=weighted)
+    team = data.team(worlds(workers=4), L2(1e-2, free=int(intercept)))
+    ours, theirs = (map_of(work, team) for work in (Counted(NewtonCG(0.01)), Corrected(NewtonCG(0.01))))
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_inverse_is_bounded_by_counts_and_they_by_the_mean(worlds, seed, intercept, weighted):
+    data = Data(rows=48, features=9, seed=seed, density=0.12, loss="least_squares", intercept=intercept, weighted=weighted)
+    team = data.team(worlds(workers=4), L2(0.02, free=int(intercept)))
+    inverse = np.linalg.inv(hessian_of(data, 0.02))
+    counts, plain = map_of(Counted(EXACT), team), map_of(Corrected(EXACT), team)
+    for low, high in ((inverse, counts), (inverse, plain), *([] if weighted else [(counts, plain)])):
+        np.testing.assert_allclose(high, high.T, atol=1e-8 * abs(high).max())
+        assert np.linalg.eigvalsh(high - low).min() >= -1e-8 * abs(high).max()
+
+
+def test_the_local_dual_finds_what_newton_does(worlds):
+    data = Data(rows=60, features=12, density=0.15)
+    team = data.team(worlds(workers=3), L2(0.05))
+    points = [site.loss.point(team.zeros()) for site in team.sites]
+    agreed = Message(np.linspace(-1, 1, 12), np.empty(0))
+    found = []
+    for work in (Counted(NewtonCG(1e-12, steps=40)), Counted(DualDescent(1e-26, 4000))):
+        states = work.begin(team.zeros(), team)
+        local = zip(points, states, team.sites, strict=True)
+        found.append([work(at, agreed, state, Local(site, 0))[1].vector for at, state, site in local])
+    np.testing.assert_allclose(found[1], found[0], atol=1e-8)
+
+
+@pytest.mark.ranks(1, 2, 3)
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("form", ["auto", "mean", "counts", "hessian"])
+def test_every_form_ends_at_the_optimum(worlds, form, intercept):
+    data, penalty = Data(rows=200, features=30, density=0.1, intercept=intercept, weighted=True), L2(1e-4, free=int(intercept))
+    team = data.team(worlds(workers=5, deterministic=True), penalty)
+    found = solve(find("spcg").make(form=form), team, team.zeros(), Stop(rounds=100, gradient=1e-10))
+    assert found.final.gradient_norm <= 1e-10
+    slope = data.objective(found.x, penalty)[1]
+    assert np.linalg.norm(slope) <= 2e-10
+    assert taken_by(found.run).form == (form if form != "auto" else "hessian")
+
+
+def test_lazy_hessians_are_fewer_than_rounds_and_as_few_whatever_the_workers(worlds):
+    data = Data(rows=300, features=40, density=0.2)
+    counts = []
+    for workers in (1, 8, 60):
+        world = worlds(workers=workers)
+        team = data.team(world, L2(1e-6))
+        found = solve(find("spcg").make(form="hessian"), team, team.zeros(), Stop(rounds=30, gap=1e-9)).final
+        hessians = world.tally.by_name["hessian", "messages"]
+        assert 1 <= hessians < found.round <= 10
+        counts.append((found.round, hessians))
+    assert len(set(counts)) == 1
+
+
+def test_a_form_that_is_unknown_or_too_large_is_refused(worlds):
+    with pytest.raises(UsageError, match="spcg has no form 'fast': choose auto or one of counts, mean, hessian, face"):
+        find("spcg").make(form="fast")
+    data = Data(rows=30, features=1600, density=0.01)
+    with pytest.raises(CapabilityError, match="spcg sums Hessians of up to 1,500 coefficients, and here are 1,600"):
+        next(rounds(find("spcg").make(form="hessian"), data.team(worlds(workers=2), L2(1.0)), np.zeros(1600)))
+
+
+# ---------------------------------------------------------------------------------------------- the rule
+A9A = Extent(rows=32561, weight=32561.0, dim=123, squares=13.87, workers=8, l2=1e-5, bend=0.25)
+EXPECTED = [
+    (A9A._replace(l2=1e-3), "counts"),
+    (A9A, "counts"),  # and a Hessian after some rounds
+    (A9A._replace(l2=1e-7), "hessian"),
+    (A9A._replace(l2=1e-7, workers=1), "counts"),
+    (A9A._replace(dim=10), "hessian"),
+    (A9A._replace(dim=75_000, l2=1e-7), "counts"),
+    (A9A._replace(rows=2000, weight=2000.0, dim=500, squares=1e8, l2=1e-4), "hessian"),
+    (A9A._replace(columns=False), "mean"),
+    (A9A._replace(smooth=False), "face"),
+]
+
+
+@pytest.mark.parametrize("extent, form", EXPECTED)
+def test_the_form_to_begin_with(extent, form):
+    taken = ByCost().first(extent, ALL)
+    assert taken.form == form and taken.why
+    assert ByCost().first(extent, ("counts", "mean")).form in ("counts", "mean")
+
+
+def test_a_hessian_is_taken_where_it_sends_less_than_the_rounds_to_come():
+    rule, begun = ByCost(), ByCost().first(A9A, ALL)
+    assert rule.watches(begun, A9A, ALL) and not rule.watches(begun, A9A, ("counts",))
+    assert not rule.watches(begun, A9A._replace(dim=75_000), ALL)
+    fast, slow = (1.0, 0.5, 0.45, 0.4495, 0.44949), (1.0, 0.99, 0.9805, 0.9712, 0.962)
+    assert [rule.later(begun, A9A, k, fast).form for k in (2, 3)] == ["counts", "hessian"]  # h above 20, and small
+    large = A9A._replace(dim=1000)
+    assert rule.later(begun, large, 4, fast).form == "counts"
+    assert rule.later(begun, large, 4, slow).form == "hessian" and "slow" in rule.later(begun, large, 4, slow).why
+
+
+def test_rounds_to_come_are_those_of_the_rate_that_is_seen():
+    decreases = 0.5 * 0.1 ** np.arange(4)
+    objectives = tuple(1.0 + 1.0 - np.concatenate([[0.0], np.cumsum(decreases)]))
+    assert remaining(objectives) == pytest.approx(np.log10(5e-4 / (1e-9 * objectives[-1])), rel=1e-6)
+    assert remaining(objectives[1:]) == 0 and remaining((1.0,) * 5) == 0
+    assert remaining((1.0, 0.9, 0.8, 0.7, 0.6)) == np.inf or remaining((1.0, 0.9, 0.8, 0.7, 0.6)) > 1e6
+    assert foreseen(A9A._replace(l2=0.0)) == np.inf
+
+
+def test_the_form_is_changed_on_the_way_and_the_run_goes_on(worlds):
+    data = Data(rows=800, features=40, density=0.1)
+    team = data.team(worlds(workers=2), L2(1e-5))
+    seen, objectives, method = [], [], find("spcg").make()
+    for run, _ in zip(rounds(method, team, team.zeros()), range(9), strict=False):
+        seen.append(taken_by(run).form)
+        objectives.append(method.measure(run, team).objective)
+    assert seen == ["counts"] * 3 + ["hessian"] * 6
+    assert (np.diff(objectives) <= 1e-15).all()
