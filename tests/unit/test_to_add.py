@@ -117,12 +117,12 @@ TOUCH: dict[str, Callable[[Tree], list[None]]] = {
     "a loss": lambda t: [t.new("mpiopt/losses/own_loss.py", LOSS)],
     "a method": lambda t: [
         t.before("mpiopt/methods/dane.py", "ENTRIES = (\n", METHOD),
-        t.before("mpiopt/methods/dane.py", "    Entry(\n        spcg", "    Entry(own_method, '-'),\n"),
+        t.before("mpiopt/methods/dane.py", "    Entry(\n        dane", "    Entry(own_method, '-'),\n"),
     ],
     "a family of methods": lambda t: [
         t.new("mpiopt/methods/own.py", FAMILY),
         t.before(METHODS, "from mpiopt.methods.pruning", "from mpiopt.methods.own import ENTRIES as OWN\n"),
-        t.before(METHODS, "DANE, CATALYST", "OWN, "),
+        t.before(METHODS, "    DANE,\n", "    OWN,\n"),
     ],
     "a work, an exchange, an outer step": lambda t: [
         t.new(f"mpiopt/{room}/own.py", BLOCK.format(home=home, base=base))
