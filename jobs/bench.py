@@ -15,6 +15,8 @@ from mpiopt.jobs.cli.console import Console
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
 
+What = Literal["kernels", "compress", "convert", "solve", "peers", "family", "scaling", "train", "checkpoint", "sums", "gpu"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
@@ -22,20 +24,21 @@ class Bench:
     torch DistributedDataParallel (extra: torch), a checkpoint against a plain file, sums in a fixed order against MPI's own.
 
     gpu measures the kernels of one GPU against its memory and against cupyx, and a whole solve against torch. family counts
-    what methods send on many shapes of problems until they are there; its --csv is also where it goes on after an end.
+    what methods send on many shapes of problems until they are there; its --csv is also where it goes on after an end. peers
+    times the solvers of others that are installed to three accuracies; scaling looks at many workers, and beyond.
     """
 
-    what: Literal["kernels", "compress", "convert", "solve", "family", "train", "checkpoint", "sums", "gpu"] = field(
-        kw_only=False
-    )
+    what: What = field(kw_only=False)
     """What to measure."""
     data: str | None = None
     """A generator such as rcv1:rows=50000; for solve also DATA.h5, for convert also a text file, for gpu a
     binary one, as kdd2010, for compress a compressor, as topk:0.01; for checkpoint the columns are the length of vectors."""
     l2: float = 1e-5
-    """Lambda of bench solve (mean loss; C = 1 / (N lambda))."""
+    """Lambda of bench solve, peers and scaling (mean loss; C = 1 / (N lambda))."""
+    l1: float = 0.0
+    """Lambda of an l1 penalty, in the place of l2, for bench peers."""
     target: float = 1e-8
-    """Relative suboptimality (F - F*) / (F(0) - F*) that bench solve and family run to."""
+    """Relative suboptimality (F - F*) / (F(0) - F*) that bench solve and family run to, certified gap of bench scaling."""
     largest: float = 1e7
     """Length of the longest vector of bench compress."""
     runs: int = 5
@@ -48,6 +51,10 @@ class Bench:
     """Vector rounds that a method may take on a shape of bench family."""
     seconds: float = 60.0
     """Seconds that it may take there."""
+    most: int = 256
+    """Workers of bench scaling, at most."""
+    png: Path | None = None
+    """The picture of bench peers (extra: report)."""
     csv: Path | None = None
     """Lines of bench family, one a shape and method, added as they are found; what is there already is not run again."""
 
@@ -86,6 +93,15 @@ def run(job: Bench, world: "World", console: Console) -> dict[str, Any]:
             from mpiopt.jobs.benches.gpu import gpu
 
             return gpu(job.data or "kdd2010", job.l2, job.target, job.runs, world, console)
+        if job.what == "peers":
+            from mpiopt.jobs.benches.peers import meeting
+
+            return meeting(job.data or "rcv1", job.l1, job.l2, job.runs, job.png, world, console)
+        if job.what == "scaling":
+            from mpiopt.jobs.benches.scaling import scaling
+
+            spec = job.data or "rcv1:rows=40000,cols=10000,per_row=30"
+            return scaling(spec, job.l2, job.target, job.most, job.runs, world, console)
         if job.what == "family":
             from mpiopt.jobs.benches.family import Limit, surveying
 

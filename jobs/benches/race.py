@@ -4,7 +4,12 @@ import gc
 from collections.abc import Callable
 from statistics import median
 from time import perf_counter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from mpiopt.comm.world import World
+
+T = TypeVar("T")
 
 
 class Race(NamedTuple):
@@ -28,3 +33,10 @@ def race(ours: Callable[[], object], peer: Callable[[], object], runs: int) -> R
     gc.collect()
     pairs = [(seconds(ours), seconds(peer)) for _ in range(runs)]
     return Race(median(a for a, _ in pairs), median(b for _, b in pairs), median(a / b for a, b in pairs))
+
+
+def on_first(world: "World", act: Callable[[], T]) -> T:
+    """What ``act`` returns on rank 0, told to all; the other ranks sleep, so that they take no time from it. Collective."""
+    value = act() if world.rank == 0 else None
+    world.rest()
+    return world.tell(value)

@@ -4,6 +4,7 @@ Ours runs on all ranks of the job; LIBLINEAR (-s 7, dual coordinate descent for 
 the others sleep, with the loosest tolerance -e that reaches the target. Both fit the same float32 rows.
 """
 
+from collections.abc import Callable
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,15 @@ import numpy as np
 
 from mpiopt.io.dataset.linear_team import team_of
 from mpiopt.io.dataset.source import open_source
-from mpiopt.jobs.benches.race import seconds
+from mpiopt.jobs.benches.race import on_first, seconds
+from mpiopt.jobs.benches.solvers import Fitted, Judge, fitted, liblinear
 from mpiopt.jobs.cli.console import Console, table
 from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
 
+LIBLINEAR = liblinear(7)
 TOLERANCES = tuple(10.0**-k / step for k in range(7) for step in (1, 2, 5))  # LIBLINEAR's -e, from loose to tight
 
 
@@ -43,9 +46,9 @@ def solving(data: str, l2: float, target: float, runs: int, world: "World", cons
         return first.seconds, first.round
 
     console("timing")
-    peer: Any = Liblinear(source, l2) if world.rank == 0 else None  # the other ranks never ask it
-    epsilon = _alone(world, lambda: peer.tolerance(lambda x: _objective(peer, x, l2) <= good))
-    pairs = [(ours(), _alone(world, lambda: seconds(lambda: peer.fit(epsilon)))) for _ in range(runs)]
+    rows: Any = fitted(source, 0.0, l2) if world.rank == 0 else None  # the other ranks never ask for them
+    epsilon = on_first(world, lambda: tolerance(rows, lambda x: Judge(rows).value(x) <= good))
+    pairs = [(ours(), on_first(world, lambda: seconds(lambda: LIBLINEAR(rows, epsilon)))) for _ in range(runs)]
     found = {
         "data": data,
         "l2": l2,
@@ -76,41 +79,6 @@ def _show(found: dict[str, Any], source: Any, console: Console) -> None:
     console.show(table(["method", "with", "seconds", "ratio"], rows, "llrr"))
 
 
-class Liblinear:
-    """LIBLINEAR's dual coordinate descent on all rows of a source, prebuilt so that only training is timed."""
-
-    def __init__(self, source: Any, l2: float) -> None:
-        from liblinear.liblinearutil import problem
-        from scipy.sparse import csr_matrix
-
-        from mpiopt.io.dataset.labels import binary_labels
-
-        matrix, raw, *_ = source.read(0, source.rows)
-        self.a = csr_matrix((matrix.data.astype(np.float64), matrix.indices, matrix.indptr), shape=matrix.shape)
-        self.y = binary_labels(raw, source.labels).astype(np.float64)
-        self._problem, self._cost = problem(self.y, self.a), 1 / (l2 * source.rows)
-
-    def fit(self, epsilon: float) -> np.ndarray:
-        """The coefficients at tolerance ``epsilon``, (d,)."""
-        from liblinear.liblinearutil import parameter, train
-
-        model = train(self._problem, parameter(f"-s 7 -c {self._cost!r} -e {epsilon!r} -B -1 -q"))
-        sign = 1.0 if model.label[0] == 1 else -1.0
-        found = np.zeros(self.a.shape[1])
-        found[: model.nr_feature] = sign * np.ctypeslib.as_array(model.w, (model.nr_feature,))
-        return found
-
-    def tolerance(self, reached: Any) -> float:
-        """The loosest tolerance whose answer is good enough."""
-        return next((e for e in sorted(TOLERANCES, reverse=True) if reached(self.fit(e))), min(TOLERANCES))
-
-
-def _objective(peer: Liblinear, x: np.ndarray, l2: float) -> float:
-    return float(np.logaddexp(0, -peer.y * (peer.a @ x)).mean()) + l2 / 2 * float(x @ x)
-
-
-def _alone(world: "World", act: Any) -> Any:
-    """What ``act`` returns on rank 0, told to all; the other ranks sleep, so that they take no time from it. Collective."""
-    value = act() if world.rank == 0 else None
-    world.rest()
-    return world.tell(value)
+def tolerance(rows: Fitted, reached: Callable[[np.ndarray], bool]) -> float:
+    """The loosest tolerance of LIBLINEAR whose answer is good enough."""
+    return next((e for e in sorted(TOLERANCES, reverse=True) if reached(LIBLINEAR(rows, e))), min(TOLERANCES))

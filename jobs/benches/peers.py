@@ -1,0 +1,151 @@
+"""``mpiopt bench peers``: seconds to three accuracies, data in memory, against the solvers of others.
+
+Every peer fits the same rows with the same lambda, without an intercept, at tolerances from loose to tight; one function, here,
+says what its coefficients are worth: (F - F*) / (F(0) - F*). Its time to an accuracy is the median of runs at the loosest
+tolerance that reaches it. Peers run on rank 0 while the others sleep; ours on all ranks. A peer that is not installed, or that
+cannot do the problem, is left out with the reason.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from math import inf, isfinite, nan
+from pathlib import Path
+from platform import machine, python_version
+from statistics import median
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from mpiopt import __version__
+from mpiopt.engine.drive import solve
+from mpiopt.engine.stop import Record, Stop
+from mpiopt.io.dataset.linear_team import team_of
+from mpiopt.io.dataset.source import open_source
+from mpiopt.jobs.benches.race import on_first, seconds
+from mpiopt.jobs.benches.solvers import LADDER, Judge, Peer, Skipped, fitted, peers
+from mpiopt.jobs.cli.console import Console, table
+from mpiopt.jobs.machine.node import cores
+from mpiopt.methods import find
+from mpiopt.problems.penalties import ElasticNet
+from mpiopt.words import counted
+
+if TYPE_CHECKING:
+    from mpiopt.comm.world import World
+    from mpiopt.problems.problem import Team
+
+LEVELS = (1e-4, 1e-6, 1e-8)
+PATIENCE = 60.0  # seconds of a fit; after a longer one no tighter tolerance is tried
+
+
+class Told(NamedTuple):
+    """A solver's seconds to each of `LEVELS`, infinite where it did not get there; or why it was left out."""
+
+    name: str
+    version: str
+    cores: int
+    seconds: tuple[float, ...] = (inf,) * len(LEVELS)
+    left_out: str = ""
+
+
+def meeting(
+    data: str, l1: float, l2: float, runs: int, picture: Path | None, world: "World", console: Console
+) -> dict[str, Any]:
+    """Time all and show. Collective. An l1 penalty takes the peers that are for it, and leaves l2 out."""
+    console(f"reading {data}")
+    source = open_source(data, world)
+    penalty = ElasticNet(l1, 0.0 if l1 else l2)
+    team = team_of(source, world, penalty)
+    name = find("fista" if l1 else "spcg")
+    console("finding the optimum")
+    best = solve(name.make(), team, team.zeros(), Stop(rounds=5000 if l1 else 300, gradient=1e-12))
+    judge = Judge(fitted(source, l1, penalty.l2), best.certificate.objective) if world.rank == 0 else None
+    found = [_ours(name.name, team, best.certificate.objective, runs, world)]
+    for peer in peers(bool(l1)):
+        console(f"timing {peer.name}")
+        found.append(on_first(world, partial(timed, peer, judge, runs)))
+    told = f"{data}: {source.rows:,} x {source.cols:,}, {source.nnz:,} nonzeros, lambda {l1 or l2:g} ({'l1' if l1 else 'l2'})"
+    console.show(f"{told}\n{_machine()}\n\n{shown(found)}")
+    with world.together("drawing"):
+        if picture and world.rank == 0:
+            draw(found, picture)
+    return {"data": data, "l1": l1, "l2": penalty.l2, "runs": runs, "solvers": [each._asdict() for each in found]}
+
+
+def _ours(name: str, team: "Team[Any]", least: float, runs: int, world: "World") -> Told:
+    """By the history of a solve, whose seconds leave recording out. Collective."""
+    histories = [solve(find(name).make(), team, team.zeros(), Stop(rounds=2000, gradient=1e-10)).history for _ in range(runs)]
+    start = histories[0][0].objective
+
+    def reached(history: tuple[Record, ...], level: float) -> float:
+        good = (each.seconds for each in history if each.objective - least <= level * (start - least))
+        return next(good, inf)
+
+    at = tuple(median(reached(history, level) for history in histories) for level in LEVELS)
+    return Told(f"mpiopt {name}", __version__, world.size, at)
+
+
+def timed(peer: Peer, judge: Judge | None, runs: int) -> Told:
+    """A peer's medians. Not collective."""
+    assert judge is not None, "the rank that fits has rows"
+    rows = judge.rows
+    used = rows.threads if peer.several else 1
+    try:
+        peer.check(rows)
+        at = _ladder(lambda tolerance: peer(rows, tolerance), judge, runs)
+    except Skipped as why:
+        return Told(peer.name, "", used, left_out=str(why))
+    return Told(peer.name, peer.version, used, at)
+
+
+def _ladder(fit: Callable[[float], np.ndarray], judge: Callable[[np.ndarray], float], runs: int) -> tuple[float, ...]:
+    """Medians of the seconds to each level, at the loosest tolerance that reaches it."""
+    found: list[float] = []
+    for tolerance in LADDER:
+        start = perf_counter()
+        off = judge(fit(tolerance))
+        once = perf_counter() - start
+        while len(found) < len(LEVELS) and off <= LEVELS[len(found)]:
+            found.append(median(seconds(lambda tolerance=tolerance: fit(tolerance)) for _ in range(runs)))
+        if len(found) == len(LEVELS) or once > PATIENCE:
+            break
+    return (*found, *(inf,) * (len(LEVELS) - len(found)))
+
+
+def shown(found: list[Told]) -> str:
+    """A table, the quickest to the last level first, and who was left out."""
+    ran = sorted((each for each in found if not each.left_out), key=lambda each: each.seconds[::-1])
+    rows = [
+        [each.name, each.version, str(each.cores), *(f"{s:.3g}" if isfinite(s) else "-" for s in each.seconds)] for each in ran
+    ]
+    head = ["solver", "version", "cores", *(f"s to {level:g}" for level in LEVELS)]
+    left = [f"left out: {each.name}: {each.left_out}" for each in found if each.left_out]
+    return "\n".join([table(head, rows, "llr" + "r" * len(LEVELS)), *left])
+
+
+def _machine() -> str:
+    """What the seconds are of."""
+    return f"{counted(len(cores()), 'core')} ({machine()}), Python {python_version()}"
+
+
+def draw(found: list[Told], path: Path) -> None:
+    """Seconds of all as bars, by level. Raises OSError, and ModuleNotFoundError without matplotlib."""
+    from mpiopt.jobs.studies.apparatus.canvas import COLOURS, sheet
+
+    ran = [each for each in found if not each.left_out]
+    with sheet(1, width=7.5, height=1.2 + 0.5 * len(ran)) as (figure, ((panel,),)):
+        for number, level in enumerate(LEVELS):
+            at = np.arange(len(ran)) + 0.25 * (number - 1)
+            panel.barh(
+                at,
+                [s if isfinite(s) else nan for s in (each.seconds[number] for each in ran)],
+                0.22,
+                color=COLOURS[number],
+                label=f"to {level:g}",
+            )
+        panel.set_yticks(np.arange(len(ran)), [f"{each.name} ({each.cores})" for each in ran])
+        panel.invert_yaxis()
+        panel.set_xscale("log")
+        panel.set_xlabel("seconds (cores)")
+        panel.legend()
+        figure.savefig(path)

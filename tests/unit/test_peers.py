@@ -1,0 +1,81 @@
+"""bench peers: what is timed, who is left out and why, what is shown."""
+
+from math import inf
+
+import numpy as np
+import pytest
+
+from mpiopt.io.dataset.source import open_source
+from mpiopt.jobs.benches import peers
+from mpiopt.jobs.benches.peers import LEVELS, Told, draw, meeting, shown, timed
+from mpiopt.jobs.benches.solvers import DENSE, PEERS, Fitted, Judge, Peer, Skipped, fitted
+from mpiopt.jobs.cli.console import Console
+
+DATA = "rcv1:rows=300,cols=40,per_row=5"
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return fitted(open_source(DATA, None), 0.0, 1e-2)
+
+
+def test_the_judge_knows_the_objective_and_its_optimum(rows):
+    judge = Judge(rows)
+    x = np.linspace(-1, 1, 40)
+    value = np.log1p(np.exp(-rows.y * (rows.a @ x))).mean() + 0.005 * x @ x
+    assert judge.value(x) == pytest.approx(value) and judge.value(0 * x) == pytest.approx(np.log(2))
+    assert Judge(rows, value)(x) == pytest.approx(0, abs=1e-15) and Judge(rows, value)(0 * x) == pytest.approx(1)
+    assert Judge(Fitted(rows.a, rows.y, 0.1, 0.0, 1)).value(x) == pytest.approx(value - 0.005 * x @ x + 0.1 * abs(x).sum())
+
+
+def test_a_peer_is_timed_at_the_loosest_tolerance_that_reaches_a_level(rows):
+    asked = []
+
+    def fit(rows, tolerance):
+        asked.append(tolerance)
+        return np.full(1, tolerance)
+
+    class Score(Judge):
+        def __call__(self, x):
+            return float(x[0] ** 2)
+
+    told = timed(Peer("own", "numpy", fit), Score(rows), 3)
+    assert [asked.count(10.0**-k) for k in range(1, 6)] == [1, 4, 4, 4, 0]
+    assert np.isfinite(told.seconds).all() and told.version == np.__version__ and told.cores == 1
+    never = timed(Peer("own", "numpy", lambda rows, tolerance: np.ones(1)), Score(rows), 1)
+    assert never.seconds == (inf,) * len(LEVELS) and not never.left_out
+
+
+def test_who_cannot_is_left_out_with_the_reason(rows):
+    missing = timed(Peer("own", "no-such-package", None), Judge(rows), 1)
+    assert missing.left_out == "not installed: pip install no-such-package"
+    wide = Fitted(rows.a[:, [0] * (DENSE + 1)], rows.y, 0.0, 1e-2, 1)
+    cholesky = next(peer for peer in PEERS if "cholesky" in peer.name)
+    with pytest.raises(Skipped, match="dense matrix of 5,001 x 5,001"):
+        cholesky.check(wide)
+    text = shown([Told("slow", "1", 1, (1.0, 2.0, inf)), Told("quick", "2", 4, (0.1, 0.2, 3.0)), missing])
+    assert text.index("quick") < text.index("slow") < text.index("left out: own: not installed") and "-" in text
+
+
+@pytest.mark.parametrize("peer", [peer for peer in PEERS if peer.package in ("liblinear-official", "scikit-learn")], ids=str)
+def test_installed_peers_solve_the_problem_that_is_judged(rows, peer):
+    one = Fitted(rows.a, rows.y, 5e-3 * peer.sparse, 1e-2 * (not peer.sparse), 1)
+    judge, x = Judge(one), peer(one, 1e-9)
+    near = [judge.value(x + step) for step in 1e-3 * np.random.default_rng(0).standard_normal((20, 40))]
+    assert judge.value(x) < min(near) and judge.value(x) < np.log(2)
+
+
+@pytest.mark.ranks(1, 2)
+@pytest.mark.parametrize("l1", [0.0, 5e-3])
+def test_all_meet_on_any_ranks(world, shared_tmp, monkeypatch, l1):
+    monkeypatch.setattr(peers, "peers", lambda sparse: [p for p in PEERS if p.sparse == sparse and "LIBLINEAR" in p.name])
+    found = meeting(DATA, l1, 1e-2, 1, shared_tmp / "p.png", world, Console(first=False))
+    names = [each["name"] for each in found["solvers"]]
+    assert names == (["mpiopt fista", "LIBLINEAR -s 6"] if l1 else ["mpiopt spcg", "LIBLINEAR -s 7", "LIBLINEAR -s 0"])
+    assert np.isfinite([each["seconds"] for each in found["solvers"]]).all()
+    assert (shared_tmp / "p.png").exists() and found["solvers"][0]["cores"] == world.size
+
+
+def test_those_that_were_left_out_are_not_drawn(tmp_path):
+    draw([Told("a", "1", 1, (1.0, 2.0, inf)), Told("b", "", 1, left_out="why")], tmp_path / "p.png")
+    assert (tmp_path / "p.png").stat().st_size > 1000
