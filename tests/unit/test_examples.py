@@ -1,4 +1,4 @@
-"""The five programs of jobs/examples, on tiny data: those that use MPI in one launch of 2 ranks."""
+"""The six programs of jobs/examples, on tiny data: those that use MPI in one launch of 2 ranks."""
 
 import ast
 from pathlib import Path
@@ -45,6 +45,21 @@ def test_the_programs_run(launch, tmp_path):
     assert all("certified gap fell" in line for line in lines[1:3])
     assert lines[3].startswith("GAP after")
     assert not torch or "The target was reached" in lines[4]
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+def test_the_class_for_benchopt_solves_the_sum_that_it_is_given(intercept):
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed, and mpiopt does without")
+    from mpiopt.jobs.examples.benchopt_solver import Solver
+
+    rng = np.random.default_rng(1)
+    x, y = rng.standard_normal((60, 3)), rng.choice([-1.0, 1.0], 60)
+    solver = Solver()
+    solver.set_objective(x, y, 0.5, intercept)
+    solver.run(1e-12)
+    rows, beta = np.column_stack([x, np.ones((60, int(intercept)))]), solver.get_result()["beta"]
+    slope = -rows.T @ (y / (1 + np.exp(y * (rows @ beta)))) + 0.5 * beta * ([1, 1, 1] + [0] * intercept)
+    assert abs(slope).max() < 1e-4 and beta.shape == (3 + intercept,)
 
 
 def test_a_run_is_read(tmp_path, capsys):
