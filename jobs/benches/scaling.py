@@ -69,7 +69,7 @@ class Scaled(NamedTuple):
     work: float
 
 
-class Line(NamedTuple):
+class Trend(NamedTuple):
     """rounds = first + each log2(workers), and the points' standard deviation from it."""
 
     first: float
@@ -155,17 +155,17 @@ def _one(kind: str, source: Source, l2: float, target: float, world: "World") ->
     )
 
 
-def fitted_line(found: Sequence[Scaled]) -> Line | None:
+def fitted_line(found: Sequence[Scaled]) -> Trend | None:
     """None where there are less than three points to put a line through."""
     if len(found) < 3:
         return None
     a = np.array([[1.0, log2(each.workers)] for each in found])
     y = np.array([each.rounds for each in found], float)
     (first, each), *_ = np.linalg.lstsq(a, y, rcond=None)
-    return Line(float(first), float(each), float(np.std(a @ [first, each] - y, ddof=2)))
+    return Trend(float(first), float(each), float(np.std(a @ [first, each] - y, ddof=2)))
 
 
-def projections(found: Sequence[Scaled], line: Line, networks: Sequence[Network]) -> list[dict[str, Any]]:
+def projections(found: Sequence[Scaled], line: Trend, networks: Sequence[Network]) -> list[dict[str, Any]]:
     """Seconds of the same rows on many ranks of one worker, by the work and the messages of a round on the most tried."""
     last = max((each for each in found if each.kind == "strong"), key=lambda each: each.workers)
     each_message, each_byte = last.messages / max(1, last.rounds), last.sent / max(1, last.rounds)
@@ -197,7 +197,7 @@ def _solves(found: Sequence[Scaled]) -> str:
     return table(["", "workers", "rows", "rounds", "sent by a worker", "ms a round of a worker"], rows, "lrrrrr")
 
 
-def _told(line: Line | None, networks: Sequence[Network], projected: Sequence[dict[str, Any]], dim: int) -> str:
+def _told(line: Trend | None, networks: Sequence[Network], projected: Sequence[dict[str, Any]], dim: int) -> str:
     if line is None:
         return "\nToo few solves were done to say anything of more workers."
     rows = [

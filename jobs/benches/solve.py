@@ -13,7 +13,7 @@ import numpy as np
 from mpiopt.io.dataset.linear_team import team_of
 from mpiopt.io.dataset.source import open_source
 from mpiopt.jobs.benches.race import on_first, seconds
-from mpiopt.jobs.benches.solvers import Fitted, Judge, fitted, liblinear
+from mpiopt.jobs.benches.solvers import AllRows, Judge, fitted, liblinear
 from mpiopt.jobs.cli.console import Console, table
 from mpiopt.words import counted
 
@@ -79,6 +79,6 @@ def _show(found: dict[str, Any], source: Any, console: Console) -> None:
     console.show(table(["method", "with", "seconds", "ratio"], rows, "llrr"))
 
 
-def tolerance(rows: Fitted, reached: Callable[[np.ndarray], bool]) -> float:
+def tolerance(rows: AllRows, reached: Callable[[np.ndarray], bool]) -> float:
     """The loosest tolerance of LIBLINEAR whose answer is good enough."""
     return next((e for e in sorted(TOLERANCES, reverse=True) if reached(LIBLINEAR(rows, e))), min(TOLERANCES))

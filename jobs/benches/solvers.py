@@ -28,7 +28,7 @@ class Skipped(Exception):
 
 
 @dataclass(frozen=True)
-class Fitted:
+class AllRows:
     """Rows as scipy has them, labels -1 and +1, and both lambdas. threads : that a peer may use."""
 
     a: Any  # csr_matrix (n, d) float64
@@ -56,7 +56,7 @@ class Peer:
 
     name: str
     package: str
-    fit: Callable[[Fitted, float], np.ndarray]
+    fit: Callable[[AllRows, float], np.ndarray]
     sparse: bool = False
     several: bool = False
     widest: float = float("inf")
@@ -69,23 +69,23 @@ class Peer:
         except PackageNotFoundError:
             raise Skipped(f"not installed: pip install {self.package}") from None
 
-    def check(self, rows: Fitted) -> None:
+    def check(self, rows: AllRows) -> None:
         """Raises Skipped where it cannot be run on these rows."""
         _ = self.version
         if rows.a.shape[1] > self.widest:
             raise Skipped(f"makes a dense matrix of {rows.a.shape[1]:,} x {rows.a.shape[1]:,}")
 
-    def __call__(self, rows: Fitted, tolerance: float) -> np.ndarray:
+    def __call__(self, rows: AllRows, tolerance: float) -> np.ndarray:
         """The coefficients (d,) at a tolerance; quietly, whatever it thinks of its own convergence. Raises Skipped."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return self.fit(rows, tolerance)
 
 
-def liblinear(solver: int) -> Callable[[Fitted, float], np.ndarray]:
+def liblinear(solver: int) -> Callable[[AllRows, float], np.ndarray]:
     """Solver -s of LIBLINEAR."""
 
-    def fit(rows: Fitted, tolerance: float) -> np.ndarray:
+    def fit(rows: AllRows, tolerance: float) -> np.ndarray:
         from liblinear.liblinearutil import parameter, train
 
         model = train(rows.problem, parameter(f"-s {solver} -c {rows.cost!r} -e {tolerance!r} -B -1 -q"))
@@ -97,8 +97,8 @@ def liblinear(solver: int) -> Callable[[Fitted, float], np.ndarray]:
     return fit
 
 
-def _scikit(solver: str) -> Callable[[Fitted, float], np.ndarray]:
-    def fit(rows: Fitted, tolerance: float) -> np.ndarray:
+def _scikit(solver: str) -> Callable[[AllRows, float], np.ndarray]:
+    def fit(rows: AllRows, tolerance: float) -> np.ndarray:
         model = import_module("sklearn.linear_model").LogisticRegression(
             C=rows.cost, solver=solver, tol=tolerance, max_iter=20_000, fit_intercept=False
         )
@@ -107,17 +107,17 @@ def _scikit(solver: str) -> Callable[[Fitted, float], np.ndarray]:
     return fit
 
 
-def _skglm(rows: Fitted, tolerance: float) -> np.ndarray:
+def _skglm(rows: AllRows, tolerance: float) -> np.ndarray:
     model = import_module("skglm").SparseLogisticRegression(alpha=rows.l1, tol=tolerance, max_iter=1000, fit_intercept=False)
     return model.fit(rows.a.tocsc(), rows.y).coef_.ravel()
 
 
-def _celer(rows: Fitted, tolerance: float) -> np.ndarray:
+def _celer(rows: AllRows, tolerance: float) -> np.ndarray:
     model = import_module("celer").LogisticRegression(C=rows.cost, tol=tolerance, max_iter=1000, fit_intercept=False)
     return model.fit(rows.a.tocsc(), rows.y).coef_.ravel()
 
 
-def _snap(rows: Fitted, tolerance: float) -> np.ndarray:
+def _snap(rows: AllRows, tolerance: float) -> np.ndarray:
     model = import_module("snapml").LogisticRegression(
         regularizer=1 / rows.cost,
         penalty="l1" if rows.l1 else "l2",
@@ -130,7 +130,7 @@ def _snap(rows: Fitted, tolerance: float) -> np.ndarray:
     return np.asarray(model.fit(rows.a.astype(np.float32), rows.y).coef_, float).ravel()
 
 
-def _wabbit(rows: Fitted, tolerance: float) -> np.ndarray:
+def _wabbit(rows: AllRows, tolerance: float) -> np.ndarray:
     raise Skipped("reads its rows from a file in every pass: nothing to compare with rows in memory")
 
 
@@ -153,20 +153,20 @@ def peers(sparse: bool) -> list[Peer]:
     return [peer for peer in PEERS if peer.sparse == sparse]
 
 
-def fitted(source: Source, l1: float, l2: float) -> Fitted:
+def fitted(source: Source, l1: float, l2: float) -> AllRows:
     """All rows of a source as peers take them."""
     from scipy.sparse import csr_matrix
 
     matrix, raw, *_ = source.read(0, source.rows)
     a = csr_matrix((matrix.data.astype(np.float64), matrix.indices, matrix.indptr), shape=matrix.shape)
-    return Fitted(a, binary_labels(raw, source.labels).astype(np.float64), l1, l2, threads())
+    return AllRows(a, binary_labels(raw, source.labels).astype(np.float64), l1, l2, threads())
 
 
 @dataclass(frozen=True)
 class Judge:
     """F, the mean logistic loss and both penalties, and how far x is from its optimum."""
 
-    rows: Fitted
+    rows: AllRows
     least: float = 0.0
 
     def value(self, x: np.ndarray) -> float:

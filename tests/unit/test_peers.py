@@ -8,7 +8,7 @@ import pytest
 from mpiopt.io.dataset.source import open_source
 from mpiopt.jobs.benches import peers
 from mpiopt.jobs.benches.peers import LEVELS, Told, draw, meeting, shown, timed
-from mpiopt.jobs.benches.solvers import DENSE, PEERS, Fitted, Judge, Peer, Skipped, fitted
+from mpiopt.jobs.benches.solvers import DENSE, PEERS, AllRows, Judge, Peer, Skipped, fitted
 from mpiopt.jobs.cli.console import Console
 
 DATA = "rcv1:rows=300,cols=40,per_row=5"
@@ -25,7 +25,7 @@ def test_the_judge_knows_the_objective_and_its_optimum(rows):
     value = np.log1p(np.exp(-rows.y * (rows.a @ x))).mean() + 0.005 * x @ x
     assert judge.value(x) == pytest.approx(value) and judge.value(0 * x) == pytest.approx(np.log(2))
     assert Judge(rows, value)(x) == pytest.approx(0, abs=1e-15) and Judge(rows, value)(0 * x) == pytest.approx(1)
-    assert Judge(Fitted(rows.a, rows.y, 0.1, 0.0, 1)).value(x) == pytest.approx(value - 0.005 * x @ x + 0.1 * abs(x).sum())
+    assert Judge(AllRows(rows.a, rows.y, 0.1, 0.0, 1)).value(x) == pytest.approx(value - 0.005 * x @ x + 0.1 * abs(x).sum())
 
 
 def test_a_peer_is_timed_at_the_loosest_tolerance_that_reaches_a_level(rows):
@@ -49,7 +49,7 @@ def test_a_peer_is_timed_at_the_loosest_tolerance_that_reaches_a_level(rows):
 def test_who_cannot_is_left_out_with_the_reason(rows):
     missing = timed(Peer("own", "no-such-package", None), Judge(rows), 1)
     assert missing.left_out == "not installed: pip install no-such-package"
-    wide = Fitted(rows.a[:, [0] * (DENSE + 1)], rows.y, 0.0, 1e-2, 1)
+    wide = AllRows(rows.a[:, [0] * (DENSE + 1)], rows.y, 0.0, 1e-2, 1)
     cholesky = next(peer for peer in PEERS if "cholesky" in peer.name)
     with pytest.raises(Skipped, match="dense matrix of 5,001 x 5,001"):
         cholesky.check(wide)
@@ -59,7 +59,7 @@ def test_who_cannot_is_left_out_with_the_reason(rows):
 
 @pytest.mark.parametrize("peer", [peer for peer in PEERS if peer.package in ("liblinear-official", "scikit-learn")], ids=str)
 def test_installed_peers_solve_the_problem_that_is_judged(rows, peer):
-    one = Fitted(rows.a, rows.y, 5e-3 * peer.sparse, 1e-2 * (not peer.sparse), 1)
+    one = AllRows(rows.a, rows.y, 5e-3 * peer.sparse, 1e-2 * (not peer.sparse), 1)
     judge, x = Judge(one), peer(one, 1e-9)
     near = [judge.value(x + step) for step in 1e-3 * np.random.default_rng(0).standard_normal((20, 40))]
     assert judge.value(x) < min(near) and judge.value(x) < np.log(2)
