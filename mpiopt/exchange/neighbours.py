@@ -78,7 +78,8 @@ class Neighbours(Exchange):
         coder = Whole(messages[0]) if self.compressor is None else Short(messages[0], self.compressor, self.purpose, here)
         own = [coder.row(message, worker) for message, worker in zip(messages, world.hosted, strict=True)]
         rows = dict(zip(world.hosted, own, strict=True))
-        parts = [namespace(own[0]).stack([rows[worker] for worker in some]) for some in now.sent]
+        stack, nothing = namespace(own[0]).stack, own[0][None][:0]
+        parts = [stack([rows[worker] for worker in some]) if some else nothing for some in now.sent]
         arrived = world.swap(parts, now.ranks, [len(some) for some in now.heard], "neighbours")
         world.tally.along(now.edges, own[0].nbytes)
         rows.update(zip(chain(*now.heard), chain(*arrived), strict=True))
@@ -107,7 +108,7 @@ def plan(mixing: Mixing, hosts: tuple[int, ...], rank: int) -> EdgePlan:
     goes, comes = np.flatnonzero(here & ~there), np.flatnonzero(there & ~here)
     out = np.unique(np.stack([at[receiver[goes]], sender[goes]]).T, axis=0)  # (rank, worker) once each, in order
     back = np.unique(np.stack([at[sender[comes]], sender[comes]]).T, axis=0)
-    ranks = np.unique(out[:, 0]).tolist()
+    ranks = np.unique(np.concatenate([out[:, 0], back[:, 0]])).tolist()  # with nothing to say to some, where edges go one way
     rows = [
         [*zip(*(part.tolist() for part in mixing.row(worker)), strict=True)] for worker in np.flatnonzero(at == rank).tolist()
     ]

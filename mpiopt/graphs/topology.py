@@ -1,7 +1,7 @@
 """Topology: who hears whom in every exchange, and how much; how a line of text says it.
 
 ring  path  star  complete  torus:rows=3  hypercube  exponential  one_peer  matching
-geometric:radius=0.3,seed=1  erdos_renyi:0.4
+geometric:radius=0.3,seed=1  erdos_renyi:0.4; directed_ring  directed_exponential  directed_one_peer  arrows:0.5
 edges:0-1 1-2 2-0     a graph of one's own
 """
 
@@ -10,6 +10,7 @@ from functools import lru_cache, reduce
 from operator import or_
 
 from mpiopt.errors import CapabilityError, UsageError
+from mpiopt.graphs.directed import Arrows, DirectedExponential, DirectedGraph, DirectedOnePeer, DirectedRing, Pushing
 from mpiopt.graphs.families import (
     Complete,
     ErdosRenyi,
@@ -31,9 +32,11 @@ from mpiopt.registry.entry import Spelt
 from mpiopt.registry.registry import Registry
 
 LIST = "edges"  # a graph that is written out
+PUSH = "push"  # weights of graphs whose edges may go one way
 LOOKED_AT = 32  # graphs of a sequence whose spectra are looked at
 
 _YING = "Ying, Yuan, Chen, Hu, Pan, Yin, Exponential graph is provably efficient for decentralized deep training, 2021"
+_ASSRAN = "Assran, Loizou, Ballas, Rabbat, Stochastic gradient push for distributed deep learning, ICML 2019"
 FAMILIES: Registry[Spelt] = Registry(
     "graph",
     (
@@ -44,6 +47,10 @@ FAMILIES: Registry[Spelt] = Registry(
         Spelt(Exponential, _YING, "seed", name="exponential"),
         Spelt(OnePeer, _YING, "seed", name="one_peer"),
         Spelt(Matching, "Boyd, Ghosh, Prabhakar, Shah, Randomized gossip algorithms, 2006", "seed", name="matching"),
+        Spelt(DirectedRing, "-", "seed", name="directed_ring"),
+        Spelt(DirectedExponential, _ASSRAN, "seed", name="directed_exponential"),
+        Spelt(DirectedOnePeer, _ASSRAN, "seed", name="directed_one_peer"),
+        Spelt(Arrows, "Erdos, Renyi, On random graphs I, 1959", "probability", name="arrows"),
         Spelt(Star, "-", "seed", name="star"),
         Spelt(Complete, "-", "seed", name="complete"),
         Spelt(RandomGeometric, "Gilbert, Random plane networks, 1961", "radius", name="geometric"),
@@ -67,7 +74,8 @@ class Topology:
     def __post_init__(self) -> None:
         if self.every < 0:
             raise UsageError(f"a new graph every {self.every} exchanges is not possible: give a number from 0, for never, on")
-        law(self.weights)
+        if self.weights != PUSH:
+            law(self.weights)
 
     @staticmethod
     def of(text: str, every: int = 0, weights: str = "metropolis") -> "Topology":
@@ -112,6 +120,11 @@ class Topology:
     def check(self, nodes: int, each: bool = False) -> None:
         """Raise UsageError unless the graphs lead everywhere, every single one or all together. Not collective."""
         turns = self.family.together(nodes)
+        if self.weights != PUSH and isinstance(self.family(nodes), DirectedGraph):
+            raise UsageError(
+                f"the edges of {self.family!r} go one way, so that no mixing matrix of it is symmetric, which this method "
+                "needs: take a graph such as exponential, or the method sgp"
+            )
         if turns > 1 and each:
             raise UsageError(
                 f"every graph has to be connected here, and those of {self.family!r} are only together: take "
@@ -134,4 +147,4 @@ def written(graph: Graph) -> str:
 @lru_cache(16)
 def _mixing(family: Graphs, weights: str, nodes: int, turn: int) -> Mixing:
     graph = family(nodes, turn)
-    return Mixing(graph, law(weights)(graph))
+    return Pushing.of(graph) if weights == PUSH else Mixing(graph, law(weights)(graph))

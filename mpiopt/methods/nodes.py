@@ -12,6 +12,7 @@ from mpiopt.engine.method import Measured, Run, measured
 from mpiopt.engine.phase import Exchange, Outer, PerWorker, Phase, Work
 from mpiopt.errors import UsageError
 from mpiopt.exchange.neighbours import Neighbours
+from mpiopt.graphs import mixing
 from mpiopt.graphs.mixing import Spectrum
 from mpiopt.graphs.topology import Topology
 from mpiopt.methods.curvature import constants
@@ -97,7 +98,8 @@ class Decentralised(Training):
 
 
 def near(graph: str, every: int, weights: str, compressor: Compressor | None = None) -> Neighbours:
-    """Neighbours of a graph by its text."""
+    """Neighbours of a graph by its text. Raises UsageError for weights that do not make a symmetric matrix."""
+    mixing.law(weights)
     return Neighbours(Topology.of(graph, every, weights), compressor)
 
 

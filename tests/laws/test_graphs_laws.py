@@ -6,10 +6,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mpiopt.errors import CapabilityError, DataError, UsageError
+from mpiopt.graphs.directed import Arrows
 from mpiopt.graphs.families import Complete, ErdosRenyi, Listed, OnePeer, Path, RandomGeometric, Ring, Star
 from mpiopt.graphs.graph import Graph, read_edges
 from mpiopt.graphs.mixing import LAWS, Mixing, law
-from mpiopt.graphs.topology import FAMILIES, Topology, written
+from mpiopt.graphs.topology import FAMILIES, PUSH, Topology, written
 
 ANY = st.sampled_from(["ring", "path", "torus", "exponential", "star", "complete", "geometric:radius=0.6", "erdos_renyi:0.6"])
 TEXTS = st.one_of(ANY, st.just("hypercube"), st.just("one_peer"), st.just("matching"))
@@ -131,7 +132,7 @@ def test_degrees_of_eight_nodes(text):
 
 
 def test_every_family_has_its_degrees_or_is_drawn():
-    assert set(FAMILIES) == {*DEGREES, "geometric", "erdos_renyi"}
+    assert set(FAMILIES) == {*DEGREES, *DIRECTED, "geometric", "erdos_renyi"}
 
 
 def test_families_agree_with_networkx():
@@ -151,6 +152,25 @@ def test_families_agree_with_networkx():
         np.testing.assert_allclose(mine, values, atol=1e-10)
     other = networkx.hypercube_graph(4)
     assert len(made("hypercube", 16).edges) == other.number_of_edges()
+
+
+DIRECTED = ("directed_ring", "directed_exponential", "directed_one_peer", "arrows")
+
+
+@pytest.mark.parametrize("text", DIRECTED)
+def test_directed_graphs_lead_everywhere_and_push_all_that_there_is(text):
+    topology = Topology.of(text, 1, PUSH)
+    for nodes in (1, 2, 5, 8):
+        topology.check(nodes)
+        for turn in range(3):
+            push = topology.at(nodes, turn)
+            np.testing.assert_allclose(push.dense.sum(axis=0), 1, atol=1e-14)
+            for node in range(nodes):
+                who, much = push.row(node)
+                np.testing.assert_array_equal(np.flatnonzero(push.dense[node]), who)
+                np.testing.assert_allclose(push.dense[node, who], much)
+    with pytest.raises(UsageError, match=r"is not strongly connected: there is no way from node .* to node 0 and back"):
+        Arrows(probability=0.01)(9)
 
 
 def test_matchings_lead_everywhere_after_some_turns_and_mix_in_halves():

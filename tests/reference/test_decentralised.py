@@ -16,7 +16,7 @@ from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.exchange.feedback import ErrorFeedback
 from mpiopt.exchange.gossip import PART, Remembered, Repeated
 from mpiopt.exchange.neighbours import Neighbours
-from mpiopt.graphs.topology import Topology
+from mpiopt.graphs.topology import PUSH, Topology
 from mpiopt.io.runs.checkpoint import Store
 from mpiopt.methods import decentralised, exact_decentralised
 from mpiopt.numerics import theory
@@ -126,6 +126,39 @@ def test_exact_methods_of_one_vector_are_what_their_equations_say(worlds, name, 
     found = paths(method, data.team(worlds(workers=6)), data.start, ROUNDS)[1:]
     mixing = ws("ring", 6, 0, 1, "lazy")
     np.testing.assert_allclose(found, list(wanted(data, mixing, 0.05, np.tile(data.start, (6, 1)))), rtol=1e-11, atol=1e-12)
+
+
+def sgp(data, p, lr, x):
+    """x and w are pushed along; points are their ratios."""
+    w = np.ones(len(x))
+    for k, push in enumerate([np.eye(len(x)), *p[:-1]]):
+        x, w = push @ x, push @ w
+        z = x / w[:, None]
+        yield z
+        x = x - lr * gradients(data, z, k)
+
+
+@SIZES
+@pytest.mark.parametrize(("text", "every"), [("arrows:0.4,seed=2", 0), ("directed_one_peer", 1), ("star", 0)])
+def test_gradient_push_is_what_its_equations_say(worlds, text, every):
+    data = Shared(workers=6, rows=42)
+    found = paths(decentralised.sgp(rules.sgd(0.05), text, every), data.team(worlds(workers=6)), data.start, ROUNDS)[1:]
+    pushing = [Topology.of(text, every, PUSH).at(6, time).dense for time in range(ROUNDS)]
+    assert all(abs(p.sum(axis=0) - 1).max() < 1e-15 for p in pushing)
+    np.testing.assert_allclose(found, list(sgp(data, pushing, 0.05, np.tile(data.start, (6, 1)))), rtol=1e-11, atol=1e-12)
+
+
+@SIZES
+def test_what_is_pushed_comes_together_at_the_mean_and_edges_of_one_way_are_for_that_alone(worlds):
+    world, x = worlds(workers=7), spoken(7, 5)
+    near = Neighbours(Topology.of("arrows:0.4,seed=1", 0, PUSH))
+    found = walk(near, world, np.column_stack([x, np.ones(7)]), 60)
+    np.testing.assert_allclose(found[:, :-1] / found[:, -1:], np.tile(x.mean(axis=0), (len(found), 1)), atol=1e-9)
+    assert all(a != b for a, b in world.tally.by_edge)
+    with pytest.raises(UsageError, match="go one way, so that no mixing matrix of it is symmetric, which this method needs"):
+        decentralised.dgd(0.1, "directed_ring").init(np.zeros(5), Shared(workers=7).team(world))
+    with pytest.raises(UsageError, match="there are no mixing weights 'push'"):
+        decentralised.dgd(weights="push")
 
 
 def noloco(data, w, lr, x, period, momentum, rate, pull):
