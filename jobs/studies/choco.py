@@ -131,8 +131,8 @@ NOTES = (
     f"{NODES} nodes of a ring, {DIM} normal numbers each; CHOCO with 4 bits and the gain of its contraction constant, the top "
     "10 % with gain 0.2, 10 % at random with 0.05: the gain of theory is thousands of times smaller. Least squares: "
     f"{WORKERS} nodes, {ROWS} rows each, all in every step, the same step of {RATE} for both, so that both stay at a distance "
-    "from the optimum, for their nodes are unlike; CHOCO-SGD, which hears less, at one that is about 12 times that of D-PSGD in "
-    "square. Bytes are those said along all edges. Published as plots; expected are the claims."
+    "from the optimum, for their nodes are unlike; CHOCO-SGD, which hears less, at one that is about 12 times that of D-PSGD "
+    "in square. Bytes are those said along all edges. Published as plots; expected are the claims."
 )
 
 

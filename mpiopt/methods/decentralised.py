@@ -6,9 +6,9 @@
     choco_sgd, choco       Walk -> Remembered(Neighbours(c))                x_i <- x_i + gain sum_j W_ij (h_j - h_i)
 
 The first of two trains, the second solves, and sgp and noloco train. ``graph`` says which workers are neighbours: ring,
-torus:rows=3, geometric:radius=0.3,seed=1, ... (`graphs.topology`); ``graph_every`` after how many agreements the graph changes, 0
-for never. The answer is the plain mean of the points; what it costs to look at it is no part of the method. Those that are exact
-whatever the nodes' rows are stand in `methods.exact_decentralised`.
+torus:rows=3, geometric:radius=0.3,seed=1, ... (`graphs.topology`); ``graph_every`` after how many agreements the graph changes,
+0 for never. The answer is the plain mean of the points; what it costs to look at it is no part of the method. Those that are
+exact whatever the nodes' rows are stand in `methods.exact_decentralised`.
 """
 
 from dataclasses import replace
