@@ -19,6 +19,7 @@ from mpiopt.methods.federated import ENTRIES as FEDERATED
 from mpiopt.methods.first_order import ENTRIES as FIRST_ORDER
 from mpiopt.methods.games import ENTRIES as GAMES
 from mpiopt.methods.leader import ENTRIES as LEADER
+from mpiopt.methods.model_parallel import ENTRIES as MODEL_PARALLEL
 from mpiopt.methods.newton import ENTRIES as NEWTON
 from mpiopt.methods.one_sided import ENTRIES as ONE_SIDED
 from mpiopt.methods.prox_newton import ENTRIES as PROX_NEWTON
@@ -63,6 +64,7 @@ FAMILIES = (
     PRUNING,
     SKETCHED,
     SUBNETWORKS,
+    MODEL_PARALLEL,
     DECENTRALISED_TRAINERS,
     EXACT_TRAINERS,
 )

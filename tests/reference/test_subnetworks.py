@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mpiopt.engine.drive import rounds
-from mpiopt.errors import UsageError
+from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.methods.averaging import local_sgd
 from mpiopt.methods.subnetworks import ist
 from mpiopt.numerics.streams import Streams
@@ -21,8 +21,9 @@ from mpiopt.sampling.batches import Batches
 from mpiopt.sampling.clients import Clients
 from mpiopt.sampling.neurons import neurons
 from mpiopt.training.drive import answered
+from mpiopt.transforms import rules
 from mpiopt.transforms.rules import sgd
-from tests.training_sets import Shared, path
+from tests.training_sets import Shared, built, path
 
 SIZES = pytest.mark.ranks(1, 3)
 WORKERS, WIDTHS, SEED, LR = 3, (4, 7, 6, 3), 2, 0.1
@@ -211,3 +212,29 @@ def test_a_network_with_batch_normalisation_learns_in_parts(worlds, torch):
     *_, end = islice(rounds(method, group, world.bcast(x.copy())), 21)
     assert method.progress(end, group).loss < 1.0 < np.log(3)  # three classes at random
     assert answered(method, end, group).buffers["1.running_mean"].all()  # of the whole network, taken anew
+
+
+# ---------------------------------------------------------------------------------------------- layers divided over workers
+@pytest.mark.ranks(1, 2, 3)
+@pytest.mark.parametrize("widths", [(6, 7, 5, 3), (6, 3)])
+def test_model_parallel_steps_are_those_of_sgd_on_all_minibatches(worlds, widths):
+    world, rng = worlds(workers=3), np.random.default_rng(0)
+    shares = [(rng.standard_normal((12, 6)), rng.integers(3, size=12)) for _ in range(3)]
+
+    def team():
+        models = [Perceptron(Dense(*shares[w]), widths) for w in world.hosted]
+        return Team.of(world, models, Zero(), 1, [Batches(12, 4, Streams(1), w) for w in world.hosted])
+
+    x = 0.5 * rng.standard_normal(team().dim)
+    apart, whole = (path(built(name, rule=rules.momentum(0.05)), team(), x, 5) for name in ("model_parallel", "sgd"))
+    np.testing.assert_allclose(apart, whole, rtol=1e-9, atol=1e-11)
+    before = world.tally.by_name["activations", "bytes"]
+    list(islice(rounds(built("model_parallel", rule=rules.sgd(0.1)), team(), x.copy()), 2))
+    sent = world.tally.by_name["activations", "bytes"] - before
+    assert sent == world.summands * 8 * 12 * sum(widths[1:])
+
+
+def test_model_parallel_is_for_perceptrons(worlds):
+    data = Shared(workers=2)
+    with pytest.raises(CapabilityError, match="divides the layers of perceptrons, on the CPU: use sgd for other models"):
+        built("model_parallel").init(data.start, data.team(worlds(workers=2)))
