@@ -7,7 +7,7 @@ Sailanbayev, Shulgin, Richtarik, SGD: general analysis and improved rates, ICML 
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class SampledDescent(Composed):
                 f"{self.name} draws rows of linear models whose losses have a bounded second derivative, and this is none: use "
                 "gradient"
             )
-        law = self.phases[0].work.law(site)
+        law = cast(DrawnRows, self.phases[0].work).law(site)
         c = row_constants(site.loss, mu, np.zeros(site.loss.dim))
         found = law.smoothness(c)
         return found, site.share * found, c.whole

@@ -7,6 +7,7 @@ import pytest
 
 from mpiopt.engine.drive import rounds
 from mpiopt.errors import CapabilityError, UsageError
+from mpiopt.io.runs.checkpoint import Store
 from mpiopt.methods.averaging import local_sgd
 from mpiopt.methods.subnetworks import ist
 from mpiopt.numerics.streams import Streams
@@ -20,7 +21,7 @@ from mpiopt.problems.subnetworks import divided
 from mpiopt.sampling.batches import Batches
 from mpiopt.sampling.clients import Clients
 from mpiopt.sampling.neurons import neurons
-from mpiopt.training.drive import answered
+from mpiopt.training.drive import Goal, answered, train
 from mpiopt.transforms import rules
 from mpiopt.transforms.rules import sgd
 from tests.training_sets import Shared, built, path
@@ -232,6 +233,24 @@ def test_model_parallel_steps_are_those_of_sgd_on_all_minibatches(worlds, widths
     list(islice(rounds(built("model_parallel", rule=rules.sgd(0.1)), team(), x.copy()), 2))
     sent = world.tally.by_name["activations", "bytes"] - before
     assert sent == world.summands * 8 * 12 * sum(widths[1:])
+
+
+@pytest.mark.ranks(1, 2)
+def test_a_model_parallel_training_goes_on_bit_for_bit(worlds, shared_tmp):
+    world, rng = worlds(workers=3, deterministic=True), np.random.default_rng(0)
+    shares = [(rng.standard_normal((12, 6)), rng.integers(3, size=12)) for _ in range(3)]
+    models = [Perceptron(Dense(*shares[w]), (6, 5, 3)) for w in world.hosted]
+    team = Team.of(world, models, Zero(), 1, [Batches(12, 4, Streams(1), w) for w in world.hosted])
+    method, x, store = (
+        built("model_parallel", rule=rules.nag(0.05)),
+        np.full(team.dim, 0.1),
+        Store(shared_tmp / "c.h5", world, "r"),
+    )
+    whole = train(method, team, x.copy(), Goal(rounds=6))
+    train(method, team, x.copy(), Goal(rounds=3), keep=[lambda at, _: store.save(at, {}, team)])
+    later = train(method, team, (again := Store(store.path, world, "")).load(again.find(), team), Goal(rounds=6))
+    np.testing.assert_array_equal(later.x, whole.x)
+    assert later.final.objective == whole.final.objective and later.final.steps == 18
 
 
 def test_model_parallel_is_for_perceptrons(worlds):

@@ -239,7 +239,7 @@ def test_every_training_method_on_every_model(worlds):
                 refused.append((kind, name))
                 continue
             assert np.isfinite(found).all() and (found != 0.1).any(), (kind, name)
-    assert not refused
+    assert {name for _, name in refused} == {"model_parallel"}  # it divides the layers of perceptrons
 
 
 @pytest.mark.parametrize(
