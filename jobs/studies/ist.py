@@ -51,10 +51,12 @@ def run(lab: Lab) -> Findings:
     ]
     with lab.crew(WORKERS) as world:
         trails = None if world is None else _trails(lab, world)
-    trails = [_apart(trail) if trail.method == "ist" else trail for trail in lab.world.tell(trails)]
+    *trails, split = [_apart(trail) if trail.method == "ist" else trail for trail in lab.world.tell(trails)]
     found = dict(zip(METHODS, trails, strict=True))
     sent = {name: bytes_of(trail) for name, trail in found.items()}
     checks.append(Check("bytes of a training: IST over local SGD", Below(0.6), sent["IST"] / sent["local SGD"]))
+    step = bytes_of(split) / split.readings["steps"][-1] / (sent["data-parallel"] / trails[0].readings["steps"][-1])
+    checks.append(Check("bytes of a step: layers divided over data-parallel", Near(_divided(trails[0]), 1.05), step))
     if not lab.quick:
         lost = 100 * (found["local SGD"].about["accuracy"] - found["IST"].about["accuracy"])
         goal = max(examined(trail)[1].min() for trail in trails)  # which all reach
@@ -65,7 +67,7 @@ def run(lab: Lab) -> Findings:
                 f"bytes to {goal:.3g} % test error: IST over data-parallel", Below(0.1), needed["IST"] / needed["data-parallel"]
             ),
         ]
-    return Findings(checks, [*trails, quadratic], _notes(lab, found), {})
+    return Findings(checks, [*trails, split, quadratic], _notes(lab, found, step), {})
 
 
 def _trails(lab: Lab, world: World) -> list[Trail]:
@@ -82,7 +84,17 @@ def _trails(lab: Lab, world: World) -> list[Trail]:
     )
     period = {"sgd": (), "local_sgd": (("period", PERIOD),), "ist": (("period", PERIOD),)}
     jobs = {label: replace(base, method=name, lr=LR[name], set=period[name]) for label, name in METHODS.items()}
+    jobs["layers divided"] = replace(base, method="model_parallel", lr=LR["sgd"], epochs=0.1, record=0.1, examine=0.1)
     return trained(lab, world, jobs)
+
+
+def _divided(dense: Trail) -> float:
+    """Bytes of a step with layers divided over those of data-parallel training, by the widths: sums of float32 of every worker, rows
+    of float64 once."""
+    rows, classes = BATCH * WORKERS, int(dense.about["classes"])
+    features = (dense.x.size - sum((i + 1) * o for i, o in pairwise((*HIDDEN, classes)))) // HIDDEN[0] - 1
+    summed = 4 * rows * (2 * sum(HIDDEN) + classes) * WORKERS
+    return (summed + 8 * rows * (features + 2)) / (4 * (dense.x.size + 1) * WORKERS)
 
 
 def _apart(trail: Trail) -> Trail:
@@ -120,16 +132,14 @@ def _bytes_to(trail: Trail, goal: float) -> float:
     return float(trail.readings["bytes_sent"][at[reached[0]]]) if reached.size else float("inf")
 
 
-def _notes(lab: Lab, found: dict[str, Trail]) -> str:
+def _notes(lab: Lab, found: dict[str, Trail], step: float) -> str:
     dense = next(iter(found.values()))
     accuracies = ", ".join(f"{name} {100 * trail.about['accuracy']:.2f} %" for name, trail in found.items())
-    steps = dense.readings["steps"][-1] / WORKERS
-    split = 4e-6 * steps * WORKERS * sum(2 * BATCH * WORKERS * width for width in HIDDEN)  # float32, from every rank
     return (
         f"{dense.about['dataset']}, {dense.about['model']}, {WORKERS} workers, {dense.readings['epoch'][-1]:.3g} epochs, "
-        f"{PERIOD} steps a round: {accuracies}. Layers divided over the ranks (model parallel), two sums of activations a "
-        f"layer and step, would have sent {split:,.0f} MB where data-parallel sent {bytes_of(dense) / 1e6:,.0f}. Published as "
-        "figures; bytes are those of one worker a rank."
+        f"{PERIOD} steps a round: {accuracies}. Layers divided over the workers (model parallel), two sums of activations a "
+        f"layer and step, send {step:.2g} of what data-parallel sends in a step. Published as figures; bytes are those of one "
+        "worker a rank."
     )
 
 
