@@ -89,8 +89,10 @@ def _trails(lab: Lab, world: World) -> list[Trail]:
 
 
 def _divided(dense: Trail) -> float:
-    """Bytes of a step with layers divided over those of data-parallel training, by the widths: sums of float32 of every worker, rows
-    of float64 once."""
+    """Bytes of a step with layers divided over those of data-parallel training, by the widths.
+
+    Sums are of float32, of every worker; rows go as float64, once.
+    """
     rows, classes = BATCH * WORKERS, int(dense.about["classes"])
     features = (dense.x.size - sum((i + 1) * o for i, o in pairwise((*HIDDEN, classes)))) // HIDDEN[0] - 1
     summed = 4 * rows * (2 * sum(HIDDEN) + classes) * WORKERS
