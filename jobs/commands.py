@@ -24,6 +24,7 @@ COMMANDS = {
     "convert": Needs(True, True),
     "describe": Needs(False, False),
     "solve": Needs(True, True),
+    "path": Needs(True, True),
     "train": Needs(True, True),
     "play": Needs(True, True),
     "predict": Needs(True, True),

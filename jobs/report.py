@@ -51,7 +51,12 @@ def run(job: Report, world: None, console: Console) -> dict[str, Any]:
 
         return tested([read_run(path) for path in job.runs], console)
     reference = read_run(job.reference) if job.reference else None
-    sheet = _sheet([read_run(path) for path in job.runs], reference)
+    runs = [read_run(path) for path in job.runs]
+    if any("path" in run.attributes for run in runs):
+        from mpiopt.jobs.reports.path_table import shown
+
+        return shown(runs, console)
+    sheet = _sheet(runs, reference)
     console.show(sheet.text())
     if job.png or job.out:
         _draw(sheet, job, console)

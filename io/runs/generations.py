@@ -17,12 +17,18 @@ from mpiopt.io.disk.hdf5_check import parsing
 from mpiopt.io.disk.sealed_file import damage
 from mpiopt.io.runs.checkpoint_file import Form, stored
 from mpiopt.io.runs.expected_forms import expected
+from mpiopt.paths.path import PathRecord
 from mpiopt.playing.drive import Move
 from mpiopt.training.drive import Lesson
 
 SCHEMA_VERSION = 3
 OLDEST = 3  # before, states had no names
-KINDS: tuple[type[Record | Lesson | Move], ...] = (Record, Lesson, Move)  # of histories, told apart by their columns
+KINDS: tuple[type[Record | Lesson | Move | PathRecord], ...] = (
+    Record,
+    Lesson,
+    Move,
+    PathRecord,
+)  # of histories, told apart by their columns
 
 
 FORM = [[int], str]  # the shape of an array, and its type as NumPy writes it
@@ -38,7 +44,7 @@ class Saved:
     run_id: str
     identity: dict[str, Any]
     index: dict[str, Any]
-    history: tuple[Record | Lesson | Move, ...]
+    history: tuple[Record | Lesson | Move | PathRecord, ...]
     fresh: tuple[bool, ...]
 
     @property

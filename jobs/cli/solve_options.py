@@ -12,11 +12,26 @@ DEFAULT = "default"  # the data of a job that names none
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearFit:
-    """What is minimised, by which method, and how exactly. In --help before the options that every run has."""
+class LinearRows:
+    """Which rows are fitted by which loss. In --help before all other options."""
 
     data: str | None = field(default=None, kw_only=False)
     """DATA.h5 of mpiopt convert, or a generator: default, rcv1, text12, kdd2010, rcv1:rows=60000,seed=3. [default: default]"""
+    loss: Loss = "logistic"
+    positive: str | None = None
+    """For losses of two classes: the label or rule that is +1 against the rest, 3 or "<=10"."""
+    class_weight: str | None = None
+    """For losses of two classes: balanced, or NEG:POS, by which the weights of rows labelled -1 and +1 are multiplied."""
+    intercept: bool = False
+    """Fit an intercept, which is not penalised."""
+    values: Literal["float32", "float64"] | None = None
+    """Type of the stored entries; vectors are always float64. [default: as they are stored]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearFit(LinearRows):
+    """What is minimised, by which method, and how exactly. In --help before the options that every run has."""
+
     method: str = "spcg"
     """One of the list that mpiopt methods prints."""
     set: Settings = ()
@@ -26,19 +41,10 @@ class LinearFit:
     """Add what was not sent to the next message."""
     force: Annotated[bool, Parameter(negative=())] = False
     """Compress also where the theory asks for error feedback."""
-    loss: Loss = "logistic"
-    positive: str | None = None
-    """For losses of two classes: the label or rule that is +1 against the rest, 3 or "<=10"."""
-    class_weight: str | None = None
-    """For losses of two classes: balanced, or NEG:POS, by which the weights of rows labelled -1 and +1 are multiplied."""
     l2: float = 1e-5
     """Lambda of l2/2 |x|^2, beside the mean loss over rows: 1/(N C), N the sum of their weights."""
     l1: float = 0.0
     """Lambda of l1 |x|_1, beside the mean loss over rows."""
-    intercept: bool = False
-    """Fit an intercept, which is not penalised."""
-    values: Literal["float32", "float64"] | None = None
-    """Type of the stored entries; vectors are always float64. [default: as they are stored]"""
     rounds: Whole = 1000
     """Stop after so many rounds."""
     gradient_tol: float | None = None
@@ -49,9 +55,6 @@ class LinearFit:
     """Rows of worker 0 that model the whole, for methods with a server."""
     mu: float | None = None
     """Regularisation of the local models; methods that use it find it themselves."""
-
-
-DEFAULT = "default"  # the data of a job that names none
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
+    from mpiopt.jobs.cli.path_options import PathOptions
     from mpiopt.jobs.cli.play_options import Play
     from mpiopt.jobs.cli.run_options import RunOptions
     from mpiopt.jobs.cli.solve_options import Solve
@@ -42,7 +43,7 @@ class Checkpoints:
 
     @staticmethod
     @contextmanager
-    def of(job: "Solve | Train | Play", world: "World", console: Console) -> "Iterator[Checkpoints]":
+    def of(job: "Solve | Train | Play | PathOptions", world: "World", console: Console) -> "Iterator[Checkpoints]":
         """Look for what --checkpoint and --resume speak of, and have the names for this job alone while entered.
 
         Collective. Raises DataError or UsageError on every rank.

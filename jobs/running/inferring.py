@@ -1,21 +1,17 @@
 """``mpiopt solve --inference``: standard errors of the answer, beside it in the run file."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.engine.drive import Solution
 from mpiopt.errors import CapabilityError, MpioptError, UsageError
 from mpiopt.inference.normal import Estimates
 from mpiopt.inference.standard_errors import Kind, standard_errors
-from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.dataset.source import Source
 from mpiopt.io.runs.beside_solution import ERRORS
-from mpiopt.io.runs.coefficients import INTERCEPT
-from mpiopt.problems.columns import without
+from mpiopt.jobs.running.feature_names import FeatureNames
+from mpiopt.problems.columns import column, without
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.problem import Team
 from mpiopt.words import counted
@@ -55,12 +51,10 @@ def _split(text: str) -> tuple[str, str]:
 
 @dataclass
 class Inferring:
-    """The errors of one solve. names : of the features, empty for numbers from ``base`` on. feature : that of the clusters."""
+    """The errors of one solve. feature : that of the clusters."""
 
     kind: Kind
-    names: Sequence[str]
-    base: int
-    features: int
+    features: FeatureNames
     l2: float
     feature: int | None = None
     clusters: tuple[Array, ...] = ()
@@ -71,36 +65,17 @@ class Inferring:
         """None where none are asked for. Raises UsageError for a feature that is not there. Not collective."""
         if job.inference is None:
             return None
-        index = source.index if isinstance(source, Dataset) else None
-        names = () if index is None else index.features or ()
-        base = 1 if index is None or index.numbering is None else index.numbering.base
         kind, text = _split(job.inference)
-        made = Inferring(next(each for each in KINDS if each == kind), names, base, source.cols, job.l2)
+        made = Inferring(next(each for each in KINDS if each == kind), FeatureNames.of(source), job.l2)
         if text:
-            made.feature = made._place(text)
+            made.feature = made.features.place(text, "clusters")
         return made
-
-    def _place(self, text: str) -> int:
-        if text in self.names:
-            return list(self.names).index(text)
-        if not self.names and text.isdecimal() and 0 <= int(text) - self.base < self.features:
-            return int(text) - self.base
-        known = "a name of the data set" if self.names else f"a number from {self.base} to {self.features - 1 + self.base:,}"
-        raise UsageError(f"there is no feature {text} to make clusters of: give {known}")
-
-    def name(self, coordinate: int) -> str:
-        """What a coefficient is called."""
-        if coordinate == self.features:
-            return INTERCEPT
-        return self.names[coordinate] if self.names else str(coordinate + self.base)
 
     def prepared(self, team: Team[Linear]) -> Team[Linear]:
         """The team, without the feature that says to which cluster a row belongs. Not collective."""
         if self.feature is None:
             return team
-        unit = np.zeros(self.features)
-        unit[self.feature] = 1
-        self.clusters = tuple(site.loss.matrix.dot(unit) for site in team.sites)
+        self.clusters = column(team, self.feature)
         return without(team, self.feature)
 
     def beside(self, team: Team[Linear], found: Solution) -> tuple[str, dict[str, Array]]:
@@ -111,7 +86,7 @@ class Inferring:
         apart = () if self.feature is None else (self.feature,)
         try:
             with team.world.tally.paused():
-                errors = standard_errors(team, found.x, self.kind, self.clusters, self.name, apart)
+                errors = standard_errors(team, found.x, self.kind, self.clusters, self.features.name, apart)
         except MpioptError as error:
             self._wrong = error
             return "none", {}

@@ -12,6 +12,7 @@ from mpiopt.errors import UsageError
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
     from mpiopt.jobs.cli.console import Console
+    from mpiopt.jobs.cli.path_options import PathOptions
     from mpiopt.jobs.cli.play_options import Play
     from mpiopt.jobs.cli.solve_options import Solve
     from mpiopt.jobs.cli.train_options import Train
@@ -25,7 +26,7 @@ class Claim(NamedTuple):
     written: bool
 
 
-def of_run(job: "Solve | Train | Play") -> Iterator[Claim]:
+def of_run(job: "Solve | Train | Play | PathOptions") -> Iterator[Claim]:
     """The files of a solve, a training or a game."""
     from mpiopt.io.dataset import index as layout
     from mpiopt.io.disk.held_name import partial

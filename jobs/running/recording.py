@@ -16,6 +16,7 @@ from mpiopt.jobs.running.run_name import candidates
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
+    from mpiopt.jobs.cli.path_options import PathOptions
     from mpiopt.jobs.cli.play_options import Play
     from mpiopt.jobs.cli.solve_options import Solve
     from mpiopt.jobs.cli.train_options import Train
@@ -54,7 +55,7 @@ class Recording:
                 self._file.finish(*answer)
 
 
-def reserve(job: "Solve | Train | Play", run_id: str, world: "World") -> None:
+def reserve(job: "Solve | Train | Play | PathOptions", run_id: str, world: "World") -> None:
     """See to it that the run file can be written, before anything is read. Collective. Raises DataError on every rank."""
     with world.together("looking at the run file"), told_unasked(job):
         if world.rank == 0 and (path := next(candidates(job, run_id), None)) is not None:
@@ -63,7 +64,7 @@ def reserve(job: "Solve | Train | Play", run_id: str, world: "World") -> None:
 
 @contextmanager
 def recorded(
-    job: "Solve | Train | Play", about: Mapping[str, Any], past: Sequence[Any], world: "World", console: Console
+    job: "Solve | Train | Play | PathOptions", about: Mapping[str, Any], past: Sequence[Any], world: "World", console: Console
 ) -> Iterator[Recording]:
     """Record a run while entered. ``about`` : the file's attributes; ``past`` : its records so far. Collective.
 
@@ -78,7 +79,7 @@ def recorded(
         yield Recording(world.tell(None if file is None else file.path), file, world, console)
 
 
-def _begun(job: "Solve | Train | Play", about: Mapping[str, Any], past: Sequence[Any]) -> RunFile | None:
+def _begun(job: "Solve | Train | Play | PathOptions", about: Mapping[str, Any], past: Sequence[Any]) -> RunFile | None:
     """The run file under the first of its names that nobody has taken meanwhile; None for a run without."""
     for path in candidates(job, about["run_id"]):
         try:
@@ -100,7 +101,7 @@ def _noted(path: Path, run_id: str, past: Sequence[Any]) -> dict[str, list[float
 
 
 @contextmanager
-def told_unasked(job: "Solve | Train | Play") -> Iterator[None]:
+def told_unasked(job: "Solve | Train | Play | PathOptions") -> Iterator[None]:
     """Add to what is wrong with a run file that nobody has asked for how to have another one, or none."""
     try:
         yield

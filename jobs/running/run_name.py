@@ -10,6 +10,7 @@ from mpiopt.io.disk.held_name import partial
 from mpiopt.io.runs.run_file import run_of
 
 if TYPE_CHECKING:
+    from mpiopt.jobs.cli.path_options import PathOptions
     from mpiopt.jobs.cli.play_options import Play
     from mpiopt.jobs.cli.solve_options import Solve
     from mpiopt.jobs.cli.train_options import Train
@@ -18,7 +19,7 @@ NOWHERE = Path("none")  # as --out: no run file
 LONGEST = 80  # characters of a data set's name that go into that of a run
 
 
-def candidates(job: "Solve | Train | Play", run_id: str) -> Iterator[Path]:
+def candidates(job: "Solve | Train | Play | PathOptions", run_id: str) -> Iterator[Path]:
     """Names to try, one after the other, since another job may take one meanwhile; none for a run without a file.
 
     Of a run that goes on from a checkpoint the first is the one that it has. Not collective.
@@ -31,7 +32,7 @@ def candidates(job: "Solve | Train | Play", run_id: str) -> Iterator[Path]:
     yield from (path for path in _numbered(job) if not (path.exists() or partial(path).exists()))
 
 
-def used(job: "Solve | Train | Play") -> list[Path]:
+def used(job: "Solve | Train | Play | PathOptions") -> list[Path]:
     """The files that are there, of those that a job may have written: what --out names, or the numbered ones."""
     if job.out is not None:
         return [job.out]
@@ -39,11 +40,11 @@ def used(job: "Solve | Train | Play") -> list[Path]:
     return sorted(path for path in Path().iterdir() if here.fullmatch(path.name))
 
 
-def _numbered(job: "Solve | Train | Play") -> Iterator[Path]:
+def _numbered(job: "Solve | Train | Play | PathOptions") -> Iterator[Path]:
     return (Path(f"{_stem(job)}-{k}.h5") for k in count(1))
 
 
-def _stem(job: "Solve | Train | Play") -> str:
+def _stem(job: "Solve | Train | Play | PathOptions") -> str:
     """NAME-METHOD: of a file its name, of a generator what it is called by."""
     name = Path(job.inputs[0] or "run").name.removesuffix(".h5")
     return f"{re.sub(r'[^A-Za-z0-9_.+-]+', '_', name)[:LONGEST]}-{job.method}"

@@ -22,6 +22,7 @@ from mpiopt.jobs.running.job_files import of_run, tell_unlocked
 from mpiopt.jobs.running.recording import Recording, columns, recorded, reserve
 from mpiopt.jobs.running.signals import Signals, end_of_job
 from mpiopt.jobs.running.watchdog import guarded
+from mpiopt.paths.path import Followed
 from mpiopt.playing.drive import Played
 from mpiopt.problems.problem import Team
 from mpiopt.training.drive import Trained
@@ -29,6 +30,7 @@ from mpiopt.words import counted
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
+    from mpiopt.jobs.cli.path_options import PathOptions
     from mpiopt.jobs.cli.play_options import Play
     from mpiopt.jobs.cli.solve_options import Solve
     from mpiopt.jobs.cli.train_options import Train
@@ -58,7 +60,7 @@ class Outcome(NamedTuple):
     buffers : what a model keeps beside x. made : how the features of a solution were made.
     """
 
-    end: Solution | Trained | Played
+    end: Solution | Trained | Played | Followed
     converged: bool | None
     facts: dict[str, Any]
     final: tuple[str, ...]
@@ -72,7 +74,7 @@ class Hooks(Protocol):
     """What one kind of run puts into the script. All are collective, called once, in this order, and raise on every rank."""
 
     @property
-    def job(self) -> "Solve | Train | Play":
+    def job(self) -> "Solve | Train | Play | PathOptions":
         """What was asked for; what the rows say of it is filled in once they are opened."""
 
     @property

@@ -51,7 +51,7 @@ class SolveHooks:
     doing = "solving"
 
     def __init__(self, job: "Solve", method: Method, stop: Stop, world: "World", console: Console) -> None:
-        self.job, self._method, self._stop = job, method, stop
+        self.job, self.method, self._stop = job, method, stop
         self._world, self._console = world, console
 
     def opened(self) -> Mapping[str, Any]:
@@ -65,6 +65,16 @@ class SolveHooks:
         self._inferring = Inferring.of(self.job, self._source)
         self._test = None if self.job.test is None else HeldOut(self.job, self._source, self._world)
         return identity(self.job, self._source, self._world)
+
+    @property
+    def source(self) -> Source:
+        """The rows, once they are opened."""
+        return self._source
+
+    @property
+    def made(self) -> Made:
+        """How their features were made."""
+        return self._source.index.made if isinstance(self._source, Dataset) else Made()
 
     def demand_start(self, size: int) -> None:
         """It has to be of as many features."""
@@ -80,7 +90,7 @@ class SolveHooks:
         if self._inferring is not None:
             self._team = self._inferring.prepared(self._team)
         if self.job.device == "gpu":
-            gpu_solving.ready(self._team, self._method.dvectors)
+            gpu_solving.ready(self._team, self.method.dvectors)
         else:
             warm(self._team)
         self._about = described(self.job, self._source) | {"weight": self._team.weight}
@@ -93,15 +103,15 @@ class SolveHooks:
         test = self._test
         # nobody here holds where it begins: a run that goes on can then give up what it replaces
         self._found = solve(
-            self._method,
+            self.method,
             self._team,
             course.standing() or start(self.job, self._team, self._source),
             self._stop,
             course.watch,
             [
                 *course.keep,
-                *NodeColumns.of(self._method, self._team, course.note),
-                *([] if test is None else [test.keeper(self._method, self._team, course.note)]),
+                *NodeColumns.of(self.method, self._team, course.note),
+                *([] if test is None else [test.keeper(self.method, self._team, course.note)]),
             ],
             course.interruption,
         )
@@ -111,12 +121,11 @@ class SolveHooks:
             seen = test.figures(self._found.x)
             found, told = found | seen, [*told, ("test", test.line(seen))]
         final = FINAL if test is None else (*FINAL, *seen)
-        made = self._source.index.made if isinstance(self._source, Dataset) else Made()
         beside: Mapping[str, Array] = {}
         if self._inferring is not None and self._found.reason is not Reason.INTERRUPTED:
             line, beside = self._inferring.beside(self._team, self._found)
             told = [*told, ("errors", line)]
-        return Outcome(self._found, self._found.reason.converged, found, final, told, self.job.intercept, beside, made)
+        return Outcome(self._found, self._found.reason.converged, found, final, told, self.job.intercept, beside, self.made)
 
     def demand_errors(self) -> None:
         """Raise MpioptError on every rank where standard errors were asked for and there are none."""
@@ -125,7 +134,7 @@ class SolveHooks:
 
     def compared(self) -> dict[str, Any]:
         """What the CPU makes of the same. Collective. Raises NumericalError on every rank where it is something else."""
-        again, rows = (lambda team, x: solve(self._method, team, x, self._stop)), self._placed("cpu")
+        again, rows = (lambda team, x: solve(self.method, team, x, self._stop)), self._placed("cpu")
         return gpu_solving.compare(self._team, rows, self._found, again, self._console)
 
     def _placed(self, device: Literal["cpu", "gpu"]) -> Team[Linear]:

@@ -73,6 +73,7 @@ class Reason(Enum):
     BROKEN = ("The objective ceased to be a finite number.", False)
     STALLED = ("No further progress: the objective no longer changes, to the last digits.", False)
     TARGET = ("The target was reached.", True)
+    PATH = ("The last penalty of the path was solved.", True)
     EPOCHS = ("The last epoch was finished.", False)
     ROUNDS = ("The limit of rounds was reached.", False)
     BYTES = ("The limit of bytes was reached.", False)

@@ -27,8 +27,9 @@ from mpiopt.kernels.kinked import Kinks, minimised, unfolded
 from mpiopt.methods.active_set import working_set
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.ranges import within
+from mpiopt.outer.intercept import centred
 from mpiopt.outer.line_search import ENOUGH, bregmans
-from mpiopt.outer.plane_search import REFRESH, diagonal, minimise
+from mpiopt.outer.plane_search import REFRESH, diagonal
 from mpiopt.problems.columns import coordinates, restricted
 from mpiopt.problems.penalties import Kinked
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean
@@ -69,7 +70,7 @@ class ProxNewton(Named):
             self._separate(team.penalty)
             if not getattr(team.sites[0].loss, "sequential", True):
                 raise CapabilityError(f"{self.name} works on the CPU: leave `device=gpu` out, or use `method=prox_gradient`")
-        points = self._centred(team, PerWorker(site.loss.point(x) for site in team.sites))
+        points = centred(team, PerWorker(site.loss.point(x) for site in team.sites))
         state = FaceState(diagonal(team, points[0].x), 0.0, True, 0)
         return Run(points, gradient(team, points), state)
 
@@ -100,7 +101,7 @@ class ProxNewton(Named):
         if t > 0:
             x = x.copy()
             x[where] += t * p
-            points = self._centred(team, _moved(team, points, x, t, rows, run.round))
+            points = centred(team, _moved(team, points, x, t, rows, run.round))
         return Run(points, gradient(team, points), _damped(state, t, features.size), run.round + 1)
 
     def _face(self, x: Array, penalty: Kinked, slope: Array, state: FaceState, loss: Columns) -> Array:
@@ -114,17 +115,6 @@ class ProxNewton(Named):
             return working_set(np.zeros_like(held), score, self.most)
         more = max(self.least, count) if state.grows else max(state.size - count, 0)
         return working_set(held, score, min(more, self.most - count))
-
-    def _centred(self, team: Team[Columns], points: PerWorker) -> PerWorker:
-        """The points with the intercept at its minimum, where there is one: the duality gap asks for that. Collective."""
-        if not team.sites[0].loss.intercept:
-            return points
-        x = points[0].x
-        unit = np.zeros(x.size)
-        unit[-1] = 1
-        rows = [np.ones((1, site.loss.rows)) for site in team.sites]
-        c = float(minimise(team, points, [unit], rows)[0])
-        return PerWorker(Point(x + c * unit, at.known + c) for at in points)
 
     def measure(self, run: Run, team: Team[Columns]) -> Measured:
         """From the gradient over all features. Collective: one small sum."""

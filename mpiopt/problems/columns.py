@@ -21,6 +21,13 @@ def restricted(team: Team[Columns], features: Array) -> Team[Columns]:
     return replace(team, sites=tuple(sites))
 
 
+def column(team: Team[Columns], feature: int) -> tuple[Array, ...]:
+    """The values of a feature, (rows,) per hosted worker. Not collective."""
+    unit = np.zeros(team.sites[0].loss.features)
+    unit[feature] = 1
+    return tuple(site.loss.matrix.dot(unit) for site in team.sites)
+
+
 def without(team: Team[C], feature: int) -> Team[C]:
     """The team with 0 throughout in the column of a feature, so that its coefficient says nothing. Not collective."""
     sites = []

@@ -31,7 +31,7 @@ sampling smoothing
 engine
 exchange work outer
 playing
-training inference
+training inference paths
 methods
 io
 estimators
