@@ -18,9 +18,9 @@ from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 from mpiopt.errors import MpioptError
+from mpiopt.jobs.cli.commands import Call, parse
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.flags import switches
-from mpiopt.jobs.commands import Call, parse
 from mpiopt.jobs.machine.environment import Launch, detect, limit_threads
 from mpiopt.jobs.machine.memory import keep_freed
 

@@ -80,7 +80,7 @@ def _files(job: "Slurm", inner: Any, tag: str, keeps: bool) -> dict[str, str]:
 
 def inner_job(argv: Sequence[str]) -> Any:
     """The job that a command line means. Raises UsageError in the command's own words."""
-    from mpiopt.jobs.commands import Call, parse
+    from mpiopt.jobs.cli.commands import Call, parse
 
     try:
         call = parse(argv)
@@ -102,7 +102,7 @@ def _check(inner: Any, name: str) -> None:
 
 def known(name: str) -> None:
     """Raises UsageError where this is no command of many ranks."""
-    from mpiopt.jobs.commands import COMMANDS
+    from mpiopt.jobs.cli.commands import COMMANDS
 
     parallel = [command for command, needs in COMMANDS.items() if needs.mpi]
     if name not in parallel:

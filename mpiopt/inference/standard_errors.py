@@ -97,7 +97,7 @@ def _demand(team: Team[Columns], kind: Kind) -> None:
         raise CapabilityError("standard errors are computed on the CPU: leave `device=gpu` out")
     if kind == "hessian" and loss.family.link is None:
         raise CapabilityError(
-            f"the {loss.family.name} loss is no likelihood, of which the Hessian tells errors: ask for `sandwich`"
+            f"the {loss.family.name} loss is no likelihood, of which the Hessian tells errors: ask for the sandwich"
         )
     if dim > MOST or (dim > ALONE and team.world.size == 1):
         where = f"up to {MOST:,} coefficients" if dim > MOST else f"up to {ALONE:,} coefficients on one rank"

@@ -11,9 +11,9 @@ from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.dataset.synthetic import from_spec
 from mpiopt.io.runs.generations import newest
 from mpiopt.io.runs.run_file import read_run, read_solution
+from mpiopt.jobs.cli.commands import COMMANDS, parse
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.solve_options import Solve
-from mpiopt.jobs.commands import COMMANDS, parse
 from tests.slurm.lab import Job, kill
 
 pytestmark = pytest.mark.waits

@@ -18,8 +18,8 @@ from mpiopt.errors import MpioptError, UsageError
 from mpiopt.io.runs.run_file import RunFile
 from mpiopt.jobs.batch.options import Slurm
 from mpiopt.jobs.batch.script import argv
+from mpiopt.jobs.cli.commands import COMMANDS, parse
 from mpiopt.jobs.cli.console import Console
-from mpiopt.jobs.commands import COMMANDS, parse
 from mpiopt.jobs.slurm import seconds
 
 SHIPPED = sorted((Path(__file__).parents[2] / "slurm").glob("*.sbatch"))

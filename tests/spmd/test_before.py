@@ -21,8 +21,8 @@ from mpiopt.errors import DataError
 from mpiopt.io.dataset.dense import open_dense
 from mpiopt.io.dataset.source import open_source
 from mpiopt.io.runs.run_file import read_run, read_solution
+from mpiopt.jobs.cli.commands import parse
 from mpiopt.jobs.cli.console import Console
-from mpiopt.jobs.commands import parse
 
 ARCHIVES = sorted((Path(__file__).parents[1] / "before").glob("*.tar.xz"))
 SOLVE = ["solve", "rows.h5", "--l2", "1e-2", "--deterministic", "--workers", "2"]

@@ -16,7 +16,7 @@ import sys
 from dataclasses import make_dataclass
 from mpiopt.errors import DataError, UsageError
 from mpiopt.jobs import launch
-from mpiopt.jobs.commands import Call, Session
+from mpiopt.jobs.cli.commands import Call, Session
 
 def run(job, world, console):
     console("stirring the pot")

@@ -13,8 +13,8 @@ from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.dataset.source import open_source
 from mpiopt.io.text.convert import convert
 from mpiopt.io.text.options import TextOptions
+from mpiopt.jobs.cli.commands import parse
 from mpiopt.jobs.cli.console import Console
-from mpiopt.jobs.commands import parse
 from tests.forged import forged
 from tests.svm_text import random_text
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from mpiopt.jobs.cli.commands import parse
 from mpiopt.jobs.cli.console import Console
-from mpiopt.jobs.commands import parse
 from tests.spmd.test_tables import csv_text, lay, people
 
 pytest.importorskip("pyarrow", reason="tables are read by pyarrow")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mpiopt.jobs.commands import COMMANDS
+from mpiopt.jobs.cli.commands import COMMANDS
 from tests.image_files import idx
 
 SOLVE = ["solve", "rows.h5", "--l2", "1e-2", "--deterministic", "--workers", "3", "--out", "r.h5"]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mpiopt.jobs.cli.commands import COMMANDS
 from mpiopt.jobs.cli.console import table
-from mpiopt.jobs.commands import COMMANDS
 from mpiopt.methods import catalogue, training
 from tests.study.snapshot import differences, untimed
 from tests.study.snapshot_lines import lines

@@ -9,11 +9,11 @@ import pytest
 
 from mpiopt.errors import UsageError
 from mpiopt.io.runs.run_file import RunFile
+from mpiopt.jobs.cli.commands import parse
 from mpiopt.jobs.cli.configuration import OWN
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.solve_options import Solve
 from mpiopt.jobs.cli.train_options import Train
-from mpiopt.jobs.commands import parse
 from mpiopt.jobs.running.job_files import apart, of_conversion, of_run, tell_unlocked
 from mpiopt.jobs.solve import complete
 from mpiopt.jobs.train import complete as completed

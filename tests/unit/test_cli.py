@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mpiopt.errors import UsageError
+from mpiopt.jobs.cli.commands import COMMANDS, Call, parse
 from mpiopt.jobs.cli.configuration import to_toml
 from mpiopt.jobs.cli.console import Console, _objective, _tell
 from mpiopt.jobs.cli.solve_options import Solve
-from mpiopt.jobs.commands import COMMANDS, Call, parse
 from mpiopt.jobs.machine.environment import detect, threads
 from mpiopt.jobs.solve import complete, method_of
 
@@ -133,7 +133,7 @@ def test_a_wrong_command_line_is_one_sentence(argv, said):
         (Solve(method="nope"), "there is no method 'nope': choose one of spcg"),
         (Solve(set=(("size", 1),)), "got size"),
         (Solve(set=(("mu", "big"),)), "spcg takes mu as float; got 'big'"),
-        (Solve(l1=0.1), "needs a smooth penalty"),
+        (Solve(l1=0.1, method="tron"), "needs a smooth penalty"),
     ],
 )
 def test_what_cannot_be_solved_is_refused_before_any_row_is_read(job, said):
@@ -161,7 +161,7 @@ def test_help_shows_every_option_in_80_columns(command):
 
 
 def test_asking_for_help_imports_neither_mpi_nor_numba():
-    program = "import sys\nfrom mpiopt.jobs.commands import parse\nparse(['solve', '--help'])()\nprint(sorted(sys.modules))"
+    program = "import sys\nfrom mpiopt.jobs.cli.commands import parse\nparse(['solve', '--help'])()\nprint(sorted(sys.modules))"
     shown = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mpiopt.jobs.cli.commands import COMMANDS
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.flags import NAMED, flag, flagged, switches
 from mpiopt.jobs.cli.solve_options import Solve
-from mpiopt.jobs.commands import COMMANDS
 from mpiopt.methods import SOLVERS, TRAINERS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -4,8 +4,8 @@ import pytest
 
 from mpiopt.errors import DataError, UsageError
 from mpiopt.graphs.topology import Topology
+from mpiopt.jobs.cli.commands import parse
 from mpiopt.jobs.cli.solve_options import Solve
-from mpiopt.jobs.commands import parse
 from mpiopt.jobs.running.training import method_of as training_of
 from mpiopt.jobs.solve import method_of
 from mpiopt.jobs.train import complete

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mpiopt.jobs.cli.commands import COMMANDS, Session
 from mpiopt.jobs.cli.flags import flagged, switches
-from mpiopt.jobs.commands import COMMANDS, Session
 from mpiopt.jobs.launch import main
 from mpiopt.losses import registry
 from tests.unit.test_capabilities import REFUSED

@@ -13,7 +13,7 @@ from statistics import median
 
 import pytest
 
-from mpiopt.jobs.commands import COMMANDS
+from mpiopt.jobs.cli.commands import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {"mpiopt": ROOT / "mpiopt", "mpiopt.io": ROOT / "io", "mpiopt.jobs": ROOT / "jobs"}

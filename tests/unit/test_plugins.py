@@ -14,7 +14,7 @@ from mpiopt.io.text.blocks import BlockParser, RowBlock
 from mpiopt.io.text.parsed_rows import RunStore
 from mpiopt.io.text.parts import Part
 from mpiopt.io.text.readers import READERS, SVMLIGHT, reader_of, register
-from mpiopt.jobs.commands import parse
+from mpiopt.jobs.cli.commands import parse
 from mpiopt.jobs.running.started_alike import started
 from mpiopt.methods import SOLVERS
 from mpiopt.registry.plugins import load_file

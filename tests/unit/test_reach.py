@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from mpiopt.errors import CapabilityError, UsageError
+from mpiopt.jobs.cli.commands import parse
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.method_options import THROUGH, strangers
 from mpiopt.jobs.cli.train_options import Train
-from mpiopt.jobs.commands import parse
 from mpiopt.jobs.running.local_rule import rate_of
 from mpiopt.jobs.running.model_team import opened, team_of
 from mpiopt.jobs.running.training import method_of, start

@@ -1,7 +1,7 @@
 """mpiopt reproduce --all-sources: every system with a command that there is."""
 
+from mpiopt.jobs.cli.commands import COMMANDS, parse
 from mpiopt.jobs.cli.console import WIDTH, Console
-from mpiopt.jobs.commands import COMMANDS, parse
 from mpiopt.jobs.reproduce import Reproduce, run
 from mpiopt.jobs.studies import listing
 from mpiopt.jobs.studies.apparatus.sources import SOURCES, facts_of_sources

@@ -5,8 +5,8 @@ from pathlib import Path
 import h5py
 import pytest
 
+from mpiopt.jobs.cli.commands import parse
 from mpiopt.jobs.cli.console import Console
-from mpiopt.jobs.commands import parse
 from tests.forged import forged
 
 ONE_HOT = "1 1:1\n1 1:1\n-1 1:1\n-1 2:1\n-1 2:1\n1 2:1\n1 3:1\n-1 3:1\n"

@@ -198,7 +198,7 @@ TOUCH: dict[str, Callable[[Tree], list[None]]] = {
     ],
     "a command": lambda t: [
         t.new("jobs/own.py", COMMAND),
-        t.before("jobs/commands.py", '    "describe":', '    "own": Needs(False, False),\n'),
+        t.before("jobs/cli/commands.py", '    "describe":', '    "own": Needs(False, False),\n'),
     ],
     "a reproduced claim": lambda t: [
         t.new("jobs/studies/own_claim.py", '"""That one is one."""\n\n\ndef run(lab): ...\n\n\ndef draw(found): ...\n')
@@ -224,7 +224,7 @@ from mpiopt import Stop, Team, Topology, World, catalogue, find, find_compressor
 from mpiopt.compress.compressor import Stream
 from mpiopt.io.images.recognise import scan
 from mpiopt.io.text.readers import READERS
-from mpiopt.jobs.commands import parse
+from mpiopt.jobs.cli.commands import parse
 from mpiopt.jobs.launch import main
 from mpiopt.jobs.reports.scores import CALLED
 from mpiopt.jobs.studies import find as find_study, listing

@@ -3,9 +3,9 @@
 import pytest
 
 from mpiopt.errors import NumericalError, UsageError
+from mpiopt.jobs.cli.commands import parse
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.train_options import Train
-from mpiopt.jobs.commands import parse
 from mpiopt.jobs.running.model_team import batch_of, opened, team_of
 from mpiopt.jobs.train import complete, run
 
