@@ -58,9 +58,9 @@ def run(lab: Lab) -> Findings:
     chosen = ", ".join(f"{some} at a price of {price:g}" for price, some in zip(PRICES, best, strict=True))
     notes = (
         f"CoCoA+ on {ROWS}, lambda {LAMBDA:g}, {WORKERS} workers; a round costs its epochs and a price, both in passes over "
-        f"the rows; best epochs: {chosen}. Regression of {DIM} coordinates, rows alike on {WORKERS} workers: {ROUNDS} rounds of "
-        f"{STEPS} steps of {BATCH} rows, or of one step of {STEPS * BATCH}; rates from {RATES[0]:g} to {RATES[-1]:g}, the best "
-        "of each. Expected are the claims."
+        f"the rows; best epochs: {chosen}. Regression of {DIM} coordinates, rows alike on {WORKERS} workers: {ROUNDS} rounds "
+        f"of {STEPS} steps of {BATCH} rows, or of one step of {STEPS * BATCH}; rates from {RATES[0]:g} to {RATES[-1]:g}, the "
+        "best of each. Expected are the claims."
     )
     return Findings(checks, list(least.values()), notes, {"needed": needed, "trails": trails})
 

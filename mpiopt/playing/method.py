@@ -37,7 +37,7 @@ class Playing(Composed):
     def length(self, team: Team[Any]) -> float:
         """The step, the same on every rank. Collective. Raises UsageError where it is not above 0, or cannot be found."""
         steepest = float(team.world.extremes(np.array([max(site.loss.lipschitz for site in team.sites)]), "lipschitz")[1][0])
-        step = 1 / (self.reach * steepest) if self.gamma is None and steepest > 0 else self.gamma
+        step = 1 / (self.reach * steepest) if self.gamma is None and 0 < steepest < np.inf else self.gamma
         if step is None or not 0 < step < np.inf:
             raise UsageError(f"the step of {self.name} is {step}: give a finite gamma above 0")
         return step

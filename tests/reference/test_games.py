@@ -372,6 +372,6 @@ def test_the_field_of_adversaries_is_the_gradient_of_their_game():
 
 
 def test_adversaries_ask_for_a_step(worlds):
-    with pytest.raises(UsageError, match=r"the step of .* is 0\.0: give a finite gamma above 0"):
+    with pytest.raises(UsageError, match=r"the step of .* is None: give a finite gamma above 0"):
         game = game_of("gan:samples=12,hidden=5")
         games.extragradient().init(game.start, Team.of(worlds(), [game.whole], game.penalty))

@@ -577,6 +577,21 @@ def test_rules_are_the_transforms_used_by_hand(worlds, rule):
     close(path(sgd(rule), data.team(worlds(workers=4)), data.start, 20), expected)
 
 
+@pytest.mark.ranks(1, 2)
+def test_lgd_is_leader_sgd_with_all_rows_and_an_agreement_a_step(worlds):
+    """x_i <- x_i - lr grad f(x_i), then pull of the way to the one that had the lowest loss; Teng et al. 2019, eq. 2."""
+    data = Shared(workers=4, size=None)
+    found = paths(lsgd(rules.sgd(0.05), 1, pull=0.3), data.team(worlds(workers=4)), data.start, 6)[1:]
+    x, losses = np.tile(data.start, (4, 1)), [[] for _ in range(4)]
+    for step in found:
+        for w in range(4):
+            losses[w].append(data.value(w, x[w]))
+            x[w] = x[w] - 0.05 * data.gradient(w, x[w])
+        leader = x[int(np.argmin([np.mean(some[-10:]) for some in losses]))].copy()  # by running losses
+        x = x + 0.3 * (leader - x)
+        np.testing.assert_allclose(step, x, rtol=1e-11, atol=1e-12)
+
+
 # ---------------------------------------------------------------------------------------------- any number of ranks
 WORKERS = 5
 ASYNCHRONOUS = {"async_lsgd", "async_easgd", "async_eamsgd", "downpour", "async_sgd"}
