@@ -36,7 +36,7 @@ SOURCES: Mapping[str, Sequence[Shown]] = {
             "LGD, EASGD",
             "the leader rests at stationary points alone, the centre of EASGD elsewhere too",
             "mpiopt reproduce leader-escapes",
-            "EASGD's centre at f = 1 between two wells, LGD's leader at 0; LGD, lsgd with period 1 and all rows, lower in most seeds",
+            "EASGD's centre at f = 1 between two wells, LGD's leader at 0; LGD (lsgd, period 1, all rows) lower in most seeds",
         ),
         Shown(
             "LSGD, async and multi-leader; EASGD, EAMSGD, DOWNPOUR, data-parallel",
