@@ -14,6 +14,7 @@ once), helps where workers hold few rows and many features are rare; the gradien
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isqrt
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ from mpiopt.problems.protocols import Margins
 
 REFRESH = 10  # rounds between exact recomputations of the margins, which are otherwise updated by sums
 CANCEL = 1e-6  # of a sum's longest term: of a shorter sum too few digits are left
-MANY, SOME, SPARSE = 20, 5, 5000  # steps kept of fewer coefficients than that, and of more
+MANY, SOME, SPARSE = 20, 5, 20_000  # steps kept of fewer coefficients than that, and of more; of very few, their square root
 DENSE = 1500  # coefficients up to which the gradient adds nothing to the steps kept
 SLIGHT = 1e-5  # of the margins: what a shorter step changes in F is near its rounding, and none of that may be drift
 
@@ -51,8 +52,8 @@ class PlaneMemory(NamedTuple):
 class PlaneSearch(Outer):
     """The exact search in the plane of the agreed direction and the last ``steps``, and what else is asked for.
 
-    jacobi : the Jacobi direction too. wide : as many steps as few coefficients need (`MANY`, else `SOME`), and where they are
-    many (more than `DENSE`) minus the gradient of F.
+    jacobi : the Jacobi direction too. wide : several last steps (`kept`), and of many coefficients (more than `DENSE`) minus
+    the gradient of F.
     """
 
     needs: ClassVar[type] = Margins
@@ -64,8 +65,10 @@ class PlaneSearch(Outer):
         return 1 + self.jacobi + self._descends(dim)
 
     def kept(self, dim: int) -> int:
-        """Last steps that are among the directions."""
-        return 1 if not self.wide else MANY if dim < SPARSE else SOME
+        """Last steps that are among the directions: what a search sends grows as the square of their number."""
+        if not self.wide:
+            return 1
+        return min(MANY, max(2, isqrt(dim))) if dim < SPARSE else SOME
 
     def _descends(self, dim: int) -> bool:
         return self.wide and dim > DENSE

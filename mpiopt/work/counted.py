@@ -51,21 +51,23 @@ class Counted(Work):
     mu: float = 0.0
 
     def begin(self, x: Array, team: Team[Columns]) -> PerWorker:
-        """Who holds which features. Collective: one vector round of float32. Raises CapabilityError on every rank."""
+        """Who holds which features. Collective: a small sum, and one vector round of float32 unless all hold all of them.
+
+        Raises CapabilityError on every rank.
+        """
         refuse_rough(team.penalty)
         held = [occurring(site) for site in team.sites]
-        parts = [Message(mine.astype(np.float32), np.empty(0)) for mine in held]
-        tau = mean(team, parts, name="features").vector.astype(x.dtype)
-        xp = namespace(x)
-        nobody = tau == 0
-        spread = 1 / xp.where(nobody | (abs(tau - 1) < WHOLE), 1.0, tau)
-        plain = bool((tau > 1 - WHOLE).all())
+        lacking = [np.array([float(not each.all())]) * (site.share > 0) for site, each in zip(team.sites, held, strict=True)]
         none = beside(x, 0)
+        spread, mine = none, [none] * len(held)
+        if float(team.world.total(lacking, "features")[0]) > 0:
+            parts = [Message(each.astype(np.float32), np.empty(0)) for each in held]
+            tau = mean(team, parts, name="features").vector.astype(x.dtype)
+            nobody = tau == 0
+            spread = 1 / namespace(x).where(nobody | (abs(tau - 1) < WHOLE), 1.0, tau)
+            mine = [each | nobody for each in held]
         with team.world.together("setting up the method"):
-            return PerWorker(
-                self._begun(x, site, none if plain else spread, none if plain else mine | nobody)
-                for site, mine in zip(team.sites, held, strict=True)
-            )
+            return PerWorker(self._begun(x, site, spread, each) for site, each in zip(team.sites, mine, strict=True))
 
     def _begun(self, x: Array, site: Site[Columns], spread: Array, mine: Array) -> HeldFeatures:
         return HeldFeatures(self.mu, spread, mine, self.solver.init(x, self._phi(site, spread)))

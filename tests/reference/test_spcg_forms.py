@@ -9,6 +9,7 @@ from mpiopt.engine.forms import Extent, taken_by
 from mpiopt.engine.phase import Local
 from mpiopt.engine.stop import Stop
 from mpiopt.errors import CapabilityError, UsageError
+from mpiopt.io.runs.checkpoint import Store
 from mpiopt.methods import find
 from mpiopt.methods.spcg_rule import ByCost, foreseen, remaining
 from mpiopt.problems.penalties import L2
@@ -174,3 +175,17 @@ def test_the_form_is_changed_on_the_way_and_the_run_goes_on(worlds):
         objectives.append(method.measure(run, team).objective)
     assert seen == ["counts"] * 3 + ["hessian"] * 6
     assert (np.diff(objectives) <= 1e-15).all()
+
+
+@pytest.mark.ranks(1, 2, 3)
+def test_a_run_killed_in_any_round_goes_on_as_if_it_had_not_been(worlds, shared_tmp):
+    """Also before and after the form is changed, on any number of ranks."""
+    data, method = Data(rows=1200, features=40, density=0.1, weighted=True), find("spcg").make()
+    team = data.team(worlds(workers=3, deterministic=True), L2(1e-5))
+    whole = solve(method, team, team.zeros(), Stop(rounds=6))
+    for k in range(1, 6):
+        store = Store(shared_tmp / f"c{k}.h5", team.world, "run")
+        solve(method, team, team.zeros(), Stop(rounds=k), (), [lambda at, _, store=store: store.save(at, {}, team)])
+        found = solve(method, team, store.load(store.find(), team), Stop(rounds=6))
+        np.testing.assert_array_equal(found.x, whole.x)
+        assert taken_by(found.run) == taken_by(whole.run) and found.run.states.begun == 3

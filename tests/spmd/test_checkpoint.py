@@ -33,7 +33,7 @@ from tests.problem_sets import Data
 
 SIZES = pytest.mark.ranks(1, 2, 3)
 AT, END = 4, 9  # the round after which it stops, and the last
-FORMS = ("counts", "hessian")  # of spcg, on a problem for which it takes another by itself
+FORMS = ("counts", "mean", "hessian")  # of spcg, on a problem for which it takes another by itself
 METHODS = [*catalogue(), *(f"spcg {form}" for form in FORMS)]
 
 
