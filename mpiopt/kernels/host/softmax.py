@@ -1,0 +1,135 @@
+"""Rows of several classes on margins m : (rows, classes) that the caller keeps: log sum_c exp(m_c) - m_y, and products of a CSR
+matrix with a vector for each class.
+
+y : (rows,) class numbers; w : (rows,) sample weights, or (0,) for all 1. Sums are over this process's rows, not divided by
+anything, and nothing communicates. No exponential is of a positive number.
+"""
+
+import numpy as np
+
+from mpiopt.kernels.compiling import njit
+from mpiopt.kernels.host.sums import add
+
+_kernel = njit(cache=True, nogil=True, error_model="numpy")
+SMALL = 1e-2  # of an exponent, below which e^d - 1 - d is taken from its series
+
+
+@_kernel
+def dot_many(indptr, indices, data, x, out):
+    """out = A x, overwritten; x : (cols, classes), out : (rows, classes)."""
+    out[:] = 0.0
+    for i in range(out.shape[0]):
+        row = out[i]
+        for k in range(indptr[i], indptr[i + 1]):
+            a, other = np.float64(data[k]), x[indices[k]]
+            for c in range(row.size):
+                row[c] += a * other[c]
+
+
+@_kernel
+def tdot_many(indptr, indices, data, r, out):
+    """out = A^T r, overwritten; r : (rows, classes), out : (cols, classes)."""
+    out[:] = 0.0
+    for i in range(r.shape[0]):
+        row = r[i]
+        for k in range(indptr[i], indptr[i + 1]):
+            a, line = np.float64(data[k]), out[indices[k]]
+            for c in range(row.size):
+                line[c] += a * row[c]
+
+
+@_kernel
+def _chances(m, p):
+    """p = softmax(m); the logarithm of the sum of exponentials."""
+    top, total = m.max(), 0.0
+    for c in range(m.size):
+        p[c] = np.exp(m[c] - top)
+        total += p[c]
+    for c in range(m.size):
+        p[c] /= total
+    return top + np.log(total)
+
+
+@_kernel
+def _weight(w, i):
+    return w[i] if w.size else 1.0
+
+
+@_kernel
+def value_slopes(m, y, w, slopes):
+    """The weighted sum of losses; slopes = its derivatives in m, w_i (p_i - e_y), overwritten."""
+    total, lost = 0.0, 0.0
+    for i in range(y.size):
+        size = _chances(m[i], slopes[i])
+        total, lost = add(total, lost, _weight(w, i) * (size - m[i, y[i]]))
+        slopes[i, y[i]] -= 1.0
+        slopes[i] *= _weight(w, i)
+    return total + lost
+
+
+@_kernel
+def bent(m, w, v, out):
+    """out = the Hessian in m times v, w_i (p v - p (p.v)), overwritten; all (rows, classes)."""
+    for i in range(m.shape[0]):
+        _chances(m[i], out[i])
+        mean = 0.0
+        for c in range(m.shape[1]):
+            mean += out[i, c] * v[i, c]
+        for c in range(m.shape[1]):
+            out[i, c] *= _weight(w, i) * (v[i, c] - mean)
+
+
+@_kernel
+def bends(m, w, out):
+    """out = the diagonal of that Hessian, w_i p (1 - p), overwritten."""
+    for i in range(m.shape[0]):
+        _chances(m[i], out[i])
+        for c in range(m.shape[1]):
+            out[i, c] *= _weight(w, i) * (1.0 - out[i, c])
+
+
+@_kernel
+def softmax_plane(m, directions, c, y, w):
+    """The sum of losses at m + sum_j c_j d_j, its gradient and upper Hessian triangle in c; directions : (k, rows, classes)."""
+    k, classes = c.size, m.shape[1]
+    sums, lost = np.zeros(1 + k + k * (k + 1) // 2), np.zeros(1 + k + k * (k + 1) // 2)
+    t, p, means = np.empty(classes), np.empty(classes), np.empty(k)
+    for i in range(y.size):
+        t[:] = m[i]
+        for j in range(k):
+            t += c[j] * directions[j, i]
+        weight = _weight(w, i)
+        sums[0], lost[0] = add(sums[0], lost[0], weight * (_chances(t, p) - t[y[i]]))
+        for j in range(k):
+            means[j] = (p * directions[j, i]).sum()
+            sums[1 + j], lost[1 + j] = add(sums[1 + j], lost[1 + j], weight * (means[j] - directions[j, i, y[i]]))
+        at = 1 + k
+        for j in range(k):
+            for h in range(j, k):
+                term = (p * (directions[j, i] - means[j]) * (directions[h, i] - means[h])).sum()
+                sums[at], lost[at] = add(sums[at], lost[at], weight * term)
+                at += 1
+    return sums + lost
+
+
+@_kernel
+def softmax_bregman(m, delta, w):
+    """sum_i w_i [L(m + d) - L(m) - p.d], L the logarithm of the sum of exponentials.
+
+    With u = d - p.d it is log1p(sum_c p_c (e^u - 1 - u)), all of whose terms are positive.
+    """
+    total, lost, p = 0.0, 0.0, np.empty(m.shape[1])
+    for i in range(m.shape[0]):
+        size = _chances(m[i], p)
+        mean = (p * delta[i]).sum()
+        if delta[i].max() - mean > 300.0:
+            term = _chances(m[i] + delta[i], p) - size - mean
+        else:
+            rise = 0.0
+            for c in range(p.size):
+                u = delta[i, c] - mean
+                small = u * u * (0.5 + u * (1 / 6 + u * (1 / 24 + u * (1 / 120 + u / 720))))
+                rise += p[c] * (small if abs(u) < SMALL else np.expm1(u) - u)
+            term = np.log1p(rise)
+        total, lost = add(total, lost, _weight(w, i) * term)
+    return total + lost
