@@ -32,8 +32,9 @@ class Convert:
 
     Text is plain or compressed (gzip, bzip2, xz, zstd). Tables are CSV, TSV, Parquet or Arrow files, folders or patterns of
     them (extra: arrow): --label names the column of labels; numbers become features as they are, texts a feature for each
-    category. Images are idx files and their labels (MNIST), CIFAR batches, or npz archives of x and y or of packed
-    pictures. The same shards come from any number of ranks.
+    category. Matrices are h5ad (AnnData; --label is a column of obs) and npz of scipy.sparse (--label is a file of numbers).
+    Images are idx files and their labels (MNIST), CIFAR batches, or npz archives of x and y or of packed pictures. The same
+    shards come from any number of ranks.
     """
 
     files: Annotated[tuple[Path, ...], Parameter(name="--file", metavar="SOURCE... DATA.h5")] = field(kw_only=False)
@@ -56,7 +57,8 @@ class Convert:
     """Text: at least so many features (a test set has them by --like). Tables: the columns that become features, by names and
     patterns such as age,price_*. [default: all but labels, weights and offsets]"""
     label: str | None = None
-    """Tables: the column of the labels, numbers or the names of classes."""
+    """Tables: the column of the labels, numbers or the names of classes. Text whose rows have several labels, 1,3: the one that
+    becomes 1, and others -1."""
     drop: str | None = None
     """Tables: columns that are left out, as --features."""
     categorical: str | None = None
@@ -67,6 +69,8 @@ class Convert:
     """Tables: what a missing value becomes: 0, 0 and a feature that says so, or the mean of its column (0 of a category)."""
     header: bool = True
     """Tables: whether CSV begins with the names of its columns; else these are called 1, 2, 3 ..."""
+    layer: str | None = None
+    """Of h5ad: this layer in place of X."""
     vocabulary: Whole = 1 << 20
     """Tables: the most categories of a column."""
     scale: Literal["none", "max", "std"] = "none"
@@ -89,8 +93,8 @@ class Convert:
     names: Path | None = None
     """Text: a file with the names of the features, one a line, the first feature's first."""
     reader: str | None = None
-    """What reads the sources: svmlight, csv, criteo (tab-separated, label, I1 to I13, C1 to C26), parquet, arrow, or one of a
-    plugin. [default: by suffix and content]"""
+    """What reads the sources: svmlight, csv, criteo (tab-separated: label, I1 to I13, C1 to C26), parquet, arrow, h5ad, npz,
+    or one of a plugin. [default: by suffix and content]"""
     plugin: Plugins = ()
     overwrite: Annotated[bool, Parameter(negative=())] = False
     """Replace an existing data set; nothing else is."""
@@ -205,6 +209,7 @@ def _columns(job: Convert) -> dict[str, Any]:
         missing=job.missing,
         header=job.header,
         vocabulary=job.vocabulary,
+        layer=job.layer,
     )
     return {"features": int(str(job.features)) if least else None, "table": table}
 
@@ -230,6 +235,7 @@ def _dense(job: Convert, packs: "list[Pack]", common: dict[str, Any], world: "Wo
         "--drop": job.drop is not None,
         "--categorical": job.categorical is not None,
         "--hash": job.hash is not None,
+        "--layer": job.layer is not None,
         f"--missing {job.missing}": job.missing != "refuse",
         "--no-header": not job.header,
         f"--indices {job.indices}": job.indices != "refuse",

@@ -43,6 +43,8 @@ def complete(job: Solve) -> Solve:
 
     demand_not_negative(job, "rounds", "gradient_tol", "gap_tol", "l1", "l2")
     apart(of_run(job))
+    if job.patience is not None and (job.test is None or job.patience < 1):
+        raise UsageError(f"--patience {job.patience}: give a whole number of rounds, at least 1, and --test")
     if job.class_weight is not None:
         pair(job.class_weight)
     if job.gradient_tol is None and job.gap_tol is None:

@@ -87,7 +87,7 @@ class Recipe:
             return False
         ends = [0, *(column.first + column.count for column in self.columns)]
         starts = [*(column.first for column in self.columns), self.cols]
-        return self.hashed or (starts == ends and all(a <= b for a, b in pairwise(ends)))
+        return self.hashed or not self.columns or (starts == ends and all(a <= b for a, b in pairwise(ends)))
 
     def label_of(self, text: str) -> str:
         """The label, as it is shown, of a class; the text itself where it is none, such as a rule."""

@@ -130,6 +130,10 @@ class RunFile:
         except OSError as error:
             raise DataError(f"round {self._rounds - 1} cannot be added to the run file {self.path}: {reason(error)}") from error
 
+    def column(self, name: str) -> list[float]:
+        """A column of the history as far as it goes; none where it has no such name."""
+        return self._columns[name][()].tolist() if name in self._columns else []
+
     def _extend(self, columns: Mapping[str, Sequence[float] | np.ndarray]) -> None:
         start = self._rounds
         self._rounds += max(map(len, columns.values()), default=0)

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from mpiopt.comm.world import World
-from mpiopt.errors import DataError, UsageError
+from mpiopt.errors import DataError
 from mpiopt.io.dataset.beside import fault, faulty
 from mpiopt.io.dataset.scaling import moments
 from mpiopt.io.tables import cells
 from mpiopt.io.tables.agreement import Vocabulary, agreed
 from mpiopt.io.tables.classes import Classes
 from mpiopt.io.tables.hashing import Seen
-from mpiopt.io.tables.plan import CellType
+from mpiopt.io.tables.plan import CellType, TablePlan
 from mpiopt.io.tables.rows import RowBuilder
 from mpiopt.io.tables.sheet import TableFormat, TableRows
 from mpiopt.io.tables.terms import GrowingTerms, HashedTerms, KnownTerms, Terms
@@ -33,8 +33,7 @@ class TableIntake(Intake):
 
     def __init__(self, sheet: TableFormat, store: RunStore, asked: RowRequest) -> None:
         super().__init__(store, asked)
-        if asked.plan is None:
-            raise UsageError("a table is read by a plan")
+        assert isinstance(asked.plan, TablePlan)
         self._sheet, self.plan = sheet, asked.plan
         numbers, self.seen = count(), Seen(max(self.plan.hashed, 1))
         self.terms = [self._terms_of(k, numbers) for k in range(len(self.plan.features))]

@@ -33,6 +33,7 @@ from mpiopt.io.text.parts import firsts, parts
 from mpiopt.io.text.reading_progress import ReadingProgress
 from mpiopt.io.text.scaled_rows import scaled
 from mpiopt.io.text.spool import spooled, told_of
+from mpiopt.io.text.svmlight import picked
 from mpiopt.kernels.host import sound
 from mpiopt.kernels.host.rows import place
 
@@ -139,6 +140,7 @@ class _TextConversion:
             limit=None if like is None else like.cols + like.first,
             weighted=options.weights == IN_LABEL,
             order=options.indices,
+            picked=None if plan is not None else picked(options.table.label),
             plan=plan,
         )
         with world.together("preparing to read"):

@@ -19,6 +19,7 @@ import numpy as np
 from mpiopt.comm.blocks import even
 from mpiopt.comm.world import World
 from mpiopt.errors import DataError
+from mpiopt.io.tables.arrow import arrow
 from mpiopt.io.text.bounded_xz import MOST, BoundedXz
 from mpiopt.kernels.host.text import PAD
 
@@ -26,7 +27,19 @@ BLOCK = 1 << 20  # bytes parsed at a time: they stay in the cache
 LINE = 1 << 28  # bytes of the longest line: some 20 million entries
 Bytes = RawIOBase | BufferedIOBase
 MARK = b"\xef\xbb\xbf"  # of UTF-8, with which some editors begin a file
-_OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": BoundedXz}
+
+
+def _zstd(path: Path, mode: str) -> Any:
+    """A file packed by Zstandard (Collet and Kucherawy, RFC 8878, 2021), read by pyarrow."""
+    return arrow().input_stream(str(path), compression="zstd")
+
+
+_OPENERS: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": BoundedXz,
+    b"\x28\xb5\x2f\xfd": _zstd,
+}
 _SLOW = 8  # how much longer a compressed byte takes than a plain one
 BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)
 

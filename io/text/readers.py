@@ -1,17 +1,20 @@
 """The readers of rows by name, and which one is meant: the one that is named, or by suffix and content."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mpiopt.errors import DataError, UsageError
 from mpiopt.io.dataset.like_training import Frame
 from mpiopt.io.tables.delimited import CRITEO, CSV
+from mpiopt.io.tables.h5ad import ANNDATA
 from mpiopt.io.tables.intake import TableIntake
+from mpiopt.io.tables.matrix import MatrixFormat, MatrixIntake, MatrixPlan, plan_matrix
 from mpiopt.io.tables.parquet import ARROW_FILE, PARQUET
 from mpiopt.io.tables.plan import PLAIN_TABLE, Layout, TableOptions, TablePlan, demand_number, planned, planned_like
 from mpiopt.io.tables.sheet import TableFormat
-from mpiopt.io.text.asked import RowRequest
+from mpiopt.io.tables.sparse_npz import SPARSE_NPZ, is_sparse_npz
+from mpiopt.io.text.asked import ReadingPlan, RowRequest
 from mpiopt.io.text.blocks import BlockParser, Read
 from mpiopt.io.text.intake import Intake
 from mpiopt.io.text.parsed_rows import RunStore
@@ -44,7 +47,7 @@ class Reader(Registered):
             raise UsageError(f"`{given}` is about svmlight text, and the sources are read by {self.name}: leave it out")
         return BlockParser(self.build, store, asked)
 
-    def plan(self, files: Sequence[Path], options: TableOptions, frame: Frame | None, beside: Beside) -> TablePlan | None:
+    def plan(self, files: Sequence[Path], options: TableOptions, frame: Frame | None, beside: Beside) -> ReadingPlan | None:
         """How the columns of a table are read, None of what is no table. beside : `weights` and `offset` as they were given.
 
         Not collective. Raises UsageError.
@@ -75,6 +78,10 @@ class Reader(Registered):
 
 class TextReader(Reader):
     """Of text that ranks divide by lines. build : its parser."""
+
+    def plan(self, files: Sequence[Path], options: TableOptions, frame: Frame | None, beside: Beside) -> ReadingPlan | None:
+        """See `Reader`: `label` is the one of several that becomes 1."""
+        return super().plan(files, replace(options, label=None), frame, beside)
 
     def size(self, path: Path) -> int | None:
         """In bytes."""
@@ -110,6 +117,36 @@ class TableReader(Reader):
         return planned_like(named, types, layout, frame.made, options, (weight, offset))
 
 
+class MatrixReader(Reader):
+    """Of a sparse matrix. build : nothing -> its `MatrixFormat`."""
+
+    def size(self, path: Path) -> int | None:
+        """In rows."""
+        return self.build().size(path)
+
+    def parser(self, store: RunStore, asked: RowRequest) -> Intake:
+        """See `Reader`."""
+        super().parser(store, asked)
+        return MatrixIntake(self.build(), store, asked)
+
+    def plan(self, files: Sequence[Path], options: TableOptions, frame: Frame | None, beside: Beside) -> MatrixPlan:
+        """See `Reader`."""
+        return plan_matrix(self.build(), list(files), options, None if frame is None else frame.made)
+
+    def knows(self, path: Path) -> int:
+        """See `Reader`; npz archives may hold other things."""
+        sure = super().knows(path)
+        return sure if not path.name.endswith(".npz") or is_sparse_npz(path) else 0
+
+
+def _h5ad() -> MatrixFormat:
+    return ANNDATA
+
+
+def _npz() -> MatrixFormat:
+    return SPARSE_NPZ
+
+
 def _csv() -> TableFormat:
     return CSV
 
@@ -138,6 +175,8 @@ TABLES = (
     ),
     TableReader(_criteo, "Criteo, Display advertising challenge, 2014", name="criteo"),
     TableReader(_parquet, "Apache Parquet", name="parquet", suffixes=(".parquet",), magic=b"PAR1"),
+    MatrixReader(_h5ad, "Virshup et al., anndata: annotated data, 2021", name="h5ad", suffixes=(".h5ad",)),
+    MatrixReader(_npz, "Virtanen et al., SciPy 1.0, 2020", name="npz", suffixes=(".npz",)),
     TableReader(_arrow, "Apache Arrow", name="arrow", suffixes=(".arrow", ".feather"), magic=b"ARROW1"),
 )
 READERS: Registry[Reader] = Registry("reader", (SVMLIGHT, *TABLES), "mpiopt.readers")

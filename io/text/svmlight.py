@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mpiopt.errors import DataError
+from mpiopt.errors import DataError, UsageError
 from mpiopt.io.dataset.index import WIDEST
 from mpiopt.io.dataset.source import Source
 from mpiopt.io.text.asked import RowRequest
@@ -32,7 +32,7 @@ class Parser(Intake):
     def __init__(self, store: RunStore, asked: RowRequest) -> None:
         super().__init__(store, asked)
         self._weighted, self._weights = asked.weighted, np.empty(0)
-        self._order, self._path = asked.order, Path()
+        self._order, self._path, self._picked = asked.order, Path(), asked.picked
         self._counters = np.array([0, 0, np.iinfo(np.int64).max, 0, 0, 0])
         self._odd = np.empty((_ODDS, 2), np.int64)
         self._run = self._fresh()
@@ -93,6 +93,8 @@ class Parser(Intake):
         rows = int(self._counters[kernel.ROWS])
         if rows:
             self._run.trim(rows)
+            if self._picked is not None:
+                self._run.y = np.where(self._run.y == self._picked, 1.0, -1.0)
             if self._counters[kernel.UNSORTED]:
                 self._run.ascend(self._order == "sum", str(self._path))
             if self._weighted:
@@ -118,6 +120,8 @@ class Parser(Intake):
 
     def _label(self, token: bytes, row: int) -> float:
         """The label of a row of the run, and its weight put aside. Raises ValueError in a few words."""
+        if b"," in token:
+            return self._one_of(token)
         label, colon, weight = token.partition(b":")
         if not colon:
             return _double(token)
@@ -128,6 +132,21 @@ class Parser(Intake):
         if self._weights[row] < 0:
             raise ValueError("has a negative weight")
         return _double(label)
+
+    def _one_of(self, token: bytes) -> float:
+        """Of several labels the one that is picked, NaN where it is not among them."""
+        labels = [_double(part) for part in token.split(b",")]
+        if self._picked is None:
+            raise ValueError("names several labels: say by `label=N` which becomes 1, and the others -1")
+        return self._picked if self._picked in labels else np.nan
+
+
+def picked(label: str | None) -> float | None:
+    """The label that is to become 1. Raises UsageError."""
+    try:
+        return None if label is None else float(label)
+    except ValueError:
+        raise UsageError(f"`label={label}` is no number, as labels of text are: give the one that becomes 1") from None
 
 
 def _token(text: np.ndarray, position: int) -> bytes:

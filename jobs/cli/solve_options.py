@@ -76,6 +76,8 @@ class Solve(RunOptions, LinearFit):
     inference: str | None = None
     """Standard errors of the coefficients: hessian, of a likelihood; sandwich, whatever the variances; cluster:FEATURE, where
     rows of one value of a feature go together, which is then no part of the model."""
+    patience: MaybeWhole = None
+    """With --test: stop where test_loss has been no lower for so many rounds."""
     check_against: Literal["cpu"] | None = None
     """After a solve on a GPU, compare value, gradient and optimum with the CPU's; exit with 1 where they differ."""
     dry_run: bool = False

@@ -67,10 +67,16 @@ class HeldOut:
         return np.concatenate([np.ones(part.hi - part.lo) if part.weight is None else part.weight for part in self._parts])
 
     def keeper(
-        self, method: Method, team: Team, note: Callable[[Mapping[str, float]], None]
+        self, method: Method, team: Team, note: Callable[[Mapping[str, float]], None], losses: list[float]
     ) -> Callable[[Standing[Any], Reason | None], None]:
-        """What is to be called after every round: it notes the figures of the round's answer."""
-        return lambda at, reason: note(self.figures(method.answer(at.begun, team).x))
+        """What is to be called after every round: it notes the figures of the round's answer, and adds to ``losses``."""
+
+        def keep(at: Standing[Any], reason: Reason | None) -> None:
+            found = self.figures(method.answer(at.begun, team).x)
+            losses.append(found["test_loss"])
+            note(found)
+
+        return keep
 
     def line(self, found: Mapping[str, float]) -> str:
         """The figures of an answer for people."""

@@ -41,6 +41,10 @@ class Recording:
             if self._file is not None:
                 self._file.amend(values)
 
+    def noted(self, name: str) -> list[float]:
+        """What the run file has noted in a column, also before the run went on. Collective."""
+        return self._world.tell([] if self._file is None else self._file.column(name))
+
     def ended(self, at: Standing, reason: Reason | None) -> None:
         """A keeper: what follows the last round is no part of it."""
         if reason is not None:

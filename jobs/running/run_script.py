@@ -42,7 +42,7 @@ class Course(NamedTuple):
     """What a run is given on its way.
 
     standing : where it goes on, None for the start; collective, and for one call. note : puts numbers beside the last record;
-    collective.
+    collective. noted : what was put there, by column, also before the run went on; collective.
     """
 
     standing: Callable[[], Standing | None]
@@ -50,6 +50,7 @@ class Course(NamedTuple):
     keep: list[Keeper]
     interruption: Callable[[], str]
     note: Callable[[Mapping[str, float]], None]
+    noted: Callable[[str], list[float]]
 
 
 class Outcome(NamedTuple):
@@ -128,7 +129,9 @@ def _carried_out(
     console(f"{hooks.doing} {about['dataset']} with {job.method} on {counted(world.size, 'rank')}")
     with recorded(job, about, kept.history, world, console) as recording:
         keepers = [*kept.keepers(team), recording.ended]
-        outcome = hooks.ended(Course(lambda: kept.standing(team), recording.watchers, keepers, signals, recording.note))
+        outcome = hooks.ended(
+            Course(lambda: kept.standing(team), recording.watchers, keepers, signals, recording.note, recording.noted)
+        )
         found = _facts(outcome, recording)
         final = {name: found[name] for name in (*KEPT, *outcome.final)}
         recording.finish(*_split(on_host(outcome.end.x), outcome.intercept), final, outcome.buffers, outcome.made)

@@ -23,6 +23,7 @@ from mpiopt.jobs.running.held_out import HeldOut
 from mpiopt.jobs.running.inferring import Inferring, left_out
 from mpiopt.jobs.running.linear_data import opened
 from mpiopt.jobs.running.more_columns import NodeColumns
+from mpiopt.jobs.running.patience import PatientStop
 from mpiopt.jobs.running.run_script import Course, Outcome, carried_out
 from mpiopt.jobs.running.solve_outcome import FINAL, facts, lines
 from mpiopt.jobs.running.warm_up import warm
@@ -100,7 +101,9 @@ class SolveHooks:
 
     def ended(self, course: Course) -> Outcome:
         """The solution, certified."""
-        test = self._test
+        test, losses = self._test, course.noted("test_loss")
+        if self.job.patience is not None:
+            self._stop = PatientStop(**vars(self._stop), patience=self.job.patience, losses=losses)
         # nobody here holds where it begins: a run that goes on can then give up what it replaces
         self._found = solve(
             self.method,
@@ -111,7 +114,7 @@ class SolveHooks:
             [
                 *course.keep,
                 *NodeColumns.of(self.method, self._team, course.note),
-                *([] if test is None else [test.keeper(self.method, self._team, course.note)]),
+                *([] if test is None else [test.keeper(self.method, self._team, course.note, losses)]),
             ],
             course.interruption,
         )

@@ -74,6 +74,7 @@ class Reason(Enum):
     STALLED = ("No further progress: the objective no longer changes, to the last digits.", False)
     TARGET = ("The target was reached.", True)
     PATH = ("The last penalty of the path was solved.", True)
+    HELD_OUT = ("The loss of the rows that are held out has ceased to fall.", False)
     EPOCHS = ("The last epoch was finished.", False)
     ROUNDS = ("The limit of rounds was reached.", False)
     BYTES = ("The limit of bytes was reached.", False)
@@ -110,7 +111,7 @@ class Limits(Generic[R]):
     def __post_init__(self) -> None:
         """Raises UsageError for what no run could reach."""
         for name, limit in vars(self).items():
-            if limit is not None and not limit >= 0:
+            if isinstance(limit, int | float) and not limit >= 0:
                 raise UsageError(f"a run cannot end at `{name}={limit}`: give a number of at least 0, or None")
 
     def reached(self, history: Sequence[R]) -> tuple[Reason, str] | None:

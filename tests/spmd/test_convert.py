@@ -18,6 +18,7 @@ from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.dataset.shuffle import Shuffle
 from mpiopt.io.dataset.source import open_source, shares
 from mpiopt.io.dataset.writing import write_shards
+from mpiopt.io.tables.plan import TableOptions
 from mpiopt.io.text import convert as module
 from mpiopt.io.text import parts as reading
 from mpiopt.io.text.convert import convert
@@ -109,8 +110,13 @@ def test_any_rank_count_writes_the_same_bytes(world, shared_tmp, options, monkey
         assert {key: vars(one)[key] for key in alike} == {key: vars(indices[0])[key] for key in alike}
 
 
+def zstd(content: bytes) -> bytes:
+    """Packed by Zstandard."""
+    return pytest.importorskip("pyarrow", reason="zstd is read by pyarrow").compress(content, codec="zstd", asbytes=True)
+
+
 @SIZES
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstd])
 def test_compressed_text_is_the_same_text(world, shared_tmp, pack):
     content = random_text(120, 20).encode()
     plain = lay(world, shared_tmp / "a.svm", content + content)
@@ -195,6 +201,15 @@ def test_bases(world, shared_tmp, base, content, first):
 
 
 @SIZES
+def test_one_of_several_labels_is_picked(world, shared_tmp):
+    text = lay(world, shared_tmp / "a.svm", "1,3 1:1\n3 2:1\n2,4 1:2\n2 3:1\n4,3,1 3:2\n")
+    convert(world, [text], shared_tmp / "a.h5", TextOptions(shuffle=None, table=TableOptions(label="3")))
+    assert_array_equal(rows_of(Dataset.open(shared_tmp / "a.h5", world))[0], [1, 1, -1, -1, 1])
+    with pytest.raises(UsageError, match="`label=x` is no number"):
+        convert(world, [text], shared_tmp / "b.h5", TextOptions(table=TableOptions(label="x")))
+
+
+@SIZES
 def test_what_is_tolerated(world, shared_tmp):
     text = "\ufeff# head\n\n+1 qid:7 1:1 3:2# tail 4:4\r\n \t\n-1\t2:1e0 \n  1 2:0 #3\n-1 qid:8#"
     convert(world, [lay(world, shared_tmp / "a.svm", text)], shared_tmp / "a.h5", TextOptions(shuffle=None))
@@ -223,7 +238,8 @@ BAD = {
     "1 -3:1": (r"line 101: '-3:1' is not INDEX:VALUE", {}),
     "1 a": (r"line 101: 'a' is not INDEX:VALUE", {}),
     "1 7": (r"line 101: '7' is not INDEX:VALUE", {}),
-    "1,2 1:1": (r"line 101: the label '1,2' is not a number", {}),
+    "1,2 1:1": (r"line 101: the label '1,2' names several labels: say by `label=N` which", {}),
+    "1,y 1:1": (r"line 101: the label '1,y' is not a number", {}),
     "1 2147483648:1": (r"line 101: the index of '2147483648:1' is above 2147483647, the greatest", {}),
     "1 99999999999999999999:1": (r"line 101: the index of '99999999999999999999:1' is above 2147483647", {}),
     "1 1:2x#3": (r"line 101: the value '2x' is not a number", {}),
@@ -253,6 +269,7 @@ USELESS = {
         lzma.compress(FILLER.encode(), filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 30}]),
         "a.svm wants more than 256 MiB of memory to be decompressed: compress it by xz -9 or less",
     ),
+    "short zstd": (b"\x28\xb5\x2f\xfd" + bytes(20), "cannot be read to its end"),
     "xz with a tail": (lzma.compress(FILLER.encode()) + bytes(8) + b"tail", "cannot be read to its end"),
     "binary": (b"\x89HDF\r\n\x1a\n" + bytes(100), "line 1: the label .* is not a number"),
 }

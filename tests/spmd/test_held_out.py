@@ -82,3 +82,25 @@ def test_rows_of_another_kind_are_refused_before_any_is_read(world, shared_tmp):
     with pytest.raises(UsageError, match=r"has 47,\d+ features, and .*train.h5 is a model of 5"):
         run(replace(job, test="rcv1:rows=20"), world, Console(first=False))
     assert Dataset.open(shared_tmp / "train.h5", world).index.beside == ("offset",)
+
+
+@pytest.mark.ranks(1, 2)
+def test_patience_ends_a_solve_whose_held_out_loss_rises(world, shared_tmp):
+    """In the same round and with the same answer where it goes on from a checkpoint."""
+    converted(world, shared_tmp, "train", 12, 0)
+    converted(world, shared_tmp, "test", 50, 1, like=shared_tmp / "train.h5")
+    names = {"data": str(shared_tmp / "train.h5"), "test": str(shared_tmp / "test.h5"), "out": shared_tmp / "r.h5"}
+    job = Solve(**names, l2=1e-6, method="nesterov", patience=4, overwrite=True)
+    found = run(job, world, Console(first=False))
+    told = read_run(shared_tmp / "r.h5").history["test_loss"]
+    least = int(np.argmin(told))
+    assert found["reason"] == "HELD_OUT" and least + 5 == len(told) - 1
+    assert f"4 rounds above {told[least]:.6g}, that of round {least}" in found["reason_text"]
+    cut = replace(job, checkpoint=shared_tmp / "c.h5", rounds=least + 2, overwrite=True)
+    run(cut, world, Console(first=False))
+    again = run(replace(cut, rounds=job.rounds), world, Console(first=False))
+    assert (again["reason"], again["reason_text"]) == ("HELD_OUT", found["reason_text"]) and again["resumed_after"] == least + 2
+    assert len(read_run(shared_tmp / "r.h5").history["round"]) == len(told)
+    assert again["objective"] == found["objective"]
+    with pytest.raises(UsageError, match="--patience 4: give a whole number of rounds, at least 1, and --test"):
+        run(replace(job, test=None), world, Console(first=False))

@@ -252,8 +252,8 @@ def test_files_of_other_kinds_are_refused(world, shared_tmp):
     ):
         with pytest.raises((DataError, UsageError), match=said):
             made(world, shared_tmp, [shared_tmp / name], table={"label": "a", **table})
-    with pytest.raises(UsageError, match=r"`label` is about the columns of tables, and .*l.svm is read by svmlight"):
-        made(world, shared_tmp, [shared_tmp / "l.svm"], table={"label": "a"}, reader=READERS.find("svmlight"))
+    with pytest.raises(UsageError, match=r"`drop` is about the columns of tables, and .*l.svm is read by svmlight"):
+        made(world, shared_tmp, [shared_tmp / "l.svm"], table={"label": None, "drop": ("a",)}, reader=READERS.find("svmlight"))
     made(world, shared_tmp, [shared_tmp / "l.csv"], table={"label": "a"})
     other = {"table": {"label": None}, "like": shared_tmp / "t.h5"}
     with pytest.raises(UsageError, match=r"were made of columns of a table, and .*l.svm is read by svmlight"):

@@ -85,3 +85,42 @@ def test_bad_input_is_told_in_a_sentence():
     ):
         with pytest.raises(UsageError, match=said):
             mpiopt.fit(**given)
+
+
+def test_every_kind_of_table_is_taken():
+    """Frames, Arrow tables and tensors hold the same rows, and those with names give them."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((60, 3))
+    y = x @ [1, -1, 0.5] + rng.standard_normal(60) > 0
+    wanted = mpiopt.LogisticRegression().fit(x, y)
+    of = {
+        "pandas": lambda lib: lib.DataFrame(x, columns=list("abc")),
+        "polars": lambda lib: lib.DataFrame(x, schema=list("abc")),
+        "pyarrow": lambda lib: lib.table({name: x[:, k] for k, name in enumerate("abc")}),
+        "torch": lambda lib: lib.from_dlpack(x),
+    }
+    for name, made in of.items():
+        try:
+            table = made(__import__(name))
+        except ImportError:
+            continue
+        model = mpiopt.LogisticRegression().fit(table, y)
+        np.testing.assert_array_equal(model.coef_, wanted.coef_)
+        np.testing.assert_array_equal(model.predict(table), wanted.predict(x))
+        assert name == "torch" or model.feature_names_in_.tolist() == list("abc")
+        assert len(mpiopt.fit(table, np.where(y, 1.0, -1.0), l2=0.1).coef) == 3
+
+
+def test_they_are_parts_of_pipelines_and_are_calibrated():
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((90, 3))
+    y = x @ [1, -1, 0.5] + rng.standard_normal(90) > 0
+    chances = CalibratedClassifierCV(mpiopt.LinearSVC(), cv=3).fit(x, y).predict_proba(x)
+    assert ((chances[:, 1] > 0.5) == y).mean() > 0.7
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    chain = make_pipeline(StandardScaler(), mpiopt.LogisticRegression()).set_output(transform="pandas")
+    assert chain.fit(pandas.DataFrame(x, columns=list("abc")), y)[-1].feature_names_in_.tolist() == list("abc")
