@@ -24,6 +24,7 @@ from mpiopt.training.method import Training
 from mpiopt.transforms.rules import sgd
 
 SEED = 5
+GENERAL = [name for name in training() if name != "model_parallel"]  # that train any model; the other divides perceptrons
 
 
 class Shared:

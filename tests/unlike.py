@@ -23,7 +23,7 @@ from mpiopt.transforms import rules
 from mpiopt.transforms.bounds import ClipNorm
 from mpiopt.transforms.transform import chain
 from tests.problem_sets import Data
-from tests.training_sets import Shared
+from tests.training_sets import GENERAL, Shared
 
 ROUNDS, AT = 40, 3  # rounds at most, and the one after which the bit flips
 LINKS = {
@@ -99,7 +99,7 @@ def main(what: str) -> None:
     """Print two lines for every method: what all ranks found, or what they raised."""
     world = World()
     works = [f"sgd {link}" for link in LINKS]
-    names = {"solve": list(catalogue()), "train": [*sorted(training()), *works]}.get(what) or what.split(",")
+    names = {"solve": list(catalogue()), "train": [*sorted(GENERAL), *works]}.get(what) or what.split(",")
     for name, fault in product(names, ("none", "flip")):
         run = solved if name in catalogue() else trained
         try:

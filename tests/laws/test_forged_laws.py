@@ -16,11 +16,11 @@ from mpiopt.engine.stop import Record, Stop
 from mpiopt.errors import MpioptError
 from mpiopt.io.runs.fitting import fitting
 from mpiopt.io.runs.state_tree import FlatTree, flatten, unflatten
-from mpiopt.methods import catalogue, find, training
+from mpiopt.methods import catalogue, find
 from mpiopt.problems.penalties import L2
 from mpiopt.problems.problem import Team
 from tests.problem_sets import Data
-from tests.training_sets import Shared, built
+from tests.training_sets import GENERAL, Shared, built
 
 Place = tuple[int, tuple[Any, ...]]  # a worker's part, or -1 for what all have in common; and the way to it
 ARRAYS = {"one": np.ones(1), "many": np.ones(1000), "whole": np.ones(6, int), "square": np.ones((6, 6))}
@@ -104,7 +104,7 @@ def forge_all(worlds, tries: int | None) -> None:
         for name in catalogue():
             forge(find(name).make(), data.team(few, L2(0.1)), np.zeros(6), tries)
         shared, many = Shared(workers=4), worlds(workers=4)
-        for name in training():
+        for name in GENERAL:
             method = built(name, meeting=8)
             forge(method, shared.team(many), shared.start, tries, method.kept)
 

@@ -25,7 +25,7 @@ from mpiopt.sampling.clients import EVERYONE, Clients
 from mpiopt.transforms import rules
 from mpiopt.transforms.bounds import ClipNorm, Decay
 from mpiopt.transforms.transform import chain
-from tests.training_sets import SEED, Shared, built, path, paths, points
+from tests.training_sets import GENERAL, SEED, Shared, built, path, paths, points
 
 SIZES = pytest.mark.ranks(1, 3)
 LR = 0.1
@@ -595,7 +595,7 @@ def test_lgd_is_leader_sgd_with_all_rows_and_an_agreement_a_step(worlds):
 # ---------------------------------------------------------------------------------------------- any number of ranks
 WORKERS = 5
 ASYNCHRONOUS = {"async_lsgd", "async_easgd", "async_eamsgd", "downpour", "async_sgd"}
-SYNCHRONOUS = sorted(training().keys() - ASYNCHRONOUS - {"model_parallel"})  # that is for perceptrons: test_subnetworks.py
+SYNCHRONOUS = sorted({*GENERAL} - ASYNCHRONOUS)
 
 
 def made(name: str, **more):

@@ -29,6 +29,7 @@ from mpiopt.sampling.clients import Clients
 from mpiopt.training.drive import Exam, Goal, train
 from mpiopt.transforms import rules
 from tests.image_files import npz
+from tests.training_sets import GENERAL
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mpiopt[torch]'")
 WORKERS, ROWS, HELD_OUT = 3, 92, 31
@@ -95,7 +96,7 @@ def plainly(module, x, buffers, inputs, y) -> tuple[float, float]:
 
 # ---------------------------------------------------------------------------------------------- every method
 @pytest.mark.ranks(1, 2)
-@pytest.mark.parametrize("name", sorted(training().keys() - {"model_parallel"}))  # for perceptrons alone
+@pytest.mark.parametrize("name", sorted(GENERAL))
 def test_the_answer_of_every_method_is_what_is_recorded(worlds, shared_tmp, name):
     """Also after a checkpoint, out of which it comes as it went in."""
     world = worlds(workers=WORKERS)

@@ -17,7 +17,7 @@ from mpiopt.exchange.mean import Alone, Mean
 from mpiopt.exchange.shifted import Shifted
 from mpiopt.exchange.timing import Every, Grouped
 from mpiopt.io.runs.state_tree import flatten, unflatten
-from mpiopt.methods import catalogue, training
+from mpiopt.methods import catalogue
 from mpiopt.methods import find as named
 from mpiopt.methods.averaging import AS_FAR, local_sgd, one_shot, sgd
 from mpiopt.methods.elastic import easgd
@@ -35,7 +35,7 @@ from mpiopt.transforms.rules import RULES
 from mpiopt.work.steps import Steps
 from tests.exchange_sets import AROUND, agreements, exchanges, team_of
 from tests.problem_sets import Data
-from tests.training_sets import Shared, built
+from tests.training_sets import GENERAL, Shared, built
 
 RULE = rules.sgd(0.1)
 SOME = Clients(2)
@@ -124,7 +124,7 @@ def test_whatever_a_method_that_solves_keeps_has_a_name(worlds):
 
 def test_whatever_a_method_that_trains_keeps_has_a_name(worlds):
     data = Shared(workers=4)
-    for name in training():
+    for name in GENERAL:
         method = built(name, meeting=8)
         checked(method, data.team(worlds(workers=4)), data.start, method.kept)
     for rule in RULES:

@@ -105,8 +105,8 @@ SOURCES: Mapping[str, Sequence[Shown]] = {
         Shown(
             "weights of few bits with feedback",
             "trains where rounding alone stalls",
-            "mpiopt train --method rounded_sgd --set model_bits=4",
-            "the exact point is the memory, as of pruning; --set feedback=false stalls once steps are below half a level",
+            "mpiopt train --method rounded_sgd --set model_bits=3",
+            "blobs, 3 bits: 83.4 % with feedback, 49.8 % without (--set feedback=false), 83.7 % with all bits",
         ),
         Shown(
             "one-shot averaging",
@@ -153,8 +153,8 @@ SOURCES: Mapping[str, Sequence[Shown]] = {
         Shown(
             "unlike rows without a centre",
             "gradient tracking, EXTRA and D^2 are exact, descent is not",
-            "mpiopt reproduce decentralised-logistic",
-            "descent stops at 5e-2 of the start, EXTRA reaches 5e-11, D^2 5e-15 in 600 rounds",
+            "mpiopt reproduce decentralised-logistic --data a9a.h5",
+            "a9a, one label a node: descent stops at 5e-2 of the start, EXTRA reaches 4e-10, D^2 1e-13 in 600 rounds",
         ),
     ),
     "Shulgin, Richtarik and others, a collection of papers": (
