@@ -1,9 +1,11 @@
-"""A linear fit of arrays, of sparse matrices or of a data set on disk, in one call on all ranks."""
+"""A linear fit of arrays, of sparse matrices or of a data set on disk, in one call on all ranks; of several classes at once."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import sqrt
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from scipy import sparse
@@ -22,6 +24,7 @@ from mpiopt.kernels.csr import CSR
 from mpiopt.losses.registry import find as loss_of
 from mpiopt.methods import find
 from mpiopt.problems.linear import Linear
+from mpiopt.problems.multinomial import Multinomial
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Team
 
@@ -77,7 +80,12 @@ def fit(
         free = ElasticNet(free=int(intercept))
         losses = [site.loss for site in team_of(source, world, free, loss=loss, class_weight=class_weight).sites]
     else:
-        losses = _losses(world, rows, X, (y, sample_weight, offset), loss, intercept)
+        family = loss_of(loss)
+
+        def linear(matrix: CSR, y: np.ndarray, weights: np.ndarray, offset: np.ndarray) -> Linear:
+            return Linear(matrix, y, family, weights, intercept, offset)
+
+        losses = _losses(world, rows, X, (y, sample_weight, offset), linear)
         if class_weight is not None:
             losses = weighed(world, losses, class_weight)
     zeros = np.zeros(losses[0].dim)
@@ -95,9 +103,65 @@ def fit(
     return LinearSolution(coef, b, found)
 
 
-def _losses(world: World, rows: Place, X: Any, columns: tuple[Any, Any, Any], loss: str, intercept: bool) -> list[Linear]:
-    """The losses of the workers of this rank. Collective. Raises UsageError on every rank."""
-    family = loss_of(loss)
+@dataclass(frozen=True)
+class ClassesSolution:
+    """What a fit of several classes found. coef : (classes, features); intercept : (classes,)."""
+
+    coef: np.ndarray
+    intercept: np.ndarray
+    solution: Solution
+
+
+def fit_classes(
+    X: Any,
+    y: Any,
+    classes: int,
+    *,
+    l2: float = 0.0,
+    per_weight: bool = False,
+    intercept: bool = True,
+    sample_weight: Any = None,
+    solver: str | None = None,
+    tol: float = 1e-14,
+    max_iter: int = 1000,
+    rows: Place = "same",
+    start: np.ndarray | None = None,
+    world: World | None = None,
+) -> ClassesSolution:
+    """Minimise the weighted mean of log sum_c exp(m_c) - m_y plus l2/2 |W|^2 over all classes. Collective: as `fit`.
+
+    y : (rows,) classes from 0 on. start : (classes, features), with one more column for the intercepts, if any. tol : as for
+    `fit`; with intercepts, which no bound of the gap knows of, it is |gradient|^2 / (2 l2) that is to fall to it.
+    """
+    world = here() if world is None else world
+
+    def multinomial(matrix: CSR, y: np.ndarray, weights: np.ndarray, offset: np.ndarray) -> Multinomial:
+        return Multinomial(matrix, y.astype(np.int64), classes, weights, intercept)
+
+    losses = _losses(world, rows, X, (y, sample_weight, None), multinomial)
+    weight = float(world.total([np.array([one.weight]) for one in losses])[0])
+    ridge = l2 / weight if per_weight and weight > 0 else l2
+    team = Team.of(world, losses, ElasticNet(0.0, ridge, free=classes * intercept))
+    gap = tol * float(np.log(classes))
+    stop = Stop(rounds=max_iter, gap=gap) if ridge and not intercept else Stop(max_iter, gradient=sqrt(2 * ridge * gap) or tol)
+    x = team.zeros() if start is None else np.ascontiguousarray(start.T).reshape(-1)
+    found = solve(find(solver or "spcg").make(), team, x, stop)
+    table = found.x.reshape(-1, classes)
+    coef, b = (table[:-1], table[-1]) if intercept else (table, np.zeros(classes))
+    return ClassesSolution(np.ascontiguousarray(coef.T), b.copy(), found)
+
+
+Made = TypeVar("Made")
+
+
+def _losses(
+    world: World,
+    rows: Place,
+    X: Any,
+    columns: tuple[Any, Any, Any],
+    make: Callable[[CSR, np.ndarray, np.ndarray, np.ndarray], Made],
+) -> list[Made]:
+    """The losses of this rank's workers, of rows, labels, weights and offsets. Collective. Raises UsageError on every rank."""
     with world.together("looking at the rows"):
         matrix = _csr(X)
         y, weight, offset = (_column(name, each, matrix.shape[0]) for name, each in zip(COLUMNS, columns, strict=True))
@@ -108,12 +172,10 @@ def _losses(world: World, rows: Place, X: Any, columns: tuple[Any, Any, Any], lo
     bounds = even(matrix.shape[0], workers)
     turns = world.hosted if rows == "same" else range(workers)
     return [
-        Linear(
+        make(
             _part(matrix, int(bounds[w]), int(bounds[w + 1])),
             y[bounds[w] : bounds[w + 1]],
-            family,
             np.empty(0) if weight is None else weight[bounds[w] : bounds[w + 1]],
-            intercept,
             np.empty(0) if offset is None else offset[bounds[w] : bounds[w + 1]],
         )
         for w in turns

@@ -15,7 +15,7 @@ from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from mpiopt.engine.stop import Reason
-from mpiopt.estimators.fit import LinearSolution, fit
+from mpiopt.estimators.fit import ClassesSolution, LinearSolution, fit
 
 
 class LinearEstimator(BaseEstimator):
@@ -59,7 +59,7 @@ class LinearEstimator(BaseEstimator):
     def _name_classes(self) -> None:
         """Of a data set, whose labels are its own."""
 
-    def _solved(self, X: Any, y: Any, weight: Any, offset: Any, before: np.ndarray | None) -> LinearSolution:
+    def _solved(self, X: Any, y: Any, weight: Any, offset: Any, before: np.ndarray | None) -> LinearSolution | ClassesSolution:
         start = None
         if before is not None:
             start = np.append(before, self.intercept_) if self.fit_intercept else np.ravel(before)
@@ -78,11 +78,11 @@ class LinearEstimator(BaseEstimator):
             start=start,
         )
 
-    def _found(self, found: LinearSolution) -> "LinearEstimator":
+    def _found(self, found: LinearSolution | ClassesSolution) -> "LinearEstimator":
         solution = found.solution
         self.coef_: Any = found.coef
         self.intercept_: Any = found.intercept
-        self.n_features_in_ = len(found.coef)
+        self.n_features_in_ = np.shape(found.coef)[-1]
         self.n_iter_, self.history_, self.certificate_ = solution.final.round, solution.history, solution.certificate
         if not (solution.reason.converged or solution.reason is Reason.HIDDEN):  # what is hidden is below rounding
             warnings.warn(f"{type(self).__name__}: {solution.reason_text}", ConvergenceWarning, stacklevel=3)

@@ -34,6 +34,18 @@ def test_all_ranks_fit_what_scikit_learn_does(world):
         assert all((each == found[0]).all() for each in found)
 
 
+@pytest.mark.ranks(1, 3)
+def test_several_classes_of_which_a_rank_may_lack_one(world):
+    X, _, w = rows(count=150)
+    y = np.sort(np.argmax(X[:, :3] + np.random.default_rng(1).gumbel(size=(150, 3)), axis=1))  # class by class
+    theirs = Theirs(C=1.0, tol=1e-12, solver="newton-cholesky").fit(X, y, w)
+    mine = slice(*np.linspace(0, len(y), world.size + 1).astype(int)[world.rank : world.rank + 2])
+    assert world.size == 1 or len(set(y[mine])) < 3
+    for ours in (LogisticRegression().fit(X, y, w), LogisticRegression(rows="mine").fit(X[mine], y[mine], w[mine])):
+        np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-5)
+        assert (ours.predict(X) == theirs.predict(X)).all() and list(ours.classes_) == [0, 1, 2]
+
+
 @pytest.mark.ranks(1, 2)
 def test_a_data_set_on_disk_is_fitted_where_it_lies(world, shared_tmp):
     X, y, w = rows()

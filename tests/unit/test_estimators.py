@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import scipy.sparse
+from sklearn import linear_model
 from sklearn.utils.estimator_checks import check_estimator
 
 import mpiopt
@@ -71,6 +72,23 @@ def test_what_was_fitted_is_told_and_kept():
     found = mpiopt.fit(X, np.where(y == "yes", 1.0, -1.0), l2=0.1, offset=offset)
     base = mpiopt.fit(scipy.sparse.hstack([X, offset[:, None]]), np.where(y == "yes", 1.0, -1.0), l2=0.1)
     assert found.coef.shape == (7,) and abs(found.coef - base.coef[:7]).max() > 1e-6  # there the offset has a coefficient
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+def test_several_classes_are_scikit_learns(intercept):
+    rng = np.random.default_rng(0)
+    X = scipy.sparse.random(120, 8, 0.5, "csr", rng=rng, data_rvs=rng.standard_normal)
+    y = np.array(["a", "b", "c"])[(X @ rng.standard_normal((8, 3)) + rng.gumbel(size=(120, 3))).argmax(1)]
+    weight = rng.integers(1, 4, 120).astype(float)
+    ours = mpiopt.LogisticRegression(C=2.0, fit_intercept=intercept, warm_start=True).fit(X, y, weight)
+    theirs = linear_model.LogisticRegression(C=2.0, fit_intercept=intercept, tol=1e-10, max_iter=5000).fit(X, y, weight)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-5)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-6)
+    np.testing.assert_allclose(np.exp(ours.predict_log_proba(X)), ours.predict_proba(X), rtol=1e-12)
+    assert (ours.predict(X) == theirs.predict(X)).all() and ours.decision_function(X).shape == (120, 3)
+    assert ours.fit(X, y, weight).n_iter_ <= 1
+    with pytest.raises(ValueError, match="for two classes"):
+        mpiopt.LogisticRegression(l1_ratio=0.5).fit(X, y)
 
 
 def test_bad_input_is_told_in_a_sentence():
