@@ -15,7 +15,7 @@ from mpiopt.exchange.mean import Mean
 from mpiopt.methods.entry import Entry
 from mpiopt.outer.prune import Gradual, Prune
 from mpiopt.outer.rounded import Rounded
-from mpiopt.problems.problem import Point, Team
+from mpiopt.problems.problem import Team
 from mpiopt.training.method import Training
 from mpiopt.transforms.transform import Transform
 from mpiopt.work.steps import Minibatch
@@ -23,30 +23,14 @@ from mpiopt.work.steps import Minibatch
 
 @dataclass(frozen=True)
 class Pruning(Training):
-    """A training whose workers see a pruned point from the start."""
+    """A training whose workers see a pruned, or rounded, point from the start."""
 
-    outer: Prune
-
-    def init(self, x: Array, team: Team) -> Run:
-        """All workers at x, pruned. Collective."""
-        run = super().init(x, team)
-        return run._replace(points=self.outer.seen(run.states.outer, team))
-
-
-@dataclass(frozen=True)
-class Rounding(Training):
-    """A training whose workers see a rounded point from the start, and answer with it."""
-
-    outer: Rounded
+    outer: Prune | Rounded
 
     def init(self, x: Array, team: Team) -> Run:
-        """All workers at x, rounded. Collective."""
+        """All workers at x, as they see it. Collective."""
         run = super().init(x, team)
         return run._replace(points=self.outer.seen(run.states.outer, team))
-
-    def answer(self, run: Run, team: Team) -> Point:
-        """The point, rounded. Not collective."""
-        return self.outer.shown(run.states.outer, team)
 
 
 def dpf(
@@ -85,12 +69,12 @@ def one_shot_pruning(rule: Transform, total_steps: int, sparsity: float = 0.9, s
     return _pruning(rule, Gradual(0, sparsity, first), 1, False)
 
 
-def rounded_sgd(rule: Transform, model_bits: int = 4, feedback: bool = True) -> Rounding:
+def rounded_sgd(rule: Transform, model_bits: int = 4, feedback: bool = True) -> Pruning:
     """Fully synchronous SGD of a model whose weights have so many bits.
 
     feedback : whether what rounding takes off is remembered.
     """
-    return Rounding(None, (Phase(Minibatch(), Mean()),), Rounded(rule, model_bits, feedback))
+    return Pruning(None, (Phase(Minibatch(), Mean()),), Rounded(rule, model_bits, feedback))
 
 
 def _gradual(total_steps: int, sparsity: float, initial: float, start: int, ramp: int | None) -> Gradual:

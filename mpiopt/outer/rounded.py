@@ -20,10 +20,11 @@ from mpiopt.transforms.transform import State, Transform
 
 
 class Unrounded(NamedTuple):
-    """The exact point (dim,), and what its rule keeps."""
+    """The exact point (dim,), what its rule keeps, and the point rounded."""
 
     x: Array
     rule: State
+    shown: Array
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,16 @@ class Rounded(Outer):
 
     def init(self, x: Array, team: Team) -> Unrounded:
         """At x. Not collective."""
-        return Unrounded(x.copy() if self.feedback else self._round(x, team), self.rule.init(x))
+        shown = self._round(x, team)
+        return Unrounded(x.copy() if self.feedback else shown.copy(), self.rule.init(x), shown)
 
     def __call__(self, agreed: Message | None, points: PerWorker, state: Unrounded, here: Joint) -> tuple[PerWorker, Unrounded]:
         """Not collective; spends ``agreed``."""
         if agreed is None:
             return points, state
         inner = self.rule.move(agreed.vector, state.x, state.rule, here.round)
-        state = Unrounded(state.x if self.feedback else self._round(state.x, here.team), inner)
+        shown = self._round(state.x, here.team)
+        state = Unrounded(state.x if self.feedback else shown.copy(), inner, shown)
         return self.seen(state, here.team), state
 
     def seen(self, state: Unrounded, team: Team) -> PerWorker:
@@ -61,9 +64,9 @@ class Rounded(Outer):
         look = Point(self._round(self.rule.look(state.x, state.rule), team))
         return PerWorker(look for _ in team.sites)
 
-    def shown(self, state: Unrounded, team: Team) -> Point:
-        """The point itself, rounded. Not collective."""
-        return Point(self._round(state.x, team))
+    def answer(self, points: PerWorker, state: Unrounded) -> Point:
+        """The point itself, rounded."""
+        return Point(state.shown)
 
     def step_size(self, round: int) -> float:  # noqa: A002 - the field's word
         """The rule's."""
