@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 
+from mpiopt.engine.drive import Standing, solve
+from mpiopt.engine.stop import Stop
 from mpiopt.io.dataset.linear_team import team_of
 from mpiopt.io.dataset.synthetic import from_spec
 from mpiopt.kernels.host import reduction
+from mpiopt.methods import find
+from mpiopt.methods.dual_search import DualSearch
+from mpiopt.methods.reducing import Reducing
 from mpiopt.problems import reduced as module
 from mpiopt.problems.penalties import L1, L2, Box, ElasticNet
 from mpiopt.problems.problem import gradient
@@ -56,3 +61,25 @@ def test_only_where_it_is_exact_and_pays(worlds, few):
         assert reduced(team_of(source, world, penalty)) is None
     dense = team_of(from_spec("default:rows=300,cols=40,per_row=10"), world, L2(0.1))
     assert reduced(dense) is None
+
+
+@pytest.mark.ranks(1, 2, 3)
+@pytest.mark.parametrize("inner", [find("spcg").make(), find("lbfgs").make(), DualSearch()])
+def test_a_method_in_fewer_coordinates(worlds, few, inner):
+    source = from_spec(TEXT)
+    for intercept in (0, 1):
+        world = worlds()
+        if isinstance(inner, DualSearch) and world.workers > 1:
+            return
+        team = team_of(source, world, L2(0.01, free=intercept))
+        plain = solve(inner, team, team.zeros(), Stop(rounds=200, gradient=1e-9))
+        sent = [plain.final.bytes_sent - plain.history[0].bytes_sent]
+        found = solve(Reducing(inner), team, team.zeros(), Stop(rounds=200, gradient=1e-9))
+        sent.append(found.final.bytes_sent - found.history[0].bytes_sent)
+        assert found.x.shape == plain.x.shape
+        np.testing.assert_allclose(found.x, plain.x, atol=1e-6)
+        assert found.certificate.objective == pytest.approx(plain.certificate.objective, abs=1e-12)
+        assert isinstance(inner, DualSearch) or sent[1] < 0.6 * sent[0] * (found.final.round / plain.final.round)
+        part = solve(Reducing(inner), team, plain.x, Stop(rounds=3))  # warm, and then from where that stood
+        again = solve(Reducing(inner), team, Standing(part.run, part.history, (True,) * len(part.history)), Stop(rounds=6))
+        assert again.certificate.objective <= part.certificate.objective + 1e-12
