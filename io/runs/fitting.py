@@ -5,12 +5,14 @@ from mpiopt.engine.phase import PerRow, PerWorker, Tree
 from mpiopt.engine.verdict import Best
 from mpiopt.errors import DataError
 from mpiopt.io.runs.part_kinds import fits
-from mpiopt.problems.problem import Point, Team
+from mpiopt.problems.problem import Point, Team, offered
+from mpiopt.problems.protocols import Columns
 
 
 def fitting(kept: Tree, team: Team) -> tuple[Run, Best | None]:
     """The run and the best point that were kept, once both are of this problem: a point for every worker here, as many entries
-    per row as there are rows, and a best point of the problem's length.
+    per row as there are rows, and a best point of the problem's length. Points of rows and columns may be in fewer coordinates
+    (`problems.reduced`), which the method looks at.
 
     Not collective. Raises DataError.
     """
@@ -18,12 +20,13 @@ def fitting(kept: Tree, team: Team) -> tuple[Run, Best | None]:
         raise DataError("it does not hold a run and its best point")
     run, best = kept
     rows = [site.loss.rows for site in team.sites]
+    least = 0 if offered(team, Columns) else team.dim
     if len(run.points) != len(rows):
         raise DataError("it has no point for every worker")
     if best is not None and best.x.shape != (team.dim,):
         raise DataError("its best point is not of this problem")
     for point, count in zip(run.points, rows, strict=True):
-        if not (isinstance(point, Point) and point.x.shape == (team.dim,)):
+        if not (isinstance(point, Point) and point.x.ndim == 1 and least <= point.x.size <= team.dim):
             raise DataError("its points are not of this problem")
         if point.margins is not None and point.margins.shape[:1] != (count,):
             raise DataError("its points are not of this problem")

@@ -32,6 +32,7 @@ from mpiopt.io.dataset.synthetic import Synthetic
 from mpiopt.jobs.machine.node import resident
 from mpiopt.jobs.running.warm_up import warm
 from mpiopt.losses.registry import find
+from mpiopt.methods.reducing import Reducing
 from mpiopt.outer.plane_search import SPARSE
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Message, Team
@@ -159,15 +160,18 @@ def made(job: "Solve", make: Make) -> Method:
 def settled(method: Method, job: "Solve", source: Source, workers: int) -> tuple[Method, Taken | None]:
     """A method in the form that it will begin with, and which that is, if it has several. Not collective.
 
-    The entries of rows that are not normalised are taken for ones, since none is read.
+    The entries of rows that are not normalised are taken for ones, since none is read; nor is it known in how many coordinates
+    less a method will run.
     """
+    method = method.inner if isinstance(method, Reducing) else method
     if not isinstance(method, Forms):
         return method, None
     unit = isinstance(source, Dataset) and source.index.normalize == "l2"
     squares = 1.0 if unit else source.nnz / source.rows
     bend = find(job.loss).curvature_bound
     bend = bend if isfinite(bend) else 1.0
-    extent = Extent(source.rows, source.rows, source.cols + job.intercept, squares, workers, job.l2, bend, smooth=job.l1 == 0)
+    extent = Extent(source.rows, source.rows, source.cols + job.intercept, squares, workers, job.l2, bend)
+    extent = extent._replace(smooth=job.l1 == 0, descends=find(job.loss).descends and job.device == "cpu")
     taken = method.rule.first(extent, method.forms)
     return method.form(taken), taken
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mpiopt.comm.world import World
     from mpiopt.jobs.cli.solve_options import Solve
 
-FINAL = ("gradient_norm", "gap", "tight_gap", "coefficient_error", "form", "form_why")
+FINAL = ("gradient_norm", "gap", "tight_gap", "coefficient_error", "form", "form_why", "coordinates")
 
 
 def facts(job: "Solve", solution: Solution) -> dict[str, Any]:
@@ -32,6 +32,7 @@ def facts(job: "Solve", solution: Solution) -> dict[str, Any]:
         "nonzero_coefficients": int(np.count_nonzero(on_host(solution.x))),
         "form": taken and taken.form,
         "form_why": taken and taken.why,
+        "coordinates": None if taken is None or solution.run is None else solution.run.points[0].x.size,
     }
 
 
@@ -50,6 +51,12 @@ def certified(found: Mapping[str, Any]) -> str:
     error = found["coefficient_error"]  # infinite without an l2 penalty
     within = f"; coefficients within {error:.1e}" if np.isfinite(error) else ""
     return f"F - F* <= {found['gap']:.2e}{tight}{below}{within}"
+
+
+def _fewer(found: Mapping[str, Any], solution: Solution) -> str:
+    """In how many coordinates a method ran, where these are fewer than the coefficients."""
+    count = found["coordinates"]
+    return f", in {count:,} coordinates" if count is not None and count < solution.x.size else ""
 
 
 def lines(
@@ -72,7 +79,7 @@ def lines(
         *([("labels", signs)] if signs else []),
         ("problem", f"{job.loss}, {penalty}{classes}{constant}"),
         ("method", f"{job.method} on {counted(world.size, 'rank')}, {counted(world.workers, 'worker')}{fewer}"),
-        *([("form", f"{found['form']}: {found['form_why']}")] if found["form"] else []),
+        *([("form", f"{found['form']}: {found['form_why']}{_fewer(found, solution)}")] if found["form"] else []),
         (
             "work",
             f"{counted(last.round, 'round')}, {counted(last.vector_rounds, 'vector round')}, "

@@ -9,6 +9,7 @@ from mpiopt.kernels.csr import CSR
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import L2
 from mpiopt.problems.problem import Team
+from mpiopt.problems.reduced import reducible, touch
 from mpiopt.problems.surrogate import Reference
 from mpiopt.work.local_solvers import DualDescent, NewtonCG
 
@@ -19,7 +20,8 @@ def warm(team: Team[Linear]) -> None:
     Collective at its end, so that no rank starts while another compiles.
     """
     with team.world.together("compiling kernels"):
-        _touch(_small(team.sites[0].loss), team.world.rank)
+        loss = team.sites[0].loss
+        _touch(_small(loss), team.world.rank, reducible(loss), team.world.workers == 1)
     team.world.barrier()
 
 
@@ -31,7 +33,7 @@ def _small(loss: Linear) -> Linear:
     return replace(loss, matrix=matrix, y=loss.y[:rows], weights=loss.weights[:rows], offset=loss.offset[:rows])
 
 
-def _touch(loss: Linear, rank: int) -> None:
+def _touch(loss: Linear, rank: int, reduces: bool, alone: bool) -> None:
     """Ranks begin at different kernels, so that those of one node share what is to be compiled."""
     at = loss.point(np.zeros(loss.dim))
     slope = loss.value_grad(at)[1]
@@ -49,6 +51,8 @@ def _touch(loss: Linear, rank: int) -> None:
         lambda: loss.conjugate(at, np.ones(loss.rows)),
         lambda: solve(NewtonCG()),
         *[lambda: solve(DualDescent())] * loss.descends,
+        *[lambda: loss.family.dual_gaps(at.known, loss.y, loss.weights, np.full(loss.rows, 0.5))] * (loss.descends and alone),
+        *[lambda: touch(loss)] * reduces,
     ]
     for k in range(len(calls)):
         calls[(k - rank) % len(calls)]()

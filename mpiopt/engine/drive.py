@@ -137,6 +137,8 @@ def solve(
         for keeper in keep:
             keeper(latest[0], reason)
 
+    if isinstance(start[0], Standing) and start[0].run is not None:
+        _demand_kept(method, team, start[0].run)
     try:
         at, reason, text = drive(method, team, start.pop(), examiner, examiner, watch, [kept], interruption)
     except NumericalError as error:
@@ -223,6 +225,18 @@ def _demand_start(x: Array, team: Team) -> None:
         if not is_array(x) or x.shape != (team.dim,):
             told = f"of shape {x.shape}" if is_array(x) else f"a {type(x).__name__}"
             raise UsageError(f"the start is {told}: give an array of shape ({team.dim},), such as team.zeros()")
+
+
+def _demand_kept(method: Method, team: Team, run: Run) -> None:
+    """See that a run that was kept answers with a point of this problem. Collective. Raises DataError on every rank."""
+    with team.world.tally.paused(), _going_on(True):
+        x = method.answer(run, team).x
+    with team.world.together("looking at the run"):
+        if x.shape != (team.dim,):
+            raise DataError(
+                f"the run cannot go on from what was kept of it (its point is of shape {x.shape}, and the problem has "
+                f"{team.dim:,} coefficients): start anew with `resume=never`"
+            )
 
 
 def _taken_up(at: Standing[R], team: Team, stop: Rule[R]) -> tuple[float, tuple[Reason, str] | None]:

@@ -25,7 +25,7 @@ class Extent(NamedTuple):
 
     weight : the sum of the rows' weights; dim : coefficients; squares : the mean of the rows' squared lengths, 0 where a loss
     is not of such rows; bend : the largest curvature of a row's loss, 1 where it has no bound; columns : whether margins are
-    products of known rows with x; smooth : whether the penalty is.
+    products of known rows with x; smooth : whether the penalty is; descends : whether its dual can be ascended row by row.
     """
 
     rows: int
@@ -37,6 +37,7 @@ class Extent(NamedTuple):
     bend: float = 1.0
     columns: bool = True
     smooth: bool = True
+    descends: bool = False
 
     @staticmethod
     def of(team: Team) -> "Extent":
@@ -55,6 +56,7 @@ class Extent(NamedTuple):
             float(bend) if np.isfinite(bend) else 1.0,
             columns,
             team.penalty.smooth,
+            offers(loss, Columns) and loss.descends,
         )
 
 

@@ -37,7 +37,7 @@ class DualState(NamedTuple):
 class DualSearch(Named):
     """At most ``solver.epochs`` a round, for one worker."""
 
-    solver: DualDescent = field(default_factory=lambda: DualDescent(0.01, 12))
+    solver: DualDescent = field(default_factory=lambda: DualDescent(0.001, 12))
     plane: PlaneSearch = field(default_factory=PlaneSearch)
     dvectors: int = 12
     needs: ClassVar[type] = Conjugate

@@ -16,6 +16,7 @@ from mpiopt.exchange.feedback import ErrorFeedback, TwoWay
 from mpiopt.exchange.lowrank import LowRank
 from mpiopt.exchange.mean import Mean
 from mpiopt.exchange.shifted import Shifted
+from mpiopt.methods.reducing import Reducing
 from mpiopt.numerics.schedules import Relative, Schedule
 
 TYPICAL = (10**6, 10**12)  # dims at which constants are looked at before the model is known
@@ -51,6 +52,8 @@ def linked(
     also where the theory asks for another link. advice : for the sentences. Of a method of several forms those that end their
     rounds so are left. Raises UsageError, CapabilityError.
     """
+    if isinstance(method, Reducing):
+        return cast(C, replace(method, inner=linked(method.inner, name, compress, link, back, force, advice)))
     if isinstance(method, Forms) and (able := method.only(lambda form: form if _ends_in_mean(form) else None)).forms:
         return cast(C, able.only(lambda form: linked(form, name, compress, link, back, force, advice)))
     if not _ends_in_mean(method):

@@ -9,6 +9,7 @@ from typing import Any
 
 from mpiopt.arrays import Array
 from mpiopt.engine.method import Measured, Method, Named, Run, proved_above
+from mpiopt.errors import DataError
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.reduced import Reduced, reduced
 
@@ -61,7 +62,10 @@ class Reducing(Named):
         small = self.small(team)
         if small is None:
             return self.method.answer(run, team)
-        return Point(small.outward(self.method.answer(run, small.team).x))
+        x = self.method.answer(run, small.team).x
+        if x.shape != (small.team.dim,):  # of a run that was kept
+            raise DataError(f"its point has {x.size:,} coordinates, and the problem is one in {small.team.dim:,}")
+        return Point(small.outward(x))
 
     def lower(self, run: Run, team: Team[Any]) -> float:
         """See `Bounding`; rows are the same in both, so that it is proved in the user's coordinates. Collective."""

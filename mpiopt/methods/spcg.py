@@ -3,9 +3,11 @@
     mean      Gradient -> Mean; Corrected(mu) -> Mean           PlaneSearch of the last step
     counts    Gradient -> Mean; Counted(mu) -> Mean             PlaneSearch of the last steps
     hessian   Newton's method from the summed Hessian           `lazy_newton`
+    dual      one worker's dual coordinate ascent               `dual_search`
     face      proximal Newton, where the penalty has kinks      `prox_newton`
 
-One name, whose form follows from the problem (`spcg_rule`), or is asked for.
+One name, whose form follows from the problem (`spcg_rule`), or is asked for, in fewer coordinates where there are many rare
+features (`reducing`).
 """
 
 from mpiopt.engine.forms import Forms
@@ -14,10 +16,12 @@ from mpiopt.engine.phase import Phase
 from mpiopt.errors import UsageError
 from mpiopt.exchange.mean import Mean
 from mpiopt.methods.dane import GRADIENT
+from mpiopt.methods.dual_search import DualSearch
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.lazy_newton import LazyNewton
 from mpiopt.methods.prox_newton import ProxNewton
 from mpiopt.methods.ranges import within
+from mpiopt.methods.reducing import Reducing
 from mpiopt.methods.spcg_rule import AskedFor, ByCost
 from mpiopt.outer.plane_search import PlaneSearch
 from mpiopt.work.corrected import Corrected
@@ -33,13 +37,13 @@ def spcg(
     accuracy: float | None = None,
     epochs: int = 8,
     jacobi: bool = False,
-) -> Forms:
+) -> Reducing:
     """Statistically preconditioned conjugate gradient, plane search.
 
-    form : mean, counts, hessian, or face where the penalty has kinks or walls; auto for what serves the problem best.
-    accuracy : what a local solve reduces its error to, None for 0.03 of few features and 0.1 of many; epochs : at most so
-    many of dual coordinate descent a round; jacobi : search along the Jacobi direction too, which helps where workers hold
-    few rows.
+    form : mean, counts, hessian, dual for one worker, or face where the penalty has kinks or walls; auto for what serves the
+    problem best. accuracy : what a local solve reduces its error to, None for 0.03 of few features and 0.1 of many; epochs :
+    at most so many of dual coordinate descent a round; jacobi : search along the Jacobi direction too, which helps where
+    workers hold few rows.
     """
     within(0, mu=mu)
     within(1e-12, 0.9, accuracy=accuracy)
@@ -52,13 +56,14 @@ def spcg(
         "counts": _composed(Counted(solver, mu), PlaneSearch(jacobi, wide=True), 22 + jacobi),
         "mean": _composed(Corrected(solver, mu), PlaneSearch(jacobi), 15 + jacobi),
         "hessian": LazyNewton(plane=PlaneSearch(jacobi, wide=True)),
+        "dual": DualSearch(),
         "face": ProxNewton(),
     }
     if form == AUTO:
-        return Forms(forms, ByCost())
+        return Reducing(Forms(forms, ByCost()))
     if form not in forms:
         raise UsageError(f"spcg has no form {form!r}: choose {AUTO} or one of {', '.join(forms)}")
-    return Forms({form: forms[form]}, AskedFor())
+    return Reducing(Forms({form: forms[form]}, AskedFor()))
 
 
 def _composed(work: Corrected | Counted, plane: PlaneSearch, dvectors: int) -> Composed:

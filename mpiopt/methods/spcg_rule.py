@@ -20,6 +20,7 @@ TINY = 16  # of so few it costs about what two rounds do
 SMALL = 128  # of so few it is 33 kB, which cost a network little more than a message of any length
 POOR = 8  # rows a worker for each coefficient, below which a worker's own Hessian tells little of all rows'
 HARD, HOPELESS = 20.0, 2000.0  # h from which small Hessians pay after a few rounds, and from the start
+EASY = 100.0  # h up to which epochs of dual coordinate descent converge sooner than conjugate gradients
 BEGIN, LOOK = 3, 4  # rounds in the form counts before a Hessian, and before a look at how they went
 AFTER = 8  # vectors of the rounds beside a Hessian
 DONE = 1e-9  # of F: a decrease of no account
@@ -45,7 +46,8 @@ class AskedFor:
 
 @dataclass(frozen=True)
 class ByCost:
-    """counts, or hessian where features are few and counts would send more; mean where a loss is not of rows and columns."""
+    """counts, or hessian where features are few and counts would send more, or dual where one worker has all rows and h is no
+    more than `EASY`; mean where a loss is not of rows and columns."""
 
     def first(self, extent: Extent, forms: Collection[str]) -> Taken:
         """By the size of the problem and h."""
@@ -55,6 +57,9 @@ class ByCost:
             return Taken("mean", "the loss is not one of rows and columns")
         if "hessian" in forms and (why := _few(extent)):
             return Taken("hessian", why)
+        h = hardness(extent)
+        if "dual" in forms and extent.workers == 1 and extent.descends and extent.dim > FEW and h <= EASY:
+            return Taken("dual", f"one worker, h = {h:.3g}")
         return Taken("counts", f"{counted(extent.dim, 'coefficient')} on {counted(extent.workers, 'worker')}")
 
     def watches(self, taken: Taken, extent: Extent, forms: Collection[str]) -> bool:

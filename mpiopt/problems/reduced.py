@@ -15,7 +15,7 @@ from mpiopt.arrays import Array
 from mpiopt.kernels.csr import CSR
 from mpiopt.kernels.host import reduction
 from mpiopt.problems.penalties import ElasticNet
-from mpiopt.problems.problem import Site, Team, offered
+from mpiopt.problems.problem import Team, offered
 from mpiopt.problems.protocols import Columns
 
 WORTH = 0.25  # of all features: so many at least have to go
@@ -66,7 +66,7 @@ def reduced(team: Team) -> Reduced | None:
     loss = team.sites[0].loss
     if not (isinstance(team.penalty, ElasticNet) and team.penalty.smooth):
         return None
-    if not isinstance(loss.matrix, CSR) or loss.features < MANY:
+    if not reducible(loss):
         return None
     counts = _counts(team)
     if counts is None:
@@ -78,6 +78,11 @@ def reduced(team: Team) -> Reduced | None:
         return None
     del counts
     return _made(team, places, kept)
+
+
+def reducible(loss: Columns) -> bool:
+    """Whether fewer coordinates are looked for."""
+    return isinstance(loss.matrix, CSR) and loss.features >= MANY
 
 
 def _counts(team: Team[Columns]) -> Array | None:
@@ -107,8 +112,8 @@ def _made(team: Team[Columns], places: Array, kept: int) -> Reduced:
     cols = kept + int(everyone.sum())
     sites, undone = [], []
     for site, found, begin in zip(team.sites, measured, begins[world.hosted.start : world.hosted.stop].tolist(), strict=True):
-        small, back = _reduced_site(site, places, found, begin, cols)
-        sites.append(small)
+        small, back = _smaller(site.loss, places, found, begin, cols)
+        sites.append(replace(site, loss=small))
         undone.append(back)
     singles, sources, factors = (np.concatenate(parts) for parts in zip(*undone, strict=True))
     if world.workers > 1:
@@ -129,15 +134,23 @@ def _measured(loss: Columns, places: Array) -> tuple[Array, Array, Array]:
     return squares, singles, starts
 
 
-def _reduced_site(
-    site: Site[Columns], places: Array, found: tuple[Array, Array, Array], begin: int, cols: int
-) -> tuple[Site[Columns], tuple[Array, Array, Array]]:
+def touch(loss: Columns) -> None:
+    """Call every kernel once, on a few rows, so that it is compiled. Not collective."""
+    matrix, counts, places = loss.matrix, np.zeros(loss.features, np.int32), np.empty(loss.features, np.int32)
+    reduction.occurrences(matrix.indptr, matrix.indices, counts)
+    kept = reduction.popularity(counts, places)
+    _smaller(loss, places, _measured(loss, places), kept, kept + loss.rows)
+
+
+def _smaller(
+    loss: Columns, places: Array, found: tuple[Array, Array, Array], begin: int, cols: int
+) -> tuple[Columns, tuple[Array, Array, Array]]:
     """A worker's reduced rows, and its part of the way back."""
-    matrix, (squares, singles, starts) = site.loss.matrix, found
-    small = CSR.empty(site.loss.rows, int(starts[-1]), cols, matrix.data.dtype)
+    matrix, (squares, singles, starts) = loss.matrix, found
+    small = CSR.empty(loss.rows, int(starts[-1]), cols, matrix.data.dtype)
     small.indptr[:] = starts
     count = int(singles.sum())
     columns, sources, factors = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, matrix.data.dtype)
     rows = matrix.indptr, matrix.indices, matrix.data, places, squares
     reduction.reduce_rows(*rows, np.int64(begin), small.indices, small.data, columns, sources, factors)
-    return replace(site, loss=replace(site.loss, matrix=small)), (columns, sources, factors)
+    return replace(loss, matrix=small), (columns, sources, factors)

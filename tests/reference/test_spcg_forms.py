@@ -7,8 +7,10 @@ import scipy.sparse
 from mpiopt.engine.drive import rounds, solve
 from mpiopt.engine.forms import Extent, taken_by
 from mpiopt.engine.phase import Local
-from mpiopt.engine.stop import Stop
+from mpiopt.engine.stop import Reason, Stop
 from mpiopt.errors import CapabilityError, UsageError
+from mpiopt.io.dataset.linear_team import team_of
+from mpiopt.io.dataset.synthetic import from_spec
 from mpiopt.io.runs.checkpoint import Store
 from mpiopt.methods import find
 from mpiopt.methods.spcg_rule import ByCost, foreseen, remaining
@@ -20,7 +22,8 @@ from mpiopt.work.local_solvers import DualDescent, NewtonCG
 from tests.problem_sets import Data
 
 EXACT = NewtonCG(1e-14)
-ALL = ("counts", "mean", "hessian", "face")
+TEXT = "text12:rows=1000,cols=20000,per_row=40"
+ALL = ("counts", "mean", "hessian", "dual", "face")
 
 
 def map_of(work, team):
@@ -117,7 +120,7 @@ def test_lazy_hessians_are_fewer_than_rounds_and_as_few_whatever_the_workers(wor
 
 
 def test_a_form_that_is_unknown_or_too_large_is_refused(worlds):
-    with pytest.raises(UsageError, match="spcg has no form 'fast': choose auto or one of counts, mean, hessian, face"):
+    with pytest.raises(UsageError, match="spcg has no form 'fast': choose auto or one of counts, mean, hessian, dual, face"):
         find("spcg").make(form="fast")
     data = Data(rows=30, features=1600, density=0.01)
     with pytest.raises(CapabilityError, match="spcg sums Hessians of up to 1,500 coefficients, and here are 1,600"):
@@ -133,6 +136,11 @@ EXPECTED = [
     (A9A._replace(l2=1e-7, workers=1), "counts"),
     (A9A._replace(dim=10), "hessian"),
     (A9A._replace(dim=75_000, l2=1e-7), "counts"),
+    (A9A._replace(dim=75_000, workers=1, descends=True), "dual"),
+    (A9A._replace(dim=75_000, workers=2, descends=True), "counts"),
+    (A9A._replace(dim=75_000, workers=1), "counts"),
+    (A9A._replace(dim=75_000, workers=1, descends=True, l2=1e-7), "counts"),  # h is 1065
+    (A9A._replace(dim=75_000, workers=1, descends=True, l2=0.0), "counts"),
     (A9A._replace(rows=2000, weight=2000.0, dim=500, squares=1e8, l2=1e-4), "hessian"),
     (A9A._replace(columns=False), "mean"),
     (A9A._replace(smooth=False), "face"),
@@ -189,3 +197,31 @@ def test_a_run_killed_in_any_round_goes_on_as_if_it_had_not_been(worlds, shared_
         found = solve(method, team, store.load(store.find(), team), Stop(rounds=6))
         np.testing.assert_array_equal(found.x, whole.x)
         assert taken_by(found.run) == taken_by(whole.run) and found.run.states.begun == 3
+
+
+@pytest.mark.ranks(1, 2)
+def test_text_is_solved_in_fewer_coordinates_and_by_one_worker_in_the_dual(worlds):
+    world = worlds()
+    team = team_of(from_spec(TEXT), world, L2(1e-3))
+    found = solve(find("spcg").make(), team, team.zeros(), Stop(rounds=60, gap=1e-9))
+    assert found.reason is Reason.GAP and found.x.shape == (20_000,)
+    assert found.run.points[0].x.size < 10_000
+    assert taken_by(found.run).form == ("dual" if world.workers == 1 else "counts")
+    exact = solve(find("lbfgs").make(), team, team.zeros(), Stop(rounds=500, gradient=1e-10)).certificate.objective
+    assert abs(found.certificate.objective - exact) <= 1e-9
+
+
+@pytest.mark.ranks(1, 2, 3)
+def test_a_run_in_fewer_coordinates_killed_in_any_round_goes_on(worlds, shared_tmp):
+    """One worker in the dual, and three in counts, on any number of ranks."""
+    source, method = from_spec(TEXT), find("spcg").make()
+    for workers in {worlds().size, 3}:
+        team = team_of(source, worlds(workers=workers, deterministic=True), L2(1e-3))
+        whole = solve(method, team, team.zeros(), Stop(rounds=4))
+        for k in range(1, 4):
+            store = Store(shared_tmp / f"{workers}-{k}.h5", team.world, "run")
+            solve(
+                method, team, team.zeros(), Stop(rounds=k), (), [lambda at, _, store=store, team=team: store.save(at, {}, team)]
+            )
+            found = solve(find("spcg").make(), team, store.load(store.find(), team), Stop(rounds=4))
+            np.testing.assert_array_equal(found.x, whole.x)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from mpiopt.engine.drive import rounds
-from mpiopt.engine.forms import Forms
 from mpiopt.errors import CapabilityError, NumericalError, UsageError
 from mpiopt.exchange.compressed import Compressed, Vote
 from mpiopt.exchange.feedback import ErrorFeedback, TwoWay
@@ -23,6 +22,7 @@ from mpiopt.methods import find, training
 from mpiopt.methods.averaging import hierarchical_sgd, local_sgd, one_shot, sgd
 from mpiopt.methods.federated import fedavg
 from mpiopt.methods.linked import SOLVING, linked
+from mpiopt.methods.reducing import Reducing
 from mpiopt.problems.penalties import L2
 from mpiopt.sampling.clients import Clients
 from mpiopt.transforms import rules
@@ -63,7 +63,7 @@ def test_only_the_last_mean_is_compressed():
 
 
 def test_of_several_forms_those_with_a_direction_are_compressed():
-    found = linked(find("spcg").make(), "spcg", "topk:0.1", "ef")
+    found = linked(find("spcg").make(), "spcg", "topk:0.1", "ef").inner
     assert sorted(found.forms) == ["counts", "mean"]
     assert all(isinstance(form.phases[-1].exchange, ErrorFeedback) for form in found.forms.values())
     with pytest.raises(CapabilityError, match="spcg does not end its rounds with a mean that could be compressed"):
@@ -205,7 +205,7 @@ def test_solve_compresses_what_can_be():
 
 def last_exchange(job):
     method = method_of(job)
-    return (method.forms["counts"] if isinstance(method, Forms) else method).phases[-1].exchange
+    return (method.inner.forms["counts"] if isinstance(method, Reducing) else method).phases[-1].exchange
 
 
 ADVISED = {

@@ -64,7 +64,7 @@ def test_only_where_it_is_exact_and_pays(worlds, few):
 
 
 @pytest.mark.ranks(1, 2, 3)
-@pytest.mark.parametrize("inner", [find("spcg").make(), find("lbfgs").make(), DualSearch()])
+@pytest.mark.parametrize("inner", [find("giant").make(), find("lbfgs").make(), DualSearch()])
 def test_a_method_in_fewer_coordinates(worlds, few, inner):
     source = from_spec(TEXT)
     for intercept in (0, 1):
