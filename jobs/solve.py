@@ -40,6 +40,7 @@ def complete(job: Solve) -> Solve:
     """The job with the defaults that depend on other options. Raises UsageError for values that cannot be."""
     from mpiopt.io.dataset.class_weight import pair
     from mpiopt.jobs.running import gpu_solving, inferring
+    from mpiopt.jobs.running.linear_data import penalty_of
 
     demand_not_negative(job, "rounds", "gradient_tol", "gap_tol", "l1", "l2")
     apart(of_run(job))
@@ -47,6 +48,7 @@ def complete(job: Solve) -> Solve:
         raise UsageError(f"--patience {job.patience}: give a whole number of rounds, at least 1, and --test")
     if job.class_weight is not None:
         pair(job.class_weight)
+    penalty_of(job)
     if job.gradient_tol is None and job.gap_tol is None:
         job = replace(job, gap_tol=GAP_TOL)
     gpu_solving.check(job)
@@ -62,9 +64,9 @@ def method_of(job: Solve) -> "Method":
     if job.compress is None and (job.error_feedback or job.force):
         raise UsageError("--error-feedback and --force are about compressed messages: give --compress too")
     entry = find(job.method, SOLVERS)
-    if job.l1 > 0 and entry.smooth_only:
+    if job.kink and entry.smooth_only:
         able = ", ".join(name for name, other in catalogue().items() if not other.smooth_only)
-        raise CapabilityError(f"{entry.name} needs a smooth penalty, and --l1 {job.l1:g} is not: use --method {able}")
+        raise CapabilityError(f"{entry.name} needs a smooth penalty, and {job.kink} makes kinks: use --method {able}")
     given = job.given
     for name in given.keys() & entry.parameters.keys():
         kind, wrong = formatannotation(entry.parameters[name].annotation), type(given[name]).__name__

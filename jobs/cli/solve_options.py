@@ -45,6 +45,10 @@ class LinearFit(LinearRows):
     """Lambda of l2/2 |x|^2, beside the mean loss over rows: 1/(N C), N the sum of their weights."""
     l1: float = 0.0
     """Lambda of l1 |x|_1, beside the mean loss over rows."""
+    lower: float | None = None
+    """Keep every coefficient but the intercept at this number or above it: 0 for none that is negative."""
+    upper: float | None = None
+    """Keep every coefficient but the intercept at this number or below it."""
     rounds: Whole = 1000
     """Stop after so many rounds."""
     gradient_tol: float | None = None
@@ -82,6 +86,12 @@ class Solve(RunOptions, LinearFit):
     """After a solve on a GPU, compare value, gradient and optimum with the CPU's; exit with 1 where they differ."""
     dry_run: bool = False
     """Read no rows: say what memory and messages the run would take. Exit with 1 where a node has too little memory."""
+
+    @property
+    def kink(self) -> str:
+        """The option by which the penalty is not smooth; "" where it is."""
+        given = {"l1": self.l1 or None, "lower": self.lower, "upper": self.upper}
+        return next((f"--{name} {value:g}" for name, value in given.items() if value is not None), "")
 
     @property
     def inputs(self) -> tuple[str | None, ...]:

@@ -65,8 +65,8 @@ def check(job: "Solve") -> None:
         raise CapabilityError(
             "fista's active set is kept on the CPU: with --device gpu give --set active_set=false, or --method prox_gradient"
         )
-    if job.l1 > 0 and job.method == "spcg":
-        raise CapabilityError(f"spcg with --l1 {job.l1:g} works on the CPU: with --device gpu give --method prox_gradient")
+    if job.kink and job.method == "spcg":
+        raise CapabilityError(f"spcg with {job.kink} works on the CPU: with --device gpu give --method prox_gradient")
 
 
 def take(world: "World") -> int:

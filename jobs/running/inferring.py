@@ -30,10 +30,10 @@ def check(job: "Solve") -> None:
     kind, feature = _split(job.inference)
     if kind not in KINDS or (kind == "cluster") is not bool(feature):
         raise UsageError(f"--inference {job.inference}: give hessian, sandwich or cluster:FEATURE")
-    if job.l1 > 0:
+    if job.kink:
         raise CapabilityError(
-            f"--inference of a fit with --l1 {job.l1:g} would take the choice among features for given: fit again without "
-            "--l1, on other rows, with the features that were chosen"
+            f"--inference of a fit with {job.kink} would take for given which coefficients are at a kink or a wall: fit again "
+            "without it, on other rows, with the features that were chosen"
         )
     if job.device == "gpu":
         raise CapabilityError("--inference computes on the CPU: leave --device gpu out")

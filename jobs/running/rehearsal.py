@@ -30,11 +30,11 @@ from mpiopt.io.dataset.source import Source
 from mpiopt.io.dataset.sparse_rows import SparseRows
 from mpiopt.io.dataset.synthetic import Synthetic
 from mpiopt.jobs.machine.node import resident
+from mpiopt.jobs.running.linear_data import penalty_of
 from mpiopt.jobs.running.warm_up import warm
 from mpiopt.losses.registry import find
 from mpiopt.methods.reducing import Reducing
 from mpiopt.outer.plane_search import SPARSE
-from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Message, Team
 from mpiopt.sampling.clients import Clients
 
@@ -171,7 +171,7 @@ def settled(method: Method, job: "Solve", source: Source, workers: int) -> tuple
     bend = find(job.loss).curvature_bound
     bend = bend if isfinite(bend) else 1.0
     extent = Extent(source.rows, source.rows, source.cols + job.intercept, squares, workers, job.l2, bend)
-    extent = extent._replace(smooth=job.l1 == 0, descends=find(job.loss).descends and job.device == "cpu")
+    extent = extent._replace(smooth=not job.kink, descends=find(job.loss).descends and job.device == "cpu")
     taken = method.rule.first(extent, method.forms)
     return method.form(taken), taken
 
@@ -215,7 +215,7 @@ class MadeUp(Synthetic):
 
 def _team(job: "Solve", world: "World", features: int, rows: int, l2: float = 1e-3) -> Team:
     source = MadeUp(rows=max(rows, world.workers), cols=features, per_row=4.0)
-    penalty = ElasticNet(job.l1, max(job.l2, l2) if job.l2 else 0.0, free=int(job.intercept))
+    penalty = penalty_of(job, max(job.l2, l2) if job.l2 else 0.0)
     team = team_of(source, world, penalty, loss=job.loss, values=job.values)
     warm(team)
     return team

@@ -64,7 +64,9 @@ def lines(
 ) -> list[tuple[str, str]]:
     """A solve for people. about : of its data; found : `facts`."""
     last = solution.final
-    penalty = f"l2 {job.l2:g}" + (f", l1 {job.l1:g}" if job.l1 else "") + (", intercept" if job.intercept else "")
+    penalty = (
+        f"l2 {job.l2:g}" + (f", {job.kink.removeprefix('--')}" if job.kink else "") + (", intercept" if job.intercept else "")
+    )
     fewer = f", {compressing(about)}" if about["compress"] else ""
     classes = f", class weights {job.class_weight}" if job.class_weight else ""
     constant = f" (C = {1 / (about['weight'] * job.l2):.6g})" if job.l2 else ""
@@ -87,5 +89,5 @@ def lines(
         ),
         ("objective", f"{found['objective']:.15g}, |gradient| {found['gradient_norm']:.2e}"),
         ("certified", certified(found)),
-        *([("support", support)] if job.l1 else []),
+        *([("support", support)] if job.kink else []),
     ]

@@ -21,7 +21,7 @@ from mpiopt.jobs.machine.node import compiled
 from mpiopt.jobs.running import gpu_solving
 from mpiopt.jobs.running.held_out import HeldOut
 from mpiopt.jobs.running.inferring import Inferring, left_out
-from mpiopt.jobs.running.linear_data import opened
+from mpiopt.jobs.running.linear_data import opened, penalty_of
 from mpiopt.jobs.running.more_columns import NodeColumns
 from mpiopt.jobs.running.patience import PatientStop
 from mpiopt.jobs.running.run_script import Course, Outcome, carried_out
@@ -30,7 +30,6 @@ from mpiopt.jobs.running.warm_up import warm
 from mpiopt.kernels.device.launch import library
 from mpiopt.methods import find
 from mpiopt.problems.linear import Linear
-from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Team
 
 if TYPE_CHECKING:
@@ -143,11 +142,10 @@ class SolveHooks:
     def _placed(self, device: Literal["cpu", "gpu"]) -> Team[Linear]:
         """The team that the job asks for, its rows on ``device``. Collective."""
         job = self.job
-        penalty = ElasticNet(job.l1, job.l2, free=int(job.intercept))
         return team_of(
             self._source,
             self._world,
-            penalty,
+            penalty_of(job),
             loss=job.loss,
             positive=job.positive,
             values=job.values,
@@ -185,6 +183,8 @@ def identity(job: "Solve", source: Source, world: "World") -> dict[str, Any]:
         "class_weight": job.class_weight,
         "l2": job.l2,
         "l1": job.l1,
+        "lower": job.lower,
+        "upper": job.upper,
         "intercept": job.intercept,
         "values": job.values,
         "seed": job.seed,
@@ -207,6 +207,8 @@ def described(job: "Solve", source: Source) -> dict[str, Any]:
         "loss": job.loss,
         "l2": job.l2,
         "l1": job.l1,
+        "lower": job.lower,
+        "upper": job.upper,
         "intercept": job.intercept,
         "positive": job.positive,
         "class_weight": job.class_weight,

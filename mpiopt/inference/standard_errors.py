@@ -90,8 +90,8 @@ def _demand(team: Team[Columns], kind: Kind) -> None:
     penalty, loss, dim = team.penalty, team.sites[0].loss, team.dim
     if not penalty.smooth:
         raise CapabilityError(
-            "an l1 penalty chooses among the features, and errors of what is left would be too small: leave `l1` out, or fit "
-            "again on other rows with the features that were chosen"
+            "a penalty with kinks chooses among the features, and errors of what is left would be too small: leave it out, or "
+            "fit again on other rows with the features that were chosen"
         )
     if not isinstance(loss.matrix, CSR):
         raise CapabilityError("standard errors are computed on the CPU: leave `device=gpu` out")

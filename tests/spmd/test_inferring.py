@@ -87,7 +87,8 @@ def test_a_fit_without_errors_is_kept_and_said(world, shared_tmp):
         ({"inference": "bootstrap"}, UsageError, "give hessian, sandwich or cluster:FEATURE"),
         ({"inference": "cluster"}, UsageError, "cluster:FEATURE"),
         ({"inference": "cluster:9"}, UsageError, "there is no feature 9 to make clusters of: give a number from 1 to 6"),
-        ({"l1": 0.1}, CapabilityError, "without --l1"),
+        ({"l1": 0.1}, CapabilityError, "of a fit with --l1 0.1"),
+        ({"lower": 0.0}, CapabilityError, "of a fit with --lower 0"),
     ):
         with pytest.raises(error, match=told):
             run(replace(job, overwrite=True, **given), world, console)
