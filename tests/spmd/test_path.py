@@ -71,7 +71,7 @@ def test_the_choice_is_scikit_learns(worlds, tmp_path):
     lines = [f"{t} " + " ".join(f"{j + 1}:{v}" for j, v in enumerate(x)) for t, x in zip(y, a, strict=True)]
     (tmp_path / "t.svm").write_text("\n".join(lines))
     convert(world, [tmp_path / "t.svm"], tmp_path / "t.h5", TextOptions(values="float64", shuffle=None))
-    job = PathOptions(data=str(tmp_path / "t.h5"), lambdas="3:1e-4:8", folds=4, out=tmp_path / "p.h5")
+    job = PathOptions(data=str(tmp_path / "t.h5"), lambdas="3:1e-4:8", folds=4, out=tmp_path / "p.h5", gap_tol=1e-12)
     found = run(job, world, Console())
     data = Data(rows=160, features=12)
     data.y = np.where(y > 0, 1.0, -1.0)
