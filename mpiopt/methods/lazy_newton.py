@@ -41,6 +41,12 @@ class KeptHessian(NamedTuple):
     plane: PlaneMemory
 
 
+def fits_single(extent: Extent) -> bool:
+    """Whether float32 holds of a Hessian what matters."""
+    trace = extent.bend * extent.squares
+    return extent.columns and 1 / RANGE < trace < RANGE and extent.l2 > SINGLE * trace
+
+
 @dataclass(frozen=True)
 class LazyNewton(Named):
     """x <- plane search from -H^-1 grad F and the last steps, H of this point or of one before.
@@ -70,10 +76,7 @@ class LazyNewton(Named):
 
     def onward(self, run: Run, team: Team[Any]) -> Run:
         """See `Onward`. Collective: one small sum."""
-        of = Extent.of(team)
-        trace = of.bend * of.squares
-        single = of.columns and 1 / RANGE < trace < RANGE and of.l2 > SINGLE * trace
-        x = run.points[0].x
+        single, x = fits_single(Extent.of(team)), run.points[0].x
         return run._replace(states=KeptHessian(None, x[:0], np.inf, single, self.plane.init(x, team)))
 
     def step(self, run: Run, team: Team[Any]) -> Run:

@@ -2,6 +2,7 @@
 
     mean      Gradient -> Mean; Corrected(mu) -> Mean           PlaneSearch of the last step
     counts    Gradient -> Mean; Counted(mu) -> Mean             PlaneSearch of the last steps
+    alone     the same, solved to the end                       one worker, whose rows are all rows
     hessian   Newton's method from the summed Hessian           `lazy_newton`
     dual      one worker's dual coordinate ascent               `dual_search`
     face      proximal Newton, where the penalty has kinks      `prox_newton`
@@ -29,6 +30,7 @@ from mpiopt.work.counted import Counted
 from mpiopt.work.local_solvers import Auto, DualDescent, NewtonCG
 
 AUTO = "auto"
+ALONE = 1e-6  # of the gradient is left of it in a round of a worker that has all rows
 
 
 def spcg(
@@ -40,10 +42,10 @@ def spcg(
 ) -> Reducing:
     """Statistically preconditioned conjugate gradient, plane search.
 
-    form : mean, counts, hessian, dual for one worker, or face where the penalty has kinks or walls; auto for what serves the
-    problem best. accuracy : what a local solve reduces its error to, None for 0.03 of few features and 0.1 of many; epochs :
-    at most so many of dual coordinate descent a round; jacobi : search along the Jacobi direction too, which helps where
-    workers hold few rows.
+    form : mean, counts, alone or dual for one worker, hessian, or face where the penalty has kinks or walls; auto for what
+    serves the problem best. accuracy : what a local solve reduces its error to, None for 0.03 of few features and 0.1 of
+    many; epochs : at most so many of dual coordinate descent a round; jacobi : search along the Jacobi direction too, which
+    helps where workers hold few rows.
     """
     within(0, mu=mu)
     within(1e-12, 0.9, accuracy=accuracy)
@@ -52,10 +54,12 @@ def spcg(
     solver = Auto(
         DualDescent(loose**2, epochs), NewtonCG(loose), few=NewtonCG(0.03 if accuracy is None else accuracy, products=500)
     )
+    plane = PlaneSearch(jacobi, wide=True)
     forms: dict[str, Method] = {
-        "counts": _composed(Counted(solver, mu), PlaneSearch(jacobi, wide=True), 22 + jacobi),
+        "counts": _composed(Counted(solver, mu), plane, 22 + jacobi),
         "mean": _composed(Corrected(solver, mu), PlaneSearch(jacobi), 15 + jacobi),
-        "hessian": LazyNewton(plane=PlaneSearch(jacobi, wide=True)),
+        "alone": _composed(Counted(NewtonCG(ALONE if accuracy is None else accuracy, 60, 1000), mu), plane, 22 + jacobi),
+        "hessian": LazyNewton(plane=plane),
         "dual": DualSearch(),
         "face": ProxNewton(),
     }

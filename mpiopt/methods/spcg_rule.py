@@ -5,7 +5,8 @@ A message of b bytes a worker counts as b / (8 d) vectors. A round of counts is 
     h = c mean|a_i|^2 workers / (l2 N),
 
 what a row adds to the Hessian of a worker's rows over l2: about 5 + h^(1/2) / 3 (measured; conjugate gradients take rounds as
-the square root of a condition number). A Hessian is (d + 1) / 4 vectors, in float32, and one or two of them are enough.
+the square root of a condition number). A Hessian is (d + 1) / 4 vectors in float32, twice as many where l2 is too small for
+that.
 """
 
 from collections.abc import Collection
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from math import inf, log, sqrt
 
 from mpiopt.engine.forms import Extent, Taken
+from mpiopt.methods.lazy_newton import fits_single
 from mpiopt.words import counted
 
 FEW = 1500  # coefficients of which a Hessian is summed and factored
@@ -23,6 +25,7 @@ HARD, HOPELESS = 20.0, 2000.0  # h from which small Hessians pay after a few rou
 EASY = 100.0  # h up to which epochs of dual coordinate descent converge sooner than conjugate gradients
 BEGIN, LOOK = 3, 4  # rounds in the form counts before a Hessian, and before a look at how they went
 AFTER = 8  # vectors of the rounds beside a Hessian
+EARLY, LATE = 4.0, 1.5  # Hessians of a run that begins with one, and of one that comes to it
 DONE = 1e-9  # of F: a decrease of no account
 
 
@@ -55,6 +58,8 @@ class ByCost:
             return Taken("face", "the penalty has kinks or walls")
         if not extent.columns:
             return Taken("mean", "the loss is not one of rows and columns")
+        if extent.workers == 1 and "alone" in forms and TINY < extent.dim <= FEW:
+            return Taken("alone", f"{_size(extent)} on one worker")
         if "hessian" in forms and (why := _few(extent)):
             return Taken("hessian", why)
         h = hardness(extent)
@@ -63,16 +68,15 @@ class ByCost:
         return Taken("counts", f"{counted(extent.dim, 'coefficient')} on {counted(extent.workers, 'worker')}")
 
     def watches(self, taken: Taken, extent: Extent, forms: Collection[str]) -> bool:
-        """Where a Hessian may still come to pay; of a lone worker's rows without l2 conjugate gradients see more than it."""
-        alone = extent.workers == 1 and not extent.l2 > 0
-        return taken.form == "counts" and "hessian" in forms and extent.dim <= FEW and not alone
+        """Where a Hessian may still come to pay."""
+        return taken.form == "counts" and "hessian" in forms and extent.dim <= FEW
 
     def later(self, taken: Taken, extent: Extent, rounds: int, objectives: tuple[float, ...]) -> Taken:
         """A Hessian where the rounds to come would send more."""
         h = hardness(extent)
         if _small(extent) and HARD < h < inf and rounds >= BEGIN:
             return Taken("hessian", f"{_size(extent)}, after {counted(rounds, 'round')} of counts since h = {h:.3g}")
-        if rounds >= LOOK and 2 * remaining(objectives) > 1.5 * price(extent):
+        if rounds >= LOOK and 2 * remaining(objectives) > 1.5 * price(extent, LATE):
             return Taken("hessian", f"{_size(extent)}, after {counted(rounds, 'round')} of counts with slow progress")
         return taken
 
@@ -83,9 +87,9 @@ def hardness(extent: Extent) -> float:
     return extent.bend * extent.squares * extent.workers / ridge if ridge > 0 else inf
 
 
-def price(extent: Extent) -> float:
-    """Vectors that the form hessian sends."""
-    return (extent.dim + 1) / 4 + AFTER
+def price(extent: Extent, hessians: float) -> float:
+    """Vectors that the form hessian sends, with so many of them."""
+    return hessians * (extent.dim + 1) / (4 if fits_single(extent) else 2) + AFTER
 
 
 def foreseen(extent: Extent) -> float:
@@ -117,7 +121,7 @@ def _few(extent: Extent) -> str:
         return ""
     if _small(extent) and h > HOPELESS:
         return f"{_size(extent)}, h = {h:.3g}"
-    if extent.dim <= FEW and extent.rows < POOR * extent.dim * extent.workers and price(extent) < foreseen(extent):
+    if extent.dim <= FEW and extent.rows < POOR * extent.dim * extent.workers and price(extent, EARLY) < foreseen(extent):
         return f"{_size(extent)}, {counted(round(extent.rows / extent.workers), 'row')} a worker, h = {h:.3g}"
     return ""
 

@@ -29,7 +29,7 @@ from mpiopt.problems.protocols import Margins
 
 REFRESH = 10  # rounds between exact recomputations of the margins, which are otherwise updated by sums
 CANCEL = 1e-6  # of a sum's longest term: of a shorter sum too few digits are left
-MANY, SOME, SPARSE = 20, 5, 20_000  # steps kept of fewer coefficients than that, and of more; of very few, their square root
+MANY, SOME, SPARSE = 20, 5, 20_000  # steps kept of fewer coefficients than that, and of more; of very few by their root
 DENSE = 1500  # coefficients up to which the gradient adds nothing to the steps kept
 SLIGHT = 1e-5  # of the margins: what a shorter step changes in F is near its rounding, and none of that may be drift
 
@@ -68,7 +68,7 @@ class PlaneSearch(Outer):
         """Last steps that are among the directions: what a search sends grows as the square of their number."""
         if not self.wide:
             return 1
-        return min(MANY, max(2, isqrt(dim))) if dim < SPARSE else SOME
+        return min(MANY, max(2, 2 * isqrt(dim) // 3)) if dim < SPARSE else SOME
 
     def _descends(self, dim: int) -> bool:
         return self.wide and dim > DENSE

@@ -23,7 +23,7 @@ from tests.problem_sets import Data
 
 EXACT = NewtonCG(1e-14)
 TEXT = "text12:rows=1000,cols=20000,per_row=40"
-ALL = ("counts", "mean", "hessian", "dual", "face")
+ALL = ("counts", "mean", "alone", "hessian", "dual", "face")
 
 
 def map_of(work, team):
@@ -120,7 +120,9 @@ def test_lazy_hessians_are_fewer_than_rounds_and_as_few_whatever_the_workers(wor
 
 
 def test_a_form_that_is_unknown_or_too_large_is_refused(worlds):
-    with pytest.raises(UsageError, match="spcg has no form 'fast': choose auto or one of counts, mean, hessian, dual, face"):
+    with pytest.raises(
+        UsageError, match="spcg has no form 'fast': choose auto or one of counts, mean, alone, hessian, dual, face"
+    ):
         find("spcg").make(form="fast")
     data = Data(rows=30, features=1600, density=0.01)
     with pytest.raises(CapabilityError, match="spcg sums Hessians of up to 1,500 coefficients, and here are 1,600"):
@@ -133,7 +135,7 @@ EXPECTED = [
     (A9A._replace(l2=1e-3), "counts"),
     (A9A, "counts"),  # and a Hessian after some rounds
     (A9A._replace(l2=1e-7), "hessian"),
-    (A9A._replace(l2=1e-7, workers=1), "counts"),
+    (A9A._replace(l2=1e-7, workers=1), "alone"),
     (A9A._replace(dim=10), "hessian"),
     (A9A._replace(dim=75_000, l2=1e-7), "counts"),
     (A9A._replace(dim=75_000, workers=1, descends=True), "dual"),
