@@ -73,7 +73,7 @@ class Claims:
 
     def checks(self) -> list[Check]:
         """As lines of the table."""
-        many, some, sooner = f"n={self.many}", f"n={self.some}", self.hard.sooner
+        many, sooner = f"n={self.many}", self.hard.sooner
         near = [min(self.easy.iterations(f"{name} {many}", 1e-6), 99) for name in ("SPAG", "HB", "DANE")]
         agd = self.hard.last("AGD") / self.hard.last(f"SPAG n={self.few}")
         return [

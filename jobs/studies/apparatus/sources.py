@@ -25,6 +25,12 @@ SOURCES: Mapping[str, Sequence[Shown]] = {
             "IMDB, 4 ranks, 1e-6: spag 11 rounds, hb_dane 14, dane 17, spcg 5 (guide of the library)",
         ),
         Shown(
+            "SPAG, DANE, heavy-ball DANE from a local minimiser",
+            "at lambda 1e-7 SPAG before HB before DANE, at 1e-5 all alike",
+            "mpiopt reproduce spag-rcv1 --quick",
+            "the same problem with 8,000 rows, to 1e-6: SPAG 58 iterations, HB 73, DANE more than 75, SPCG 4; at 1e-5 all 4",
+        ),
+        Shown(
             "relative condition number",
             "kappa falls with the server's rows n, as 1/n for quadratics, 1/sqrt(n) otherwise",
             "mpiopt reproduce relative-condition",
