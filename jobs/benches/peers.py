@@ -106,7 +106,7 @@ def _ladder(fit: Callable[[float], np.ndarray], judge: Callable[[np.ndarray], fl
         off = judge(fit(tolerance))
         once = perf_counter() - start
         while len(found) < len(LEVELS) and off <= LEVELS[len(found)]:
-            found.append(median(seconds(lambda tolerance=tolerance: fit(tolerance)) for _ in range(runs)))
+            found.append(median(seconds(partial(fit, tolerance)) for _ in range(runs)))
         if len(found) == len(LEVELS) or once > PATIENCE:
             break
     return (*found, *(inf,) * (len(LEVELS) - len(found)))

@@ -100,6 +100,10 @@ class Curves(NamedTuple):
         """F - F* at the end."""
         return float(self.above[name][-1])
 
+    def after(self, name: str, iterations: int) -> float:
+        """F - F* then, or at the end before."""
+        return float(self.above[name][self.at[name] <= iterations][-1])
+
 
 def compared(lab: Lab, protocol: Protocol, pulls: Sequence[float] = ()) -> Curves:
     """Every method of a protocol, on the rows of --data where that is given, be they fewer; SPAG with the middle sample also
