@@ -51,6 +51,7 @@ def run(lab: Lab) -> Findings:
     spag, hb, dane = (curves.after(f"{name} n={MANY}", SHOWN) for name in ("SPAG", "HB", "DANE"))
     checks = [
         Check(f"n={MANY}, after {SHOWN} iterations: HB is above SPAG, times", Above(1, 27), hb / spag),
+        Check(f"n={MANY}, after {SHOWN} iterations: DANE is above SPAG, times", Above(1, 6700), dane / spag),
         Check(f"n={MANY}, after {SHOWN} iterations: DANE is above HB, times", Above(1, 240), dane / hb),
         Check(f"DANE n={SOME}, times SPAG's n={FEW}", Above(1, 1.3), curves.sooner(f"SPAG n={FEW}", f"DANE n={SOME}")),
         Check(f"AGD takes times SPAG's n={SOME} to 1e-6", Above(1, 2.6), curves.sooner(f"SPAG n={SOME}", "AGD")),
