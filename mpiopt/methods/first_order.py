@@ -3,7 +3,7 @@
     gradient, prox_gradient    Gradient -> Mean     Proximal
     nesterov, fista            Gradient -> Mean     Accelerated      (fista: within ActiveSet where there is an l1 part)
     heavy_ball                 Gradient -> Mean     Polyak
-    lbfgs                      Gradient -> Mean     QuasiNewton
+    lbfgs, owlqn               Gradient -> Mean     QuasiNewton, Orthantwise
 
 All find what they need to know: L by trials on the rows' margins, which cost a number each and no vector round.
 """
@@ -14,6 +14,7 @@ from mpiopt.exchange.mean import Mean
 from mpiopt.methods.active_set import ActiveSet
 from mpiopt.methods.entry import Entry
 from mpiopt.outer.line_search import SmoothOnly
+from mpiopt.outer.orthantwise import Orthantwise
 from mpiopt.outer.quasi_newton import QuasiNewton
 from mpiopt.outer.steps import Accelerated, Forward, Polyak, Proximal
 from mpiopt.work.gradient import Gradient
@@ -74,6 +75,14 @@ def lbfgs(memory: int = 10, jacobi: bool = False) -> Method:
     return evaluated(QuasiNewton(memory, jacobi), 2 * memory + 16 + jacobi)
 
 
+def owlqn(memory: int = 10) -> Method:
+    """OWL-QN: L-BFGS from orthant to orthant, for l1 and elastic net.
+
+    memory : pairs of vectors kept.
+    """
+    return evaluated(Orthantwise(memory), 2 * memory + 18)
+
+
 ENTRIES = (
     Entry(gradient, "Cauchy, Methode generale pour la resolution des systemes d'equations simultanees, 1847"),
     Entry(heavy_ball, "Polyak, Some methods of speeding up the convergence of iteration methods, 1964"),
@@ -81,4 +90,5 @@ ENTRIES = (
     Entry(prox_gradient, "Lions, Mercier, Splitting algorithms for the sum of two operators, 1979", smooth_only=False),
     Entry(fista, "Beck, Teboulle, A fast iterative shrinkage-thresholding algorithm, 2009", smooth_only=False),
     Entry(lbfgs, "Liu, Nocedal, On the limited memory BFGS method for large scale optimization, 1989"),
+    Entry(owlqn, "Andrew, Gao, Scalable training of L1-regularized log-linear models, 2007", smooth_only=False),
 )

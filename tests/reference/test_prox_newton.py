@@ -66,6 +66,22 @@ def test_it_sends_a_fraction_of_what_plain_fista_does(worlds):
     assert ours.reason is Reason.GAP and ours.final.objective < plain.final.objective + 1e-8  # after 100 rounds
 
 
+@pytest.mark.ranks(1, 2)
+@pytest.mark.parametrize("penalty", [L1(0.02), ElasticNet(0.02, 0.01), L2(0.01)])
+@pytest.mark.parametrize("intercept", [False, True])
+def test_owlqn_comes_to_the_same_from_orthant_to_orthant(world, penalty, intercept):
+    data = Data(intercept=intercept, weighted=True)
+    penalty = type(penalty)(**{**penalty.__dict__, "free": int(intercept)})
+    team = data.team(world, penalty)
+    found = solve(find("owlqn").make(), team, team.zeros(), Stop(rounds=150, gradient=1e-7))
+    assert found.reason is Reason.GRADIENT and found.final.vector_rounds == found.final.round + 1, found.reason_text
+    best = solve(find("spcg").make(), team, team.zeros(), Stop(rounds=30, gradient=1e-11))
+    np.testing.assert_allclose(found.x, best.x, atol=1e-5)
+    assert ((found.x == 0) == (best.x == 0)).all()
+    with pytest.raises(CapabilityError, match="knows no walls"):
+        find("owlqn").make().init(team.zeros(), data.team(world, Box(0.0, 1.0)))
+
+
 def test_its_support_is_liblinears(worlds):
     sklearn = pytest.importorskip("sklearn.linear_model")
     data = Data(rows=200, features=80)
