@@ -90,7 +90,7 @@ def _raced(shape: Drawn, target: float, limit: Limit, lab: Lab) -> dict[str, Spe
     """Every method on a shape. Collective."""
     spent: dict[str, Spent] = {}
     with lab.crew(1) as alone:
-        goal = None if alone is None else _goal(_team(shape, alone), target)
+        goal = None if alone is None else _goal(_team(shape, alone), target, limit.seconds)
     goal = lab.world.tell(goal)
     with lab.crew(shape.workers) as world:
         if world is not None and goal is not None:
@@ -106,11 +106,12 @@ def _team(shape: Drawn, world: "World") -> "Team[Any]":
     return team_of(open_source(shape.data, world), world, L2(shape.l2))
 
 
-def _goal(team: "Team[Any]", target: float) -> float | None:
-    """The objective to come down to; None where the optimum is not found well enough to say. Collective."""
+def _goal(team: "Team[Any]", target: float, seconds: float) -> float | None:
+    """The objective to come down to; None where no method finds the optimum well enough in its time. Collective."""
     names = ("newton", "spcg", "tron") if team.dim <= 500 else ("spcg", "tron")
     for name in names:
-        found = solve(find(name).make(), team, team.zeros(), Stop(rounds=2000 if name == "tron" else 200, gap=1e-14))
+        stop = Stop(rounds=2000 if name == "tron" else 200, seconds=seconds, gap=1e-14)
+        found = solve(find(name).make(), team, team.zeros(), stop)
         least, start = found.certificate.objective, found.history[0].objective
         if found.certificate.gap <= 0.1 * target * (start - least):
             return least + target * (start - least)

@@ -20,13 +20,18 @@ class Drawn(NamedTuple):
     workers: int
 
     @property
+    def size(self) -> float:
+        """Numbers that a pass over the rows and the workers' vectors touches."""
+        return self.nonzeros + self.workers * self.cols
+
+    @property
     def name(self) -> str:
         """What tells it from all others."""
         return f"{self.data} --l2 {self.l2:.3g} --workers {self.workers}"
 
 
 def shapes(count: int, seed: int) -> list[Drawn]:
-    """The first ``count`` shapes of a seed that are small enough to be held here, those with few nonzeros first."""
+    """The first ``count`` shapes of a seed that are small enough to be held here, the smallest first."""
     found: list[Drawn] = []
     streams, tries = Streams(seed), 0
     while len(found) < count:
@@ -34,7 +39,7 @@ def shapes(count: int, seed: int) -> list[Drawn]:
         tries += 1
         if shape.nonzeros <= LARGEST and shape.workers * shape.cols <= HELD:
             found.append(shape)
-    return sorted(found, key=lambda shape: shape.nonzeros)
+    return sorted(found, key=lambda shape: shape.size)
 
 
 def _drawn(stream: np.random.Generator, number: int) -> Drawn:
