@@ -20,7 +20,7 @@ from mpiopt.outer.line_search import differences
 from mpiopt.outer.quasi_newton import Secant, Secants, inverse_product, remembered
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Message, Point, Team, mean_scalars
-from mpiopt.problems.protocols import Margins
+from mpiopt.problems.protocols import Margins, Penalty
 
 ENOUGH = 1e-4  # of the decrease that the subgradient promises
 HALVINGS = 40
@@ -35,15 +35,14 @@ class Orthantwise(Outer):
 
     def init(self, x: Array, team: Team[Margins]) -> Secants:
         """No pairs yet. Raises CapabilityError on every rank for other penalties."""
-        if not isinstance(team.penalty, ElasticNet):
-            raise CapabilityError("owlqn moves from orthant to orthant, and knows no walls: use `method=prox_newton`")
+        _elastic_net(team.penalty)
         none = np.zeros(0)
         return Secants((), none, none, none)
 
     def __call__(self, agreed: Message, points: PerWorker, state: Secants, here: Joint[Margins]) -> tuple[PerWorker, Secants]:
         """A small sum for every step that is tried. Collective."""
         team, x, pairs = here.team, points[0].x, state.pairs
-        penalty = team.penalty
+        penalty = _elastic_net(team.penalty)
         smooth, slope = agreed.vector + penalty.grad(x), penalty.residual(x, agreed.vector)
         if state.x.size:
             pairs = remembered(pairs, Secant(x - state.x, smooth - state.gradient), self.memory)
@@ -62,6 +61,13 @@ class Orthantwise(Outer):
                 return moved, Secants(pairs, x, smooth, state.scale)
             t /= 2
         return points, Secants((), state.x[:0], state.x[:0], state.scale)
+
+
+def _elastic_net(penalty: Penalty) -> ElasticNet:
+    """The penalty, if it is one; raises CapabilityError."""
+    if not isinstance(penalty, ElasticNet):
+        raise CapabilityError("owlqn moves from orthant to orthant, and knows no walls: use `method=prox_newton`")
+    return penalty
 
 
 def _reach(team: Team[Margins], points: PerWorker, slope: Array, p: Array) -> float:
