@@ -16,7 +16,7 @@ from mpiopt.io.dataset.synthetic import Synthetic
 from mpiopt.jobs.cli.console import WIDTH, Console, size, table
 from mpiopt.jobs.machine.node import compiled, memory_room
 from mpiopt.jobs.running.linear_data import opened
-from mpiopt.jobs.running.rehearsal import Effort, Make, made, rehearse, settled
+from mpiopt.jobs.running.rehearsal import Effort, Make, made, reduces, rehearse, settled
 from mpiopt.losses.registry import find
 from mpiopt.words import counted
 
@@ -41,13 +41,14 @@ def forecast(job: "Solve", make: Make, world: "World", console: Console) -> dict
         console.note("compiling kernels: once on this machine, about half a minute")
     console(f"rehearsing {job.method} on {counted(world.size, 'rank')}")
     dim = source.cols + job.intercept
-    taken = settled(made(job, make), job, source, world.workers)[1]
+    method = made(job, make)
+    taken = settled(method, job, source, world.workers)[1]
     effort = rehearse(job, lambda job: settled(make(job), job, source, world.workers)[0], world, dim)
     sent = effort.traffic
     mine = {
         "host": world.host,
         "room": memory_room(),
-        **needed(job, share(source, world), source, effort),
+        **needed(job, share(source, world), source, effort, 1 + reduces(method, job, source)),
         "bytes_a_round": sent.nbytes,
     }
     ranks = [{"rank": rank, **found} for rank, found in enumerate(world.tell_all(mine))]
@@ -89,8 +90,11 @@ def share(source: Source, world: "World") -> Footprint:
     return Footprint(hi - lo, round(last - first))
 
 
-def needed(job: "Solve", mine: Footprint, source: Source, effort: Effort) -> dict[str, float]:
-    """Bytes of one rank by what they are for; ``total`` is the most that it holds at a time. Not collective."""
+def needed(job: "Solve", mine: Footprint, source: Source, effort: Effort, copies: int = 1) -> dict[str, float]:
+    """Bytes of one rank by what they are for; ``total`` is the most that it holds at a time. Not collective.
+
+    copies : of the rows while it solves.
+    """
     entry = 4 + np.dtype(job.values).itemsize
     matrix = entry * mine.nonzeros + 8 * mine.rows
     labels = (4 if find(job.loss).labels.classes else 8) * mine.rows
@@ -102,12 +106,12 @@ def needed(job: "Solve", mine: Footprint, source: Source, effort: Effort) -> dic
         "rows_held": mine.rows,
         "nonzeros_held": mine.nonzeros,
         "program": effort.program,
-        "matrix": matrix,
+        "matrix": matrix * copies,
         "rows": rows,
         "vectors": dvectors,
         "dvectors": round(effort.dvectors, 1),
         "reading": effort.program + reading,
-        "total": effort.program + max(reading, matrix + rows + dvectors),
+        "total": effort.program + max(reading, matrix * copies + rows + dvectors),
     }
 
 

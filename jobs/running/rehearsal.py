@@ -36,6 +36,7 @@ from mpiopt.losses.registry import find
 from mpiopt.methods.reducing import Reducing
 from mpiopt.outer.plane_search import SPARSE
 from mpiopt.problems.problem import Message, Team
+from mpiopt.problems.reduced import MANY
 from mpiopt.sampling.clients import Clients
 
 if TYPE_CHECKING:
@@ -157,16 +158,21 @@ def made(job: "Solve", make: Make) -> Method:
     return make(replace(job, server_rows=None))
 
 
+def reduces(method: Method, job: "Solve", source: Source) -> bool:
+    """Whether a method may make a second copy of its rows, in fewer coordinates: it is not known before they are read."""
+    return isinstance(method, Reducing) and source.cols >= MANY and not job.kink and job.device == "cpu"
+
+
 def settled(method: Method, job: "Solve", source: Source, workers: int) -> tuple[Method, Taken | None]:
     """A method in the form that it will begin with, and which that is, if it has several. Not collective.
 
-    The entries of rows that are not normalised are taken for ones, since none is read; nor is it known in how many coordinates
-    less a method will run.
+    The entries of rows that are not normalised are taken for ones, since none is read; nor is it known in how many fewer
+    coordinates a method will run.
     """
     method = method.inner if isinstance(method, Reducing) else method
     if not isinstance(method, Forms):
         return method, None
-    unit = isinstance(source, Dataset) and source.index.normalize == "l2"
+    unit = source.index.normalize == "l2" if isinstance(source, Dataset) else isinstance(source, Synthetic)
     squares = 1.0 if unit else source.nnz / source.rows
     bend = find(job.loss).curvature_bound
     bend = bend if isfinite(bend) else 1.0
