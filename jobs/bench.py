@@ -31,7 +31,7 @@ class Bench:
     what: What = field(kw_only=False)
     """What to measure."""
     data: str | None = None
-    """A generator such as rcv1:rows=50000; for solve also DATA.h5, for convert also a text file, for gpu a
+    """A generator such as rcv1:rows=50000; for solve also DATA.h5, for convert also a text file, or table:rows=N, for gpu a
     binary one, as kdd2010, for compress a compressor, as topk:0.01; for checkpoint the columns are the length of vectors."""
     l2: float = 1e-5
     """Lambda of bench solve, peers and scaling (mean loss; C = 1 / (N lambda))."""
@@ -75,7 +75,10 @@ def run(job: Bench, world: "World", console: Console) -> dict[str, Any]:
             return compressing(job.data, job.largest, job.runs, world, console)
         if job.what == "convert":
             from mpiopt.jobs.benches.convert import converting
+            from mpiopt.jobs.benches.convert_tables import converting_tables
 
+            if job.data is not None and job.data.partition(":")[0] == "table":
+                return converting_tables(job.data, job.runs, world, console)
             return converting(job.data or "rcv1:rows=100000", job.runs, world, console)
         if job.what == "train":
             from mpiopt.jobs.benches.train import racing

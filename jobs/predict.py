@@ -36,7 +36,7 @@ class Predict:
     files: Annotated[tuple[Path, ...], Parameter(name="--file", metavar="RUN.h5 DATA.h5|TEXT...")] = field(kw_only=False)
     """A run of mpiopt solve, then a data set, a generator, or files of svmlight text (- for standard input) or of tables."""
     out: Path | None = None
-    """Where to write, .csv or .h5. [default: CSV on standard output]"""
+    """Where to write, .csv, .h5 or .parquet (extra: arrow). [default: CSV on standard output]"""
     offset: str | None = None
     """A file of offsets of the rows of text, one number a row, or a column of a table; a data set has its own."""
     overwrite: Annotated[bool, Parameter(negative=())] = False

@@ -13,9 +13,10 @@ import h5py
 
 from mpiopt import __version__
 from mpiopt.arrays import Array
-from mpiopt.errors import UsageError
+from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.io.disk.file_kind import PREDICTIONS, is_of
 from mpiopt.io.disk.held_name import HeldName
+from mpiopt.io.tables.parquet_columns import ParquetColumns, columns_of
 from mpiopt.words import storable
 
 CHUNK = 1 << 16  # rows in a chunk of a column
@@ -45,8 +46,24 @@ class TextSink(Sink):
 
     def add(self, columns: Mapping[str, Array]) -> None:
         """See `Sink`."""
-        texts = [[v.decode() if isinstance(v, bytes) else repr(v) for v in columns[name].tolist()] for name in self.names]
+        texts = [[quoted(v) if isinstance(v, bytes) else repr(v) for v in columns[name].tolist()] for name in self.names]
         self._file.write("".join(",".join(line) + "\n" for line in zip(*texts, strict=True)).encode())
+
+
+class ParquetSink(Sink):
+    """A file of Parquet (extra: arrow)."""
+
+    def __init__(self, file: BinaryIO, names: Sequence[str]) -> None:
+        super().__init__(file, names)
+        self._columns = ParquetColumns(file, names)
+
+    def add(self, columns: Mapping[str, Array]) -> None:
+        """See `Sink`."""
+        self._columns.add(columns)
+
+    def close(self) -> None:
+        """See `Sink`."""
+        self._columns.close()
 
 
 class Hdf5Sink(Sink):
@@ -74,21 +91,30 @@ class Hdf5Sink(Sink):
 
 
 class Predictions:
-    """The file ``path`` under way, .csv or .h5; held by one rank. Not collective. Use as a context manager.
+    """The file ``path`` under way, .csv, .parquet or .h5; held by one rank. Not collective. Use as a context manager.
 
     It has its name only once it is whole. overwrite : whether one of the same kind and columns may be replaced; nothing
     else ever is. Raises UsageError, DataError, OSError.
     """
 
     def __init__(self, path: Path, names: Sequence[str], about: Mapping[str, str], *, overwrite: bool = False) -> None:
-        if path.suffix not in (".csv", ".h5"):
-            raise UsageError(f"{path} is neither a .csv nor a .h5: give the predictions one of these names")
+        if path.suffix not in (".csv", ".h5", ".parquet"):
+            raise UsageError(f"{path} ends in none of .csv, .h5 and .parquet: give the predictions such a name")
         if path.exists() and not (overwrite and ours(path, names)):
             advice = "name another file" if overwrite else "name another file, or give `overwrite` to replace predictions"
             raise UsageError(f"{path} exists{' and has no such predictions' if overwrite else ''}: {advice}")
         self._held = HeldName(path, lambda leftover: True)
         self._file = self._held.draft()
-        self._sheet: Sink = TextSink(self._file, names) if path.suffix == ".csv" else Hdf5Sink(self._file, names, about)
+        try:
+            self._sheet = self._sink(path.suffix, names, about)
+        except CapabilityError:
+            self._held.close()
+            raise
+
+    def _sink(self, suffix: str, names: Sequence[str], about: Mapping[str, str]) -> Sink:
+        if suffix == ".h5":
+            return Hdf5Sink(self._file, names, about)
+        return TextSink(self._file, names) if suffix == ".csv" else ParquetSink(self._file, names)
 
     def __enter__(self) -> "Predictions":
         return self
@@ -106,6 +132,12 @@ class Predictions:
             self._held.close()
 
 
+def quoted(text: bytes) -> str:
+    """A text as a value of CSV."""
+    shown = text.decode()
+    return '"' + shown.replace('"', '""') + '"' if set(shown) & set(',"\n\r') else shown
+
+
 def header(names: Sequence[str]) -> bytes:
     """The first line of text."""
     return (",".join(names) + "\n").encode()
@@ -115,5 +147,7 @@ def ours(path: Path, names: Sequence[str]) -> bool:
     """Whether a file is one of predictions with such columns."""
     if path.suffix == ".h5":
         return is_of(path, PREDICTIONS)
+    if path.suffix == ".parquet":
+        return columns_of(path) == tuple(names)
     with path.open("rb") as file:
         return file.read(len(header(names))) in (header(names), b"")

@@ -10,7 +10,8 @@ from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mpiopt.estimators.fit import ClassesSolution, LinearSolution, Place, fit_classes
+from mpiopt.estimators.callbacks import FitTasks
+from mpiopt.estimators.fit import ClassesSolution, LinearSolution, Place, fit_classes, of_classes
 from mpiopt.estimators.here import here
 from mpiopt.estimators.linear_estimator import LinearEstimator
 
@@ -70,6 +71,10 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         self.coef_, self.intercept_ = np.atleast_2d(self.coef_), np.atleast_1d(self.intercept_)
         return self
 
+    def _answer(self, x: np.ndarray) -> dict[str, Any]:
+        told = super()._answer(x)
+        return told | {"coef_": told["coef_"][None, :], "intercept_": np.array([told["intercept_"]])}
+
     def _name_classes(self) -> None:
         self.classes_ = np.array([-1.0, 1.0])
 
@@ -125,7 +130,8 @@ class LogisticRegression(LinearClassifier):
         start, rows = None, cast(Place, self.rows)
         if before is not None and before.shape == (len(self.classes_), X.shape[1]):
             start = np.hstack([before, self.intercept_[:, None]]) if self.fit_intercept else before
-        return fit_classes(
+        tasks = FitTasks(self, X, y, self._answer)
+        found = fit_classes(
             X,
             y,
             len(self.classes_),
@@ -138,7 +144,17 @@ class LogisticRegression(LinearClassifier):
             max_iter=self.max_iter,
             rows=rows,
             start=start,
+            each=tasks.after,
+            interruption=lambda: tasks.word,
         )
+        tasks.close(found.solution.x)
+        return found
+
+    def _answer(self, x: np.ndarray) -> dict[str, Any]:
+        if len(self.classes_) == 2:
+            return super()._answer(x)
+        coef, intercept = of_classes(x, len(self.classes_), self.fit_intercept)
+        return {"coef_": coef, "intercept_": intercept, "n_features_in_": coef.shape[1]}
 
     def _margins(self, X: Any) -> np.ndarray:
         check_is_fitted(self)

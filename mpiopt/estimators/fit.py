@@ -12,7 +12,8 @@ from scipy import sparse
 
 from mpiopt.comm.blocks import even
 from mpiopt.comm.world import World
-from mpiopt.engine.drive import Solution, solve
+from mpiopt.engine.drive import Solution, solve, undisturbed
+from mpiopt.engine.method import Method
 from mpiopt.engine.stop import Stop
 from mpiopt.errors import UsageError
 from mpiopt.estimators.here import here
@@ -58,6 +59,8 @@ def fit(
     rows: Place = "same",
     start: np.ndarray | None = None,
     world: World | None = None,
+    each: Callable[[np.ndarray], None] | None = None,
+    interruption: Callable[[], str] = undisturbed,
 ) -> LinearSolution:
     """Minimise the weighted mean of the rows' losses plus l2/2 |x|^2 + l1 |x|_1. Collective: all ranks get the same.
 
@@ -67,7 +70,8 @@ def fit(
     "NEG:POS". solver : a method of `mpiopt.catalogue`; by default spcg, in the form that serves the problem best.
     tol : the gap F - F* that is to be certified, as a share of the mean loss at 0; the norm of the gradient where no gap can
     be. rows : "same" where every rank has all rows and takes its share, "mine" where each brings its own. start : (features,),
-    or one more for the intercept. world : by default all ranks.
+    or one more for the intercept. world : by default all ranks. each : called on every rank with the point (dim,) of every
+    round, the start first; interruption : asked after that for what ends the fit, in a few words, or for "".
 
     Raises UsageError, DataError, CapabilityError on every rank.
     """
@@ -98,7 +102,7 @@ def fit(
     x = team.zeros()
     if start is not None:
         x[: len(start)] = start
-    found = solve(method, team, x, stop)
+    found = _watched(method, team, x, stop, each, interruption)
     coef, b = (found.x[:-1], float(found.x[-1])) if intercept else (found.x, 0.0)
     return LinearSolution(coef, b, found)
 
@@ -127,6 +131,8 @@ def fit_classes(
     rows: Place = "same",
     start: np.ndarray | None = None,
     world: World | None = None,
+    each: Callable[[np.ndarray], None] | None = None,
+    interruption: Callable[[], str] = undisturbed,
 ) -> ClassesSolution:
     """Minimise the weighted mean of log sum_c exp(m_c) - m_y plus l2/2 |W|^2 over all classes. Collective: as `fit`.
 
@@ -145,10 +151,28 @@ def fit_classes(
     gap = tol * float(np.log(classes))
     stop = Stop(rounds=max_iter, gap=gap) if ridge and not intercept else Stop(max_iter, gradient=sqrt(2 * ridge * gap) or tol)
     x = team.zeros() if start is None else np.ascontiguousarray(start.T).reshape(-1)
-    found = solve(find(solver or "spcg").make(), team, x, stop)
-    table = found.x.reshape(-1, classes)
+    found = _watched(find(solver or "spcg").make(), team, x, stop, each, interruption)
+    return ClassesSolution(*of_classes(found.x, classes, intercept), found)
+
+
+def of_classes(x: np.ndarray, classes: int, intercept: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The coefficients (classes, features) and intercepts (classes,) in a point x (dim,) of `fit_classes`."""
+    table = x.reshape(-1, classes)
     coef, b = (table[:-1], table[-1]) if intercept else (table, np.zeros(classes))
-    return ClassesSolution(np.ascontiguousarray(coef.T), b.copy(), found)
+    return np.ascontiguousarray(coef.T), b.copy()
+
+
+def _watched(
+    method: Method,
+    team: Team,
+    x: np.ndarray,
+    stop: Stop,
+    each: Callable[[np.ndarray], None] | None,
+    interruption: Callable[[], str],
+) -> Solution:
+    """Solve, with ``each`` told of the answer of every round."""
+    keep = [] if each is None else [lambda at, reason: each(method.answer(at.begun, team).x)]
+    return solve(method, team, x, stop, keep=keep, interruption=interruption)
 
 
 Made = TypeVar("Made")

@@ -15,10 +15,11 @@ from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from mpiopt.engine.stop import Reason
+from mpiopt.estimators.callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from mpiopt.estimators.fit import ClassesSolution, LinearSolution, fit
 
 
-class LinearEstimator(BaseEstimator):
+class LinearEstimator(CallbackSupportMixin, BaseEstimator):
     """What all of them share; a subclass says its loss, its penalty and what becomes of y."""
 
     @abstractmethod
@@ -37,11 +38,13 @@ class LinearEstimator(BaseEstimator):
         """The weights of the rows once those of their classes are in."""
         return weight
 
+    @with_callbacks
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, offset: Any = None) -> "LinearEstimator":
         """Fit the model. Collective: every rank gets the same.
 
         X : (rows, features), dense or sparse, or the path of a data set, which has labels, weights and offsets of its own.
-        y : (rows,). sample_weight, offset : (rows,), if any.
+        y : (rows,). sample_weight, offset : (rows,), if any. Callbacks of scikit-learn (`set_callbacks`) are told of every
+        round; the word of one ends the fit after the round that follows.
         """
         before = getattr(self, "coef_", None) if self.warm_start else None
         if isinstance(X, str | Path):
@@ -63,7 +66,8 @@ class LinearEstimator(BaseEstimator):
         start = None
         if before is not None:
             start = np.append(before, self.intercept_) if self.fit_intercept else np.ravel(before)
-        return fit(
+        tasks = FitTasks(self, X, y, self._answer)
+        found = fit(
             X,
             y,
             loss=self._loss(),
@@ -76,7 +80,16 @@ class LinearEstimator(BaseEstimator):
             max_iter=self.max_iter,
             rows=self.rows,
             start=start,
+            each=tasks.after,
+            interruption=lambda: tasks.word,
         )
+        tasks.close(found.solution.x)
+        return found
+
+    def _answer(self, x: np.ndarray) -> dict[str, Any]:
+        """The attributes of a model at a point x (dim,)."""
+        coef, intercept = (x[:-1], float(x[-1])) if self.fit_intercept else (x, 0.0)
+        return {"coef_": coef, "intercept_": intercept, "n_features_in_": len(coef)}
 
     def _found(self, found: LinearSolution | ClassesSolution) -> "LinearEstimator":
         solution = found.solution

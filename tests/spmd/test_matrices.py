@@ -89,7 +89,7 @@ def test_matrices_of_scipy_with_labels_in_a_file(world, shared_tmp):
         made(world, shared_tmp, files, "v", table={"label": str(short)})
 
 
-@SIZES
+@pytest.mark.ranks(2)
 def test_what_is_wrong_with_a_matrix_is_told(world, shared_tmp):
     x = matrix()
     if world.rank == 0:

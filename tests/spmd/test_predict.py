@@ -154,7 +154,7 @@ def test_bad_use_is_one_sentence(series, fitted):
         "--metric nope: ": (["score", run, test, "--metric", "nope"], 2),
         "own.csv exists: name another file, or give --overwrite": (["predict", run, test, "--out", str(fitted / "own.csv")], 2),
         "exists and has no such predictions": (["predict", run, test, "--overwrite", "--out", str(fitted / "own.csv")], 2),
-        "give the predictions one of these names": (["predict", run, test, "--out", str(fitted / "p.txt")], 2),
+        "give the predictions such a name": (["predict", run, test, "--out", str(fitted / "p.txt")], 2),
         "--json takes standard output": (["predict", run, test, "--json"], 2),
     }
     for (part, (_, code)), done in zip(cases.items(), series(2, *(argv for argv, _ in cases.values())), strict=True):

@@ -20,8 +20,8 @@ def told(line: str, world) -> dict:
     return import_module(f"mpiopt.jobs.{line.split()[0]}").run(asked.job, world, Console(first=world.rank == 0))
 
 
-@pytest.mark.ranks(1, 2)
-@pytest.mark.parametrize("how", ["", "--scale std", "--hash 2**10"])
+@pytest.mark.ranks(2)
+@pytest.mark.parametrize("how", ["--scale std", "--hash 2**10"])
 def test_every_program_finds_the_same_area_under_the_curve(world, shared_tmp, monkeypatch, how):
     monkeypatch.chdir(shared_tmp)
     train, test = people(300), people(120, seed=1)
@@ -37,9 +37,12 @@ def test_every_program_finds_the_same_area_under_the_curve(world, shared_tmp, mo
     (scored,) = told("score run.h5 test.h5", world)["scores"]
     (raw,) = told("score run.h5 test.csv", world)["scores"]
     told("predict run.h5 test.csv --out p.csv", world)
+    told("predict run.h5 test.csv --out p.parquet", world)
     if world.rank == 0:
         lines = [line.split(",") for line in Path("p.csv").read_text().splitlines()[1:]]
         area = roc_auc_score(np.array(test["income"]) == ">50K", [float(line[0]) for line in lines])
+        kept = pytest.importorskip("pyarrow.parquet").read_table("p.parquet").to_pydict()
+        assert [[repr(v) if isinstance(v, float) else v for v in row] for row in zip(*kept.values(), strict=True)] == lines
         assert {line[-1] for line in lines} == {">50K", "<=50K"}
         assert scored["roc_auc"] == pytest.approx(area, abs=1e-12) and found["test_roc_auc"] == pytest.approx(area, abs=1e-12)
         assert raw["roc_auc"] == pytest.approx(area, abs=1e-12)

@@ -19,6 +19,7 @@ from tests.spmd.test_convert import lay
 pa = pytest.importorskip("pyarrow", reason="tables are read by pyarrow")
 feather, parquet = pytest.importorskip("pyarrow.feather"), pytest.importorskip("pyarrow.parquet")
 SIZES = pytest.mark.ranks(1, 2, 3)
+TWO = pytest.mark.ranks(2)  # where another test holds that ranks make no difference
 
 
 def people(rows: int = 60, seed: int = 0, gaps: bool = True) -> dict[str, list]:
@@ -59,7 +60,7 @@ def made(world, folder: Path, sources: list[Path], name: str = "t", **options):
     return out, y, index
 
 
-@SIZES
+@TWO
 def test_features_are_numbers_and_categories_by_name(world, shared_tmp):
     table = people()
     source = lay(world, shared_tmp / "p.csv", csv_text(table))
@@ -132,7 +133,7 @@ def sharing(names: list[str], cols: int) -> tuple[int, int]:
     return len(names), int((counts[features] > 1).sum())
 
 
-@SIZES
+@TWO
 def test_hashed_features_are_those_of_scikit_learn(world, shared_tmp):
     table = people() | {"a": [[f"w{k % 5}", "x", "x"] for k in range(60)]}
     tokens = []
@@ -161,7 +162,7 @@ def test_hashed_features_are_those_of_scikit_learn(world, shared_tmp):
     assert_array_equal(again[0], wanted)
 
 
-@SIZES
+@TWO
 def test_lists_and_bags_of_words(world, shared_tmp):
     table = {
         "income": [1, 0, 1, 0],
@@ -199,7 +200,7 @@ def test_a_part_made_like_the_whole_has_its_columns(world, shared_tmp, missing):
     assert other.numbering.dropped == 2 and other.recipe == index.recipe and not y.any()
 
 
-@SIZES
+@TWO
 @pytest.mark.parametrize(
     ("text", "given", "said"),
     [
@@ -237,7 +238,7 @@ def test_a_number_that_is_none_is_told_with_its_line_far_down(world, shared_tmp)
         made(world, shared_tmp, [source], table={"label": "a"})
 
 
-@SIZES
+@TWO
 def test_files_of_other_kinds_are_refused(world, shared_tmp):
     if world.rank == 0:
         parquet.write_table(pa.table({"a": [1, 0], "s": [{"x": 1}, {"x": 2}]}), shared_tmp / "s.parquet")

@@ -1,5 +1,6 @@
 """Offsets and weights of text that a model is applied to."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 
 from mpiopt.errors import UsageError
 from mpiopt.io.dataset.reading import Dataset
+from mpiopt.io.dataset.recipe import FeatureColumn, Recipe
+from mpiopt.io.runs.predictions import Predictions
 from mpiopt.io.runs.run_file import read_solution
 from mpiopt.io.text.convert import convert
 from mpiopt.io.text.options import TextOptions
@@ -49,3 +52,37 @@ def test_text_brings_its_offsets_and_weights_in_files(world, tmp_path, monkeypat
         predict(Predict(files=(Path("r.h5"), Path("a.h5")), offset=Path("o.txt"), out=Path("s.csv")), world, Console())
     convert(world, ["a.svm"], "b.h5", TextOptions(like="r.h5"))
     assert Dataset.open("b.h5").index.features == ("red", "green", "blue")
+
+
+def test_names_of_classes_are_values_of_csv_whatever_they_hold(tmp_path):
+    import csv
+
+    names = ["plain", "a,b", 'quo"te', "two\nlines", "größe"]
+    with Predictions(tmp_path / "p.csv", ("margin", "class"), {}) as file:
+        file.add({"margin": np.arange(5.0), "class": np.array([name.encode() for name in names])})
+    with (tmp_path / "p.csv").open(newline="", encoding="utf-8") as lines:
+        assert [row[1] for row in csv.reader(lines)] == ["class", *names]
+
+
+def test_a_recipe_that_was_changed_is_refused():
+    columns = (FeatureColumn("a", "number", 0, 1), FeatureColumn("b", "category", 1, 2))
+    recipe = Recipe(columns, 3, "y", ("no", "yes"))
+    assert Recipe.read(recipe.text(), 3) == recipe
+    told = json.loads(recipe.text())
+    for change in (
+        {"columns": told["columns"][:1]},
+        {"columns": [told["columns"][0] | {"first": 1}, told["columns"][1]]},
+        {"columns": [told["columns"][0] | {"count": -1}, told["columns"][1]]},
+        {"columns": [told["columns"][0] | {"kind": "x"}, told["columns"][1]]},
+        {"columns": [told["columns"][0] | {"name": "b"}, told["columns"][1]]},
+        {"columns": [told["columns"][0] | {"fill": "x"}, told["columns"][1]]},
+        {"columns": 3},
+        {"missing": "x"},
+        {"classes": [1, 2]},
+        {"label": 3},
+        {"cols": 4},
+        {"more": 1},
+        {"shared": -1},
+    ):
+        with pytest.raises(ValueError, match="its recipe for tables"):
+            Recipe.read(json.dumps(told | change), 3)

@@ -142,3 +142,40 @@ def test_they_are_parts_of_pipelines_and_are_calibrated():
     pandas = pytest.importorskip("pandas", reason="needs pandas")
     chain = make_pipeline(StandardScaler(), mpiopt.LogisticRegression()).set_output(transform="pandas")
     assert chain.fit(pandas.DataFrame(x, columns=list("abc")), y)[-1].feature_names_in_.tolist() == list("abc")
+
+
+def test_callbacks_are_told_of_every_round_and_may_end_a_fit():
+    callback = pytest.importorskip("sklearn.callback", reason="needs scikit-learn 1.9")
+
+    class Watching:
+        """Counts rounds, and ends the fit after so many."""
+
+        def __init__(self, most: int) -> None:
+            self.most, self.losses, self.calls = most, [], []
+
+        def setup(self, estimator, context):
+            self.calls.append("setup")
+
+        def teardown(self, estimator, context):
+            self.calls.append("teardown")
+
+        def on_fit_task_begin(self, estimator, context, *, X=None, y=None, metadata=None, fitted_estimator=None):
+            pass
+
+        def on_fit_task_end(self, estimator, context, *, X=None, y=None, metadata=None, fitted_estimator=None):
+            if context.task_name == "round" and fitted_estimator is not None:
+                self.losses.append(float(np.logaddexp(0, -fitted_estimator.decision_function(x) * y).mean()))
+                return len(self.losses) >= self.most
+            return False
+
+    assert isinstance(Watching(1), callback.FitCallback)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((90, 3))
+    y = np.where(x @ [1, -1, 0.5] + rng.standard_normal(90) > 0, 1.0, -1.0)
+    plain, watching = mpiopt.LogisticRegression(solver="lbfgs").fit(x, y), Watching(999)
+    watched = mpiopt.LogisticRegression(solver="lbfgs").set_callbacks(watching).fit(x, y)
+    np.testing.assert_array_equal(watched.coef_, plain.coef_)
+    assert len(watching.losses) == plain.n_iter_ and watching.losses[-1] < watching.losses[0]
+    assert watching.calls == ["setup", "teardown"]
+    ended = mpiopt.LogisticRegression(solver="lbfgs").set_callbacks(Watching(2)).fit(x, y)
+    assert ended.n_iter_ == 3  # the rules had looked at round 2 before the callback did

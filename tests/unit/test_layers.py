@@ -53,7 +53,7 @@ HOMES = {
     "sklearn": ["estimators", "jobs.benches"],
     "liblinear": ["jobs.benches"],
     "PIL": ["io.images.pictures"],
-    "pyarrow": ["io.tables"],
+    "pyarrow": ["io.tables", "jobs.benches"],
     "onnx": ["io.runs.export_onnx"],
     "vowpalwabbit": ["io.runs.export_vw"],
     "skops": ["estimators.export_skops"],
