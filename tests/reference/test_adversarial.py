@@ -37,6 +37,7 @@ BOLD = {  # how methods may end away from the optimum with their default paramet
     "owlqn": {Reason.STALLED},  # halving finds no step in rounding where columns are sixteen orders apart
     "server_dane": {Reason.DIVERGED},  # the server's rows tell little of the others', and mu is of the size of what they
     "spag": {Reason.DIVERGED},  # lack, and no bound
+    "aeg": {Reason.DIVERGED},  # as these
     "cocoa": {Reason.DIVERGED},  # climb in the dual alone, and F at the point of their dual variables stays high for long
     **dict.fromkeys(("adom", "adom_plus"), frozenset({Reason.DIVERGED})),  # where l2 is small
     # hover about the optimum, as far off as the workers' own gradients there are long
