@@ -80,7 +80,7 @@ def owlqn(memory: int = 10) -> Method:
 
     memory : pairs of vectors kept.
     """
-    return evaluated(Orthantwise(memory), 2 * memory + 18)
+    return evaluated(Orthantwise(memory), 2 * memory + 16)
 
 
 ENTRIES = (
