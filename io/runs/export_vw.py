@@ -10,11 +10,11 @@ from mpiopt.errors import CapabilityError
 from mpiopt.io.runs.coefficients import Coefficients
 
 LOSSES = {
-    "logistic": "--loss_function logistic",
-    "squared_hinge": "--loss_function hinge",
-    "least_squares": "--loss_function squared",
-    "huber": "--loss_function squared",
-    "poisson": "--loss_function poisson",
+    "logistic": "logistic",
+    "squared_hinge": "hinge",
+    "least_squares": "squared",
+    "huber": "squared",
+    "poisson": "poisson",
 }
 CONSTANT = 11650396  # the number of the feature that every row has
 MOST_BITS = 30
@@ -38,8 +38,8 @@ def write_vw(found: Coefficients, file: BinaryIO) -> None:
     bits = max(18, (4 * len(model.x) + found.base).bit_length())
     if bits > MOST_BITS:
         raise CapabilityError(f"vw has 2^{MOST_BITS} places at most, too few for {len(model.x):,} features: export to csv")
-    constant = "" if found.intercept else " --noconstant"
-    space = Workspace(f"--quiet -b {bits} {LOSSES[model.family.name]}{constant}")
+    given = {"quiet": True, "bit_precision": bits, "loss_function": LOSSES[model.family.name]}
+    space = Workspace(**given, **({} if found.intercept else {"noconstant": True}))
     try:
         _fill(space, found, bits)
         with TemporaryDirectory() as folder:
