@@ -114,7 +114,7 @@ class Stabilised(Named):
     rule: Rule
     search: bool = False
     times: float = 1.0
-    dvectors: int = 20
+    dvectors: int = 17
 
     def init(self, x: Array, team: Team[Margins]) -> Run:
         """x and v = x. Collective. Raises CapabilityError or UsageError on every rank."""

@@ -34,14 +34,20 @@ DENSE = 1500  # coefficients up to which the gradient adds nothing to the steps 
 SLIGHT = 1e-5  # of the margins: what a shorter step changes in F is near its rounding, and none of that may be drift
 
 
+class PastStep(NamedTuple):
+    """A step that was taken, (dim,)."""
+
+    vector: Array
+
+
 class PlaneMemory(NamedTuple):
     """What spans the next plane: the last steps, the Hessian's diagonal (dim,) or (0,); margins of the directions.
 
-    steps : (dim,) each, in no order; the next one takes the place ``turn``. margins : (k, rows) each, those of the steps
+    steps : in no order; the next one takes the place ``turn``. margins : (k, rows) each, those of the steps
     last. products : inner products of the point and the steps, as `plane_products` keeps them.
     """
 
-    steps: tuple[Array, ...]
+    steps: tuple[PastStep, ...]
     curvature: Array
     margins: PerRow
     products: Array
@@ -89,7 +95,7 @@ class PlaneSearch(Outer):
         for site, buffer in zip(team.sites, buffers, strict=True):
             for direction, row in zip(directions, buffer, strict=False):
                 site.loss.margins(direction, out=row)
-        directions += state.steps
+        directions += [one.vector for one in state.steps]
         k, due = len(directions), here.round % REFRESH == REFRESH - 1
         known = unknown(k) if due else widened(state.products, fresh)
         c, products = minimised(team, points, directions, [buffer[:k] for buffer in buffers], known)
@@ -99,7 +105,7 @@ class PlaneSearch(Outer):
             _move(site, at, x, step, c, buffer, place, due)
             for site, at, buffer in zip(team.sites, points, buffers, strict=True)
         )
-        steps = (*state.steps[: state.turn], step, *state.steps[state.turn + 1 :])
+        steps = (*state.steps[: state.turn], PastStep(step), *state.steps[state.turn + 1 :])
         kept = carried(products, c, fresh, state.turn)
         return moved, state._replace(steps=steps, products=kept, turn=(state.turn + 1) % self.kept(dim))
 

@@ -102,9 +102,11 @@ def duality_gap(team: Team, x: Array) -> float:
             for site, at, scale in zip(team.sites, points, scales, strict=True)
         ],
     )
-    beyond = [np.maximum(shrink * slope - penalty.l1, 0) for shrink in shrinks]
-    squares = np.array(team.world.dots([(each, each) for each in beyond])) if penalty.l2 else np.zeros(len(shrinks))
-    dual = -float((conjugates + (squares / (2 * penalty.l2) if penalty.l2 else squares)).min())
+    if penalty.l2:
+        beyond = (np.maximum(shrink * slope - penalty.l1, 0) for shrink in shrinks)  # one at a time: they are long
+        shares = zip(*(team.world.shares([(each, each)]) for each in beyond), strict=True)
+        conjugates += team.world.total([np.concatenate(own) for own in shares], "dots") / (2 * penalty.l2)
+    dual = -float(conjugates.min())
     objective = float(agreed.scalars[0]) + measures(team, x, agreed.vector)[1]
     return above(dual, objective)
 

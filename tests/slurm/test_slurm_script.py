@@ -45,7 +45,7 @@ def test_the_scripts_of_the_checkout_are_as_mpiopt_slurm_writes_them(path):
 
 
 def test_the_checkout_has_a_script_for_each_kind_of_job():
-    assert [path.stem for path in SHIPPED] == ["array", "convert", "gpu", "predict", "score", "solve", "train"]
+    assert [path.stem for path in SHIPPED] == ["array", "convert", "gpu", "play", "predict", "score", "solve", "train"]
 
 
 @pytest.mark.parametrize(
