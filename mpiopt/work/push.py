@@ -48,5 +48,6 @@ class Push(Work):
         g, log = sampled(self.rule.look(at.x, state.rule), state.log, here)
         g *= state.scale
         inner = self.rule.move(g, x, state.rule, log.steps - 1)
-        said = namespace(x).append(x, x.dtype.type(mass))
+        said = namespace(x).empty(x.size + 1, x.dtype)
+        said[:-1], said[-1] = x, mass
         return at._replace(loss=log.loss), Message(said, np.array([log.loss])), Pushed(log, state.scale, inner, x, mass)

@@ -24,7 +24,7 @@ import numpy as np
 FUNCTIONS = (
     "abs absolute add all allclose any arange argsort array_equal bincount clip concatenate copyto count_nonzero cumsum diff "
     "divide dot empty_like exp expm1 flatnonzero isfinite isnan ldexp log log1p matmul maximum minimum multiply negative "
-    "ones_like outer power searchsorted sign sqrt square stack subtract sum tanh true_divide where zeros_like full_like"
+    "ones_like outer power rint searchsorted sign sqrt square stack subtract sum tanh true_divide where zeros_like full_like"
 ).split()
 GUARD = 64  # bytes on either side of an array
 COMPILER = shutil.which("g++")

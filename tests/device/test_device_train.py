@@ -40,6 +40,7 @@ from mpiopt.transforms import rules
 from mpiopt.transforms.bounds import ClipNorm, Decay, Prox
 from mpiopt.transforms.momentum import Divide
 from mpiopt.transforms.transform import chain
+from tests.training_sets import GENERAL
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -248,7 +249,7 @@ def made(name, rule, **given):
     return entry.make(**{key: value for key, value in known.items() if key in signature(entry.build).parameters})
 
 
-SYNCHRONOUS = [name for name in catalogue() if not isinstance(made(name, rules.sgd(0.1)), OneSided)]
+SYNCHRONOUS = [name for name in GENERAL if not isinstance(made(name, rules.sgd(0.1)), OneSided)]
 
 
 @pytest.mark.ranks(1, 2)
