@@ -29,7 +29,7 @@ from mpiopt.sampling.batches import Batches
 from mpiopt.sampling.clients import Clients
 from mpiopt.training.drive import Exam, Goal, train
 from mpiopt.transforms import rules
-from tests.training_sets import Shared, points
+from tests.training_sets import GENERAL, Shared, points
 
 SIZES = pytest.mark.ranks(1, 2, 3)
 RULE = rules.sgd(0.1)
@@ -201,7 +201,7 @@ def test_training_ends_at_an_accuracy(worlds):
 
 # ---------------------------------------------------------------------------------------------- going on
 @pytest.mark.ranks(1, 2)
-@pytest.mark.parametrize("name", sorted(training()))
+@pytest.mark.parametrize("name", sorted(GENERAL))
 def test_what_stops_and_goes_on_is_what_never_stopped(worlds, shared_tmp, ranks, name):
     """Bit for bit where nobody works without waiting; a run without rounds to go stays what it is in any case."""
     entry, data, world = find(name, training()), Shared(workers=4), worlds(workers=4)

@@ -113,6 +113,7 @@ SLOW = {
     "diging": 0.3,
     "adom": 0.5,
     "adom_plus": 0.5,
+    "aeg": 0.1,
     "sgd_as": 0.5,
 }
 
