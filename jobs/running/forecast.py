@@ -143,7 +143,7 @@ def _page(found: dict[str, Any]) -> str:
         *([f"and {counted(len(ranks) - len(shown), 'rank')} more, all below these"] if len(ranks) > len(shown) else []),
         "",
         f"message    {size(found['largest_message'])} at most; {found['messages_a_round']:.3g} a round, "
-        f"{found['long_messages_a_round']:.3g} of them that long",
+        f"{found['long_messages_a_round']:.3g} of them vector rounds",
         *_payload(found["payload"], found["features"]),
         f"sent       {size(found['bytes_a_round'])} a round, by all ranks",
     ]

@@ -124,6 +124,12 @@ class Tape:
         )
         return Traffic(messages, vectors, vectors, nbytes).times(1 / max(1, self._rounds))
 
+    def longest(self) -> int:
+        """Numbers in a message of the longest kind, on average: a Hessian's, say."""
+        counts = self._last[0]
+        sizes = ((nbytes, counts[name, "messages"]) for (name, kind), nbytes in counts.items() if kind == "bytes")
+        return max((nbytes // (ENTRY * messages) for nbytes, messages in sizes if messages), default=0)
+
 
 def rehearse(job: "Solve", make: Make, world: "World", dim: int) -> Effort:
     """Run the job's method on made-up rows and count. Collective, some seconds. Raises MpioptError on every rank.
@@ -150,6 +156,8 @@ def rehearse(job: "Solve", make: Make, world: "World", dim: int) -> Effort:
         tall -= _counted(method, _team(job, world, few, 8 * world.workers))[0]
     sent = sum((exchange.at(dim, team) for exchange in asked), tape.traffic(team.dim, dim))  # each has its turn once a round
     longest = max([dim, *(shape.dim for exchange in asked for shape in exchange.told(dim))])
+    if team.dim == dim:
+        longest = max(longest, tape.longest())
     return Effort(program, max(wide, easy) / (8 * many), max(tall, 0) / (8 * TALL), sent, longest)
 
 

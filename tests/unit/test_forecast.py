@@ -118,6 +118,11 @@ def test_messages_are_those_of_a_run(told):
     assert forecast["largest_message"] == 8 * 500
 
 
+def test_a_summed_hessian_is_the_longest_message(launch):
+    argv = ["solve", "default:rows=400,cols=60", "--set", "form=hessian", "--no-intercept", "--dry-run", "--json"]
+    assert json.loads(launch(1, [*JOBS, *argv]).stdout)["largest_message"] == 4 * 60 * 61 // 2  # in float32
+
+
 SENT = {  # methods whose rounds are all alike after the first
     "gradients": {"method": "nesterov"},
     "broadcasts": {"method": "spag"},
