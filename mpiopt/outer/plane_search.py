@@ -126,7 +126,7 @@ def _move(site: Site[Margins], at: Point, x: Array, step: Array, c: Array, buffe
     rows = buffer[: len(c)]
     longest = max(abs(factor) * norm(row) for factor, row in zip(c.tolist(), rows, strict=True))
     last = buffer[place]
-    last[...] = namespace(rows).asarray(c) @ rows
+    last[...] = namespace(rows).asarray(c, rows.dtype) @ rows
     if norm(last) < max(CANCEL * longest, SLIGHT * norm(at.known)) or afresh:
         site.loss.margins(step, out=last)  # or its errors grow from step to step
         return Point(x, site.loss.margins(x, out=at.margins))

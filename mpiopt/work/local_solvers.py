@@ -68,7 +68,7 @@ def _search(phi: Reference, q: Array, at: Point, p: Array) -> Point:
         value, gradient, hessian = unpack(phi.loss.plane(at, rows, c), 1)
         return value + c[0] * slope + 0.5 * c[0] ** 2 * curvature, gradient + slope + c * curvature, hessian + curvature
 
-    c = newton(evaluate, np.ones(1))[0]
+    c = float(newton(evaluate, np.ones(1))[0])
     return Point(at.x + c * p, at.margins + c * rows[0])
 
 

@@ -53,7 +53,8 @@ def test_residual_vanishes_at_a_fixed_point(penalty, pair, step):
 def test_the_smooth_part_seen_in_a_plane_is_the_penalty(l2, free, pair):
     x, d = pair
     penalty = L2(l2, free)
-    found = penalty.l2 * np.array([0.0, *(float(a @ b) for a, b in along(penalty, x, [d, x]))])
+    places = [(0, 0), (1, 0), (0, 1), (0, 2), (1, 2)]
+    found = penalty.l2 * np.array([0.0, *(float(a @ b) for a, b in along(penalty, x, [d, x], places))])
     _, gradient, hessian = unpack(found, 2)
     c = np.array([0.3, -0.7])
     expected = penalty.value(x + c[0] * d + c[1] * x)

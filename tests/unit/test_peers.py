@@ -57,7 +57,10 @@ def test_who_cannot_is_left_out_with_the_reason(rows):
     assert text.index("quick") < text.index("slow") < text.index("left out: own: not installed") and "-" in text
 
 
-@pytest.mark.parametrize("peer", [peer for peer in PEERS if peer.package in ("liblinear-official", "scikit-learn")], ids=str)
+INSTALLED = [peer for peer in PEERS if peer.package in ("liblinear-official", "scikit-learn")]
+
+
+@pytest.mark.parametrize("peer", INSTALLED, ids=lambda peer: peer.name)
 def test_installed_peers_solve_the_problem_that_is_judged(rows, peer):
     one = AllRows(rows.a, rows.y, 5e-3 * peer.sparse, 1e-2 * (not peer.sparse), 1)
     judge, x = Judge(one), peer(one, 1e-9)
