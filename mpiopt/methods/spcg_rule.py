@@ -22,6 +22,7 @@ TINY = 16  # of so few it costs about what two rounds do
 SMALL = 128  # of so few it is 33 kB, which cost a network little more than a message of any length
 POOR = 8  # rows a worker for each coefficient, below which a worker's own Hessian tells little of all rows'
 HARD, HOPELESS = 20.0, 2000.0  # h from which small Hessians pay after a few rounds, and from the start
+LIGHT = 3.0  # h up to which counts saves a round at most, and its steps cost up to twice as much
 EASY = 100.0  # h up to which epochs of dual coordinate descent converge sooner than conjugate gradients
 BEGIN, LOOK = 3, 4  # rounds in the form counts before a Hessian, and before a look at how they went
 AFTER = 8  # vectors of the rounds beside a Hessian
@@ -50,7 +51,7 @@ class AskedFor:
 @dataclass(frozen=True)
 class ByCost:
     """counts, or hessian where features are few and counts would send more, or dual where one worker has all rows and h is no
-    more than `EASY`; mean where a loss is not of rows and columns."""
+    more than `EASY`; mean where h is no more than `LIGHT`, or a loss is not of rows and columns."""
 
     def first(self, extent: Extent, forms: Collection[str]) -> Taken:
         """By the size of the problem and h."""
@@ -65,7 +66,9 @@ class ByCost:
         h = hardness(extent)
         if "dual" in forms and extent.workers == 1 and extent.descends and extent.dim > FEW and h <= EASY:
             return Taken("dual", f"one worker, h = {h:.3g}")
-        return Taken("counts", f"{counted(extent.dim, 'coefficient')} on {counted(extent.workers, 'worker')}")
+        if "mean" in forms and extent.dim > FEW and h <= LIGHT:
+            return Taken("mean", f"workers' rows are alike, h = {h:.3g}")
+        return Taken("counts", f"{counted(extent.workers, 'worker')}, h = {h:.3g}")
 
     def watches(self, taken: Taken, extent: Extent, forms: Collection[str]) -> bool:
         """Where a Hessian may still come to pay."""
