@@ -68,7 +68,7 @@ class ProxNewton(Named):
         self.check(team, self)
         with team.world.together("setting up the method"):
             self._separate(team.penalty)
-            if not getattr(team.sites[0].loss, "sequential", True):
+            if not isinstance(x, np.ndarray):
                 raise CapabilityError(f"{self.name} works on the CPU: leave `device=gpu` out, or use `method=prox_gradient`")
         points = centred(team, PerWorker(site.loss.point(x) for site in team.sites))
         state = FaceState(diagonal(team, points[0].x), 0.0, True, 0)
