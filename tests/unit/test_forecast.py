@@ -67,12 +67,14 @@ def compared(launch, tmp_path: Path, ranks: int, *argv: str) -> None:
     forecast = foretold(launch, ranks, *argv)
     for rank, grown in zip(forecast["per_rank"], taken(launch, tmp_path, ranks, *argv), strict=True):
         expected = rank["total"] - rank["program"]
-        assert 0.85 * expected < grown < 1.15 * expected, (argv, rank, grown)
+        least = 0.5 if forecast["method"] == "spcg" else 0.85  # whether rows are held twice is not known before they are read
+        assert least * expected < grown < 1.15 * expected, (argv, rank, grown)
 
 
-def test_a_run_takes_what_was_forecast(launch, world, tmp_path):
+@pytest.mark.parametrize("method", ["spcg", "tron"])
+def test_a_run_takes_what_was_forecast(launch, world, tmp_path, method):
     write_shards(world, from_spec("default:rows=100000,cols=300000,per_row=20"), tmp_path / "a.h5")
-    compared(launch, tmp_path, 2, str(tmp_path / "a.h5"))
+    compared(launch, tmp_path, 2, str(tmp_path / "a.h5"), "--method", method)
 
 
 SHAPES = {
