@@ -1,5 +1,6 @@
 """The features of one column, under numbers that a rank gives them until all ranks agree on others."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ from mpiopt.io.dataset.recipe import FeatureColumn
 from mpiopt.io.tables.hashing import Seen, places
 
 
-class Terms:
+class Terms(ABC):
     """Where the values of a column go, and what to multiply them by; -1 for nowhere."""
 
     def __init__(self, column: FeatureColumn) -> None:
@@ -17,17 +18,17 @@ class Terms:
         self.missing = 0  # values so far
         self.dropped = 0  # entries of categories that a training set does not have
 
+    @abstractmethod
     def number(self) -> tuple[int, float]:
         """The feature of a number, and what to multiply it by."""
-        raise NotImplementedError
 
+    @abstractmethod
     def absent(self) -> tuple[int, float]:
         """The same of a missing value."""
-        raise NotImplementedError
 
+    @abstractmethod
     def categories(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Those of categories, or of places in a list, (n,) each; -1 for one that is not known."""
-        raise NotImplementedError
 
 
 class GrowingTerms(Terms):
