@@ -17,7 +17,7 @@ from mpiopt.arrays import Array
 from mpiopt.comm.tally import Tally
 from mpiopt.engine.drive import solve
 from mpiopt.engine.forms import Extent, Forms, Taken
-from mpiopt.engine.method import Composed, Method
+from mpiopt.engine.method import Composed, Method, limit
 from mpiopt.engine.phase import Agreed, Exchange, Joint, Tree
 from mpiopt.engine.stop import Stop
 from mpiopt.engine.traffic import Shape, Traffic
@@ -138,7 +138,7 @@ def rehearse(job: "Solve", make: Make, world: "World", dim: int) -> Effort:
     """
     method, asked = overheard(made(job, make))
     features = (NARROW if dim < SPARSE else SPARSE, WIDE)
-    if getattr(method, "most", None) is not None:
+    if limit(method) is not None:
         features = (dim - job.intercept,) * 2  # what does not grow as vectors do is seen as it is
     least = _team(job, world, features[0], 8 * world.workers)
     with world.together("looking at the compressor"):

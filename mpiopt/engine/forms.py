@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.engine.method import Measured, Method, Named, Run
+from mpiopt.engine.method import Measured, Method, Named, Run, limit
 from mpiopt.engine.phase import Tree
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.protocols import Columns, offers
@@ -120,7 +120,7 @@ class Forms(Named):
     @property
     def dvectors(self) -> int:
         """That of the form with most; forms for few features are left out where there are others."""
-        long = [form.dvectors for form in self.forms.values() if getattr(form, "most", None) is None]
+        long = [form.dvectors for form in self.forms.values() if limit(form) is None]
         return max(long or [form.dvectors for form in self.forms.values()])
 
     def form(self, taken: Taken) -> Method:

@@ -84,6 +84,20 @@ def proved_above(method: Method, run: Run | None, team: Team[Any]) -> float:
     return method.lower(run, team) if isinstance(method, Bounding) and run is not None else -np.inf
 
 
+@runtime_checkable
+class Limited(Protocol):
+    """A method whose messages, such as Hessians, grow faster than vectors do."""
+
+    @property
+    def most(self) -> int | None:
+        """Coordinates that it takes at most; None for any number."""
+
+
+def limit(method: Method) -> int | None:
+    """Coordinates that a method takes at most; None for any number, as most do."""
+    return method.most if isinstance(method, Limited) else None
+
+
 @dataclass(frozen=True)
 class Named:
     """What a method is called where it refuses a problem; workers share a point unless it says otherwise."""

@@ -22,11 +22,9 @@ from mpiopt.errors import CapabilityError
 from mpiopt.methods.entry import Entry
 from mpiopt.outer.descend import Stay
 from mpiopt.problems.model import split
-from mpiopt.problems.optional import Drawing
-from mpiopt.problems.perceptron import Perceptron
+from mpiopt.problems.optional import Drawing, Stacked
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.protocols import offers
-from mpiopt.smoothing.noisy import Shaken
 from mpiopt.training.method import Training
 from mpiopt.transforms.rules import sgd
 from mpiopt.transforms.transform import State, Transform
@@ -56,7 +54,7 @@ class ModelParallel(Training):
         """All at x. Collective. Raises CapabilityError on every rank for models that are no perceptrons of float rows."""
         with team.world.together("dividing the layers"):
             for site in team.sites:
-                if not isinstance(plain(site.loss), Perceptron) or not isinstance(x, np.ndarray):
+                if not offers(site.loss, Stacked) or not isinstance(x, np.ndarray):
                     raise CapabilityError(
                         f"{self.name} divides the layers of perceptrons, on the CPU: use sgd for other models"
                     )
@@ -71,7 +69,7 @@ class ModelParallel(Training):
         """One. Collective: 2 sums a hidden layer, 1 for the outputs, and the gathering of the rows."""
         logs = [state.log for state in run.states.works[0]]
         counts, (inputs, y, weights) = _rows(team, logs, run.points[0].x)
-        mine = [split(at.x, plain(site.loss).blocks) for at, site in zip(run.points, team.sites, strict=True)]
+        mine = [split(at.x, site.loss.blocks) for at, site in zip(run.points, team.sites, strict=True)]
         value, slopes = self._passed(team, mine, inputs, y, weights)
         after = []
         for at, site, state, slope, count in zip(run.points, team.sites, run.states.works[0], slopes, counts, strict=True):
@@ -86,7 +84,7 @@ class ModelParallel(Training):
         self, team: Team[Any], mine: Sequence[list[Array]], inputs: Array, y: Array, weights: Array
     ) -> tuple[float, list[Array]]:
         """The weighted loss of the rows, and every hosted worker's gradient, right where its own neurons are. Collective."""
-        model, world = plain(team.sites[0].loss), team.world
+        model, world = team.sites[0].loss, team.world
         widths, through = model.widths, [inputs]
         cuts = [even(width, world.workers) for width in widths]
         for k in range(1, len(widths)):
@@ -114,7 +112,7 @@ class ModelParallel(Training):
 
     def _own(self, team: Team[Any], worker: int) -> np.ndarray:
         """The places of a worker's parameters in x."""
-        model, at, places = plain(team.sites[0].loss), 0, []
+        model, at, places = team.sites[0].loss, 0, []
         for inputs, outputs in pairwise(model.widths):
             lo, hi = even(outputs, team.world.workers)[worker : worker + 2]
             columns = np.arange(lo, hi)
@@ -132,11 +130,6 @@ class ModelParallel(Training):
         return Point(team.world.sum(parts, "neurons"))
 
 
-def plain(loss: Any) -> Any:
-    """A model without the noise on its rows, which those have."""
-    return loss.model if isinstance(loss, Shaken) else loss
-
-
 def _rows(team: Team[Any], logs: Sequence[Log], x: Array) -> tuple[list[int], tuple[Array, Array, Array]]:
     """How many rows each hosted worker brings; the rows of all, their classes and weights in the mean. Collective."""
     counts, told = [], []
@@ -144,14 +137,14 @@ def _rows(team: Team[Any], logs: Sequence[Log], x: Array) -> tuple[list[int], tu
         picked = site.sample(log.steps)
         if offers(site.loss, Drawing):
             site.loss.reseed(site.streams("model", log.steps, site.worker))
-        inputs, y = plain(site.loss).data.flat(slice(0, site.loss.rows) if picked is None else picked, x.dtype)
+        inputs, y = site.loss.data.flat(slice(0, site.loss.rows) if picked is None else picked, x.dtype)
         counts.append(len(y))
         told.append(np.column_stack([inputs, y, np.full(len(y), site.share / max(len(y), 1))]).astype(np.float64))
     rows = np.concatenate(team.world.gather(np.concatenate(told), "rows"))
     return counts, (rows[:, :-2].astype(x.dtype), rows[:, -2].astype(np.int64), rows[:, -1].astype(x.dtype))
 
 
-def _slopes(model: Perceptron, outputs: Array, y: Array, weights: Array) -> tuple[float, Array]:
+def _slopes(model: Stacked, outputs: Array, y: Array, weights: Array) -> tuple[float, Array]:
     """The weighted loss, and the slopes by the outputs: every row for itself, since weights may differ."""
     xp, value = namespace(outputs), 0.0
     for weight in np.unique(weights):

@@ -18,8 +18,8 @@ from mpiopt.errors import CapabilityError
 from mpiopt.exchange.mean import Mean
 from mpiopt.methods.entry import Entry
 from mpiopt.outer.descend import Falling, Falls
-from mpiopt.problems.linear import Linear
 from mpiopt.problems.problem import Point, Team, gradient
+from mpiopt.problems.protocols import Columns, offers
 from mpiopt.sampling.constants import row_constants
 from mpiopt.sampling.plans import GOWER, plan_of
 from mpiopt.work.drawn import DrawnRows
@@ -47,7 +47,7 @@ class SampledDescent(Composed):
 
     def _known(self, site: Any, mu: float) -> tuple[float, float, float]:
         """The expected smoothness of a worker's draws, that times its share, and L of its rows."""
-        if not (isinstance(site.loss, Linear) and np.isfinite(site.loss.lipschitz)):
+        if not (offers(site.loss, Columns) and np.isfinite(site.loss.lipschitz)):
             raise CapabilityError(
                 f"{self.name} draws rows of linear models whose losses have a bounded second derivative, and this is none: use "
                 "gradient"

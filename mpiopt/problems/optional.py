@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from mpiopt.arrays import Array
-from mpiopt.problems.protocols import Loss, Owned
+from mpiopt.problems.protocols import Blocks, Loss, Owned
 
 
 class Kept(Loss, Protocol):
@@ -95,6 +95,22 @@ class Holding(Loss, Protocol):
     @property
     def data(self) -> Any:
         """The rows."""
+
+
+class Stacked(Holding, Blocks, Protocol):
+    """A network of dense layers, each fed by the one before it alone."""
+
+    @property
+    def widths(self) -> Sequence[int]:
+        """Features, neurons of every hidden layer, outputs."""
+
+    @property
+    def activation(self) -> Any:
+        """What hidden layers end in."""
+
+    @property
+    def head(self) -> Any:
+        """The loss of the outputs."""
 
 
 class Graded(Owned, Protocol):

@@ -16,7 +16,7 @@ A block of a method says which of these it ``needs``, and `problems.demand` hold
 from collections.abc import Callable, Sequence
 from dataclasses import Field
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, TypeGuard, TypeVar
 
 from mpiopt.arrays import Array
 from mpiopt.errors import CapabilityError
@@ -162,7 +162,7 @@ class Conjugate(Margins, Protocol):
 
 
 class Columns(Conjugate, Protocol):
-    """A loss whose margins are the products of known rows with x: of it a part of the features can be looked at alone.
+    """A loss whose margins are the products of known rows with x: of it a part of features or rows can be looked at alone.
 
     It is a dataclass with a field ``matrix``.
     """
@@ -190,6 +190,13 @@ class Columns(Conjugate, Protocol):
 
     def triangle(self, at: Point) -> Array:
         """The upper triangle of H_w(x), row by row, (dim (dim + 1) / 2,)."""
+
+    @property
+    def row_lipschitz(self) -> Array:
+        """What the largest eigenvalue of each row's Hessian does not exceed, (rows,)."""
+
+    def take(self, rows: Array) -> Self:
+        """The loss of these rows (k,) alone."""
 
 
 class Blocks(Loss, Protocol):

@@ -8,8 +8,8 @@ import numpy as np
 
 from mpiopt.errors import CapabilityError
 from mpiopt.problems.lifted import largest
-from mpiopt.problems.linear import Linear
 from mpiopt.problems.problem import Point
+from mpiopt.problems.protocols import Columns
 
 SAFETY = 1.02  # power iteration ends below the eigenvalue
 Bounds = np.ndarray  # (blocks + 1,) row numbers
@@ -32,7 +32,7 @@ class RowConstants:
     block_squares: Callable[[Bounds], np.ndarray]
 
 
-def row_constants(loss: Linear, l2: float, x: np.ndarray) -> RowConstants:
+def row_constants(loss: Columns, l2: float, x: np.ndarray) -> RowConstants:
     """The constants of a linear model's rows with l2/2 |x|^2, gradients at x (dim,), such as the optimum. Not collective.
 
     Every L is by power iteration, of c A^T A / n with the largest second derivative c of the loss. Raises CapabilityError where
@@ -48,7 +48,7 @@ def row_constants(loss: Linear, l2: float, x: np.ndarray) -> RowConstants:
     squares = slopes**2 * (loss.row_squares + loss.intercept) + l2 * (2 * slopes * along + l2 * float(held @ held))
     whole = _slope(loss, l2, at)
 
-    def parts(bounds: Bounds) -> list[Linear]:
+    def parts(bounds: Bounds) -> list[Columns]:
         return [loss.take(np.arange(lo, hi)) for lo, hi in pairwise(bounds.tolist())]
 
     return RowConstants(
@@ -61,13 +61,13 @@ def row_constants(loss: Linear, l2: float, x: np.ndarray) -> RowConstants:
     )
 
 
-def _smoothness(loss: Linear, l2: float) -> float:
+def _smoothness(loss: Columns, l2: float) -> float:
     start = np.random.default_rng(0).standard_normal(loss.dim)
     scale = SAFETY * loss.steepest / max(loss.rows, 1)
     return scale * largest(lambda v: loss.combine(loss.margins(v)), start) + l2
 
 
-def _slope(loss: Linear, l2: float, at: Point) -> np.ndarray:
+def _slope(loss: Columns, l2: float, at: Point) -> np.ndarray:
     g = loss.value_grad(at)[1]
     g[: loss.features] += l2 * at.x[: loss.features]
     return g
