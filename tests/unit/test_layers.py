@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -16,6 +17,7 @@ import pytest
 from mpiopt.jobs.cli.commands import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
+QUESTION = re.compile(r"\b(isinstance\((\w+\.)*(loss|model|problem),|getattr\((\w+\.)*(loss|model|problem), ['\"])")
 FOLDERS = {"mpiopt": ROOT / "mpiopt", "mpiopt.io": ROOT / "io", "mpiopt.jobs": ROOT / "jobs"}
 
 # an import may only go up this list; modules of one folder may import each other, the units of one line may not
@@ -253,3 +255,16 @@ def test_no_command_is_called_like_a_room_and_no_file_like_a_folder_beside_it():
     assert rooms & set(COMMANDS) == set()
     files = [path for folder in FOLDERS.values() for path in folder.rglob("*.py")]
     assert [path for path in files if path.with_suffix("").is_dir()] == []
+
+
+@pytest.mark.parametrize(
+    "source", ["isinstance(site.loss, Linear)", "if isinstance(model, (A, B)): pass", "getattr(loss, 'rows', 0)"]
+)
+def test_the_search_for_questions_sees(source):
+    assert QUESTION.search(source)
+
+
+def test_losses_are_asked_what_they_offer_not_what_they_are():
+    """By `offers`: a question for the class leaves out a loss from outside the package that could do the same."""
+    files = [path for folder in FOLDERS.values() for path in folder.rglob("*.py")]
+    assert [path for path in files if QUESTION.search(path.read_text())] == []
