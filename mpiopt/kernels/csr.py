@@ -117,6 +117,24 @@ class CSR:
         host.squares(self.indptr, self.indices, self.data, h, out)
         return out
 
+    def dot_many(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """A x : (rows, k), from k vectors side by side, x : (cols, k); out is overwritten."""
+        out = self._check(x, 1, out, 0, beside=True)
+        host.dot_many(self.indptr, self.indices, self.data, x, out)
+        return out
+
+    def tdot_many(self, r: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """A^T r : (cols, k), from r : (rows, k); out is overwritten."""
+        out = self._check(r, 0, out, 1, beside=True)
+        host.tdot_many(self.indptr, self.indices, self.data, r, out)
+        return out
+
+    def squares_many(self, h: np.ndarray) -> np.ndarray:
+        """sum_i a_ij^2 h_i : (cols, k) float64, from h : (rows, k)."""
+        out = self._check(h, 0, None, 1, beside=True)
+        host.squares_many(self.indptr, self.indices, self.data, h, out)
+        return out
+
     def gram(self, h: np.ndarray) -> np.ndarray:
         """The upper triangle, row by row, of sum_i h_i a_i a_i^T : (cols (cols + 1) / 2,) float64, from h : (rows,), h >= 0."""
         rows, cols = self.shape
@@ -139,13 +157,18 @@ class CSR:
         host.row_squares(self.indptr, self.data, out)
         return out
 
-    def _check(self, given: np.ndarray, axis: int, out: np.ndarray | None, out_axis: int) -> np.ndarray:
-        """The array to write, once `given` and it are known to have the lengths that the unchecked loops rely on."""
-        out = np.empty(self.shape[out_axis], given.dtype) if out is None else out
-        if given.shape != (self.shape[axis],) or out.shape != (self.shape[out_axis],):
+    def _check(self, given: np.ndarray, axis: int, out: np.ndarray | None, out_axis: int, beside: bool = False) -> np.ndarray:
+        """The array to write, once `given` and it are known to have the lengths that the unchecked loops rely on.
+
+        beside : of several vectors side by side, as many in both.
+        """
+        many = given.shape[1:2] if beside else ()
+        asked, made = (self.shape[axis], *many), (self.shape[out_axis], *many)
+        out = np.empty(made, given.dtype) if out is None else out
+        if given.shape != asked or out.shape != made or (beside and not given.ndim == 2):
             raise UsageError(
                 f"a matrix of shape {self.shape} was given a vector of shape {given.shape} and an output of shape "
-                f"{out.shape}; they must be ({self.shape[axis]},) and ({self.shape[out_axis]},)"
+                f"{out.shape}; they must be {asked} and {made}"
             )
         return out
 

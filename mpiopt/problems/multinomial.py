@@ -83,9 +83,9 @@ class Multinomial:
 
     def margins(self, x: Array, out: Array | None = None) -> Array:
         """a W + b, (rows * classes,)."""
-        a, out = self.matrix, np.empty(self.margin_count) if out is None else out
-        table, inner = self._table(out), x[: a.shape[1] * self.classes].reshape(-1, self.classes)
-        softmax.dot_many(a.indptr, a.indices, a.data, inner, table)
+        out = np.empty(self.margin_count) if out is None else out
+        table = self._table(out)
+        self.matrix.dot_many(x[: self.matrix.shape[1] * self.classes].reshape(-1, self.classes), table)
         if self.intercept:
             table += x[-self.classes :]
         return out
@@ -111,10 +111,7 @@ class Multinomial:
         """The diagonal of H, (dim,)."""
         bends = np.empty((self.rows, self.classes))
         softmax.bends(self._seen(at), self.weights, bends)
-        squared = CSR.empty(self.rows, len(self.matrix.data), self.matrix.shape[1], np.float64)
-        squared.indptr[:], squared.indices[:] = self.matrix.indptr, self.matrix.indices
-        np.square(self.matrix.data, out=squared.data, dtype=np.float64)
-        return replace(self, matrix=squared)._combine(bends)
+        return self._beside(self.matrix.squares_many(bends), bends)
 
     def plane(self, at: Point, directions: Array, c: Array) -> Array:
         """See `Margins.plane`; directions : (k, rows * classes)."""
@@ -142,10 +139,10 @@ class Multinomial:
 
     def _combine(self, r: Array) -> Array:
         """A^T r over the sum of weights, the sums of r in the intercepts' places, (dim,)."""
-        a, out = self.matrix, np.empty(self.dim)
-        inner = np.empty((a.shape[1], self.classes))
-        softmax.tdot_many(a.indptr, a.indices, a.data, r, inner)
-        out[: inner.size] = inner.reshape(-1)
-        if self.intercept:
-            out[inner.size :] = r.sum(0)
-        return out * self._scale
+        return self._beside(self.matrix.tdot_many(r), r)
+
+    def _beside(self, inner: Array, r: Array) -> Array:
+        """Features' sums (features, classes), and r (rows, classes) summed up for the intercepts, over the sum of weights."""
+        out = np.append(inner, r.sum(0)) if self.intercept else inner.reshape(-1)
+        out *= self._scale
+        return out

@@ -1,10 +1,12 @@
 """Laws of the kernels: adjointness, agreement with scipy, derivatives, and the monotone dual objective."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse, special
 
+from mpiopt.errors import UsageError
 from mpiopt.kernels import host
 from mpiopt.kernels.csr import CSR
 from mpiopt.losses.least_squares import LeastSquares
@@ -36,6 +38,23 @@ def test_products_equal_scipys(seed, shape, density, dtype):
     np.testing.assert_allclose(ours.row_squares(), squared @ np.ones(shape[1]), atol=1e-12)
     whole = (theirs.T @ theirs.multiply(h[:, None])).toarray()
     np.testing.assert_allclose(ours.gram(h), whole[np.triu_indices(shape[1])], atol=1e-12)
+
+
+@few
+@given(seeds, shapes, st.floats(0, 1), precisions, st.integers(1, 12))
+def test_products_of_several_vectors_are_those_of_each(seed, shape, density, dtype, count):
+    rng, ours, _ = matrices(seed, shape, density, dtype)
+    x, r, h = (rng.normal(size=(size, count)) for size in (shape[1], shape[0], shape[0]))
+
+    def each(product, columns):
+        return np.stack([product(np.ascontiguousarray(column)) for column in columns.T], axis=1)
+
+    np.testing.assert_allclose(ours.dot_many(x), each(ours.dot, x), atol=1e-12)
+    np.testing.assert_allclose(ours.tdot_many(r), each(ours.tdot, r), atol=1e-12)
+    np.testing.assert_allclose(ours.squares_many(h), each(ours.squares, h), atol=1e-12)
+    for product, wrong in ((ours.dot_many, x[:-1]), (ours.tdot_many, r[:, 0]), (ours.dot, x)):
+        with pytest.raises(UsageError, match="they must be"):
+            product(wrong)
 
 
 @few

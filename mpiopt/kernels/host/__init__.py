@@ -9,6 +9,7 @@ from mpiopt.kernels.host.gram import gram, gram_rows, pooled, spread
 from mpiopt.kernels.host.hadamard import clip_into, hadamard, pick, place
 from mpiopt.kernels.host.margins import bregman, curvature, logistic, plane
 from mpiopt.kernels.host.products import dot, hvp, row_squares, squares, tdot
+from mpiopt.kernels.host.products_many import dot_many, squares_many, tdot_many
 from mpiopt.kernels.host.quantise import (
     EUCLIDEAN,
     MEAN,
@@ -35,6 +36,7 @@ __all__ = [
     "curvature",
     "dither",
     "dot",
+    "dot_many",
     "dual_start",
     "estimate",
     "gram",
@@ -60,8 +62,10 @@ __all__ = [
     "sketch",
     "spread",
     "squares",
+    "squares_many",
     "subset",
     "tdot",
+    "tdot_many",
     "two_means",
     "unpack",
 ]

@@ -1,5 +1,4 @@
-"""Rows of several classes on margins m : (rows, classes) that the caller keeps: log sum_c exp(m_c) - m_y, and products of a CSR
-matrix with a vector for each class.
+"""Rows of several classes on margins m : (rows, classes) that the caller keeps: log sum_c exp(m_c) - m_y.
 
 y : (rows,) class numbers; w : (rows,) sample weights, or (0,) for all 1. Sums are over this process's rows, not divided by
 anything, and nothing communicates. No exponential is of a positive number.
@@ -12,30 +11,6 @@ from mpiopt.kernels.host.sums import add
 
 _kernel = njit(cache=True, nogil=True, error_model="numpy")
 SMALL = 1e-2  # of an exponent, below which e^d - 1 - d is taken from its series
-
-
-@_kernel
-def dot_many(indptr, indices, data, x, out):
-    """out = A x, overwritten; x : (cols, classes), out : (rows, classes)."""
-    out[:] = 0.0
-    for i in range(out.shape[0]):
-        row = out[i]
-        for k in range(indptr[i], indptr[i + 1]):
-            a, other = np.float64(data[k]), x[indices[k]]
-            for c in range(row.size):
-                row[c] += a * other[c]
-
-
-@_kernel
-def tdot_many(indptr, indices, data, r, out):
-    """out = A^T r, overwritten; r : (rows, classes), out : (cols, classes)."""
-    out[:] = 0.0
-    for i in range(r.shape[0]):
-        row = r[i]
-        for k in range(indptr[i], indptr[i + 1]):
-            a, line = np.float64(data[k]), out[indices[k]]
-            for c in range(row.size):
-                line[c] += a * row[c]
 
 
 @_kernel
