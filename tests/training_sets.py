@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import cache
-from itertools import islice
+from itertools import count, islice
 
 import numpy as np
 import scipy.sparse
@@ -20,23 +20,26 @@ from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import L2
 from mpiopt.problems.problem import Team
 from mpiopt.sampling.batches import Batches
+from mpiopt.sampling.clients import EVERYONE
 from mpiopt.training.method import Training
 from mpiopt.transforms.rules import sgd
 
 SEED = 5
+LR = 0.1
 GENERAL = [name for name in training() if name != "model_parallel"]  # that train any model; the other divides perceptrons
 
 
 class Shared:
     """Rows of a regression whose answers differ from worker to worker; f_w is half the mean square.
 
-    size : rows of a minibatch, None for all. rows not divisible by the workers give shares that differ.
+    size : rows of a minibatch, None for all. rows not divisible by the workers give shares that differ. bounds : (workers
+    + 1,) of the workers' rows, even unless given.
     """
 
-    def __init__(self, workers=4, rows=40, features=5, size: int | None = 3, l2=0.0, apart=1.0):
+    def __init__(self, workers=4, rows=40, features=5, size: int | None = 3, l2=0.0, apart=1.0, bounds=None):
         rng = np.random.default_rng(workers * 100 + rows)
         self.workers, self.size, self.l2 = workers, size, l2
-        self.bounds = even(rows, workers)
+        self.bounds = even(rows, workers) if bounds is None else np.asarray(bounds)
         self.a = rng.standard_normal((rows, features))
         planted = rng.standard_normal(features) + apart * rng.standard_normal((workers, features))
         owner = np.repeat(np.arange(workers), np.diff(self.bounds))
@@ -93,6 +96,37 @@ class Shared:
         """argmin f."""
         n = len(self.y)
         return np.linalg.solve(self.a.T @ self.a / n + self.l2 * np.eye(len(self.start)), self.a.T @ self.y / n)
+
+
+def averaged(data: Shared, period: int, move, outer=None, clients=EVERYONE, reset=False):
+    """x after every round: the workers make ``period`` steps, the mean of how far they came is a step.
+
+    move : (worker, y, step, memory, x) -> y; outer : (x, how far, round) -> x.
+    """
+    x, steps, memory = data.start, [0] * data.workers, [{} for _ in range(data.workers)]
+    for k in count():
+        yield x
+        present, far = clients(data.workers, Streams(SEED), k), np.zeros((data.workers, x.size))
+        for w in np.flatnonzero(present).tolist():
+            y = x
+            for _ in range(period(k) if callable(period) else period):
+                y = move(w, y, steps[w], memory[w], x)
+                steps[w] += 1
+            far[w] = y - x
+            if reset:
+                memory[w].clear()
+        weights = data.shares * present
+        mean = weights @ far / weights.sum()
+        x = x + mean if outer is None else outer(x, mean, k)
+
+
+def plainly(data: Shared, lr=LR):
+    """A move of SGD."""
+    return lambda w, y, step, memory, x: y - (lr(step) if callable(lr) else lr) * data.gradient(w, y, step)
+
+
+def taken(trajectory, n: int) -> np.ndarray:
+    return np.array(list(islice(trajectory, n + 1)))
 
 
 def built(name: str, **more) -> Training:

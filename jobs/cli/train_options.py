@@ -38,8 +38,8 @@ class ModelFit:
     force: Annotated[bool, Parameter(negative=())] = False
     """Compress also where the theory asks for another link."""
     rule: str | None = None
-    """The local rule: sgd, momentum, nag, torch_momentum, torch_nag, adagrad, adadelta, rmsprop, adam, adamw.
-    [default: momentum, or what the method brings]"""
+    """The local rule: sgd, momentum, nag, torch_momentum, torch_nag, adagrad, adadelta, rmsprop, adam, adamw, lion,
+    schedule_free. [default: momentum, or what the method brings]"""
     lr: float | None = None
     """Step size. [default: the rule's own]"""
     momentum: float | None = None
@@ -49,7 +49,7 @@ class ModelFit:
     warmup: float = 0.0
     """Epochs over which the step size grows to its value."""
     decay: float | None = None
-    """Weight decay: this times x is added to the gradient. [default: none; that of adamw, which decays apart, 0.01]"""
+    """Weight decay: this times x is added to the gradient. [default: none; of those that decay apart: adamw 0.01, others 0]"""
     clip: float | None = None
     """Longest gradient of a step, in Euclidean norm."""
     batch: Batch = 32

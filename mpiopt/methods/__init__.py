@@ -26,6 +26,7 @@ from mpiopt.methods.prox_newton import ENTRIES as PROX_NEWTON
 from mpiopt.methods.pruning import ENTRIES as PRUNING
 from mpiopt.methods.robust import ENTRIES as ROBUST
 from mpiopt.methods.sampled_descent import ENTRIES as SAMPLED
+from mpiopt.methods.server_rules import ENTRIES as SERVER_RULES
 from mpiopt.methods.sketched import ENTRIES as SKETCHED
 from mpiopt.methods.spag import ENTRIES as SPAG
 from mpiopt.methods.spcg import ENTRIES as SPCG
@@ -60,6 +61,7 @@ FAMILIES = (
     ELASTIC,
     ONE_SIDED,
     FEDERATED,
+    SERVER_RULES,
     ROBUST,
     PRUNING,
     SKETCHED,

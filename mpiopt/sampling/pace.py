@@ -1,6 +1,7 @@
 """How many local steps a worker makes between two agreements.
 
 Period(h)        h, a number or a schedule of the round
+ByRows(h)        h in the mean, each worker as many as it has rows: the same epochs for all
 Geometric(p)     until a coin that all workers share shows heads, which it does with probability p
 Tickets(tau)     until the ranks together have made tau steps each, however they were shared among fast and slow
 """
@@ -43,6 +44,28 @@ class Period:
     def expected(self, round: int) -> int:  # noqa: A002
         """See `Pace.expected`."""
         return int(self.steps(round)) if callable(self.steps) else self.steps
+
+
+@dataclass(frozen=True)
+class ByRows:
+    """As many passes over its own rows for every worker, ``steps`` steps in the mean; at least one. Raises UsageError.
+
+    McMahan, Moore, Ramage, Hampson, Aguera y Arcas, Communication-efficient learning, AISTATS 2017, algorithm 1, where a
+    round is so many epochs.
+    """
+
+    steps: int = 16
+
+    def __post_init__(self) -> None:
+        Period(self.steps)
+
+    def __call__(self, site: Site, round: int) -> Iterable[object]:  # noqa: A002
+        """In proportion to the worker's weight."""
+        return range(max(1, int(self.steps * site.share * site.world.workers + 0.5)))
+
+    def expected(self, round: int) -> int:  # noqa: A002
+        """See `Pace.expected`."""
+        return self.steps
 
 
 @dataclass(frozen=True)

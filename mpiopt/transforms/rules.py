@@ -6,6 +6,8 @@
     adagrad, rmsprop, adam        the transform of that name -> Scale
     adadelta                      Adadelta -> Scale(1)
     adamw                         Adam -> Decay -> Scale
+    lion                          Lion -> Decay -> Scale
+    schedule_free                 ScheduleFree
 
 Weight decay and clipping go in front: ``chain(ClipNorm(1.0), Decay(1e-4), momentum(0.1))``.
 """
@@ -16,7 +18,9 @@ from mpiopt.registry.registry import Registry
 from mpiopt.transforms.adaptive import Adadelta, Adagrad, Adam, RmsProp
 from mpiopt.transforms.bounds import Decay
 from mpiopt.transforms.fused import AdamStep, MomentumStep
+from mpiopt.transforms.lion import Lion
 from mpiopt.transforms.momentum import Momentum, Nesterov, Scale, SimplifiedNesterov
+from mpiopt.transforms.schedule_free import ScheduleFree
 from mpiopt.transforms.transform import BLOCK, Blocked, Transform, chain
 
 
@@ -75,6 +79,18 @@ def adamw(lr: float | Schedule = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: 
     return Blocked(chain(Adam(b1, b2, eps), Decay(decay), Scale(scheduled(lr))))
 
 
+def lion(lr: float | Schedule = 1e-4, b1: float = 0.9, b2: float = 0.99, decay: float = 0.0) -> Transform:
+    """The sign of a mean gradient, with decoupled weight decay; step sizes 3 to 10 times smaller than those of adamw."""
+    return Blocked(chain(Lion(b1, b2), Decay(decay), Scale(scheduled(lr))))
+
+
+def schedule_free(
+    lr: float | Schedule = 2.5e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8, decay: float = 0.0
+) -> Transform:
+    """AdamW whose point is the mean of where its steps lead, in place of a falling step size."""
+    return Blocked(ScheduleFree(scheduled(lr), b1, b2, eps, decay))
+
+
 RULES: Registry[Registered] = Registry(
     "rule",
     (
@@ -88,6 +104,8 @@ RULES: Registry[Registered] = Registry(
         Registered(rmsprop, "Tieleman, Hinton, Lecture 6.5: RMSProp, 2012"),
         Registered(adam, "Kingma, Ba, Adam: a method for stochastic optimization, 2015"),
         Registered(adamw, "Loshchilov, Hutter, Decoupled weight decay regularization, 2019"),
+        Registered(lion, "Chen and others, Symbolic discovery of optimization algorithms, 2023"),
+        Registered(schedule_free, "Defazio, Yang, Mehta, Mishchenko, Khaled, Cutkosky, The road less scheduled, 2024"),
     ),
 )
 

@@ -5,6 +5,7 @@
     Controlled(lr)       c - c_i, control variates that are learnt                         SCAFFOLD
     LearntShift(lr, p)   -h_i, shifts that are learnt from the agreements                  Scaffnew
     Elastic(a, b)        a pull towards a centre that moves towards the mean               EASGD
+    Normalised(rule)     nothing, but how far is told in units of the rule's steps         FedNova, in work/normalised.py
 
 What a worker says at the end of a round is how far it came, as a gradient: the start minus its point.
 """
@@ -39,6 +40,10 @@ class Free:
     def tell(self, start: Array, x: Array, steps: range, memory: Tree) -> tuple[Array, Tree]:
         """What to say of a round that led from ``start`` to x in the worker's ``steps``, and the next memory."""
         return start - x, memory
+
+    def scalars(self, memory: Tree) -> tuple[float, ...]:
+        """What is said of the round beside that and the running loss, in numbers that are never compressed."""
+        return ()
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,8 @@ class Looking(NamedTuple):
 
 @dataclass(frozen=True)
 class Steps(Work):
-    """x <- x + rule(gradient over a sample + correction), so many times as ``pace`` says; scalars: the running loss.
+    """x <- x + rule(gradient over a sample + correction), so many times as ``pace`` says; scalars: the running loss,
+    and those of the correction.
 
     reset : begin every round with the rule's first state. Workers that do not take part in a round make no step, and say 0.
     """
@@ -66,7 +67,8 @@ class Steps(Work):
         vector = x
         if not here.own:
             vector, memory = self.drift.tell(start, x, range(first, log.steps), memory)
-        return at._replace(loss=log.loss), Message(vector, np.array([log.loss])), Stepping(log, inner, memory)
+        scalars = np.array([log.loss, *self.drift.scalars(memory)])
+        return at._replace(loss=log.loss), Message(vector, scalars), Stepping(log, inner, memory)
 
     def steps_in(self, round: int) -> float:  # noqa: A002 - the field's word
         """As many as the pace expects."""

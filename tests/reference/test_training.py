@@ -4,7 +4,7 @@ All trajectories are whole, with the same random streams, on any number of ranks
 """
 
 from collections import deque
-from itertools import count, islice
+from itertools import count
 
 import numpy as np
 import pytest
@@ -25,10 +25,9 @@ from mpiopt.sampling.clients import EVERYONE, Clients
 from mpiopt.transforms import rules
 from mpiopt.transforms.bounds import ClipNorm, Decay
 from mpiopt.transforms.transform import chain
-from tests.training_sets import GENERAL, SEED, Shared, built, path, paths, points
+from tests.training_sets import GENERAL, LR, SEED, Shared, averaged, built, path, paths, plainly, points, taken
 
 SIZES = pytest.mark.ranks(1, 3)
-LR = 0.1
 PLAIN = rules.sgd(LR)
 FADING = Inverse(0.9, 8.0)
 
@@ -37,43 +36,12 @@ def close(found, expected, tolerance=1e-12):
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
 
 
-def averaged(data: Shared, period: int, move, outer=None, clients=EVERYONE, reset=False):
-    """x after every round: the workers make ``period`` steps, the mean of how far they came is a step.
-
-    move : (worker, y, step, memory, x) -> y; outer : (x, how far, round) -> x.
-    """
-    x, steps, memory = data.start, [0] * data.workers, [{} for _ in range(data.workers)]
-    for k in count():
-        yield x
-        present, far = clients(data.workers, Streams(SEED), k), np.zeros((data.workers, x.size))
-        for w in np.flatnonzero(present).tolist():
-            y = x
-            for _ in range(period(k) if callable(period) else period):
-                y = move(w, y, steps[w], memory[w], x)
-                steps[w] += 1
-            far[w] = y - x
-            if reset:
-                memory[w].clear()
-        weights = data.shares * present
-        mean = weights @ far / weights.sum()
-        x = x + mean if outer is None else outer(x, mean, k)
-
-
-def plainly(data: Shared, lr=LR):
-    """A move of SGD."""
-    return lambda w, y, step, memory, x: y - (lr(step) if callable(lr) else lr) * data.gradient(w, y, step)
-
-
 def last(method, team: Team, x: np.ndarray, n: int) -> np.ndarray:
     """The answer after n rounds."""
     run = method.init(x, team)
     for _ in range(n):
         run = method.step(run, team)
     return method.answer(run, team).x
-
-
-def taken(trajectory, n: int) -> np.ndarray:
-    return np.array(list(islice(trajectory, n + 1)))
 
 
 # ---------------------------------------------------------------------------------------------- averages

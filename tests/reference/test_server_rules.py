@@ -1,0 +1,158 @@
+"""Rules and outer steps of recent years against their papers' lines, written down once more in plain numpy: 20 parameters."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mpiopt.engine.phase import Phase
+from mpiopt.exchange.mean import Mean
+from mpiopt.methods.federated import fedavg
+from mpiopt.methods.server_rules import fedadam, fednova, fedyogi
+from mpiopt.numerics.schedules import Constant, Cosine, WarmUp
+from mpiopt.numerics.streams import Streams
+from mpiopt.sampling.clients import EVERYONE, Clients
+from mpiopt.sampling.pace import ByRows
+from mpiopt.transforms.rules import lion, momentum, schedule_free, sgd
+from mpiopt.work.steps import Steps
+from tests.training_sets import SEED, Shared, averaged, path, plainly, taken
+
+SIZES = pytest.mark.ranks(1, 3)
+D = 20
+LR = 0.1
+FALLING = WarmUp(Cosine(0.2, 30, 0.01), 5)
+PUSHES = np.random.default_rng(7).normal(size=(40, D)) * np.logspace(-3, 2, D)
+
+
+def close(found, expected, tolerance=1e-12):
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=tolerance)
+
+
+def slope(x, step):
+    return PUSHES[step] + x
+
+
+def walked(rule):
+    """The points of a rule from 1 under slopes that depend on where it looks."""
+    x, out = np.ones(D), []
+    state = rule.init(x)
+    for step in range(len(PUSHES)):
+        state = rule.move(slope(rule.look(x, state), step), x, state, step)
+        out.append(x.copy())
+    return np.array(out)
+
+
+# ---------------------------------------------------------------------------------------------- local rules
+@pytest.mark.parametrize("schedule", [Constant(0.03), FALLING], ids=["constant", "falling"])
+def test_lion(schedule):
+    x, m, expected = np.ones(D), np.zeros(D), []
+    for step in range(len(PUSHES)):
+        g = slope(x, step)
+        c = 0.9 * m + 0.1 * g
+        x = x - schedule(step) * (np.sign(c) + 0.3 * x)
+        m = 0.99 * m + 0.01 * g
+        expected.append(x)
+    close(walked(lion(schedule, decay=0.3)), expected)
+
+
+@pytest.mark.parametrize("schedule", [Constant(0.03), FALLING], ids=["constant", "falling"])
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+def test_schedule_free_adamw(schedule, decay):
+    x = y = z = np.ones(D)
+    s, peak, total, expected = np.zeros(D), -1.0, 0.0, []
+    for k in range(len(PUSHES)):
+        g = slope(y, k)
+        lr = schedule(k) * np.sqrt(1 - 0.999 ** (k + 1))
+        peak = max(lr, peak)
+        total += peak**2
+        s = 0.999 * s + 0.001 * g * g
+        z = z - lr * decay * y - lr * g / (np.sqrt(s) + 1e-8)
+        x = x + peak**2 / total * (z - x)
+        y = 0.9 * x + 0.1 * z
+        expected.append(x)
+    close(walked(schedule_free(schedule, decay=decay)), expected)
+
+
+def test_schedule_free_goes_with_a_point_that_is_moved():
+    """What is kept does not know where the point is: as with other rules, an agreement moves both."""
+    rule, away = schedule_free(0.1), np.arange(D, dtype=float)
+    one, other = np.ones(D), np.ones(D) + away
+    states = [rule.init(one), rule.init(other)]
+    for step in range(5):
+        states = [rule.move(PUSHES[step].copy(), x, state, step) for x, state in zip((one, other), states, strict=True)]
+    close(other - one, away, 1e-11)
+
+
+# ---------------------------------------------------------------------------------------------- servers
+def adaptive(learn, lr):
+    """An outer step of Reddi et al. 2021, algorithm 2. learn : (v, square) -> v."""
+    m, v = np.zeros(D), np.full(D, 1e-6)
+
+    def outer(x, far, k):
+        nonlocal m, v
+        m = 0.9 * m + 0.1 * far
+        v = learn(v, far * far)
+        return x + lr * m / (np.sqrt(v) + 1e-3)
+
+    return outer
+
+
+SERVERS = {
+    "fedadam": (fedadam, 0.1, lambda v, square: 0.99 * v + 0.01 * square),
+    "fedyogi": (fedyogi, 0.01, lambda v, square: v - 0.01 * square * np.sign(v - square)),
+}
+
+
+@SIZES
+@pytest.mark.parametrize("clients", [EVERYONE, Clients(2)], ids=["all", "some"])
+@pytest.mark.parametrize("name", SERVERS)
+def test_adaptive_servers(worlds, name, clients):
+    method, lr, learn = SERVERS[name]
+    data = Shared(rows=43, features=D)
+    found = path(method(sgd(LR), 5, clients=clients), data.team(worlds(workers=4)), data.start, 12)
+    close(found, taken(averaged(data, 5, plainly(data, LR), adaptive(learn, lr), clients=clients), 12))
+
+
+def normalised(data, period, gamma, clients, lr=LR, server=1.0):
+    """FedNova with momentum begun anew: x after every round. Wang et al. 2020, eqs. 4 to 7."""
+    x, made, k = data.start, [0] * data.workers, 0
+    tau = [max(1, int(period * share * data.workers + 0.5)) for share in data.shares]
+    while True:
+        yield x
+        present = clients(data.workers, Streams(SEED), k)
+        p = data.shares * present / (data.shares * present).sum()
+        d, a = np.zeros((data.workers, x.size)), np.zeros(data.workers)
+        for w in np.flatnonzero(present):
+            y, v = x, np.zeros_like(x)
+            for j in range(tau[w]):
+                v = gamma * v + data.gradient(w, y, made[w] + j)
+                y = y - lr * v
+            made[w] += tau[w]
+            a[w] = sum((1 - gamma ** (j + 1)) / (1 - gamma) for j in range(tau[w]))
+            d[w] = (x - y) / (lr * a[w])
+        x = x - server * lr * (p @ a) * (p @ d)
+        k += 1
+
+
+@SIZES
+@pytest.mark.parametrize("clients", [EVERYONE, Clients(2)], ids=["all", "some"])
+@pytest.mark.parametrize("gamma", [0.0, 0.8])
+def test_fednova(worlds, gamma, clients):
+    data = Shared(rows=46, features=D, bounds=[0, 4, 14, 38, 46])
+    rule = momentum(LR, gamma) if gamma else sgd(LR)
+    found = path(fednova(rule, 6, 0.9, clients), data.team(worlds(workers=4)), data.start, 10)
+    close(found, taken(normalised(data, 6, gamma, clients, server=0.9), 10))
+
+
+@SIZES
+def test_fednova_finds_the_optimum_of_all_rows_where_averages_of_unequal_epochs_do_not(worlds):
+    data = Shared(rows=46, features=D, size=None, l2=0.3, bounds=[0, 4, 14, 38, 46])
+    team, best = data.team(worlds(workers=4)), data.optimum()
+    ends = [path(method, team, data.start, 400)[-1] for method in (fednova(sgd(2e-3), 40), _by_rows(sgd(2e-3), 40))]
+    near, far = (np.linalg.norm(x - best) for x in ends)
+    assert near < 0.5 * far, (near, far)
+
+
+def _by_rows(rule, period):
+    """The same steps of every worker, without FedNova's division."""
+    return replace(fedavg(rule), phases=(Phase(Steps(rule, ByRows(period), reset=True), Mean()),))
