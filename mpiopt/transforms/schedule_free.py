@@ -18,7 +18,7 @@ from mpiopt.numerics.schedules import Schedule, demand
 from mpiopt.transforms.transform import Transform
 
 
-class Ahead(NamedTuple):
+class BesideMean(NamedTuple):
     """z - x and the fading mean of squares, (dim,) each; how many steps, the largest step size, the sum of the weights."""
 
     d: Array
@@ -49,17 +49,17 @@ class ScheduleFree(Transform):
         demand(0 < self.eps < inf, "eps", self.eps, "a finite number above 0")
         demand(0 <= self.decay < inf, "decay", self.decay, "a finite number of at least 0")
 
-    def init(self, x: Array) -> Ahead:
+    def init(self, x: Array) -> BesideMean:
         """z = x."""
-        return Ahead(namespace(x).zeros_like(x), namespace(x).zeros_like(x), 0, 0.0, 0.0)
+        return BesideMean(namespace(x).zeros_like(x), namespace(x).zeros_like(x), 0, 0.0, 0.0)
 
-    def look(self, x: Array, state: Ahead) -> Array:
+    def look(self, x: Array, state: BesideMean) -> Array:
         """y = x + (1 - b1) (z - x), a new array."""
         y = (1 - self.b1) * state.d
         y += x
         return y
 
-    def __call__(self, u: Array, x: Array, state: Ahead, step: int) -> tuple[Array, Ahead]:
+    def __call__(self, u: Array, x: Array, state: BesideMean, step: int) -> tuple[Array, BesideMean]:
         """c (z - x), from the gradient at y."""
         d, s, t = state.d, state.s, state.t + 1
         rate = self.schedule(step) * sqrt(1 - power(self.b2, t))
@@ -75,7 +75,7 @@ class ScheduleFree(Transform):
         d += u
         namespace(u).multiply(d, part, out=u)
         d *= 1 - part
-        return u, Ahead(d, s, t, peak, weights)
+        return u, BesideMean(d, s, t, peak, weights)
 
     def step_size(self, step: int) -> float:
         """The schedule's."""
