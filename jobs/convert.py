@@ -75,6 +75,8 @@ class Convert:
     """Tables: the most categories of a column."""
     scale: Literal["none", "max", "std"] = "none"
     """Divide each feature by its largest size, or by its standard deviation; zeros stay. coef and export undo it."""
+    compact: Annotated[bool, Parameter(negative=())] = False
+    """Text: features are those that occur, whatever their numbers (hashes of up to 64 bits), which are kept as their names."""
     indices: Literal["refuse", "sort", "sum"] = "refuse"
     """Text: what becomes of indices that do not ascend within a row; sum also adds up the values of one that comes twice."""
     values: Literal["float32", "float64"] = "float32"
@@ -183,7 +185,7 @@ def _text(job: Convert, sources: list[Path], common: dict[str, Any], world: "Wor
 
     if job.normalize == "channels":
         raise UsageError("--normalize channels is for images, but the sources are text")
-    same = ("normalize", "base", "like", "values", "weights", "offset", "names", "indices", "scale")
+    same = ("normalize", "base", "like", "values", "weights", "offset", "names", "indices", "scale", "compact")
     options = TextOptions(**{name: getattr(job, name) for name in same}, **_columns(job), **common)
     index = convert(world, sources, job.files[-1], options, console)
     base = "auto" if index.numbering is None else str(index.numbering.base)
@@ -238,6 +240,7 @@ def _dense(job: Convert, packs: "list[Pack]", common: dict[str, Any], world: "Wo
         "--layer": job.layer is not None,
         f"--missing {job.missing}": job.missing != "refuse",
         "--no-header": not job.header,
+        "--compact": job.compact,
         f"--indices {job.indices}": job.indices != "refuse",
     }
     if given := [name for name, is_given in unsuited.items() if is_given]:

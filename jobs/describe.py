@@ -113,7 +113,7 @@ def text(path: Path, index: "Index", damaged: int | None) -> str:
 def _sparse_lines(index: "Index") -> dict[str, str]:
     least, median, greatest = index.lengths
     return {
-        "features": f"{index.cols:,}{_numbers(index.numbering)}",
+        "features": f"{index.cols:,}{_numbers(index.numbering)}{', those that occurred' * (index.ids is not None)}",
         **({} if index.recipe is None else {"columns": _columns(index.recipe)}),
         **({} if index.scale is None else {"scaled": "each feature by a number of its own, which coef and export undo"}),
         "nonzeros": f"{index.nnz:,} ({100 * index.nnz / index.rows / index.cols:.3g} % of all entries)",

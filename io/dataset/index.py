@@ -67,7 +67,8 @@ class Index:
     for others, and for those of before that was recorded. values : as what those of sparse rows are stored, float32 or
     float64; None for dense rows, and for sets of before that was recorded. beside : of `dataset.beside`, what rows have;
     sets of before that was recorded may have weights all the same. recipe : of a set from a table. scale : what the values of
-    each feature were multiplied by (cols,), None for 1.
+    each feature were multiplied by (cols,), None for 1. ids : the numbers (cols,) uint64 that columns had in text, where
+    those are columns that occurred.
     """
 
     rows: int
@@ -90,11 +91,12 @@ class Index:
     beside: tuple[str, ...] = ()
     recipe: Recipe | None = None
     scale: np.ndarray | None = None
+    ids: np.ndarray | None = None
 
     @property
     def made(self) -> Made:
         """How the features were made."""
-        return Made(self.features, self.scale, self.recipe)
+        return Made(self.features, self.scale, self.recipe, self.ids)
 
 
 def stride_for(rows: int) -> int:
@@ -172,8 +174,9 @@ def _write_content(path: Path, index: Index) -> None:
         _write_shards(file.create_group("shards"), index.shards)
         if index.features is not None:
             file.create_dataset("features", data=list(index.features), dtype=TEXT)
-        if index.recipe is not None or index.scale is not None:
-            index.made._replace(names=None).write(file.create_group("made"))
+        made = index.made._replace(names=None)
+        if any(part is not None for part in made):
+            made.write(file.create_group("made"))
         if index.item is not None:
             _write_item(file.create_group("item"), index.item)
 
@@ -246,6 +249,7 @@ def _index(file: h5py.File) -> Index:
         beside=tuple(map(str, attribute(file, "beside", tuple))) if "beside" in file.attrs else (),
         recipe=made.recipe,
         scale=made.scale,
+        ids=made.ids,
     )
 
 

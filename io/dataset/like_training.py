@@ -33,7 +33,7 @@ class Frame(NamedTuple):
     @staticmethod
     def of(index: Index, name: str, base: str = "auto") -> "Frame":
         """That of a data set; ``base`` tells of one that does not say so. Not collective. Raises UsageError."""
-        if index.recipe is not None:
+        if index.recipe is not None or index.ids is not None:
             return Frame(name, index.cols, 0, index.normalize, index.labels.plus, index.labels, index.made)
         if index.numbering is None and base == "auto":
             raise UsageError(
@@ -47,7 +47,7 @@ class Frame(NamedTuple):
     def of_run(path: str | Path) -> "Frame":
         """That of the data which a run was on. Not collective. Raises DataError, UsageError."""
         told, made = read_run(path).attributes, read_made(path)
-        if made.recipe is not None:
+        if made.recipe is not None or made.ids is not None:
             return Frame(str(path), told["features"], 0, str(told.get("normalize", "none")), made=made)
         if not {"features", "number_base", "normalize"} <= told.keys():
             raise UsageError(f"{path} does not say how the text of its data was numbered: give the data set in its place")

@@ -76,7 +76,7 @@ def meant(source: RowSource, positive: str | None) -> str | None:
 def frame(source: Source) -> dict[str, str | int]:
     """What text must be read by to have the columns of a source, as attributes; none for what is not from text."""
     index = source.index if isinstance(source, Dataset) else None
-    if index is not None and index.recipe is not None:
+    if index is not None and (index.recipe is not None or index.ids is not None):
         return {"normalize": index.normalize}
     if index is None or index.numbering is None:
         return {}

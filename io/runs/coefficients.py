@@ -1,6 +1,6 @@
 """The coefficients of a linear model by name, as a run file has them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,11 +22,12 @@ class Coefficients:
     """A model of features before they were scaled, and by what these go: names, or numbers in the text from ``base`` on."""
 
     model: Fitted
-    names: tuple[str, ...] | None
+    names: Sequence[str] | None
     base: int
     intercept: bool
     normalize: str
     errors: np.ndarray | None = None  # standard errors, the intercept's last
+    gaps: bool = False  # between the numbers by which features go
 
     @staticmethod
     def read(path: str | Path) -> "Coefficients":
@@ -39,7 +40,8 @@ class Coefficients:
         if made.scale is not None:
             model = replace(model, x=model.x * made.scale)
             errors = None if errors is None else errors * np.append(made.scale, np.ones(intercept))
-        return Coefficients(model, made.names, base, intercept, str(told.get("normalize", "none")), errors)
+        normalize = str(told.get("normalize", "none"))
+        return Coefficients(model, made.called, base, intercept, normalize, errors, made.ids is not None)
 
     def name(self, feature: int) -> str:
         """What a feature is called, by its place from 0 on."""

@@ -75,8 +75,9 @@ def _liblinear(found: Coefficients, file: BinaryIO) -> None:
     model = found.model
     if model.family.name not in SOLVERS:
         raise CapabilityError(f"LIBLINEAR has no model of the {model.family.name} loss: export to csv or json")
-    if found.base != 1:
-        raise UsageError("LIBLINEAR counts features from 1 on, and this model has a feature 0: export to csv or json")
+    if found.base != 1 or found.gaps:
+        other = "has numbers with gaps" if found.gaps else "has a feature 0"
+        raise UsageError(f"LIBLINEAR counts features from 1 on, and this model {other}: export to csv or json")
     lines = [f"solver_type {SOLVERS[model.family.name]}", "nr_class 2"]
     if model.classes is not None:
         whole = all(re.fullmatch(r"[+-]?\d{1,9}", name) for name in model.classes)

@@ -27,7 +27,7 @@ from mpiopt.io.dataset.shuffle import Shuffle
 from mpiopt.io.dataset.writing import described, finish, shard_count, together_labels, told_plainly, writing
 from mpiopt.io.text.asked import RowRequest
 from mpiopt.io.text.numbers import IN_LABEL, Accompanying, told_names
-from mpiopt.io.text.options import PLAIN, TextOptions
+from mpiopt.io.text.options import PLAIN, TextOptions, framed
 from mpiopt.io.text.parsed_rows import Picked, RunStore, packed, unpacked
 from mpiopt.io.text.parts import firsts, parts
 from mpiopt.io.text.reading_progress import ReadingProgress
@@ -58,13 +58,7 @@ def convert(
     like = None
     if options.like is not None:
         like = training_frame(options.like, world, options.base, options.features, options.normalize)
-        options = replace(
-            options,
-            base="1" if like.first else "0",
-            features=like.cols,
-            normalize="l2" if like.normalize == "l2" else "none",
-            one_label=True,
-        )
+    options = framed(options, like)
     with writing(world, target, options.overwrite) as output:
         with told_plainly(output.target):
             files = spooled(world, [Path(source) for source in sources], output.folder)
@@ -91,8 +85,6 @@ class _TextConversion:
     def run(self) -> Index:
         """All of it."""
         if self.options.names is not None:
-            if self.like is not None:
-                raise UsageError("`names` contradicts `like`, whose features have their own: leave one of them out")
             self.names = told_names(self.world, self.options.names)
         self._prepare()
         starts = self._parse()
@@ -122,6 +114,7 @@ class _TextConversion:
             beside=self.beside.columns,
             recipe=self.parser.recipe,
             scale=scale,
+            ids=self.parser.ids,
         )
         return finish(self.world, self.output, mine, index)
 
@@ -142,6 +135,8 @@ class _TextConversion:
             order=options.indices,
             picked=None if plan is not None else picked(options.table.label),
             plan=plan,
+            compact=options.compact,
+            known=None if like is None else like.made.ids,
         )
         with world.together("preparing to read"):
             self.parser = options.reader.parser(self.store, asked)
@@ -207,7 +202,7 @@ class _TextConversion:
 
     def _numbering(self, zero: bool, dropped: int) -> Numbering | None:
         """By which number the first feature goes in text, and how that is known; ``zero`` : whether an index 0 occurs."""
-        if self.parser.recipe is not None and self.like is None:
+        if self.like is None and (self.parser.recipe is not None or self.parser.ids is not None):
             return None
         if self.like is not None:
             return Numbering(self.like.first, "like", str(self.options.like), dropped)

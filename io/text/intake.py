@@ -18,11 +18,13 @@ class Intake(ABC):
 
     dropped : entries left out, of features that a training set does not have. least, greatest : of the indices so far (least
     is huge before the first), which readers keep. labels : counted; singles : whether float32 holds every label exactly.
-    recipe, names : of what is no svmlight text, once all is settled.
+    recipe, names : of what is no svmlight text, once all is settled; ids : the numbers that columns had in text, where only
+    those that occur are columns.
     """
 
     recipe: Recipe | None = None
     names: tuple[str, ...] | None = None
+    ids: np.ndarray | None = None
 
     def __init__(self, store: RunStore, asked: RowRequest) -> None:
         self.store, self.values, self.base, self.limit = store, asked.values, asked.base, asked.limit

@@ -20,6 +20,7 @@ from mpiopt.kernels.host.rows import bin_rows, pack
 
 Beside = Mapping[int, np.ndarray]
 NOTHING: Beside = MappingProxyType({})
+Kind = type[np.int32 | np.uint64]
 
 ROOM = 1 << 23  # nonzeros in a run: 64 MiB
 ROW_ROOM = 1 << 20
@@ -53,19 +54,19 @@ class MemoryRun:
     beside: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
 
     @classmethod
-    def empty(cls, values: np.dtype, rows: int = ROW_ROOM, nonzeros: int = ROOM) -> "MemoryRun":
-        """A run with room for so many rows and nonzeros."""
-        return cls(np.empty(rows), np.zeros(rows + 1, np.int64), np.empty(nonzeros, np.int32), np.empty(nonzeros, values))
+    def empty(cls, values: np.dtype, rows: int = ROW_ROOM, nonzeros: int = ROOM, indices: Kind = np.int32) -> "MemoryRun":
+        """A run with room for so many rows and nonzeros, whose indices are of a type."""
+        return cls(np.empty(rows), np.zeros(rows + 1, np.int64), np.empty(nonzeros, indices), np.empty(nonzeros, values))
 
     def trim(self, rows: int) -> None:
         """Keep the first ``rows`` rows: views, since memory that was never touched costs nothing."""
         self.y, self.indptr = self.y[:rows], self.indptr[: rows + 1]
         self.indices, self.data = self.indices[: self.indptr[-1]], self.data[: self.indptr[-1]]
 
-    def ascend(self, add: bool, named: str) -> None:
+    def ascend(self, add: bool, named: str, called: Callable[[int], int] = int) -> None:
         """Sort the entries of every row by their indices; ``add`` : up the values of one that comes twice, else an error.
 
-        Raises DataError, which names the source.
+        Raises DataError, which names the source, and an index by what it is ``called`` there.
         """
         width = int(self.indices.max()) + 1
         rows = csr_array((self.data, self.indices, self.indptr), shape=(self.rows, width))
@@ -73,7 +74,9 @@ class MemoryRun:
         at = rows.indices
         twice = np.flatnonzero((at[1:] == at[:-1]) & (np.diff(np.repeat(np.arange(self.rows), np.diff(rows.indptr))) == 0))
         if len(twice) and not add:
-            raise DataError(f"{named}: a row has the index {at[twice[0]]} twice: give `indices=sum` to add up its values")
+            raise DataError(
+                f"{named}: a row has the index {called(at[twice[0]])} twice: give `indices=sum` to add up its values"
+            )
         rows.sum_duplicates()
         self.indptr, self.indices, self.data = rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data
 

@@ -42,9 +42,13 @@ class Reader(Registered):
 
     def parser(self, store: RunStore, asked: RowRequest) -> Intake:
         """What reads parts of the sources on one rank. Raises UsageError."""
-        if asked.weighted or asked.order != "refuse":
-            given = "weights=label" if asked.weighted else f"indices={asked.order}"
-            raise UsageError(f"`{given}` is about svmlight text, and the sources are read by {self.name}: leave it out")
+        unsuited = {
+            "`weights=label`": asked.weighted,
+            f"`indices={asked.order}`": asked.order != "refuse",
+            "`compact` (given, or of the set in `like`)": asked.compact,
+        }
+        if given := [name for name, is_given in unsuited.items() if is_given]:
+            raise UsageError(f"{given[0]} is about svmlight text, and the sources are read by {self.name}: leave it out")
         return BlockParser(self.build, store, asked)
 
     def plan(self, files: Sequence[Path], options: TableOptions, frame: Frame | None, beside: Beside) -> ReadingPlan | None:

@@ -7,18 +7,21 @@ from pathlib import Path
 
 import numpy as np
 
+from mpiopt.comm.world import World
 from mpiopt.errors import DataError, UsageError
 from mpiopt.io.dataset.index import WIDEST
 from mpiopt.io.dataset.source import Source
 from mpiopt.io.text.asked import RowRequest
+from mpiopt.io.text.compaction import Compaction
 from mpiopt.io.text.intake import Intake
-from mpiopt.io.text.parsed_rows import MemoryRun, RunStore
+from mpiopt.io.text.parsed_rows import ROOM, MemoryRun, RunStore
 from mpiopt.io.text.parts import Part, blocks, where
 from mpiopt.kernels.host import text as kernel
 
 LONGEST = 4096  # characters of a number that the kernel leaves aside
 _ODDS = 1 << 14
 _PLAIN_NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+COMPACT = "`compact` makes columns of the features that occur, whatever their numbers up to 2^64 - 1"
 _END = re.compile(rb"[ \t\r\n#]")
 _NO_NUMBER = re.compile(rb"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 
@@ -26,13 +29,14 @@ _NO_NUMBER = re.compile(rb"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 class Parser(Intake):
     """svmlight text: LABEL INDEX:VALUE INDEX:VALUE ..., with comments and query numbers, which are left out.
 
-    Weights behind labels are the first of what stands beside a label. Not collective.
+    Weights behind labels are the first of what stands beside a label. Nothing but `settle` is collective.
     """
 
     def __init__(self, store: RunStore, asked: RowRequest) -> None:
         super().__init__(store, asked)
         self._weighted, self._weights = asked.weighted, np.empty(0)
         self._order, self._path, self._picked = asked.order, Path(), asked.picked
+        self._compaction = Compaction(asked.known) if asked.compact else None
         self._counters = np.array([0, 0, np.iinfo(np.int64).max, 0, 0, 0])
         self._odd = np.empty((_ODDS, 2), np.int64)
         self._run = self._fresh()
@@ -40,18 +44,18 @@ class Parser(Intake):
     @property
     def least(self) -> int:
         """The least index so far."""
-        return int(self._counters[kernel.LEAST])
+        return int(self._counters[kernel.LEAST]) if self.ids is None else 0
 
     @property
     def greatest(self) -> int:
-        """The greatest index so far."""
-        return int(self._counters[kernel.GREATEST])
+        """The greatest index so far, or column once all is settled."""
+        return int(self._counters[kernel.GREATEST]) if self._compaction is None else len(self._compaction.ids) - 1
 
     def _fresh(self, scale: int = 1) -> MemoryRun:
-        run = MemoryRun.empty(self.values)
+        run = MemoryRun.empty(self.values, nonzeros=scale * ROOM, indices=np.int32 if self._compaction is None else np.uint64)
         if self._weighted:
             self._weights = np.ones(len(run.y))
-        return run if scale == 1 else MemoryRun.empty(self.values, nonzeros=scale * len(run.data))
+        return run
 
     def read(self, part: Part, each: Callable[[int], bool]) -> list[int]:
         """Read one part; ``each(bytes)`` is told of every block and ends the reading by False.
@@ -76,7 +80,8 @@ class Parser(Intake):
             if status == kernel.DONE:
                 return
             if status > kernel.ODD_FULL:
-                raise DataError(_complaint(status, _token(text, stopped), path, at + stopped))
+                widest = 2**64 - 1 if self._compaction else WIDEST
+                raise DataError(_complaint(status, _token(text, stopped), path, at + stopped, widest))
             self._make_room(status, stuck=stopped == begin)
             begin = stopped
 
@@ -86,7 +91,7 @@ class Parser(Intake):
             return
         empty, room = not self._counters[kernel.ROWS], len(self._run.data)
         self._close()
-        self._run = self._fresh(2 * room // len(self._run.data) if empty and status == kernel.FULL else 1)
+        self._run = self._fresh(2 * room // ROOM if empty and status == kernel.FULL else 1)
 
     def _close(self) -> None:
         """Hand the rows of the current run to the store and begin another."""
@@ -95,14 +100,25 @@ class Parser(Intake):
             self._run.trim(rows)
             if self._picked is not None:
                 self._run.y = np.where(self._run.y == self._picked, 1.0, -1.0)
+            if self._compaction is not None:
+                self.dropped += self._compaction.narrow(self._run)
             if self._counters[kernel.UNSORTED]:
-                self._run.ascend(self._order == "sum", str(self._path))
+                self._run.ascend(self._order == "sum", str(self._path), self._called)
             if self._weighted:
                 self._run.beside = np.ones((rows, self.store.width))
                 self._run.beside[:, 0] = self._weights[:rows]
             self.keep(self._run)
         self._counters[[kernel.ROWS, kernel.NONZEROS, kernel.UNSORTED]] = 0
         self._run = self._fresh()
+
+    def _called(self, index: int) -> int:
+        return int(index) if self._compaction is None else self._compaction.called(index)
+
+    def settle(self, world: World) -> None:
+        """Make columns of the features that occur, if that is asked for. See `Intake.settle`."""
+        if self._compaction is not None:
+            self._compaction.settle(world, self.store)
+            self.ids = self._compaction.ids
 
     def _settle(self, text: np.ndarray, path: Path, at: int) -> None:
         """Read the numbers that the kernel left aside."""
@@ -179,13 +195,13 @@ def _single(token: bytes) -> np.float32:
     return min(near, key=lambda n: (abs(Fraction(float(n)) - exact), int(n.view(np.uint32)) & 1))
 
 
-def _complaint(status: int, token: bytes, path: Path, position: int) -> str:
+def _complaint(status: int, token: bytes, path: Path, position: int, widest: int) -> str:
     if re.match(rb"\d{19,}:", token):
         status = kernel.WIDE
     what = {
         kernel.BAD_PAIR: f"{_quoted(token)} is not INDEX:VALUE with a whole, non-negative index",
-        kernel.WIDE: f"the index of {_quoted(token)} is above {WIDEST}, the greatest that a matrix here can have: number the "
-        "features from 1 on without gaps, or hash them",
+        kernel.WIDE: f"the index of {_quoted(token)} is above {widest}"
+        + (f", the greatest that a matrix here can have: {COMPACT}" if widest == WIDEST else ": it has more than 64 bits"),
         kernel.ZERO_INDEX: f"{_quoted(token)} has index 0, but with `base=1` (given, or of the set in `like`) the first "
         "feature is number 1; give `base=0` or auto, or number them alike",
         kernel.BAD_ORDER: f"the index of {_quoted(token)} is not above the one before it; indices must ascend within a "

@@ -21,7 +21,7 @@ class FeatureNames(NamedTuple):
         """Those of a source."""
         index = source.index if isinstance(source, Dataset) else None
         base = 1 if index is None or index.numbering is None else index.numbering.base
-        return FeatureNames(() if index is None else index.features or (), base, source.cols)
+        return FeatureNames(() if index is None else index.made.called or (), base, source.cols)
 
     def name(self, coordinate: int) -> str:
         """What a coefficient is called, by its place; the intercept's is behind all features."""
@@ -32,7 +32,7 @@ class FeatureNames(NamedTuple):
     def place(self, text: str, what: str) -> int:
         """The place of a feature. Raises UsageError, which says ``what`` it was wanted for."""
         if text in self.names:
-            return list(self.names).index(text)
+            return self.names.index(text)
         if not self.names and text.isdecimal() and 0 <= int(text) - self.base < self.total:
             return int(text) - self.base
         known = "a name of the data set" if self.names else f"a number from {self.base} to {self.total - 1 + self.base:,}"

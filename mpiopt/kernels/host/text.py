@@ -26,7 +26,8 @@ ROWS, NONZEROS, LEAST, GREATEST, ODDS, UNSORTED = range(6)  # the counters
 _U = np.uint64
 _ZEROS, _ABOVE, _TOPS = _U(0x3030303030303030), _U(0x4646464646464646), _U(0x8080808080808080)
 _PAIRS, _MUL_HIGH, _MUL_LOW = _U(0x000000FF000000FF), _U(0x000F424000000064), _U(0x0000271000000001)
-_0, _1, _3, _8, _10, _16, _32, _63 = _U(0), _U(1), _U(3), _U(8), _U(10), _U(16), _U(32), _U(63)
+_0, _1, _3, _8, _10, _16, _20, _32, _63 = _U(0), _U(1), _U(3), _U(8), _U(10), _U(16), _U(20), _U(32), _U(63)
+_LONG = _U(10**19)  # the least number of 20 digits
 _TENS = np.array([10**k for k in range(9)], np.uint64)
 _EXACT = np.array([10.0**k for k in range(23)])
 _REACH = 270  # powers of ten whose double-double products neither overflow nor lose bits
@@ -264,19 +265,26 @@ def _skip_line(text, p):
     return p
 
 
+@_inlined
+def _whole(first, number, count):
+    """Whether a number of so many digits, 19 at least, the first of which is ``first``, has 64 bits: others come out small."""
+    return count < _20 or (count == _20 and first == _ZERO + np.uint8(1) and number >= _LONG)
+
+
 @_kernel
 def parse(text, begin, end, y, indptr, indices, data, odd, counters, base, ordered):
     """Append the lines text[begin:end] to a block of rows: a status (above) and the position that it is about.
 
     text : uint8, text[end - 1] a newline, PAD bytes readable past it. y : float64 labels; indptr : int64, indptr[0] = 0;
-    indices : int32, as they stand; data : float32 or float64. odd : (k, 2) int64, position in ``text`` of each
-    number that is left to the caller, and its place: a nonzero, or -1 - row for a label. counters : int64, ROWS,
-    NONZEROS, LEAST and GREATEST index so far, ODDS and UNSORTED, 1 once indices have not ascended within a row, which is an
-    error where ``ordered``. base : the least index allowed. After FULL and ODD_FULL the
+    indices : int32 as they stand, or uint64, which takes whatever has 64 bits; data : float32 or float64. odd : (k, 2) int64,
+    position in ``text`` of each number that is left to the caller, and its place: a nonzero, or -1 - row for a label.
+    counters : int64, ROWS, NONZEROS, LEAST and GREATEST index so far, ODDS and UNSORTED, 1 once indices have not ascended
+    within a row, which is an error where ``ordered``. base : the least index allowed. After FULL and ODD_FULL the
     block ends with the last whole line before the position, where to go on with more room.
     """
     p, stop = _U(begin), _U(end)
-    room, widest = _U(indices.size), _U((1 << 31) - 1)
+    long = indices.itemsize == 8
+    room, widest = _U(indices.size), ~_0 if long else _U((1 << 31) - 1)
     single = data.itemsize == 4
     row, k, odds = _U(counters[ROWS]), _U(counters[NONZEROS]), _U(counters[ODDS])
     least, greatest = _U(counters[LEAST]), _U(counters[GREATEST])
@@ -302,7 +310,7 @@ def parse(text, begin, end, y, indptr, indices, data, odd, counters, base, order
             odd[odds, 0], odd[odds, 1] = token, -1 - np.int64(row)
             odds += _1
         y[row] = value
-        following = np.int64(-1)
+        last = _0  # the index before
         while True:
             while _blank(text[p]):
                 p += _1
@@ -313,7 +321,7 @@ def parse(text, begin, end, y, indptr, indices, data, odd, counters, base, order
             after, index, value = _plain_pair(text, p, single)
             if after == _0:
                 p, index, count = _digits(text, p, _0)
-                if text[p] != _COLON or count - _1 >= _U(18):  # none, or too many
+                if text[p] != _COLON or not (count - _1 < _U(18) or (long and _whole(text[token], index, count))):
                     if c == _HASH:
                         p = _skip_line(text, p)
                         break
@@ -331,7 +339,7 @@ def parse(text, begin, end, y, indptr, indices, data, odd, counters, base, order
                         break
                     odd[odds, 0], odd[odds, 1] = number, np.int64(k)
                     odds += _1
-            if np.int64(index) <= following:
+            if index <= last and k > before:
                 if ordered:
                     status, where = BAD_ORDER, token
                     break
@@ -347,16 +355,15 @@ def parse(text, begin, end, y, indptr, indices, data, odd, counters, base, order
                     status, where = ZERO_INDEX, token
                     break
                 least = index
-            following = max(following, np.int64(index))
+            last = max(last, index)
             p = after
-            indices[k] = np.int64(index)
+            indices[k] = index
             data[k] = value
             k += _1
         if status != DONE:
             k, odds = before, odds_before
             break
-        if following > np.int64(greatest):
-            greatest = _U(following)
+        greatest = max(greatest, last)
         row += _1
         indptr[row] = k
         p += _1
