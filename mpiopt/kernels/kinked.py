@@ -39,6 +39,14 @@ class Kinks(NamedTuple):
         same = x * (x + step) >= 0
         return self.l1 * np.where(same & (x != 0), np.sign(x) * step, abs(x + step) - abs(x))
 
+    def shortest(self, x: Array, slope: Array) -> Array:
+        """The shortest of the slope (n,) of what is smooth and the subgradients of the rest at x, (n,)."""
+        kink = np.sign(slope) * np.maximum(abs(slope) - self.l1, 0)
+        out = np.where((x == 0) & (self.l1 > 0), kink, slope + self.l1 * np.sign(x))
+        out[(x <= self.lower) & (out > 0)] = 0
+        out[(x >= self.upper) & (out < 0)] = 0
+        return out
+
     def open(self, v: Array) -> Array:
         """Mask (n,) of unknowns in whose neighbourhood all is smooth."""
         return ((v != 0) | (self.l1 == 0)) & (v > self.lower) & (v < self.upper)

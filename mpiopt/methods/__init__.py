@@ -32,6 +32,8 @@ from mpiopt.methods.spag import ENTRIES as SPAG
 from mpiopt.methods.spcg import ENTRIES as SPCG
 from mpiopt.methods.stabilised import ENTRIES as STABILISED
 from mpiopt.methods.subnetworks import ENTRIES as SUBNETWORKS
+from mpiopt.methods.surrogate_likelihood import ENTRIES as SURROGATE_LIKELIHOOD
+from mpiopt.methods.weighted_average import ENTRIES as WEIGHTED_AVERAGE
 from mpiopt.registry.registry import Registry
 
 Build = TypeVar("Build", bound=Callable[..., Any])
@@ -48,6 +50,8 @@ SOLVING = (
     NEWTON,
     COCOA,
     PROX_NEWTON,
+    SURROGATE_LIKELIHOOD,
+    WEIGHTED_AVERAGE,
     FIRST_ORDER,
     COMPRESSION,
     DECENTRALISED_SOLVERS,

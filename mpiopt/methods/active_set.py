@@ -21,7 +21,7 @@ from mpiopt.arrays import Array
 from mpiopt.engine.method import Composed, Measured, Named, Run, measured
 from mpiopt.engine.phase import PerWorker
 from mpiopt.outer.face import newton_on_face
-from mpiopt.problems.columns import coordinates, restricted
+from mpiopt.problems.columns import coordinates, restricted, working_set
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Point, Team, gradient, offered
 from mpiopt.problems.protocols import Columns, Penalty
@@ -102,18 +102,6 @@ class ActiveSet(Named):
     def answer(self, run: Run, team: Team) -> Point:
         """The common point."""
         return run.points[0]
-
-
-def working_set(held: Array, score: Array, most: int) -> Array:
-    """What is ``held`` (n,) bool, and ``most`` others of the largest score (n,) above 0: numbers (k,), ascending."""
-    outside = np.where(held, 0.0, score)
-    most = min(most, outside.size)
-    if most:
-        least = np.partition(outside, outside.size - most)[outside.size - most]
-        above, equal = outside > max(least, 0.0), (outside == least) & (least > 0)
-        held = held | above
-        held[np.flatnonzero(equal)[: most - int(above.sum())]] = True  # of equal ones the first, on every CPU
-    return np.flatnonzero(held)
 
 
 def kinked(penalty: Penalty) -> TypeGuard[ElasticNet]:

@@ -24,13 +24,12 @@ from mpiopt.engine.method import Measured, Method, Named, Run, measured
 from mpiopt.engine.phase import PerWorker
 from mpiopt.errors import CapabilityError
 from mpiopt.kernels.kinked import Kinks, minimised, unfolded
-from mpiopt.methods.active_set import working_set
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.ranges import within
 from mpiopt.outer.intercept import centred
 from mpiopt.outer.line_search import ENOUGH, bregmans
 from mpiopt.outer.plane_search import REFRESH, diagonal
-from mpiopt.problems.columns import coordinates, restricted
+from mpiopt.problems.columns import coordinates, restricted, working_set
 from mpiopt.problems.penalties import Kinked
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean
 from mpiopt.problems.protocols import Columns, Penalty

@@ -40,6 +40,18 @@ def without(team: Team[C], feature: int) -> Team[C]:
     return replace(team, sites=tuple(sites))
 
 
+def working_set(held: Array, score: Array, most: int) -> Array:
+    """What is ``held`` (n,) bool, and ``most`` others of the largest score (n,) above 0: numbers (k,), ascending."""
+    outside = np.where(held, 0.0, score)
+    most = min(most, outside.size)
+    if most:
+        least = np.partition(outside, outside.size - most)[outside.size - most]
+        above, equal = outside > max(least, 0.0), (outside == least) & (least > 0)
+        held = held | above
+        held[np.flatnonzero(equal)[: most - int(above.sum())]] = True  # of equal ones the first, on every CPU
+    return np.flatnonzero(held)
+
+
 def coordinates(loss: Columns, features: Array) -> Array:
     """Where the restricted problem's coefficients stand in x: ``features``, and the intercept last, if any; int64."""
     return np.append(features, loss.features) if loss.intercept else features

@@ -4,7 +4,8 @@
 
 D_j = l2 + mu on penalised coordinates and mu on the free ones. With c = grad f_w(x) - grad f(x) and q = c + mu x this is
 f_w(z) - <c, z> + penalty(z) + (mu/2)|z - x|^2 (Shamir, Srebro, Zhang, Communication-efficient distributed optimization
-using an approximate Newton-type method, 2014, eq. 13). It holds for smooth penalties.
+using an approximate Newton-type method, 2014, eq. 13). Kinks and walls of a penalty are added as they are, for solvers that
+know of such.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Generic
 import numpy as np
 
 from mpiopt.arrays import Array, beside, namespace
+from mpiopt.kernels.kinked import Kinks
+from mpiopt.problems.penalties import Kinked
 from mpiopt.problems.problem import Point
 from mpiopt.problems.protocols import Margins, Penalty
 
@@ -32,18 +35,21 @@ G = TypeVar("G", bound=Margins)
 class Reference(Generic[S]):
     """phi: one worker's loss with its own ridge. Not collective.
 
-    ridge : D on the penalised coordinates, a number or (dim,), ``ridge_free`` on the ``free`` trailing ones.
+    ridge : D on the penalised coordinates, a number or (dim,), ``ridge_free`` on the ``free`` trailing ones. kinks : what is
+    to be added, None where all is smooth; what is asked of phi here leaves it out.
     """
 
     loss: S
     ridge: float | Array
     ridge_free: float
     free: int
+    kinks: Kinks | None = None
 
     @staticmethod
     def of(loss: G, penalty: Penalty, mu: float) -> "Reference[G]":
         """phi = f_w + penalty + (mu/2)|z|^2."""
-        return Reference(loss, penalty.l2 + mu, mu, penalty.free)
+        kinks = penalty.kinks(loss.dim) if isinstance(penalty, Kinked) and not penalty.smooth else None
+        return Reference(loss, penalty.l2 + mu, mu, penalty.free, kinks)
 
     @property
     def strong(self) -> bool:

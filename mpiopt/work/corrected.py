@@ -14,8 +14,9 @@ import numpy as np
 from mpiopt.arrays import Array, namespace
 from mpiopt.engine.phase import Local, PerWorker, Tree, Work
 from mpiopt.errors import CapabilityError
-from mpiopt.problems.problem import Message, Point, Site, Team
-from mpiopt.problems.protocols import Margins, Penalty
+from mpiopt.problems.penalties import Kinked
+from mpiopt.problems.problem import Message, Point, Site, Team, offered
+from mpiopt.problems.protocols import Columns, Margins, Penalty
 from mpiopt.problems.surrogate import Reference
 from mpiopt.work.server import common_mu, occupied, sample, server_mu
 
@@ -43,6 +44,7 @@ class Corrected(Work):
 
     mu : one number for all workers; None for `server.common_mu`, or `server.server_mu`. server : worker 0 alone solves it;
     the others stay idle and send zeros, which `exchange.From` never reads. rows : the server's model is of its first rows.
+    kinks : whether the solver takes kinks and walls too.
     """
 
     needs: ClassVar[type] = Margins
@@ -51,11 +53,13 @@ class Corrected(Work):
     eta: float = 1.0
     server: bool = False
     rows: int | None = None
+    kinks: bool = False
 
     def begin(self, x: Array, team: Team[Margins]) -> PerWorker:
-        """mu and the solver's memory where it is solved. Collective. Raises CapabilityError for penalties that are not smooth,
-        UsageError where a server lacks rows, on every rank."""
-        refuse_rough(team.penalty)
+        """mu and the solver's memory where it is solved. Collective. Raises CapabilityError for penalties that are not smooth
+        and not for this solver, UsageError where a server lacks rows, on every rank."""
+        if not (self.kinks and isinstance(team.penalty, Kinked) and offered(team, Columns)):
+            refuse_rough(team.penalty)
         mu = self.pull(team)
         with team.world.together("setting up the method"):
             return PerWorker(self._begun(x, site, mu) for site in team.sites)

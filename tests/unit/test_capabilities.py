@@ -75,6 +75,8 @@ def rows(text: str, seed: int):
 LOSSES = [*names(), "quadratic", "own"]
 REFUSED = {("cocoa", "poisson"), ("cocoa", "quadratic"), ("cocoa", "own")}  # no dual step, or no dual
 REFUSED |= {("prox_newton", "quadratic"), ("prox_newton", "own")}  # no columns
+REFUSED |= {(name, loss) for name in ("owa", "acowa") for loss in ("quadratic", "own")}  # no columns
+REFUSED |= {("acowa", loss) for loss in ("least_squares", "huber", "poisson")}  # no classes
 REFUSED |= {("sgd_as", "poisson"), ("sgd_as", "quadratic"), ("sgd_as", "own")}  # no bounded smoothness, or no rows
 START = np.array([0.3, -0.2, 0.1])  # away from 0, where the quadratic is done
 
@@ -114,6 +116,8 @@ SLOW = {
     "adom": 0.5,
     "adom_plus": 0.5,
     "aeg": 0.1,
+    "owa": 0.1,
+    "acowa": 0.1,
     "sgd_as": 0.5,
 }
 
