@@ -131,7 +131,7 @@ def merged(site: Site[Columns], fitted: Array, merge: float | None, accuracy: fl
     for ridge in MERGES if merge is None else (merge,):
         v = Exact(accuracy)(Reference(few, ridge, 0.0, 0), np.zeros(count), few.point(np.zeros(count)), ())[0]
         x = v @ fitted
-        height = loss.value(loss.point(x)) + site.penalty.value(x)
+        height = loss.value_grad(loss.point(x))[0] + site.penalty.value(x)
         if height < least:
             best, least = x, height
     return best

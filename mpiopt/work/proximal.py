@@ -58,14 +58,15 @@ class Proximal:
         at, target, last, tau = Point(at.x, phi.loss.known(at)), 0.0, np.inf, 0.0
         noise = NOISE * float(np.finfo(q.dtype).eps) * norm(q)
         for _ in range(self.steps):
-            slope = phi.grad(at) - q
+            value, slope = phi.loss.value_grad(at)
+            slope += phi.scaled(at.x) - q
             short = phi.kinks.shortest(at.x, slope)
             size = norm(short)
             target = target or self.accuracy * size
             if size <= target or (size <= noise and not size < last):
                 break
             step = _candidate(phi, at, slope, short, tau)
-            t = _length(phi, at, step)
+            t = _length(phi, at, step, ROUNDING * abs(value))
             tau = (tau / 10 if tau > FIRST else 0.0) if t == 1 else max(10 * tau, FIRST)
             if tau > LAST:
                 break
@@ -98,13 +99,12 @@ def _face(held: Array, score: Array) -> Array:
     return working_set(held, score, min(max(LEAST, count), MOST - count))
 
 
-def _length(phi: Reference[Any], at: Point, step: Candidate) -> float:
-    """The t of the step that is taken; 0 where none decreases enough."""
+def _length(phi: Reference[Any], at: Point, step: Candidate, slack: float) -> float:
+    """The t of the step that is taken; 0 where none decreases enough. slack : what any may rise by."""
     x = at.x[step.where]
-    slack = ROUNDING * abs(phi.loss.value(at))
     promised = step.slope + float(step.kinks.rise(x, step.p).sum())
     for t in (2.0**-k for k in range(HALVINGS)):
-        change = phi.loss.bregman(at, at.margins + t * step.rows) + t * step.slope + t * t / 2 * step.bend
+        change = phi.loss.bregman(at, at.known + t * step.rows) + t * step.slope + t * t / 2 * step.bend
         if change + float(step.kinks.rise(x, t * step.p).sum()) <= ENOUGH * t * promised + slack:
             return t
     return 0.0
