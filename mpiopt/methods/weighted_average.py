@@ -31,7 +31,7 @@ from mpiopt.problems.problem import Point, Site, Team, gradient
 from mpiopt.problems.protocols import Columns
 from mpiopt.problems.surrogate import Reference
 from mpiopt.work.exact import Exact
-from mpiopt.work.proximal import Proximal
+from mpiopt.work.kinked_newton import KinkedNewton
 from mpiopt.work.server import occupied
 
 MERGES = tuple(10.0 ** (k / 2) for k in range(-8, 5))
@@ -104,7 +104,7 @@ class WeightedAverage(Named):
         if phi.kinks is not None and len(models.fitted):
             phi = replace(phi, kinks=phi.kinks._replace(l1=phi.kinks.l1 * leniency(models.fitted, self.gain)))
         at = Point(np.zeros(loss.dim), np.zeros(loss.rows))
-        return Proximal(self.accuracy)(phi, np.zeros(loss.dim), at, ())[0]
+        return KinkedNewton(self.accuracy)(phi, np.zeros(loss.dim), at, ())[0]
 
     def measure(self, run: Run, team: Team[Columns]) -> Measured:
         """Collective: a vector round of recording."""

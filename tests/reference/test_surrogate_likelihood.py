@@ -20,7 +20,7 @@ from mpiopt.problems.feasible import Simplex
 from mpiopt.problems.landscapes import Quadratic
 from mpiopt.problems.penalties import L1, L2, Box, ElasticNet
 from mpiopt.problems.problem import Team
-from mpiopt.work import proximal
+from mpiopt.work import kinked_newton
 from tests.problem_sets import Data, balanced
 
 ROWS, DIM, WORKERS, ALPHA = 120, 8, 3, 0.3
@@ -165,8 +165,8 @@ def test_l1_is_lenient_where_models_agree():
 @pytest.mark.parametrize("most", [4000, 40])
 def test_a_local_solve_of_more_features_than_a_working_set_holds(worlds, monkeypatch, most):
     """One worker that knows all needs one round; in turns it comes as near as its steps allow."""
-    monkeypatch.setattr(proximal, "MOST", most)
-    monkeypatch.setattr(proximal, "LEAST", 10)
+    monkeypatch.setattr(kinked_newton, "MOST", most)
+    monkeypatch.setattr(kinked_newton, "LEAST", 10)
     data = Data(rows=100, features=400, density=0.1)
     team = data.team(worlds(workers=1), ElasticNet(0.005, 0.01))
     best = solve(find("spcg").make(), team, team.zeros(), Stop(rounds=60, gap=1e-12))

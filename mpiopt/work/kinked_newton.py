@@ -1,4 +1,4 @@
-"""Proximal: one worker's local problem, kinks and walls and all, solved to an accuracy that a method counts on.
+"""KinkedNewton: one worker's local problem, kinks and walls and all, solved to an accuracy that a method counts on.
 
 Proximal Newton on working sets, as `methods.prox_newton` does for all workers together:
 
@@ -41,7 +41,7 @@ class Candidate(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Proximal:
+class KinkedNewton:
     """Until the shortest subgradient fell to ``accuracy`` of its start; by `Exact` where all is smooth."""
 
     accuracy: float = 1e-6
