@@ -84,7 +84,7 @@ class Convert:
     gzip: MaybeWhole = None
     """Compress the shards at this level, 1 to 9. [default: no compression]"""
     one_label: Annotated[bool, Parameter(negative=())] = False
-    """Accept rows that all have the same label, such as data to be scored."""
+    """Accept rows that all have the same label; of a table that is read with --like, also rows without."""
     memory: Whole = 1024
     """Megabytes of rows that a rank keeps; what is beyond goes through a scratch file beside DATA.h5."""
     weights: str | None = None
@@ -212,6 +212,7 @@ def _columns(job: Convert) -> dict[str, Any]:
         header=job.header,
         vocabulary=job.vocabulary,
         layer=job.layer,
+        unlabelled=job.one_label,
     )
     return {"features": int(str(job.features)) if least else None, "table": table}
 

@@ -16,6 +16,7 @@ from cyclopts import Parameter
 from mpiopt.errors import DataError, MpioptError, UsageError
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.options import Plugins
+from mpiopt.jobs.cli.raw_options import RawRows
 from mpiopt.words import counted
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predict:
+class Predict(RawRows):
     """Apply a model to rows: mpiopt predict RUN.h5 DATA.h5 --out P.csv
 
     Of two classes: margin, probability (where the loss has one) and class; else the expected label. One line a row, in the
@@ -37,8 +38,6 @@ class Predict:
     """A run of mpiopt solve, then a data set, a generator, or files of svmlight text (- for standard input) or of tables."""
     out: Path | None = None
     """Where to write, .csv, .h5 or .parquet (extra: arrow). [default: CSV on standard output]"""
-    offset: str | None = None
-    """A file of offsets of the rows of text, one number a row, or a column of a table; a data set has its own."""
     overwrite: Annotated[bool, Parameter(negative=())] = False
     """Replace an existing file of predictions; nothing else is."""
     plugin: Plugins = ()
@@ -56,7 +55,7 @@ def run(job: Predict, world: "World", console: Console) -> dict[str, Any]:
     (model,) = models([path], world)
     named = ", ".join(map(str, data))
     console(f"reading {named}")
-    with rows(data, model, world, console, offset=job.offset) as source:
+    with rows(data, model, world, console, job, unlabelled=True) as source:
         model.demand_columns(source)
         share = stacked(source, world)
         margins = in_order(model.margins(share), share, source, world)

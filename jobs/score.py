@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from mpiopt.errors import UsageError
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.options import Plugins, Whole
+from mpiopt.jobs.cli.raw_options import RawRows
 from mpiopt.words import counted
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
+class Score(RawRows):
     """Score models on rows with labels: mpiopt score RUN.h5... DATA.h5
 
     Of two classes: area under the ROC curve and average precision, exact with ties, accuracy (also balanced), precision,
@@ -44,8 +45,6 @@ class Score:
     weights: str | None = None
     """A file of sample weights of the rows of text, a column of a table, or label where labels are LABEL:WEIGHT; a data set has
     its own."""
-    offset: str | None = None
-    """A file of offsets of the rows of text, one number a row, or a column of a table; a data set has its own."""
     calibration: Annotated[bool, Parameter(negative=())] = False
     """Also show how often rows of about equal probability are of class +1."""
     png: Path | None = None
@@ -84,7 +83,7 @@ def run(job: Score, world: "World", console: Console) -> dict[str, Any]:
     demand_drawable(job.png)
     fitted = models(runs, world)
     console(f"reading {data}")
-    with rows([data], fitted[0], world, console, weights=job.weights, offset=job.offset) as source:
+    with rows([data], fitted[0], world, console, job) as source:
         for model in fitted:
             model.demand_columns(source)
             model.demand_labels(source)

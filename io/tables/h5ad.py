@@ -38,7 +38,8 @@ class AnnDataFile(MatrixFormat):
             rows, cols = _shape(file, _place(file, path, options), path)
             var = group(file, "var")
             index = column(file, f"var/{attribute(var, '_index', str)}", TEXTS, (cols,))
-            texts = label is not None and _kind(file, path, label, rows) != "number"
+            lacking = options.unlabelled and options.label is None and label not in set(group(file, "obs"))
+            texts = label is not None and not lacking and _kind(file, path, label, rows) != "number"
             return MatrixAbout(rows, cols, tuple(index.asstr()[()].tolist()), texts)
 
     def size(self, path: Path) -> int | None:

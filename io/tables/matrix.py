@@ -22,7 +22,7 @@ from mpiopt.io.text.parsed_rows import MemoryRun, RunStore
 from mpiopt.io.text.parts import Part
 
 AT_ONCE = 1 << 20  # entries
-SUITED = ("label", "layer")  # of `TableOptions`
+SUITED = ("label", "layer", "unlabelled")  # of `TableOptions`
 
 
 class MatrixAbout(NamedTuple):
@@ -89,7 +89,7 @@ def plan_matrix(form: MatrixFormat, files: list[Path], options: TableOptions, ma
             raise UsageError(f"`{name}` is about columns of tables, and {files[0]} is a matrix of numbers: leave it out")
     recipe = None if made is None else made.recipe
     label = options.label or (recipe.label if recipe is not None and form.inside else None)
-    if label is None and made is None:
+    if label is None and not (made is not None and options.unlabelled):
         raise UsageError(f"{files[0]}: say by `label` where the labels are: a column of obs, or for npz a file of numbers")
     told = [form.about(path, label, options) for path in files]
     for path, about in zip(files, told, strict=True):

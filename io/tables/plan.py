@@ -36,6 +36,7 @@ class TableOptions:
     drop : of those that do not. categorical : of those whose values are categories even where they are numbers. hash : so many
     features by hashing their names, 0 for a feature each. missing : what becomes of missing values. header : whether text
     begins with the names of its columns. vocabulary : the most categories of a column. layer : of an AnnData file.
+    unlabelled : whether rows read like others may have no labels, and are given 0.
     """
 
     label: str | None = None
@@ -47,6 +48,7 @@ class TableOptions:
     header: bool = True
     vocabulary: int = 1 << 20
     layer: str | None = None
+    unlabelled: bool = False
 
 
 PLAIN_TABLE = TableOptions()
@@ -139,8 +141,8 @@ def planned_like(
     recipe.demand(set(types), named)
     label = options.label or recipe.label
     if label not in types:
-        if options.label is not None:
-            _demand(named, types, [options.label])
+        if options.label is not None or not options.unlabelled:
+            _demand(named, types, [label or ""], ", which is to hold the labels (`label` may name another)")
         label = None
     text = label is not None and bool(recipe.classes)
     return TablePlan(recipe.columns, label, text, *beside, layout, options, recipe, made.names or ())
@@ -151,10 +153,10 @@ def shown(names: Sequence[str]) -> str:
     return ", ".join([*names[:12], f"... ({len(names):,} in all)"] if len(names) > 12 else names)
 
 
-def _demand(named: str, types: Mapping[str, CellType], wanted: list[str]) -> None:
+def _demand(named: str, types: Mapping[str, CellType], wanted: list[str], more: str = "") -> None:
     for name in wanted:
         if name not in types:
-            raise UsageError(f"{named} has no column {name!r}: its columns are {shown(list(types))}")
+            raise UsageError(f"{named} has no column {name!r}{more}: its columns are {shown(list(types))}")
 
 
 def _matching(named: str, names: Sequence[str], patterns: Sequence[str], option: str) -> set[str]:

@@ -56,7 +56,7 @@ class Reader(Registered):
 
         Not collective. Raises UsageError.
         """
-        plain = PLAIN_TABLE
+        plain = replace(PLAIN_TABLE, unlabelled=options.unlabelled)
         if given := [name for name in vars(plain) if getattr(options, name) != getattr(plain, name)]:
             raise UsageError(
                 f"`{given[0]}` is about the columns of tables, and {files[0]} is read by {self.name}: leave it out"

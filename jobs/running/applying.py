@@ -22,6 +22,7 @@ from mpiopt.words import counted
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
     from mpiopt.jobs.cli.console import Console
+    from mpiopt.jobs.cli.raw_options import RawRows
 
 
 def models(paths: Sequence[Path], world: "World") -> list[Fitted]:
@@ -33,21 +34,21 @@ def models(paths: Sequence[Path], world: "World") -> list[Fitted]:
 
 @contextmanager
 def rows(
-    files: Sequence[Path], model: Fitted, world: "World", console: "Console", *, weights: str | None = None, offset: str | None
+    files: Sequence[Path], model: Fitted, world: "World", console: "Console", job: "RawRows", *, unlabelled: bool = False
 ) -> Iterator[Source]:
     """The rows of a data set or generator, or of text, in whose place a data set stands meanwhile. Collective.
 
-    model : whose columns they are to have. weights, offset : of text, as `TextOptions` has them; a data set has its own.
-    Raises DataError, UsageError on every rank.
+    model : whose columns they are to have. unlabelled : whether a table may lack its labels. Raises DataError, UsageError on
+    every rank.
     """
     like = model.path
     if not _is_text(files, world):
-        if given := [name for name, value in (("weights", weights), ("offset", offset)) if value is not None]:
-            raise UsageError(f"`{given[0]}` is for text, and {files[0]} has what it has beside its labels: leave it out")
+        job.demand_none(files[0])
         if len(files) > 1:
             raise UsageError(f"{files[1]}: give one data set, or files of text")
         yield _told(open_source(str(files[0]), world), model, console)
         return
+    from mpiopt.io.tables.plan import TableOptions
     from mpiopt.io.text.convert import convert
     from mpiopt.io.text.options import TextOptions
     from mpiopt.io.text.readers import READERS, SVMLIGHT, reader_of
@@ -55,13 +56,15 @@ def rows(
 
     with world.together(f"looking at {files[0]}"):
         found = expanded(files) if world.rank == 0 else []
-        reader = reader_of(None, found) if world.rank == 0 else None
+        reader = reader_of(job.reader, found) if world.rank == 0 else None
     files, name = world.tell((found, None if reader is None else reader.name))
     with world.together("making a scratch folder"):
         folder = Path(mkdtemp(prefix="mpiopt-", dir=Path.cwd())) if world.rank == 0 else None
     folder = world.tell(folder)
     reader = SVMLIGHT if name is None else READERS.find(name)
-    options = TextOptions(shuffle=None, like=like, weights=weights, offset=offset, reader=reader)
+    columns = TableOptions(label=job.label, header=job.header, layer=job.layer, unlabelled=unlabelled)
+    beside = {name: value for name, value in job.given().items() if name in ("weights", "offset", "indices")}
+    options = TextOptions(shuffle=None, like=like, reader=reader, table=columns, **beside)
     try:
         index = convert(world, files, folder / "rows.h5", options, console)
         if index.numbering is not None and (dropped := index.numbering.dropped):

@@ -67,6 +67,15 @@ def test_observations_of_anndata_with_their_names_and_classes(world, shared_tmp)
     wanted[:, order] = other.astype(np.float32).toarray()[:, :3]
     assert_array_equal(found, wanted)
     assert index.numbering.dropped == other.toarray()[:, 3].astype(bool).sum() and y.tolist() == [0, 1] * 4
+    if world.rank == 0:
+        write_h5ad(shared_tmp / "n.h5ad", other, renamed)
+    world.barrier()
+    bare = {"label": None, "unlabelled": True}
+    found, y, _ = made(world, shared_tmp, [shared_tmp / "n.h5ad"], "u", table=bare, like=shared_tmp / "t.h5")
+    assert_array_equal(found, wanted)
+    assert not y.any()
+    with pytest.raises(UsageError, match="has no column 'cell' of obs"):
+        made(world, shared_tmp, [shared_tmp / "n.h5ad"], "u", table={"label": None}, like=shared_tmp / "t.h5")
 
 
 @SIZES
@@ -81,9 +90,12 @@ def test_matrices_of_scipy_with_labels_in_a_file(world, shared_tmp):
     found, labels, _ = made(world, shared_tmp, files, table={"label": str(y)})
     assert_array_equal(found, x.toarray())
     assert_array_equal(labels, np.arange(40) % 3)
-    found, labels, _ = made(world, shared_tmp, files[1:], "u", table={"label": None}, like=shared_tmp / "t.h5")
+    bare = {"label": None, "unlabelled": True}
+    found, labels, _ = made(world, shared_tmp, files[1:], "u", table=bare, like=shared_tmp / "t.h5")
     assert_array_equal(found, x[25:].toarray())
     assert not labels.any()
+    with pytest.raises(UsageError, match=r"b.npz: say by `label` where the labels are"):
+        made(world, shared_tmp, files[1:], "u", table={"label": None}, like=shared_tmp / "t.h5")
     short = lay(world, shared_tmp / "s.txt", "1\n2\n")
     with pytest.raises(DataError, match=r"s.txt has 2 labels, and the sources have 40 rows"):
         made(world, shared_tmp, files, "v", table={"label": str(short)})

@@ -193,11 +193,14 @@ def test_a_part_made_like_the_whole_has_its_columns(world, shared_tmp, missing):
     shuffled = {name: [*values[40:45], values[3]] for name, values in reversed(table.items()) if name != "income"}
     shuffled["city"][-1], shuffled["zip"][-1] = "lima", 77
     part = lay(world, shared_tmp / "part.csv", csv_text(shuffled))
-    found, y, other = made(world, shared_tmp, [part], "u", table={"label": None}, like=shared_tmp / "t.h5")
+    bare = {"label": None, "unlabelled": True}
+    found, y, other = made(world, shared_tmp, [part], "u", table=bare, like=shared_tmp / "t.h5")
     wanted = x[[*range(40, 45), 3]].copy()
     wanted[-1, [j for j, name in enumerate(index.features) if name.startswith(("city", "zip"))]] = 0
     assert_array_equal(found, wanted)
     assert other.numbering.dropped == 2 and other.recipe == index.recipe and not y.any()
+    with pytest.raises(UsageError, match=r"part.csv has no column 'income', which is to hold the labels \(`label` may name"):
+        made(world, shared_tmp, [part], "u", table={"label": None}, like=shared_tmp / "t.h5")
 
 
 @TWO

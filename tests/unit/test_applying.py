@@ -1,18 +1,21 @@
 """Offsets and weights of text that a model is applied to."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mpiopt.errors import UsageError
+from mpiopt.errors import DataError, UsageError
 from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.dataset.recipe import FeatureColumn, Recipe
 from mpiopt.io.runs.predictions import Predictions
 from mpiopt.io.runs.run_file import read_solution
+from mpiopt.io.tables.plan import TableOptions
 from mpiopt.io.text.convert import convert
 from mpiopt.io.text.options import TextOptions
+from mpiopt.io.text.readers import reader_of
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.solve_options import Solve
 from mpiopt.jobs.predict import Predict
@@ -48,10 +51,46 @@ def test_text_brings_its_offsets_and_weights_in_files(world, tmp_path, monkeypat
     assert "fitted to rows with offsets" not in capsys.readouterr().err
     predict(Predict(files=(Path("r.h5"), Path("a.svm")), out=Path("q.csv")), world, Console())
     assert "r.h5 was fitted to rows with offsets, and these have none" in capsys.readouterr().err
-    with pytest.raises(UsageError, match=r"`offset` is for text, and a.h5 has what it has beside its labels"):
+    with pytest.raises(UsageError, match=r"`offset` is for text, tables and matrices, and a.h5 has its own"):
         predict(Predict(files=(Path("r.h5"), Path("a.h5")), offset=Path("o.txt"), out=Path("s.csv")), world, Console())
     convert(world, ["a.svm"], "b.h5", TextOptions(like="r.h5"))
     assert Dataset.open("b.h5").index.features == ("red", "green", "blue")
+
+
+def test_raw_rows_say_where_their_labels_are(world, tmp_path, monkeypatch):
+    """A column of another name will do; what lacks its labels is not scored as if it had some, but predicted."""
+    pytest.importorskip("pyarrow", reason="tables are read by pyarrow")
+    monkeypatch.chdir(tmp_path)
+    rows = [(k % 7, "ab"[k % 2], "no" if (k * 5) % 8 < 4 else "yes") for k in range(40)]
+    for name, head in (("a", "x,c,y"), ("b", "x,c,truth"), ("bare", "x,c")):
+        Path(f"{name}.csv").write_text("\n".join([head, *(",".join(map(str, row[: head.count(",") + 1])) for row in rows)]))
+    quiet = Console(first=False)
+    table = TableOptions(label="y")
+    convert(world, ["a.csv"], "a.h5", TextOptions(table=table, reader=reader_of("csv", [])))
+    run(Solve(data="a.h5", l2=1e-2, out=Path("r.h5")), world, quiet)
+    (own,) = score(Score(files=(Path("r.h5"), Path("a.csv"))), world, quiet)["scores"]
+    (other,) = score(Score(files=(Path("r.h5"), Path("b.csv")), label="truth"), world, quiet)["scores"]
+    assert own == other and own["roc_auc"] > 0.5
+    for name in ("b", "bare"):
+        with pytest.raises(UsageError, match=rf"{name}.csv has no column 'y', which is to hold the labels"):
+            score(Score(files=(Path("r.h5"), Path(f"{name}.csv"))), world, quiet)
+        predict(Predict(files=(Path("r.h5"), Path(f"{name}.csv")), out=Path(f"{name}-p.csv")), world, quiet)
+    assert Path("b-p.csv").read_text() == Path("bare-p.csv").read_text()
+    with pytest.raises(UsageError, match=r"`label` is for text, tables and matrices, and a.h5 has its own"):
+        score(Score(files=(Path("r.h5"), Path("a.h5")), label="truth"), world, quiet)
+
+
+def test_raw_text_may_say_how_it_is_read(world, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    quiet = Console(first=False)
+    Path("a.svm").write_text("1 1:1\n-1 2:1\n1 1:2 2:1\n")
+    Path("b.svm").write_text("1,3 2:1 1:2\n2 2:1\n")
+    convert(world, ["a.svm"], "a.h5", TextOptions(base="1"))
+    run(Solve(data="a.h5", l2=1e-2, out=Path("r.h5")), world, quiet)
+    asked = Score(files=(Path("r.h5"), Path("b.svm")), indices="sort", label="1", reader="svmlight")
+    assert score(asked, world, quiet)["scores"][0]["roc_auc"] == 1
+    with pytest.raises(DataError, match="indices must ascend"):
+        score(replace(asked, indices="refuse"), world, quiet)
 
 
 def test_names_of_classes_are_values_of_csv_whatever_they_hold(tmp_path):
