@@ -1,5 +1,6 @@
 """A sparse matrix as compressed rows, in buffers that run on past their end: the kernels may look ahead freely."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from mpiopt.errors import UsageError
 from mpiopt.kernels import host
+from mpiopt.kernels.host.products_many import fits, laid, room
 from mpiopt.kernels.host.rows import pack
 from mpiopt.kernels.host.sound import complaint
 
@@ -119,20 +121,24 @@ class CSR:
 
     def dot_many(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """A x : (rows, k), from k vectors side by side, x : (cols, k); out is overwritten."""
-        out = self._check(x, 1, out, 0, beside=True)
-        host.dot_many(self.indptr, self.indices, self.data, x, out)
-        return out
+        return self._beside(host.dot_many, x, self._check(x, 1, out, 0, beside=True))
 
     def tdot_many(self, r: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """A^T r : (cols, k), from r : (rows, k); out is overwritten."""
-        out = self._check(r, 0, out, 1, beside=True)
-        host.tdot_many(self.indptr, self.indices, self.data, r, out)
-        return out
+        return self._beside(host.tdot_many, r, self._check(r, 0, out, 1, beside=True))
 
     def squares_many(self, h: np.ndarray) -> np.ndarray:
         """sum_i a_ij^2 h_i : (cols, k) float64, from h : (rows, k)."""
         out = self._check(h, 0, None, 1, beside=True)
         host.squares_many(self.indptr, self.indices, self.data, h, out)
+        return out
+
+    def _beside(self, product: Callable[..., None], given: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """A product with several vectors, copied to and from where it is quick, if that is elsewhere."""
+        into = out if fits(out) else room(*out.shape)
+        product(self.indptr, self.indices, self.data, laid(given), into)
+        if into is not out:
+            out[...] = into[:, : out.shape[1]]
         return out
 
     def gram(self, h: np.ndarray) -> np.ndarray:

@@ -1,12 +1,13 @@
-"""Fits along falling penalties, each begun at the one before, of all rows and without each of some folds, as a method.
+"""Fits along falling penalties, each begun where those before lead to, of all rows and without each of some folds, as a method.
 
 One round is one penalty: a solve of all rows, and one for each fold, which is then looked at. So the one loop records, keeps
-checkpoints, and goes on from them; what a solve begins at is all that it knows of the one before.
+checkpoints, and goes on from them; what a solve begins at is all that it knows of those before. Where penalties are smooth all
+fits are one (`newton_abreast`), else one after the other.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,25 +18,45 @@ from mpiopt.engine.fingerprint import fingerprint
 from mpiopt.engine.method import Measured, Method, Named, Run
 from mpiopt.engine.phase import PerWorker
 from mpiopt.engine.stop import Limits, Reason, Stop, Watcher
+from mpiopt.errors import NumericalError
+from mpiopt.kernels.csr import CSR
 from mpiopt.metrics.figures import Rows, figures
 from mpiopt.paths.choice import standard_error
 from mpiopt.paths.folds import weighed
+from mpiopt.paths.newton_abreast import minimised
+from mpiopt.problems.abreast import Abreast
+from mpiopt.problems.certificate import proved_gap
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Point, Team
 from mpiopt.words import counted
 
+WIDE = 4.0  # ratio of penalties
+MOST = 1000  # steps of Newton's method where none are said
+KEPT = 3  # of the last penalties, whose answers tell where the next one lies
 CLASSES, NUMBERS = ("mean_loss", "roc_auc", "accuracy"), ("mean_loss", "rmse", "r2")
 
 
 class PathState(NamedTuple):
     """Where the solves stand, alike on all ranks; points are penalties that are done."""
 
-    xs: Array  # (1 + folds, dim): of all rows, and without each fold
+    xs: Array  # (at most `KEPT`, 1 + folds, dim): of the last penalties, of all rows and without each fold
     path: Array  # (points, dim): of all rows
     proved: Array  # (points, 3): objective, gradient norm, certified gap
     rounds: Array  # (points,), of all solves together
     held: Array  # (points, folds, 3): figures of the rows that were held out
+
+
+class Fits(NamedTuple):
+    """At one penalty, of all rows and without each fold.
+
+    xs : (1 + folds, dim); margins : (1 + folds, rows) for each worker; proved : as in `PathState`, of all rows.
+    """
+
+    xs: Array
+    margins: Sequence[Array]
+    proved: tuple[float, float, float]
+    rounds: int
 
 
 class PathRecord(NamedTuple):
@@ -88,38 +109,83 @@ class PathFits(Named):
         """What is looked at of held-out rows."""
         return CLASSES if self.teams[0].sites[0].loss.family.labels.classes else NUMBERS
 
+    @cached_property
+    def together(self) -> Abreast | None:
+        """The fits as one, if some have no l1, and a gap is known with an intercept too."""
+        loss = self.teams[0].sites[0].loss
+        known = isinstance(loss.matrix, CSR) and (not loss.intercept or loss.family.dual_gap is not None)
+        alike = any(penalty.smooth for penalty in self.points)
+        return Abreast.of(self.teams) if known and alike else None
+
+    @cached_property
+    def bends(self) -> Array:
+        """See `Abreast.squares`. Collective when first asked for: one vector round, which is not counted."""
+        with self.teams[0].world.tally.paused():
+            return Abreast.of(self.teams[:1]).squares()
+
     def init(self, x: Array, team: Team[Any]) -> Run:
         """Nothing is solved yet. Not collective."""
         folds, kinds = len(self.teams) - 1, len(self.figures)
         nothing = np.zeros((0, x.size)), np.zeros((0, 3)), np.zeros(0), np.zeros((0, folds, kinds))
         points = PerWorker(Point(x) for _ in team.sites)
-        return Run(points, None, PathState(np.tile(x, (folds + 1, 1)), *nothing))
+        return Run(points, None, PathState(np.tile(x, (1, folds + 1, 1)), *nothing))
 
     def step(self, run: Run, team: Team[Any]) -> Run:
         """One penalty. Collective. Raises what a solve does."""
         state, paths = run.states, self.paths
-        fresh = run.round > 0 and paths[run.round] != paths[run.round - 1]
-        xs = np.zeros_like(state.xs) if fresh else state.xs.copy()
-        found = [
-            solve(self.inner, under(part, self.points[run.round]), x, self.stop) for part, x in zip(self.teams, xs, strict=True)
-        ]
-        xs = np.array([one.x for one in found])
-        proved = found[0].certificate
+        fresh = run.round == 0 or paths[run.round] != paths[run.round - 1]
+        before = np.zeros_like(state.xs[:1]) if fresh else state.xs
+        penalty = self.points[run.round]
+        if penalty.smooth and self.together is not None:
+            found = self._abreast(self.together, penalty, self._begun(run.round, before))
+        else:
+            found = self._each(penalty, before[-1])
+        xs = found.xs[None] if fresh else np.concatenate([before, found.xs[None]])[-KEPT:]
         state = PathState(
             xs,
-            np.vstack([state.path, xs[:1]]),
-            np.vstack([state.proved, [[proved.objective, proved.gradient_norm, min(proved.gap, proved.tight_gap)]]]),
-            np.append(state.rounds, float(sum(one.final.round for one in found))),
-            np.concatenate([state.held, self._held(xs)[None]]),
+            np.vstack([state.path, found.xs[:1]]),
+            np.vstack([state.proved, [found.proved]]),
+            np.append(state.rounds, float(found.rounds)),
+            np.concatenate([state.held, self._held(found.margins)[None]]),
         )
-        return Run(PerWorker(Point(xs[0]) for _ in team.sites), None, state, run.round + 1)
+        return Run(PerWorker(Point(found.xs[0]) for _ in team.sites), None, state, run.round + 1)
 
-    def _held(self, xs: Array) -> Array:
+    def _begun(self, point: int, before: Array) -> Array:
+        """Where the fits at a smooth penalty begin, (1 + folds, dim)."""
+        same = self.points[: point + 1][-len(before) - 1 :]
+        return ahead(before, [one.l2 for one in same]) if len(same) > len(before) else before[-1]
+
+    def _each(self, penalty: ElasticNet, before: Array) -> Fits:
+        """One fit after the other. Collective."""
+        starts = zip(self.teams, before, strict=True)
+        found = [solve(self.inner, under(part, penalty), x, self.stop) for part, x in starts]
+        proved, xs = found[0].certificate, [one.x for one in found]
+        margins = [np.array([site.loss.margins(x) for x in xs]) for site in self.teams[0].sites]
+        gap = min(proved.gap, proved.tight_gap)
+        rounds = sum(one.final.round for one in found)
+        return Fits(np.array(xs), margins, (proved.objective, proved.gradient_norm, gap), rounds)
+
+    def _abreast(self, together: Abreast, penalty: ElasticNet, start: Array) -> Fits:
+        """All fits at once. Collective. Raises NumericalError on every rank."""
+        ridge, x = penalty.grad(np.ones(start.shape[1])), np.ascontiguousarray(start.T)
+        limit = MOST if self.stop.rounds is None else self.stop.rounds
+        found = minimised(together, ridge, self.bends, x, self.stop.gap or 0.0, limit)
+        if not np.isfinite(found.gaps).all():
+            raise NumericalError("the objective ceased to be a finite number: check the data for huge values")
+        team, x = under(self.teams[0], penalty), np.ascontiguousarray(found.x[:, 0])
+        gap = proved_gap(team, x, float(found.lengths[0]))
+        xs = np.ascontiguousarray(found.x.T)
+        return Fits(xs, found.margins, (float(found.values[0]), float(found.lengths[0]), gap), found.rounds)
+
+    def _held(self, margins: Sequence[Array]) -> Array:
         """Figures of the rows of each fold, by the fit without them, (folds, kinds). Collective."""
         team = self.teams[0]
-        out = np.zeros((len(xs) - 1, len(self.figures)))
-        for k, x in enumerate(xs[1:]):
-            parts = [_looked_at(site.loss, x, each == k) for site, each in zip(team.sites, self.of, strict=True)]
+        out = np.zeros((len(self.teams) - 1, len(self.figures)))
+        for k in range(len(out)):
+            parts = [
+                _looked_at(site.loss, seen[k + 1], each == k)
+                for site, seen, each in zip(team.sites, margins, self.of, strict=True)
+            ]
             rows = Rows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
             found = figures(team.world, team.sites[0].loss.family, rows)
             out[k] = [found[name] for name in self.figures]
@@ -196,6 +262,22 @@ def under(team: Team[Linear], penalty: ElasticNet) -> Team[Linear]:
     return replace(team, sites=tuple(replace(site, penalty=penalty) for site in team.sites))
 
 
-def _looked_at(loss: Linear, x: Array, rows: Array) -> tuple[Array, Array, Array]:
+def ahead(xs: Array, penalties: Sequence[float]) -> Array:
+    """Where the last answers (points, ...) lead to at the last of (points + 1) l2 penalties: a parabola, in their eighth roots.
+
+    Answers are smooth in the logarithm, which eighth roots come near to, and all CPUs round alike. After a wide step it is the
+    last answer.
+    """
+    at = np.sqrt(np.sqrt(np.sqrt(penalties[-1 - len(xs) :])))
+    if penalties[-1] * WIDE < penalties[-2]:
+        return xs[-1]
+    out = np.zeros_like(xs[0])
+    for k, x in enumerate(xs):
+        others = np.delete(at[:-1], k)
+        out += float(np.prod((at[-1] - others) / (at[k] - others))) * x
+    return out
+
+
+def _looked_at(loss: Linear, margins: Array, rows: Array) -> tuple[Array, Array, Array]:
     """Margins, labels and weights of some rows of a worker."""
-    return loss.shifted(loss.margins(x))[rows], loss.y[rows], weighed(loss)[rows]
+    return loss.shifted(margins)[rows], loss.y[rows], weighed(loss)[rows]

@@ -45,7 +45,7 @@ HOMES = {
     "mpi4py": ["comm"],
     "cupy": ["arrays", "kernels.device"],
     "h5py": ["io"],
-    "numba": ["kernels.compiling", "kernels.host.prefetch", "kernels.host.text"],
+    "numba": ["kernels.compiling", "kernels.host.lanes", "kernels.host.prefetch", "kernels.host.text"],
     "hdf5plugin": ["io"],
     "torch": ["training.torch", "jobs.benches", "jobs.examples"],
     "argparse": ["jobs"],

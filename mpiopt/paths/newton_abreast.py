@@ -1,0 +1,144 @@
+"""Newton's method for problems abreast, smooth and each with an l2 penalty: conjugate gradients whose products are one pass and
+one message for all of them, with the diagonal of the Hessian as it would be if all rows were bent alike for a preconditioner.
+
+    gap_k <= (|g_k| + R |s_k|)^2 / (2 l2) + sum_i u_ik (loss + conjugate at minus the duals + duals times margins)
+
+g : the gradients; without a free intercept that is all: the duals are the residuals, of which no term is left, and s = 0. s :
+what the residuals add up to where there is one; those of the sign that outweighs are shrunk until they add up to 0, which moves
+g by R |s| at most, R the longest row (`problems.dual_bound`).
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.outer.line_search import ENOUGH
+from mpiopt.problems.abreast import Abreast
+from mpiopt.problems.linear import Linear
+
+PRODUCTS = 500  # of a Newton step at most
+HALVINGS = 30
+FORCING, LAST = 0.1, 0.5  # of the gradient, and of what the tolerance allows: what conjugate gradients leave
+PATIENCE = 4  # Newton steps without a better gap, after which rounding is all that is left
+
+
+class SolvedAbreast(NamedTuple):
+    """Answers of k problems.
+
+    x : (dim, k); margins : (k, rows) for each worker; values, lengths, gaps : (k,), of F, of gradients, and what is proved.
+    """
+
+    x: Array
+    margins: list[Array]
+    values: Array
+    lengths: Array
+    gaps: Array
+    rounds: int
+
+
+def minimised(problem: Abreast, ridge: Array, bends: Array, x: Array, tolerance: float, limit: int) -> SolvedAbreast:
+    """The minima of the problems' losses plus sum_j ridge_j x_j^2 / 2, begun at x (dim, k). Collective.
+
+    ridge : (dim,), 0 for an intercept alone; bends : (dim,), `Abreast.squares`. tolerance : the gap asked of each; limit : of
+    Newton steps.
+    """
+    column, least = ridge[:, None], float(ridge[ridge > 0].min())
+    margins, best, waited, rounds = problem.margins(x), np.inf, 0, 0
+    while True:
+        values, slope, rows = problem.gradient(margins)
+        slope += column * x
+        length, energy = problem.dots([(slope, slope), (column * x, x)])
+        gaps = _gaps(problem, margins, rows, slope, length, least)
+        worst = float(gaps.max())
+        waited, best = (waited + 1, best) if worst >= best else (0, worst)
+        if worst <= tolerance or rounds == limit or waited == PATIENCE or not np.isfinite(worst):
+            return SolvedAbreast(x, margins, values + energy / 2, np.sqrt(length), gaps, rounds)
+        goal = LAST * np.sqrt(2 * least * tolerance)
+        left = np.minimum(np.maximum(FORCING * np.sqrt(length), goal), 0.3 * np.sqrt(length))
+        h = problem.bends(margins)
+        bent = problem.dots([(x[:0], x[:0])], [each.sum(1)[None] for each in h])[-1]
+        inverse = 1 / np.maximum(np.multiply.outer(bends, bent) + column, np.finfo(float).tiny)
+        step, images = _conjugate_gradients(problem, h, column, -slope, inverse, left)
+        t = _lengths(problem, margins, images, slope, column, step)
+        x = x + t * step
+        margins = [m + t[:, None] * image for m, image in zip(margins, images, strict=True)]
+        rounds += 1
+
+
+def _gaps(
+    problem: Abreast, margins: Sequence[Array], rows: Sequence[Array], slope: Array, length: Array, ridge: float
+) -> Array:
+    """The bounds above, (k,). Collective with an intercept: two small sums."""
+    losses = problem.losses
+    if not losses[0].intercept:
+        return length / (2 * ridge)
+    signs = [np.stack([np.maximum(each, 0).sum(1), np.maximum(-each, 0).sum(1)]) for each in rows]
+    up, down = problem.dots([(slope[:0], slope[:0])], signs)[1:]
+    radius = problem.world.extremes(np.array([max(float(np.sqrt(loss.row_squares.max(initial=0))) for loss in losses)]))[1][0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rise, fall = (np.where(a > b, b / a, 1.0)[:, None] for a, b in ((up, down), (down, up)))
+    parts = [
+        _dual_gaps(loss, m, w, np.where(each > 0, rise, fall) * each)
+        for loss, m, w, each in zip(losses, margins, problem.weights, rows, strict=True)
+    ]
+    beyond = problem.dots([(slope[:0], slope[:0])], parts)[-1]
+    squared = np.maximum(length - slope[-1] ** 2, 0)
+    return (np.sqrt(squared) + radius * abs(up - down)) ** 2 / (2 * ridge) + beyond
+
+
+def _dual_gaps(loss: Linear, margins: Array, weights: Array, slopes: Array) -> Array:
+    """Of a worker's rows, (1, k), from their weighed slopes (k, rows)."""
+    signs = loss.family.signs(loss.y)
+    duals = -np.divide(slopes, weights, out=np.zeros_like(slopes), where=weights > 0)
+    if signs.size:
+        duals *= signs
+    found = [loss.family.dual_gaps(loss.shifted(m), loss.y, w, a) for m, w, a in zip(margins, weights, duals, strict=True)]
+    return np.array(found)[None]
+
+
+def _conjugate_gradients(
+    problem: Abreast, h: Sequence[Array], ridge: Array, b: Array, inverse: Array, left: Array
+) -> tuple[Array, list[Array]]:
+    """x of (H + D) x = b but for residuals as long as ``left`` (k,), and their margins. Collective: a vector round each."""
+    x, r, images = np.zeros_like(b), b.copy(), [np.zeros_like(each) for each in h]
+    p = inverse * r
+    rz, rr = problem.dots([(r, p), (r, r)])
+    for _ in range(PRODUCTS):
+        hp, image = problem.product(h, p)
+        hp += ridge * p
+        bent = problem.dots([(p, hp)])[0]
+        going = (np.sqrt(rr) > left) & (bent > 0)
+        if not going.any():
+            break
+        alpha = np.divide(rz, bent, out=np.zeros_like(rz), where=going)
+        x += alpha * p
+        hp *= alpha
+        r -= hp
+        for total, each in zip(images, image, strict=True):
+            total += alpha[:, None] * each
+        z = inverse * r
+        before = rz
+        rz, rr = problem.dots([(r, z), (r, r)])
+        if not (np.sqrt(rr) > left).any():
+            break
+        p *= np.divide(rz, before, out=np.zeros_like(rz), where=going)
+        p += z
+    return x, images
+
+
+def _lengths(
+    problem: Abreast, margins: Sequence[Array], images: Sequence[Array], slope: Array, ridge: Array, step: Array
+) -> Array:
+    """How much of each step is taken, (k,): all of it where that lowers the objective enough, else halves. Collective."""
+    promised, curved = problem.dots([(slope, step), (ridge * step, step)])
+    t = np.ones(step.shape[1])
+    for _ in range(HALVINGS):
+        rises = problem.rises(margins, [t[:, None] * image for image in images])
+        (_, beyond) = problem.dots([(slope[:0], slope[:0])], [each[None] for each in rises])
+        short = t * promised + t * t / 2 * curved + beyond > ENOUGH * t * promised
+        if not short.any():
+            break
+        t = np.where(short, t / 2, t)
+    return t

@@ -1,0 +1,51 @@
+"""Problems abreast: each has the minimum that it has alone, and is no further from it than is proved."""
+
+import numpy as np
+import pytest
+
+from mpiopt.paths.newton_abreast import minimised
+from mpiopt.paths.path import ahead
+from mpiopt.problems.abreast import Abreast
+from mpiopt.problems.penalties import ElasticNet
+from mpiopt.problems.problem import Team
+from tests.problem_sets import Data
+
+L2 = 1e-3
+
+
+@pytest.mark.ranks(1, 2)
+@pytest.mark.parametrize("loss", ["logistic", "least_squares"])
+@pytest.mark.parametrize("intercept", [False, True])
+def test_answers_are_those_of_each_alone(world, loss, intercept):
+    penalty = ElasticNet(0.0, L2, free=int(intercept))
+    parts = [Data(loss=loss, intercept=intercept, weighted=True) for _ in range(3)]
+    for k, data in enumerate(parts):
+        data.w = data.w * (np.arange(120) % 3 != k)
+    teams = [data.team(world, penalty) for data in parts]
+    problem, ridge = Abreast.of(teams), penalty.grad(np.ones(teams[0].dim))
+    for tolerance in (1e-2, 1e-4, 1e-13):
+        found = minimised(problem, ridge, problem.squares(), np.zeros((teams[0].dim, 3)), tolerance, 50)
+        for k, data in enumerate(parts):
+            x, best = found.x[:, k], data.optimum(penalty)
+            value, least = data.objective(x, penalty)[0], data.objective(best, penalty)[0]
+            assert value == pytest.approx(found.values[k], rel=1e-12)
+            assert value - least <= found.gaps[k] + 1e-14 and found.gaps[k] <= tolerance
+    np.testing.assert_allclose(found.x, np.array([data.optimum(penalty) for data in parts]).T, atol=1e-5)
+
+
+def test_what_rows_weigh_is_all_that_differs(worlds):
+    data, penalty = Data(rows=50), ElasticNet(0.0, L2)
+    team = data.team(worlds(workers=3), penalty)
+    twice = Team.of(team.world, [site.loss for site in team.sites], penalty)
+    found = minimised(Abreast.of([team, twice]), np.full(15, L2), np.ones(15), np.zeros((15, 2)), 1e-10, 50)
+    np.testing.assert_array_equal(found.x[:, 0], found.x[:, 1])
+
+
+def test_a_parabola_leads_on():
+    penalties = [0.4, 0.2, 0.1, 0.05]
+    at = np.array(penalties) ** 0.125
+    xs = np.stack([2 - at, at * at, np.ones(4)], axis=1)[:, None]
+    for known in (1, 2, 3):
+        found = ahead(xs[3 - known : 3], penalties)[0]
+        assert np.isclose(found, xs[3, 0])[[2, 0, 1][:known]].all()
+    np.testing.assert_array_equal(ahead(xs[:3], [0.4, 0.2, 0.1, 1e-3]), xs[2])  # too far
