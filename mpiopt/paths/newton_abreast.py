@@ -1,5 +1,6 @@
 """Newton's method for problems abreast, smooth and each with an l2 penalty: conjugate gradients whose products are one pass and
 one message for all of them, with the diagonal of the Hessian as it would be if all rows were bent alike for a preconditioner.
+Of few coefficients the Hessians are summed.
 
     gap_k <= (|g_k| + R |s_k|)^2 / (2 l2) + sum_i u_ik (loss + conjugate at minus the duals + duals times margins)
 
@@ -14,10 +15,12 @@ from typing import NamedTuple
 import numpy as np
 
 from mpiopt.arrays import Array
+from mpiopt.kernels.definite import Factor
 from mpiopt.outer.line_search import ENOUGH
 from mpiopt.problems.abreast import Abreast
 from mpiopt.problems.linear import Linear
 
+FEW = 300  # coefficients of which Hessians are summed and factored
 PRODUCTS = 500  # of a Newton step at most
 HALVINGS = 30
 FORCING, LAST = 0.1, 0.5  # of the gradient, and of what the tolerance allows: what conjugate gradients leave
@@ -55,12 +58,15 @@ def minimised(problem: Abreast, ridge: Array, bends: Array, x: Array, tolerance:
         waited, best = (waited + 1, best) if worst >= best else (0, worst)
         if worst <= tolerance or rounds == limit or waited == PATIENCE or not np.isfinite(worst):
             return SolvedAbreast(x, margins, values + energy / 2, np.sqrt(length), gaps, rounds)
-        goal = LAST * np.sqrt(2 * least * tolerance)
-        left = np.minimum(np.maximum(FORCING * np.sqrt(length), goal), 0.3 * np.sqrt(length))
-        h = problem.bends(margins)
-        bent = problem.dots([(x[:0], x[:0])], [each.sum(1)[None] for each in h])[-1]
-        inverse = 1 / np.maximum(np.multiply.outer(bends, bent) + column, np.finfo(float).tiny)
-        step, images = _conjugate_gradients(problem, h, column, -slope, inverse, left)
+        if len(x) <= FEW:
+            step, images = _factored(problem, x, margins, ridge, slope)
+        else:
+            goal = LAST * np.sqrt(2 * least * tolerance)
+            left = np.minimum(np.maximum(FORCING * np.sqrt(length), goal), 0.3 * np.sqrt(length))
+            h = problem.bends(margins)
+            bent = problem.dots([(x[:0], x[:0])], [each.sum(1)[None] for each in h])[-1]
+            inverse = 1 / np.maximum(np.multiply.outer(bends, bent) + column, np.finfo(float).tiny)
+            step, images = _conjugate_gradients(problem, h, column, -slope, inverse, left)
         t = _lengths(problem, margins, images, slope, column, step)
         x = x + t * step
         margins = [m + t[:, None] * image for m, image in zip(margins, images, strict=True)]
@@ -96,6 +102,14 @@ def _dual_gaps(loss: Linear, margins: Array, weights: Array, slopes: Array) -> A
         duals *= signs
     found = [loss.family.dual_gaps(loss.shifted(m), loss.y, w, a) for m, w, a in zip(margins, weights, duals, strict=True)]
     return np.array(found)[None]
+
+
+def _factored(problem: Abreast, x: Array, margins: Sequence[Array], ridge: Array, slope: Array) -> tuple[Array, list[Array]]:
+    """Steps from summed Hessians, and their margins. Collective: one vector round."""
+    triangles = problem.triangles(x, margins)
+    steps = [Factor.of(one, ridge).solved(-np.ascontiguousarray(g)) for one, g in zip(triangles, slope.T, strict=True)]
+    step = np.array(steps).T.copy()
+    return step, problem.margins(step)
 
 
 def _conjugate_gradients(

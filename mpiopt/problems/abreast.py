@@ -5,7 +5,7 @@ Fits without one fold after the other are such: the rows of the fold weigh nothi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -14,7 +14,7 @@ from mpiopt.arrays import Array
 from mpiopt.comm.world import World
 from mpiopt.kernels.csr import CSR
 from mpiopt.problems.linear import Linear
-from mpiopt.problems.problem import Team
+from mpiopt.problems.problem import Point, Team
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,14 @@ class Abreast:
         images = self.margins(p)
         none = [np.empty(0)] * len(images)
         return self._summed([h * image for h, image in zip(bends, images, strict=True)], none)[1], images
+
+    def triangles(self, x: Array, margins: Sequence[Array]) -> Array:
+        """The upper triangles of the Hessians of the losses, (k, dim (dim + 1) / 2). Collective: one vector round."""
+        parts = []
+        for loss, weights, seen in zip(self.losses, self.weights, margins, strict=True):
+            own = [(replace(loss, weights=w), Point(at, m)) for w, at, m in zip(weights, x.T, seen, strict=True)]
+            parts.append(np.array([one.triangle(at) * one.weight for one, at in own]))
+        return self.world.sum(parts, "hessian", out=parts[0])
 
     def rises(self, margins: Sequence[Array], steps: Sequence[Array]) -> list[Array]:
         """What the losses gain by steps of the margins beyond their linearisation, (k,) for each worker. Not collective."""

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mpiopt.paths import newton_abreast
 from mpiopt.paths.newton_abreast import minimised
 from mpiopt.paths.path import ahead
 from mpiopt.problems.abreast import Abreast
@@ -16,7 +17,9 @@ L2 = 1e-3
 @pytest.mark.ranks(1, 2)
 @pytest.mark.parametrize("loss", ["logistic", "least_squares"])
 @pytest.mark.parametrize("intercept", [False, True])
-def test_answers_are_those_of_each_alone(world, loss, intercept):
+@pytest.mark.parametrize("few", [0, 300])
+def test_answers_are_those_of_each_alone(world, loss, intercept, few, monkeypatch):
+    monkeypatch.setattr(newton_abreast, "FEW", few)  # Hessians are summed up to it
     penalty = ElasticNet(0.0, L2, free=int(intercept))
     parts = [Data(loss=loss, intercept=intercept, weighted=True) for _ in range(3)]
     for k, data in enumerate(parts):
