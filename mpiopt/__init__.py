@@ -19,6 +19,7 @@ if _CHECKING:
     from mpiopt.errors import CapabilityError, DataError, LaunchError, MpioptError, NumericalError, UnlikeError, UsageError
     from mpiopt.estimators.classifiers import LinearSVC, LogisticRegression
     from mpiopt.estimators.fit import fit
+    from mpiopt.estimators.path_classifier import LogisticRegressionCV
     from mpiopt.estimators.regressors import HuberRegressor, PoissonRegressor, Ridge
     from mpiopt.io.dataset.linear_team import team_of
     from mpiopt.io.dataset.source import open_source as open_data
@@ -54,6 +55,7 @@ _HOMES = {
     "engine.stop": "Reason Stop",
     "errors": "CapabilityError DataError LaunchError MpioptError NumericalError UnlikeError UsageError",
     "estimators.classifiers": "LinearSVC LogisticRegression",
+    "estimators.path_classifier": "LogisticRegressionCV",
     "estimators.fit": "fit",
     "estimators.regressors": "HuberRegressor PoissonRegressor Ridge",
     "io.dataset.linear_team": "team_of",
@@ -104,6 +106,7 @@ __all__ = [
     "LinearSVC",
     "Logistic",
     "LogisticRegression",
+    "LogisticRegressionCV",
     "Loss",
     "Method",
     "MpioptError",

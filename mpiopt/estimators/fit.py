@@ -76,22 +76,7 @@ def fit(
     Raises UsageError, DataError, CapabilityError on every rank.
     """
     world = here() if world is None else world
-    if isinstance(X, str | Path):
-        for name, given in (("y", y), ("sample_weight", sample_weight), ("offset", offset)):
-            if given is not None:
-                raise UsageError(f"{X} has its own {name}: leave it out, or give arrays")
-        source = open_source(str(X), world)
-        free = ElasticNet(free=int(intercept))
-        losses = [site.loss for site in team_of(source, world, free, loss=loss, class_weight=class_weight).sites]
-    else:
-        family = loss_of(loss)
-
-        def linear(matrix: CSR, y: np.ndarray, weights: np.ndarray, offset: np.ndarray) -> Linear:
-            return Linear(matrix, y, family, weights, intercept, offset)
-
-        losses = _losses(world, rows, X, (y, sample_weight, offset), linear)
-        if class_weight is not None:
-            losses = weighed(world, losses, class_weight)
+    losses = linear_losses(world, rows, X, (y, sample_weight, offset), loss, intercept, class_weight)
     zeros = np.zeros(losses[0].dim)
     weight, sums = world.total([np.array([one.weight, one.weight * one.value(one.point(zeros))]) for one in losses])
     scale = float(weight) if per_weight else 1.0
@@ -102,9 +87,35 @@ def fit(
     x = team.zeros()
     if start is not None:
         x[: len(start)] = start
-    found = _watched(method, team, x, stop, each, interruption)
+    found = watched(method, team, x, stop, each, interruption)
     coef, b = (found.x[:-1], float(found.x[-1])) if intercept else (found.x, 0.0)
     return LinearSolution(coef, b, found)
+
+
+def linear_losses(
+    world: World,
+    rows: Place,
+    X: Any,
+    columns: tuple[Any, Any, Any],
+    loss: str,
+    intercept: bool,
+    class_weight: str | None = None,
+) -> list[Linear]:
+    """The losses of this rank's workers. Collective: as `fit`. columns : labels, weights, offsets."""
+    if isinstance(X, str | Path):
+        for name, given in zip(COLUMNS, columns, strict=True):
+            if given is not None:
+                raise UsageError(f"{X} has its own {name}: leave it out, or give arrays")
+        free = ElasticNet(free=int(intercept))
+        team = team_of(open_source(str(X), world), world, free, loss=loss, class_weight=class_weight)
+        return [site.loss for site in team.sites]
+    family = loss_of(loss)
+
+    def linear(matrix: CSR, y: np.ndarray, weights: np.ndarray, offset: np.ndarray) -> Linear:
+        return Linear(matrix, y, family, weights, intercept, offset)
+
+    losses = _losses(world, rows, X, columns, linear)
+    return losses if class_weight is None else weighed(world, losses, class_weight)
 
 
 @dataclass(frozen=True)
@@ -151,7 +162,7 @@ def fit_classes(
     gap = tol * float(np.log(classes))
     stop = Stop(rounds=max_iter, gap=gap) if ridge and not intercept else Stop(max_iter, gradient=sqrt(2 * ridge * gap) or tol)
     x = team.zeros() if start is None else np.ascontiguousarray(start.T).reshape(-1)
-    found = _watched(find(solver or "spcg").make(), team, x, stop, each, interruption)
+    found = watched(find(solver or "spcg").make(), team, x, stop, each, interruption)
     return ClassesSolution(*of_classes(found.x, classes, intercept), found)
 
 
@@ -162,7 +173,7 @@ def of_classes(x: np.ndarray, classes: int, intercept: bool) -> tuple[np.ndarray
     return np.ascontiguousarray(coef.T), b.copy()
 
 
-def _watched(
+def watched(
     method: Method,
     team: Team,
     x: np.ndarray,

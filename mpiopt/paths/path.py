@@ -84,7 +84,8 @@ class PathFits(Named):
     """``inner`` at one penalty after the other.
 
     teams : all rows, then without each fold; of : per hosted worker the fold of each row. penalties : by path, each of which
-    begins at 0. stop : of every solve.
+    begins at 0. stop : of every solve. summed : whether penalties are what they are to all rows, and stand beside the sum of
+    the losses, as C does: to fewer rows they are more.
     """
 
     inner: Method
@@ -92,6 +93,7 @@ class PathFits(Named):
     of: tuple[Array, ...]
     penalties: tuple[tuple[ElasticNet, ...], ...]
     stop: Stop
+    summed: bool = False
     dvectors: int = 20
 
     @property
@@ -115,7 +117,7 @@ class PathFits(Named):
         loss = self.teams[0].sites[0].loss
         known = isinstance(loss.matrix, CSR) and (not loss.intercept or loss.family.dual_gap is not None)
         alike = any(penalty.smooth for penalty in self.points)
-        return Abreast.of(self.teams) if known and alike else None
+        return Abreast.of(self.teams, self.summed) if known and alike else None
 
     @cached_property
     def bends(self) -> Array:
@@ -158,12 +160,17 @@ class PathFits(Named):
     def _each(self, penalty: ElasticNet, before: Array) -> Fits:
         """One fit after the other. Collective."""
         starts = zip(self.teams, before, strict=True)
-        found = [solve(self.inner, under(part, penalty), x, self.stop) for part, x in starts]
+        found = [solve(self.inner, under(part, self._beside(part, penalty)), x, self.stop) for part, x in starts]
         proved, xs = found[0].certificate, [one.x for one in found]
         margins = [np.array([site.loss.margins(x) for x in xs]) for site in self.teams[0].sites]
         gap = min(proved.gap, proved.tight_gap)
         rounds = sum(one.final.round for one in found)
         return Fits(np.array(xs), margins, (proved.objective, proved.gradient_norm, gap), rounds)
+
+    def _beside(self, part: Team[Linear], penalty: ElasticNet) -> ElasticNet:
+        """The penalty of some rows' mean loss."""
+        more = self.teams[0].weight / part.weight if self.summed else 1.0
+        return replace(penalty, l1=more * penalty.l1, l2=more * penalty.l2)
 
     def _abreast(self, together: Abreast, penalty: ElasticNet, start: Array) -> Fits:
         """All fits at once. Collective. Raises NumericalError on every rank."""

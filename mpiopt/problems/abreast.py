@@ -19,7 +19,7 @@ from mpiopt.problems.problem import Point, Team
 
 @dataclass(frozen=True)
 class Abreast:
-    """k problems. losses : of the hosted workers; weights : (k, rows) for each of them, which add up to 1 over all workers.
+    """k problems. losses : of the hosted workers; weights : (k, rows) for each of them, what a row's loss counts for.
 
     x is (dim, k); margins, and whatever else rows have, are (k, rows) for each hosted worker.
     """
@@ -29,13 +29,17 @@ class Abreast:
     weights: tuple[Array, ...]
 
     @staticmethod
-    def of(teams: Sequence[Team[Linear]]) -> "Abreast":
-        """The problems of teams that share their rows. Not collective."""
+    def of(teams: Sequence[Team[Linear]], summed: bool = False) -> "Abreast":
+        """The problems of teams that share their rows. Not collective.
+
+        summed : losses are divided by the weight of the first team's rows, not by their own.
+        """
         losses = tuple(site.loss for site in teams[0].sites)
         weights = []
         for w, loss in enumerate(losses):
             own = [team.sites[w].loss.weights if team.sites[w].loss.weights.size else np.ones(loss.rows) for team in teams]
-            weights.append(np.array([each / team.weight for each, team in zip(own, teams, strict=True)]))
+            totals = [teams[0].weight if summed else team.weight for team in teams]
+            weights.append(np.array([each / total for each, total in zip(own, totals, strict=True)]))
         return Abreast(teams[0].world, losses, tuple(weights))
 
     def margins(self, x: Array) -> list[Array]:
