@@ -15,7 +15,7 @@ from mpiopt.estimators.classifiers import LogisticRegression
 from mpiopt.estimators.fit import LinearSolution, Place, linear_losses, watched
 from mpiopt.estimators.here import here
 from mpiopt.methods import find
-from mpiopt.paths.choice import Rule, chosen
+from mpiopt.paths.choice import chosen
 from mpiopt.paths.folds import folds, without_fold
 from mpiopt.paths.path import Along, PathFits, follow, under
 from mpiopt.problems.linear import Linear
@@ -29,11 +29,12 @@ class LogisticRegressionCV(LogisticRegression):
     Cs : the candidates, or how many between 1e-4 and 1e4; l1_ratios : shares of l1. cv : how many folds, or what makes them of
     arrays that every rank has (`sklearn.model_selection`), each row held out once. choose : loss, by the mean loss of held-out
     rows; auc, by their area under the ROC curve; 1se, the smallest C within one standard error of the least loss. tol : as of
-    `LogisticRegression`; what was chosen is fitted from where the path was there. Folds of l2 are fitted at once: a pass over the
-    rows serves all of them.
+    `LogisticRegression`; what was chosen is fitted from where the path was there. Folds of l2 are fitted at once: a pass over
+    the rows serves all of them.
 
-    Attributes besides those of `LogisticRegression`: C_, l1_ratio_; Cs_; losses_, areas_ : (l1_ratios, Cs, folds), of held-out
-    rows; coefs_paths_ : (l1_ratios, Cs, features, and one more for the intercept), of all rows.
+    Attributes besides those of `LogisticRegression`, whose n_iter_ counts the rounds of all fits: C_, l1_ratio_; Cs_; losses_,
+    areas_ : (l1_ratios, Cs, folds), of held-out rows; coefs_paths_ : (l1_ratios, Cs, features, and one more for the intercept),
+    of all rows.
     """
 
     several = False
@@ -79,7 +80,7 @@ class LogisticRegressionCV(LogisticRegression):
         inner = find(self.solver or "spcg").make()
         fits = PathFits(inner, teams, tuple(of), tuple(map(tuple, paths)), stop, summed=True)
         state = follow(fits, team.zeros(), Along(len(fits.points))).at.begun.states
-        pick = chosen(state.held[:, :, 0], state.held[:, :, 1], fits.paths, cast(Rule, self.choose))
+        pick = chosen(state.held[:, :, 0], state.held[:, :, 1], fits.paths, self.choose)
         self._tell(candidates, shares, state, pick)
         tasks = FitTasks(self, X, y, self._answer)
         best = under(team, fits.points[pick])
@@ -87,6 +88,11 @@ class LogisticRegressionCV(LogisticRegression):
         tasks.close(found.x)
         coef, b = (found.x[:-1], float(found.x[-1])) if self.fit_intercept else (found.x, 0.0)
         return LinearSolution(coef, b, found)
+
+    def _found(self, found: Any) -> Any:
+        super()._found(found)
+        self.n_iter_ += self._rounds
+        return self
 
     def _candidates(self) -> np.ndarray:
         """C by C, ascending. Raises ValueError."""
@@ -121,7 +127,7 @@ class LogisticRegressionCV(LogisticRegression):
         return float(team.world.total(parts)[0])
 
     def _tell(self, candidates: np.ndarray, shares: list[float], state: Any, pick: int) -> None:
-        shape = len(shares), len(candidates)
+        shape, self._rounds = (len(shares), len(candidates)), int(state.rounds.sum())
         self.Cs_, self.C_, self.l1_ratio_ = candidates, float(candidates[pick % shape[1]]), shares[pick // shape[1]]
         self.losses_, self.areas_ = (state.held[:, :, k].reshape(*shape, -1) for k in range(2))
         self.coefs_paths_ = state.path.reshape(*shape, -1)
