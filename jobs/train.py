@@ -56,8 +56,12 @@ def complete(job: Train) -> Train:
         raise UsageError("--split is for sharded rows of one share each: leave --ownership and --redundancy out")
     if job.error_feedback and job.link not in ("plain", "ef"):
         raise UsageError(f"--error-feedback is --link ef, and --link is {job.link}: leave one of them out")
-    if job.compress is None and (job.error_feedback or job.link != "plain" or job.back or job.force):
-        raise UsageError("--error-feedback, --link, --back and --force are about compressed messages: give --compress too")
+    if job.compress is None and (job.error_feedback or job.link != "plain" or job.back or job.force or job.per_block):
+        raise UsageError(
+            "--error-feedback, --link, --back, --per-block and --force are about compressed messages: give --compress too"
+        )
+    if job.per_block and job.compress is not None and job.compress.startswith(("vote", "powersgd")):
+        raise UsageError(f"--compress {job.compress} knows of matrices, or needs no scale, as it is: leave --per-block out")
     if job.accuracy is not None and job.test is None and not job.data.startswith("blobs"):
         raise UsageError(f"--accuracy {job.accuracy:g} needs rows to examine on: give --test TEST.h5")
     apart(of_run(job))

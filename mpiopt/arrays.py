@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
@@ -12,6 +12,18 @@ if TYPE_CHECKING:
     Array: TypeAlias = np.ndarray | cupy.ndarray  # flat (d,), contiguous
 else:
     Array = np.ndarray  # what annotations see at run time, where cupy need not be there
+
+
+class Shaped(Protocol):
+    """A named part of a flat vector."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape; its entries are those of the vector in order."""
 
 
 CARD = "__cuda_array_interface__"  # what arrays on a GPU have

@@ -18,7 +18,7 @@ from mpiopt.exchange.timing import Every, Grouped
 from mpiopt.numerics.schedules import Inverse
 from mpiopt.problems.model import Block
 from mpiopt.problems.penalties import Zero
-from mpiopt.problems.problem import Message, Team
+from mpiopt.problems.problem import Message, Point, Team
 from mpiopt.sampling.clients import EVERYONE, Clients
 
 SEED = 11
@@ -47,6 +47,10 @@ COMPRESSORS = (
     "topk:0.4+natural",
     "randk:0.5,shared=yes+sketch:columns=3,rows=2",
     "shrunk:qsgd:3",
+    "chunk_topk:k=2,chunk=8+bins",
+    "blocks:topk:0.2",
+    "blocks:qsgd:4",
+    "blocks:randk:0.5,shared=yes",
 )
 
 
@@ -58,6 +62,14 @@ class Speaker:
     rows: int = 1
     weight: float = 1.0
     blocks: tuple[Block, ...] = tuple(Block(f"b{i}", shape) for i, shape in enumerate(SHAPES))
+
+    def point(self, x: np.ndarray) -> Point:
+        """As every loss."""
+        return Point(x)
+
+    def value_grad(self, at: Point) -> tuple[float, np.ndarray]:
+        """Nothing."""
+        return 0.0, np.zeros_like(at.x)
 
 
 def team_of(world: World, seed: int = SEED, even: bool = False) -> Team:

@@ -16,7 +16,10 @@ from mpiopt.methods.linked import contracts
 if TYPE_CHECKING:
     from mpiopt.jobs.cli.train_options import Train
 
-THROUGH = {"rule": "rule", "momentum": "rule", "decay": "rule", "clip": "rule", "clients": "clients", "dead": "clients"}
+THROUGH = {
+    **dict.fromkeys(("rule", "momentum", "decay", "clip", "group"), "rule"),
+    **dict.fromkeys(("clients", "dead"), "clients"),
+}
 WHY = {"rule": "makes steps of its own ({rule})", "clients": "needs all workers in every round"}
 RULE = "momentum"  # of methods that take any
 

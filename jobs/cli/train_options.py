@@ -29,6 +29,8 @@ class ModelFit:
     compress: str | None = None
     """Send messages in fewer bytes: topk:0.01, randk:0.1, qsgd:bits=4, scaled_sign, natural, powersgd:rank=2, vote, ...
     (mpiopt methods compressors)."""
+    per_block: Annotated[bool, Parameter(negative=())] = False
+    """Compress every matrix and vector of the model by itself; the same as blocks: before the compressor."""
     error_feedback: Annotated[bool, Parameter(negative=())] = False
     """Add what was not sent to the next message; the same as --link ef."""
     link: Literal["plain", "ef", "ef21", "diana"] = "plain"
@@ -39,7 +41,7 @@ class ModelFit:
     """Compress also where the theory asks for another link."""
     rule: str | None = None
     """The local rule: sgd, momentum, nag, torch_momentum, torch_nag, adagrad, adadelta, rmsprop, adam, adamw, lion,
-    schedule_free. [default: momentum, or what the method brings]"""
+    schedule_free, muon. [default: momentum, or what the method brings]"""
     lr: float | None = None
     """Step size. [default: the rule's own]"""
     momentum: float | None = None
@@ -52,6 +54,9 @@ class ModelFit:
     """Weight decay: this times x is added to the gradient. [default: none; of those that decay apart: adamw 0.01, others 0]"""
     clip: float | None = None
     """Longest gradient of a step, in Euclidean norm."""
+    group: Annotated[tuple[str, ...], Parameter(metavar="PATTERN:SETTINGS")] = ()
+    """Parameters whose names match a pattern as of files have settings of their own: "*.bias:decay=0,lr=2" (lr: that many times
+    the step size), "embed*:rule=adamw,momentum=0.9"; may be repeated, and the first that matches counts."""
     batch: Batch = 32
     """Rows of a worker's step; 32,64,... one number for each worker, by which they also count in what is agreed on."""
     sampling: str | None = None

@@ -1,13 +1,15 @@
 """The local rule of a training, and its step size over time, from the options of the job."""
 
-from math import ceil
+from dataclasses import replace
+from math import ceil, inf
 from typing import TYPE_CHECKING
 
 from mpiopt.errors import UsageError
 from mpiopt.jobs.cli.method_options import RULE
-from mpiopt.numerics.schedules import Constant, Cosine, Inverse, Later, Piecewise, Schedule, WarmUp
+from mpiopt.numerics.schedules import Constant, Cosine, Inverse, Later, Piecewise, Schedule, Stretched, WarmUp
 from mpiopt.transforms.bounds import ClipNorm, Decay
 from mpiopt.transforms.rules import find
+from mpiopt.transforms.side_by_side import Groups
 from mpiopt.transforms.transform import Transform, chain
 
 if TYPE_CHECKING:
@@ -30,8 +32,37 @@ def rate_of(job: "Train", per_epoch: float) -> Schedule:
     return WarmUp(schedule, warm) if warm else schedule
 
 
+SETTINGS = ("decay", "lr", "momentum", "rule")  # that a group may have of its own
+
+
 def rule_of(job: "Train", rate: Schedule) -> Transform:
-    """The rule, with weight decay and clipping in front. Raises UsageError for an option that the rule does not take."""
+    """The rule, with clipping in front, weight decay, and groups. Raises UsageError for an option that it does not take."""
+    rest = _plain(job, rate)
+    choices = tuple(_group(text, job, rate) for text in job.group)
+    return chain(*_clip(job), Groups(rest, choices) if choices else rest)
+
+
+def _group(text: str, job: "Train", rate: Schedule) -> tuple[str, Transform]:
+    """The pattern of a group, and its rule: the job's with what is different. Raises UsageError."""
+    pattern, colon, rest = text.rpartition(":")
+    given = dict(item.partition("=")[::2] for item in rest.split(","))
+    if not colon or not pattern or not all(given.values()) or not set(given) <= set(SETTINGS):
+        raise UsageError(f"--group {text}: give PATTERN:decay=0,lr=2, of {', '.join(SETTINGS)}")
+    try:
+        numbers = {name: float(value) for name, value in given.items() if name != "rule"}
+    except ValueError:
+        numbers = {"decay": -1.0}
+    if not all(0 <= value < inf for value in numbers.values()):
+        raise UsageError(f"--group {text}: give numbers of at least 0")
+    times, own = numbers.pop("lr", 1.0), given.get("rule") or job.rule or RULE
+    if times != 1 and "lr" not in find(own).parameters:
+        raise UsageError(f"--group {text}: {own} finds its step size itself, leave lr out")
+    changed = replace(job, rule=own, decay=numbers.get("decay", job.decay), momentum=numbers.get("momentum", job.momentum))
+    return pattern, _plain(changed, rate if times == 1 else Stretched(rate, 1, times))
+
+
+def _plain(job: "Train", rate: Schedule) -> Transform:
+    """The rule of all parameters alike, without clipping."""
     entry = find(job.rule or RULE)
     given: dict[str, object] = {}
     if "lr" in entry.parameters:
@@ -44,9 +75,9 @@ def rule_of(job: "Train", rate: Schedule) -> Transform:
             raise UsageError(f"{entry.name} has no momentum: leave --momentum out, or choose another --rule")
         given[name] = job.momentum
     if job.decay is not None and "decay" in entry.parameters:  # decoupled, at the end of the rule
-        return chain(*_clip(job), entry.make(**given, decay=job.decay))
+        return chain(entry.make(**given, decay=job.decay))
     decay = (Decay(job.decay),) if job.decay else ()
-    return chain(*_clip(job), *decay, entry.make(**given))
+    return chain(*decay, entry.make(**given))
 
 
 def _clip(job: "Train") -> tuple[Transform, ...]:

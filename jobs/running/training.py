@@ -136,8 +136,14 @@ def method_of(job: "Train", workers: int, per_epoch: float) -> tuple[Training, d
             f"{entry.name} is registered as one that trains, and makes a {type(method).__name__}: let it make a "
             "mpiopt.training.method.Training"
         )
+    if job.compress is not None and "compress" in entry.parameters:
+        raise UsageError(
+            f"{entry.name} compresses its messages itself: give --set compress={job.compress} in place of --compress"
+        )
     if job.compress is not None:
-        method = linked(method, entry.name, job.compress, job.link, job.back, job.force)
+        apart = "blocks:" if job.per_block else ""
+        back = None if job.back is None else apart + job.back
+        method = linked(method, entry.name, apart + job.compress, job.link, back, job.force)
     return method, given
 
 
@@ -190,6 +196,8 @@ def identity(job: "Train", given: dict[str, Any], source: DenseSource, world: "W
         "compress",
         "link",
         "back",
+        "per_block",
+        "group",
     )
     return {
         "workers": world.workers,
@@ -214,6 +222,8 @@ def described(job: "Train", source: DenseSource, team: Team) -> dict[str, Any]:
         "model": job.model,
         "compress": job.compress,
         "link": job.link if job.compress else None,
+        "per_block": job.per_block or None,
+        "group": " ".join(job.group) or None,
         "test": job.test,
         "rule": job.rule,
         "batch": job.batch if job.sampling is None else None,

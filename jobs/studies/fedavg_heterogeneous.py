@@ -22,7 +22,8 @@ from mpiopt.jobs.studies.apparatus.quadratics import bowl, optimum, regression, 
 from mpiopt.jobs.studies.apparatus.redrawn import Redrawn
 from mpiopt.methods.averaging import local_sgd
 from mpiopt.methods.averaging import sgd as synchronous
-from mpiopt.methods.federated import diloco, fedavg, fedprox, scaffnew, scaffold, slowmo
+from mpiopt.methods.diloco import diloco
+from mpiopt.methods.federated import fedavg, fedprox, scaffnew, scaffold, slowmo
 from mpiopt.numerics.schedules import Constant
 from mpiopt.numerics.streams import Streams
 from mpiopt.problems.linear import Linear

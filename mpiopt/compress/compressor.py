@@ -14,6 +14,7 @@ the card; the vectors of the others pass through the CPU.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from types import ModuleType
@@ -22,7 +23,7 @@ from zlib import crc32
 
 import numpy as np
 
-from mpiopt.arrays import Array, namespace
+from mpiopt.arrays import Array, Shaped, namespace
 from mpiopt.comm.staging import brought, landed, landing, on_device, returned
 from mpiopt.errors import DataError, NumericalError, UsageError
 from mpiopt.kernels.device import codes as device_codes
@@ -92,6 +93,10 @@ class Compressor(ABC):
 
     def among(self, workers: int) -> Self:
         """This compressor for so many workers, where that matters. Raises UsageError if it was made for another number."""
+        return self
+
+    def on(self, blocks: Sequence[Shaped]) -> Self:
+        """This compressor for the vectors of a model of these blocks, where that matters."""
         return self
 
     @abstractmethod

@@ -16,22 +16,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import prod
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
-from mpiopt.arrays import Array, namespace, on_host
+from mpiopt.arrays import Array, Shaped, namespace, on_host
 from mpiopt.comm.staging import returned
 from mpiopt.compress.compressor import demand, demand_vector, peak
 from mpiopt.errors import DataError, UsageError
 from mpiopt.kernels.replicated import inner, length
-
-
-class Shaped(Protocol):
-    """A named part of the flat vector."""
-
-    name: str
-    shape: tuple[int, ...]
 
 
 class MatrixPart(NamedTuple):

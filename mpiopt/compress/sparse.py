@@ -1,10 +1,13 @@
-"""All entries of a vector, which add up, or the k largest (delta = k / d), which are gathered: every worker keeps others."""
+"""All entries of a vector, which add up, or the k largest (delta = k / d), which are gathered: every worker keeps others.
+
+Of the k largest there are those of the whole vector, and those of each chunk of it, whose places take fewer bits.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from mpiopt.arrays import Array
+from mpiopt.arrays import Array, namespace
 from mpiopt.comm.staging import room
 from mpiopt.compress.compressor import Stream, demand, demand_finite, demand_vector, kernels, peak
 from mpiopt.compress.reducer import NOTHING, Reducer
@@ -107,6 +110,64 @@ class TopK(Few):
     def expand(self, kept: Array, beside: np.ndarray, out: Array, stream: Stream, scale: float) -> None:
         """k additions."""
         chosen = kernels(out).unpack(beside, 0, kept.size, index_bits(out.size))
+        kernels(out).scatter(kept, chosen, scale, out)
+
+
+@dataclass(frozen=True)
+class ChunkTopK(Reducer):
+    """The k entries of largest magnitude of every chunk; of a last, shorter chunk as large a share, one at least.
+
+    Sarfi, Therien, Lidin, Belilovsky, Communication efficient LLM pre-training with SparseLoCo, 2025, arXiv 2508.15706, whose
+    chunks are tiles of a matrix; here those of its rows one after the other. Values in the type of x, then places in
+    ceil(log2 chunk) bits each. Raises UsageError unless 1 <= k <= chunk.
+    """
+
+    k: int = 64
+    chunk: int = 4096
+
+    def __post_init__(self) -> None:
+        demand(self.chunk >= 1, "the length of a chunk", self.chunk, "at least 1")
+        demand(1 <= self.k <= self.chunk, "k", self.k, f"1 to the {self.chunk} coordinates of a chunk")
+
+    @property
+    def projection(self) -> bool:
+        """Yes."""
+        return True
+
+    def _counts(self, d: int) -> list[int]:
+        """How many are kept of every chunk."""
+        whole, rest = divmod(d, self.chunk)
+        return [self.k] * whole + [max(1, round(self.k * rest / self.chunk))] * (rest > 0)
+
+    def length(self, d: int) -> int:
+        """The sum over the chunks."""
+        return sum(self._counts(d))
+
+    def delta(self, d: int) -> float:
+        """The smallest share of a chunk."""
+        return min(count / min(self.chunk, d - i * self.chunk) for i, count in enumerate(self._counts(d)))
+
+    def beside(self, d: int) -> int:
+        """The places."""
+        return -(-self.length(d) * index_bits(self.chunk) // 8)
+
+    def reduce(self, x: Array, stream: Stream) -> tuple[Array, np.ndarray]:
+        """Values and packed places."""
+        demand_vector(x)
+        home, packed = kernels(x), room(x, self.beside(x.size), np.uint8)
+        starts = range(0, x.size, self.chunk)
+        places = [home.largest(x[at : at + self.chunk], n) for at, n in zip(starts, self._counts(x.size), strict=True)]
+        chosen = namespace(x).concatenate([at + place for at, place in zip(starts, places, strict=True)])
+        kept = x[chosen]
+        demand_finite(float(abs(kept).max()))
+        home.pack(chosen % self.chunk, index_bits(self.chunk), packed, 0)
+        return kept, packed
+
+    def expand(self, kept: Array, beside: np.ndarray, out: Array, stream: Stream, scale: float) -> None:
+        """An addition for each."""
+        chosen = kernels(out).unpack(beside, 0, kept.size, index_bits(self.chunk))
+        counts = np.array(self._counts(out.size))
+        chosen += namespace(chosen).asarray(np.repeat(self.chunk * np.arange(counts.size), counts))
         kernels(out).scatter(kept, chosen, scale, out)
 
 

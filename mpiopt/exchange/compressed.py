@@ -20,6 +20,7 @@ from mpiopt.compress.compressor import Compressor, Payload, Stream
 from mpiopt.engine.phase import Exchange, Joint, Tree
 from mpiopt.engine.traffic import Shape, Traffic, small_sum, vector_sum
 from mpiopt.errors import DataError, NumericalError
+from mpiopt.problems.model import blocks_of
 from mpiopt.problems.problem import Message, Team
 
 
@@ -63,7 +64,7 @@ class Compressed(Exchange):
         Raises UsageError for a dim that cannot be compressed, DataError where ranks compress differently.
         """
         with team.world.together("looking at the compressor"):
-            compressor = self.compressor.among(team.world.workers)
+            compressor = fitted(self.compressor, team)
             form = crc32(f"{compressor} {compressor.nbytes(x.size, x.dtype)} {x.dtype}".encode())
         known = told_by_all(team, form)
         odd = np.flatnonzero(known[:, 1] != known[0, 1])
@@ -81,7 +82,7 @@ class Compressed(Exchange):
             for worker in range(world.workers)
         ]
         shares, total = present_shares(state.of_all, here)
-        now = Agreeing(self.compressor.among(world.workers), streams, shares, here.team)
+        now = Agreeing(fitted(self.compressor, here.team), streams, shares, here.team)
         heard = [
             message if share else Message(np.zeros_like(message.vector), np.zeros_like(message.scalars))
             for message, share in zip(messages, shares[now.own], strict=True)
@@ -93,7 +94,7 @@ class Compressed(Exchange):
 
     def traffic(self, shape: Shape, here: Joint) -> Traffic:
         """See `Exchange`."""
-        world, compressor = here.team.world, self.compressor.among(here.team.world.workers)
+        world, compressor = here.team.world, fitted(self.compressor, here.team)
         payload = compressor.nbytes(shape.dim, shape.dtype)
         if compressor.linear:
             return vector_sum(world, payload + shape._replace(dim=0).nbytes(1), payload)
@@ -103,6 +104,11 @@ class Compressed(Exchange):
     def omega(self, dim: int, workers: int) -> float | None:
         """The compressor's."""
         return self.compressor.among(workers).omega(dim)
+
+
+def fitted(compressor: Compressor, team: Team) -> Compressor:
+    """A compressor for the workers and the blocks of a team. Raises UsageError if it was made for other workers."""
+    return compressor.among(team.world.workers).on(blocks_of(team.sites[0].loss))
 
 
 def told_by_all(team: Team, more: float = 0.0) -> Array:

@@ -14,7 +14,8 @@ from mpiopt.arrays import Array
 from mpiopt.compress.compressor import Compressor, Stream
 from mpiopt.engine.phase import Agreed, Exchange, Joint, PerWorker, Tree, each
 from mpiopt.exchange.around import Around
-from mpiopt.numerics.schedules import Constant, Schedule
+from mpiopt.exchange.compressed import fitted
+from mpiopt.numerics.schedules import Constant, Schedule, demand
 from mpiopt.problems.problem import Message, Team
 
 ONE = Constant(1.0)
@@ -29,16 +30,20 @@ class Unsent(NamedTuple):
 
 @dataclass(frozen=True)
 class ErrorFeedback(Around):
-    """e_w <- message_w + e_w - what was sent of it.
+    """e_w <- message_w + decay e_w - what was sent of it.
 
-    rate : messages are scaled by it, and agreements scaled back, so that the memory is in units of steps where the step
-    size changes; where it is 0 nothing is agreed on that could move a point, and the memory stays. Seide et al. 2014;
-    Karimireddy, Rebjock, Stich, Jaggi, Error feedback fixes SignSGD, ICML 2019, algorithm 2; Stich, Cordonnier, Jaggi,
-    Sparsified SGD with memory, 2018.
+    decay : 1 for the papers' own; below 1 what waits is forgotten in time, as a momentum is. rate : messages are scaled by it,
+    and agreements scaled back, so that the memory is in units of steps where the step size changes; where it is 0 nothing is
+    agreed on that could move a point, and the memory stays. Seide et al. 2014; Karimireddy, Rebjock, Stich, Jaggi, Error
+    feedback fixes SignSGD, ICML 2019, algorithm 2; Stich, Cordonnier, Jaggi, Sparsified SGD with memory, 2018.
     """
 
     inner: Exchange
     rate: Schedule = ONE
+    decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        demand(0 <= self.decay <= 1, "the decay of what was not sent", self.decay, "a number from 0 to 1")
 
     def init(self, x: Array, team: Team) -> Unsent:
         """e_w = 0 of every worker. Collective where that of ``inner`` is."""
@@ -49,7 +54,8 @@ class ErrorFeedback(Around):
     ) -> tuple[Agreed, Sequence[Array | float], Unsent]:
         """Collective."""
         rate = self.rate(here.round)
-        wanted = [m._replace(vector=rate * m.vector + e) for m, e in zip(messages, state.memory, strict=True)]
+        kept = state.memory if self.decay == 1 else [self.decay * e for e in state.memory]
+        wanted = [m._replace(vector=rate * m.vector + e) for m, e in zip(messages, kept, strict=True)]
         agreed, residual, inner = self.inner(wanted, state.inner, here)
         if agreed is not None:
             agreed = each(agreed, lambda message: message._replace(vector=unscaled(message.vector, rate)))
@@ -82,8 +88,8 @@ class TwoWay(Around):
             return None, residual, state._replace(inner=inner)
         rate = self.rate(here.round)
         wanted = rate * agreed.vector + state.memory
-        stream = Stream.of(here.team.sites[0].streams, "two-way", here.round)
-        vector = self.compressor.decode(self.compressor.encode(wanted, stream), wanted, stream)
+        stream, compressor = Stream.of(here.team.sites[0].streams, "two-way", here.round), fitted(self.compressor, here.team)
+        vector = compressor.decode(compressor.encode(wanted, stream), wanted, stream)
         wanted -= vector
         return agreed._replace(vector=unscaled(vector, rate)), residual, Unsent(wanted if rate else state.memory, inner)
 

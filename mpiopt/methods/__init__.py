@@ -11,6 +11,7 @@ from mpiopt.methods.compression import ENTRIES as COMPRESSION
 from mpiopt.methods.dane import ENTRIES as DANE
 from mpiopt.methods.decentralised import SOLVERS as DECENTRALISED_SOLVERS
 from mpiopt.methods.decentralised import TRAINERS as DECENTRALISED_TRAINERS
+from mpiopt.methods.diloco import ENTRIES as DILOCO
 from mpiopt.methods.elastic import ENTRIES as ELASTIC
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.exact_decentralised import SOLVERS as EXACT_SOLVERS
@@ -66,6 +67,7 @@ FAMILIES = (
     ONE_SIDED,
     FEDERATED,
     SERVER_RULES,
+    DILOCO,
     ROBUST,
     PRUNING,
     SKETCHED,

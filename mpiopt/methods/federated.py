@@ -5,7 +5,7 @@ fedprox           Steps(period, ProximalTerm) -> Mean                  the same
 scaffold          Steps(period, Controlled) -> Mean, 2 vectors         the same
 scaffnew          Steps(Geometric, LearntShift) -> Mean                x + mean
 local_only        Steps(period) -> Alone                               x_i as they are
-slowmo, diloco    Steps(period) -> Mean                                heavy ball, Nesterov's momentum
+slowmo            Steps(period) -> Mean                                heavy ball
 """
 
 from mpiopt.engine.phase import Phase
@@ -19,7 +19,6 @@ from mpiopt.sampling.pace import Geometric, Period
 from mpiopt.training.method import Training
 from mpiopt.transforms.momentum import Divide, Momentum, Scale
 from mpiopt.transforms.rules import sgd as plain
-from mpiopt.transforms.rules import torch_nag
 from mpiopt.transforms.transform import Transform, chain
 from mpiopt.work.drift import Controlled, LearntShift, ProximalTerm
 from mpiopt.work.steps import Steps
@@ -75,14 +74,6 @@ def slowmo(
     return Training(None, (Phase(steps, Mean()),), Descend(outer), clients=clients)
 
 
-def diloco(
-    rule: Transform, period: int = 500, outer_lr: float = 0.7, outer_momentum: float = 0.9, clients: Clients = EVERYONE
-) -> Training:
-    """DiLoCo: long rounds of a local rule (adamw), whose mean displacement is a gradient for Nesterov's momentum."""
-    steps = Steps(rule, Period(period))
-    return Training(None, (Phase(steps, Mean()),), Descend(torch_nag(outer_lr, outer_momentum)), clients=clients)
-
-
 ENTRIES = (
     Entry(fedavg, "McMahan, Moore, Ramage, Hampson, Aguera y Arcas, Communication-efficient learning, AISTATS 2017"),
     Entry(fedprox, "Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith, Federated optimization in heterogeneous networks, 2020"),
@@ -90,5 +81,4 @@ ENTRIES = (
     Entry(scaffnew, "Mishchenko, Malinovsky, Stich, Richtarik, ProxSkip, ICML 2022", rule="sgd", steady=True),
     Entry(local_only, "Alfarra, Perez, Shulgin, Richtarik, Ghanem, Certified robustness in federated learning, 2022"),
     Entry(slowmo, "Wang, Tantia, Ballas, Rabbat, SlowMo, ICLR 2020"),
-    Entry(diloco, "Douillard et al., DiLoCo: distributed low-communication training of language models, 2023"),
 )

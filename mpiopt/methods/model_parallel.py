@@ -53,6 +53,11 @@ class ModelParallel(Training):
     def init(self, x: Array, team: Team[Any]) -> Run:
         """All at x. Collective. Raises CapabilityError on every rank for models that are no perceptrons of float rows."""
         with team.world.together("dividing the layers"):
+            if self.rule.shaped:
+                raise CapabilityError(
+                    f"{self.name} divides every matrix among the workers, and the rule is one of whole matrices or of groups: "
+                    "use another, such as `rule=adamw`, without `group`"
+                )
             for site in team.sites:
                 if not offers(site.loss, Stacked) or not isinstance(x, np.ndarray):
                     raise CapabilityError(

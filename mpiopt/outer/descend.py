@@ -11,6 +11,7 @@ from typing import ClassVar, NamedTuple
 
 from mpiopt.arrays import Array, pull
 from mpiopt.engine.phase import Joint, Outer, PerWorker, Tree, told
+from mpiopt.engine.placed import placed
 from mpiopt.numerics.schedules import Switching
 from mpiopt.problems.problem import Message, Point, Team
 from mpiopt.transforms.transform import State, Transform
@@ -34,15 +35,16 @@ class Descend(Outer):
 
     def init(self, x: Array, team: Team) -> Descended:
         """At x, before the first step."""
-        return Descended(x.copy(), self.rule.init(x))
+        return Descended(x.copy(), placed(self.rule, team.sites[0].loss, True).init(x))
 
     def __call__(self, agreed: Message | None, points: PerWorker, state: Descended, here: Joint) -> tuple[PerWorker, Descended]:
         """Not collective; spends ``agreed``."""
         x = state.x
         if agreed is None:
             return points, state
-        inner = self.rule.move(agreed.vector[: x.size], x, state.rule, here.round)
-        look = Point(self.rule.look(x, inner))
+        rule = placed(self.rule, here.team.sites[0].loss, True)
+        inner = rule.move(agreed.vector[: x.size], x, state.rule, here.round)
+        look = Point(rule.look(x, inner))
         return PerWorker(look for _ in points), Descended(x, inner)
 
     def answer(self, points: PerWorker, state: Descended) -> Point:

@@ -15,10 +15,10 @@ import numpy as np
 from mpiopt.arrays import Array, namespace
 from mpiopt.compress.compressor import kernels
 from mpiopt.engine.phase import Joint, Outer, PerWorker
+from mpiopt.engine.placed import placed
 from mpiopt.numerics.schedules import Schedule, demand
-from mpiopt.problems.model import Block
+from mpiopt.problems.model import Block, blocks_of
 from mpiopt.problems.problem import Message, Point, Team
-from mpiopt.problems.protocols import Blocks, offers
 from mpiopt.transforms.transform import State, Transform
 
 
@@ -81,14 +81,14 @@ class Prune(Outer):
     def init(self, x: Array, team: Team) -> Pruned:
         """At x, with the mask of round 0. Not collective."""
         mask = self._mask(x, namespace(x).ones(x.size, bool), 0, team)
-        return Pruned(self._kept(x.copy(), mask), self.rule.init(x), mask)
+        return Pruned(self._kept(x.copy(), mask), placed(self.rule, team.sites[0].loss, True).init(x), mask)
 
     def __call__(self, agreed: Message | None, points: PerWorker, state: Pruned, here: Joint) -> tuple[PerWorker, Pruned]:
         """Not collective; spends ``agreed``."""
         x, mask = state.x, state.mask
         if agreed is None:
             return points, state
-        inner = self.rule.move(agreed.vector, x, state.rule, here.round)
+        inner = placed(self.rule, here.team.sites[0].loss, True).move(agreed.vector, x, state.rule, here.round)
         if (here.round + 1) % self.every == 0:
             mask = self._mask(x, mask, here.round + 1, here.team)
         state = Pruned(self._kept(x, mask), inner, mask)
@@ -96,7 +96,7 @@ class Prune(Outer):
 
     def seen(self, state: Pruned, team: Team) -> PerWorker:
         """What the workers of this rank look at, each the same: where the rule looks, pruned."""
-        look = Point(self.rule.look(state.x, state.rule) * state.mask)
+        look = Point(placed(self.rule, team.sites[0].loss, True).look(state.x, state.rule) * state.mask)
         return PerWorker(look for _ in team.sites)
 
     def answer(self, points: PerWorker, state: Pruned) -> Point:
@@ -115,7 +115,7 @@ class Prune(Outer):
     def _mask(self, x: Array, before: Array, step: int, team: Team) -> Array:
         """The next mask (dim,)."""
         loss = team.sites[0].loss
-        weights = namespace(x).asarray(prunable(loss.blocks if offers(loss, Blocks) else (), x.size))
+        weights = namespace(x).asarray(prunable(blocks_of(loss), x.size))
         total = int(weights.sum())
         kept = total - round(self.sparsity(step) * total)
         able = weights if self.feedback else weights & before

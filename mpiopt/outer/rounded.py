@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from mpiopt.arrays import Array, namespace
 from mpiopt.engine.phase import Joint, Outer, PerWorker
+from mpiopt.engine.placed import placed
 from mpiopt.numerics.schedules import demand
-from mpiopt.problems.model import Block
+from mpiopt.problems.model import Block, blocks_of
 from mpiopt.problems.problem import Message, Point, Team
-from mpiopt.problems.protocols import Blocks, offers
 from mpiopt.transforms.transform import State, Transform
 
 
@@ -48,20 +48,22 @@ class Rounded(Outer):
     def init(self, x: Array, team: Team) -> Unrounded:
         """At x. Not collective."""
         shown = self._round(x, team)
-        return Unrounded(x.copy() if self.feedback else shown.copy(), self.rule.init(x), shown)
+        return Unrounded(
+            x.copy() if self.feedback else shown.copy(), placed(self.rule, team.sites[0].loss, True).init(x), shown
+        )
 
     def __call__(self, agreed: Message | None, points: PerWorker, state: Unrounded, here: Joint) -> tuple[PerWorker, Unrounded]:
         """Not collective; spends ``agreed``."""
         if agreed is None:
             return points, state
-        inner = self.rule.move(agreed.vector, state.x, state.rule, here.round)
+        inner = placed(self.rule, here.team.sites[0].loss, True).move(agreed.vector, state.x, state.rule, here.round)
         shown = self._round(state.x, here.team)
         state = Unrounded(state.x if self.feedback else shown.copy(), inner, shown)
         return self.seen(state, here.team), state
 
     def seen(self, state: Unrounded, team: Team) -> PerWorker:
         """What the workers of this rank look at, each the same: where the rule looks, rounded."""
-        look = Point(self._round(self.rule.look(state.x, state.rule), team))
+        look = Point(self._round(placed(self.rule, team.sites[0].loss, True).look(state.x, state.rule), team))
         return PerWorker(look for _ in team.sites)
 
     def answer(self, points: PerWorker, state: Unrounded) -> Point:
@@ -74,7 +76,7 @@ class Rounded(Outer):
 
     def _round(self, x: Array, team: Team) -> Array:
         loss = team.sites[0].loss
-        return rounded(x, loss.blocks if offers(loss, Blocks) else (), self.bits)
+        return rounded(x, blocks_of(loss), self.bits)
 
 
 def rounded(x: Array, blocks: Sequence[Block], bits: int) -> Array:

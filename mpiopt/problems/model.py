@@ -15,7 +15,7 @@ from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
 from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.problem import Point
-from mpiopt.problems.protocols import Trainable
+from mpiopt.problems.protocols import Blocks, Trainable, offers
 
 CHUNK = 1024  # rows treated at once, which bounds the memory on the way and keeps their activations in the cache
 WIDE = 16384  # rows treated at once on a GPU, which wants work for all its cores
@@ -76,6 +76,11 @@ class Model(Trainable, Protocol):
 
     def flawed(self) -> int | None:
         """The first of its rows that holds, or whose answer is, no finite number; None where all are."""
+
+
+def blocks_of(loss: object) -> tuple[Block, ...]:
+    """The named matrices and vectors that the x of a loss is made of; none where it does not say."""
+    return tuple(loss.blocks) if offers(loss, Blocks) else ()
 
 
 def split(x: Array, blocks: tuple[Block, ...]) -> list[Array]:

@@ -8,11 +8,12 @@
     adamw                         Adam -> Decay -> Scale
     lion                          Lion -> Decay -> Scale
     schedule_free                 ScheduleFree
+    muon                          Muon: NesterovMean -> NewtonSchulz -> Decay -> Scale for hidden matrices, adamw for the rest
 
 Weight decay and clipping go in front: ``chain(ClipNorm(1.0), Decay(1e-4), momentum(0.1))``.
 """
 
-from mpiopt.numerics.schedules import Constant, Schedule, scheduled
+from mpiopt.numerics.schedules import Constant, Schedule, Stretched, scheduled
 from mpiopt.registry.entry import Registered
 from mpiopt.registry.registry import Registry
 from mpiopt.transforms.adaptive import Adadelta, Adagrad, Adam, RmsProp
@@ -20,6 +21,7 @@ from mpiopt.transforms.bounds import Decay
 from mpiopt.transforms.fused import AdamStep, MomentumStep
 from mpiopt.transforms.lion import Lion
 from mpiopt.transforms.momentum import Momentum, Nesterov, Scale, SimplifiedNesterov
+from mpiopt.transforms.muon import Muon
 from mpiopt.transforms.schedule_free import ScheduleFree
 from mpiopt.transforms.transform import BLOCK, Blocked, Transform, chain
 
@@ -91,6 +93,22 @@ def schedule_free(
     return Blocked(ScheduleFree(scheduled(lr), b1, b2, eps, decay))
 
 
+def muon(
+    lr: float | Schedule = 0.02,
+    gamma: float = 0.95,
+    steps: int = 5,
+    decay: float = 0.0,
+    adam: float = 0.015,
+    b1: float = 0.9,
+    b2: float = 0.95,
+    eps: float = 1e-10,
+) -> Transform:
+    """Momentum made orthogonal for hidden matrices; for the rest AdamW with ``adam`` times the step size."""
+    rate, apart = scheduled(lr), Decay(decay)
+    rest = Blocked(chain(Adam(b1, b2, eps), apart, Scale(Stretched(rate, 1, adam))))
+    return Muon(rest, chain(apart, Scale(rate)), gamma, steps)
+
+
 RULES: Registry[Registered] = Registry(
     "rule",
     (
@@ -105,6 +123,7 @@ RULES: Registry[Registered] = Registry(
         Registered(adam, "Kingma, Ba, Adam: a method for stochastic optimization, 2015"),
         Registered(adamw, "Loshchilov, Hutter, Decoupled weight decay regularization, 2019"),
         Registered(lion, "Chen and others, Symbolic discovery of optimization algorithms, 2023"),
+        Registered(muon, "Jordan, Jin, Boza, You, Cecista, Newhouse, Bernstein, Muon, 2024"),
         Registered(schedule_free, "Defazio, Yang, Mehta, Mishchenko, Khaled, Cutkosky, The road less scheduled, 2024"),
     ),
 )

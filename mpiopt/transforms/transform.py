@@ -10,14 +10,14 @@ State is plain: NamedTuples of arrays and numbers. Both the u and the S given to
 and what it returns may be the same arrays. The u it returns is never part of the state, so the caller may write into it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Protocol
 
 import numpy as np
 
-from mpiopt.arrays import Array, namespace
+from mpiopt.arrays import Array, Shaped, namespace
 from mpiopt.numerics.schedules import demand
 from mpiopt.numerics.trees import like
 
@@ -28,6 +28,15 @@ BLOCK = 32768  # coordinates: three to five such vectors stay in the second-leve
 
 class Transform(Protocol):
     """A local rule or a part of one. Unless it says otherwise it keeps no state and looks where it stands."""
+
+    @property
+    def shaped(self) -> bool:
+        """Whether what it does depends on the blocks that x is made of, which `on` has to tell it first."""
+        return False
+
+    def on(self, blocks: Sequence[Shaped], replicated: bool = False) -> "Transform":
+        """This rule for an x of these blocks; replicated : whether all ranks move the same x by it."""
+        return self
 
     def init(self, x: Array) -> State:
         """The state before the first step, for points (dim,) like x."""
@@ -56,6 +65,15 @@ class Chain(Transform):
     """One transform after the other."""
 
     parts: tuple[Transform, ...]
+
+    @property
+    def shaped(self) -> bool:
+        """If a part is."""
+        return any(part.shaped for part in self.parts)
+
+    def on(self, blocks: Sequence[Shaped], replicated: bool = False) -> "Chain":
+        """Every part."""
+        return Chain(tuple(part.on(blocks, replicated) for part in self.parts))
 
     def init(self, x: Array) -> State:
         """The parts' states, in order."""

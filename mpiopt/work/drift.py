@@ -5,6 +5,7 @@
     Controlled(lr)       c - c_i, control variates that are learnt                         SCAFFOLD
     LearntShift(lr, p)   -h_i, shifts that are learnt from the agreements                  Scaffnew
     Elastic(a, b)        a pull towards a centre that moves towards the mean               EASGD
+    Streaming(outer)     a mixture with an outer point, fragment by fragment               Streaming DiLoCo, work/streamed.py
     Normalised(rule)     nothing, but how far is told in units of the rule's steps         FedNova, in work/normalised.py
 
 What a worker says at the end of a round is how far it came, as a gradient: the start minus its point.
@@ -40,6 +41,10 @@ class Free:
     def tell(self, start: Array, x: Array, steps: range, memory: Tree) -> tuple[Array, Tree]:
         """What to say of a round that led from ``start`` to x in the worker's ``steps``, and the next memory."""
         return start - x, memory
+
+    def say(self, x: Array, memory: Tree) -> Array:
+        """What to say in place of `tell` of a worker that has a point of its own, x: where it is."""
+        return x
 
     def scalars(self, memory: Tree) -> tuple[float, ...]:
         """What is said of the round beside that and the running loss, in numbers that are never compressed."""

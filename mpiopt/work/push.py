@@ -7,6 +7,7 @@ import numpy as np
 
 from mpiopt.arrays import Array, namespace
 from mpiopt.engine.phase import Local, Work
+from mpiopt.engine.placed import placed
 from mpiopt.problems.problem import Message, Point, Site
 from mpiopt.transforms.transform import State, Transform
 from mpiopt.work.log import Log, sampled
@@ -33,7 +34,7 @@ class Push(Work):
 
     def init(self, x: Array, site: Site) -> Pushed:
         """All mass is 1."""
-        return Pushed(Log.blank(), site.world.workers * site.share, self.rule.init(x), x.copy())
+        return Pushed(Log.blank(), site.world.workers * site.share, placed(self.rule, site.loss).init(x), x.copy())
 
     def stepped(self, state: Pushed, step: float) -> Pushed:
         """See `Walk.stepped`."""
@@ -45,9 +46,10 @@ class Push(Work):
         if agreed is not None:
             x, mass = agreed.vector[:-1].copy(), float(agreed.vector[-1])
             at.x[:] = x / mass
-        g, log = sampled(self.rule.look(at.x, state.rule), state.log, here)
+        rule = placed(self.rule, here.site.loss)
+        g, log = sampled(rule.look(at.x, state.rule), state.log, here)
         g *= state.scale
-        inner = self.rule.move(g, x, state.rule, log.steps - 1)
+        inner = rule.move(g, x, state.rule, log.steps - 1)
         said = namespace(x).empty(x.size + 1, x.dtype)
         said[:-1], said[-1] = x, mass
         return at._replace(loss=log.loss), Message(said, np.array([log.loss])), Pushed(log, state.scale, inner, x, mass)

@@ -11,6 +11,7 @@ import numpy as np
 
 from mpiopt.arrays import Array, pull
 from mpiopt.engine.phase import Local, Tree, Work
+from mpiopt.engine.placed import placed
 from mpiopt.problems.optional import Seated
 from mpiopt.problems.problem import Message, Point, Site
 from mpiopt.problems.protocols import Loss, offers
@@ -49,23 +50,25 @@ class Steps(Work):
 
     def init(self, x: Array, site: Site) -> Stepping:
         """Before the first step."""
-        return Stepping(Log.blank(), self.rule.init(x), self.drift.init(x, site))
+        return Stepping(Log.blank(), placed(self.rule, site.loss).init(x), self.drift.init(x, site))
 
     def __call__(self, at: Point, agreed: Message | None, state: Stepping, here: Local) -> tuple[Point, Message, Stepping]:
         """Not collective, but for the first call with `Tickets`."""
         log, inner, memory = state
+        rule = placed(self.rule, here.site.loss)
         first, start = log.steps, at.x
         memory = self.drift.begin(start, agreed, memory, here)
         x = at.x if here.own else desk(here.site.loss, start)
-        inner = self.rule.init(x) if self.reset else inner
+        inner = rule.init(x) if self.reset else inner
         for _ in self.pace(here.site, here.round) if here.present else ():
-            look = self.rule.look(x, inner)
+            look = rule.look(x, inner)
             g, log = sampled(look, log, here)
             self.drift.bend(g, look, memory)
-            inner = self.rule.move(g, x, inner, log.steps - 1)
+            inner = rule.move(g, x, inner, log.steps - 1)
             memory = self.drift.after(x, memory)
-        vector = x
-        if not here.own:
+        if here.own:
+            vector = self.drift.say(x, memory)
+        else:
             vector, memory = self.drift.tell(start, x, range(first, log.steps), memory)
         scalars = np.array([log.loss, *self.drift.scalars(memory)])
         return at._replace(loss=log.loss), Message(vector, scalars), Stepping(log, inner, memory)

@@ -13,7 +13,7 @@ from mpiopt.compress.compressor import Stream
 from mpiopt.compress.kashin import Orthogonal, RandomHadamard, democratic
 from mpiopt.compress.lowrank import PowerSgd
 from mpiopt.compress.then import Then
-from mpiopt.errors import DataError, NumericalError
+from mpiopt.errors import CapabilityError, DataError, NumericalError, UsageError
 from mpiopt.kernels import host
 from mpiopt.numerics.streams import Streams
 from mpiopt.problems.model import Block, split
@@ -60,10 +60,24 @@ TEXTS = [
     "topk:0.5+topk:0.5+fp16",
     "shrunk:qsgd:3",
     "shrunk:randk:0.2+natural",
+    "chunk_topk:k=2,chunk=8",
+    "chunk_topk:1,chunk=3+bins",
+    "bins",
+    "bins:3,range=4",
+    "blocks:topk:0.3",
+    "blocks:shrunk:qsgd:3",
+    "blocks:randk:0.3,shared=yes",
 ]
-ALL = [find(text) for text in TEXTS]
+
+
+def known(text):
+    """The compressor of a text; of vectors that are one block, where it compresses blocks."""
+    return find(text).on(())
+
+
+ALL = [known(text) for text in TEXTS]
 PLAIN = [text for text in TEXTS if text not in ("sign", "natural") and "natural" not in text]  # alike at any scale
-RANDOM = [text for text in TEXTS if find(text).unbiased or find(text).delta(20) is not None]
+RANDOM = [text for text in TEXTS if known(text).unbiased or known(text).delta(20) is not None]
 
 numbers = st.floats(-100, 100, allow_subnormal=False, width=32).map(lambda v: v if abs(v) > 1e-20 else 0.0)
 kinds = st.sampled_from([np.float32, np.float64])
@@ -177,7 +191,7 @@ def test_the_sum_of_linear_payloads_is_the_payload_of_the_sum(compressor, d, dat
     seeds,
 )
 def test_contractions_that_draw_nothing_contract_every_vector(text, x, seed):
-    compressor = find(text)
+    compressor = known(text)
     error = squares(x - sent(compressor, x, stream(seed)))
     assert error <= (1 - compressor.delta(x.size) + 1e-6 * (x.dtype == np.float32)) * squares(x) * (1 + 1e-9)
 
@@ -202,7 +216,7 @@ def shapes(d, kind):
 )
 def test_constants_hold_and_the_unbiased_are_so(text, d, kind):
     """Within five standard errors of the sample, for vectors that attain the constants and others."""
-    compressor, runs = find(text), 500
+    compressor, runs = known(text), 500
     for x in shapes(d, kind):
         ys = np.array([sent(compressor, x, stream(run)) for run in range(runs)], np.float64)
         errors, q = ((ys - x) ** 2).sum(axis=1) / squares(x), squares(x)
@@ -217,7 +231,7 @@ def test_constants_hold_and_the_unbiased_are_so(text, d, kind):
             assert (abs(ys.mean(axis=0) - x) <= 5 * deviation + rare + 1e-5 * q**0.5).all()
 
 
-AVERAGED = [text for text in TEXTS if find(text).unbiased and find(text).omega(20) is not None] + [
+AVERAGED = [text for text in TEXTS if known(text).unbiased and known(text).omega(20) is not None] + [
     "permk:3+natural",
     "block:0.5+qsgd:2",
     "randk:0.5+block:0.5",
@@ -232,7 +246,7 @@ AVERAGED = [text for text in TEXTS if find(text).unbiased and find(text).omega(2
 @pytest.mark.parametrize("text", AVERAGED)
 def test_the_mean_of_messages_errs_by_no_more_than_its_constant(text):
     """Of vectors that are equal, opposite, different, and of one worker alone: within five standard errors."""
-    compressor, workers, d, runs = find(text), 3, 12, 150
+    compressor, workers, d, runs = known(text), 3, 12, 150
     one = np.random.default_rng(3).standard_normal((workers, d))
     bound = compressor.mean_omega(d, workers)
     for a in (one, np.tile(one[0], (workers, 1)), one[0] * np.array([[1.0], [-1.0], [0.0]]), one * np.eye(workers)[:, :1]):
@@ -268,7 +282,7 @@ def test_broken_vectors_are_refused(text, broken, kind):
         x = np.ones(37, kind)
         x[at] = broken
         with pytest.raises(NumericalError, match="not finite"):
-            find(text).encode(x, stream(1))
+            known(text).encode(x, stream(1))
 
 
 @given(some, vectors, seeds, st.integers(-9, 9).filter(bool))
@@ -288,7 +302,7 @@ def test_nothing_stays_nothing(compressor, d, kind, seed):
 @settings(max_examples=100)
 @given(st.sampled_from(PLAIN), st.integers(1, 30), st.sampled_from([-900, -300, 300, 900]), seeds)
 def test_size_does_not_matter(text, d, power, seed):
-    compressor, key = find(text), stream(seed)
+    compressor, key = known(text), stream(seed)
     x = np.random.default_rng(d).standard_normal(d)
     np.testing.assert_allclose(sent(compressor, np.ldexp(x, power), key), np.ldexp(sent(compressor, x, key), power), rtol=1e-9)
 
@@ -467,6 +481,52 @@ def test_composition_is_the_second_on_what_the_first_keeps(x, seed):
         inner, y = sent(second, kept, key.part(1)), np.zeros_like(x)
         first.expand(inner, beside, y, key.part(0), 1.0)
         np.testing.assert_allclose(sent(Then(first, second), x, key), y, rtol=1e-6)
+
+
+BLOCKS = (Block("a", (5, 4)), Block("none", (0, 3)), Block("b", (3,)), Block("c", (2, 3, 2)))
+
+
+@given(
+    st.sampled_from(["topk:0.3", "chunk_topk:k=2,chunk=8+bins", "qsgd:4", "scaled_sign", "randk:0.4,shared=yes"]), seeds, kinds
+)
+def test_blocks_are_compressed_each_by_itself(text, seed, kind):
+    inner, whole, key = find(text), find(f"blocks:{text}").on(BLOCKS), stream(seed)
+    x = np.random.default_rng(seed).standard_normal(35).astype(kind)
+    parts = [sent(inner, part.ravel().copy(), key.part(i)) for i, part in enumerate(np.split(x, [20, 23]))]
+    np.testing.assert_array_equal(sent(whole, x, key), np.concatenate(parts))
+    assert whole.nbytes(35, kind) == sum(inner.nbytes(d, kind) for d in (20, 3, 12))
+    np.testing.assert_array_equal(sent(whole, np.tile(x, 2), key)[:35], np.concatenate(parts))  # two vectors of the model
+    with pytest.raises(UsageError, match=r"a vector of 36 numbers .* the model's blocks make up 35: leave `per_block` out"):
+        whole.encode(np.ones(36), key)
+    with pytest.raises(CapabilityError, match="nobody knows of blocks: leave `per_block` out"):
+        find(f"blocks:{text}").encode(x, key)
+
+
+def test_constants_of_blocks_are_the_worst():
+    assert find("blocks:topk:0.3").on(BLOCKS).delta(35) == min(6 / 20, 1 / 3, 4 / 12)
+    assert find("blocks:randk:0.3").on(BLOCKS).omega(35) == max(20 / 6, 3 / 1, 12 / 4) - 1
+    assert find("shrunk:blocks:qsgd:3") == find("blocks:shrunk:qsgd:3")
+
+
+@given(st.integers(1, 8), st.integers(1, 9), st.integers(1, 40), seeds)
+def test_the_largest_of_every_chunk_are_kept(k, chunk, d, seed):
+    if k > chunk:
+        return
+    x = np.random.default_rng(seed).standard_normal(d)
+    y = sent(find(f"chunk_topk:k={k},chunk={chunk}"), x, stream(seed))
+    for at in range(0, d, chunk):
+        part = x[at : at + chunk]
+        n = k if part.size == chunk else max(1, round(k * part.size / chunk))
+        np.testing.assert_array_equal(np.flatnonzero(y[at : at + chunk]), np.sort(np.argsort(-abs(part))[:n]))
+
+
+@given(vectors, seeds, st.integers(1, 5))
+def test_bins_decode_to_the_means_of_what_fell_into_them(x, seed, bits):
+    y, wide = sent(find(f"bins:{bits}"), x, stream(seed)).astype(np.float64), x.astype(np.float64)
+    scale = max(abs(wide).max(), 1e-30) * (1e-6 if x.dtype == np.float32 else 1e-12)
+    for value in np.unique(y):
+        assert abs(wide[y == value].mean() - value) <= scale
+    assert squares(y) <= squares(wide) + scale * x.size * abs(wide).max() and len(np.unique(y)) <= 1 << bits
 
 
 def test_streams_differ_in_every_part_of_their_name():

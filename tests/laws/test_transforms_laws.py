@@ -11,11 +11,13 @@ from hypothesis.extra.numpy import arrays
 from mpiopt.errors import UsageError
 from mpiopt.numerics.schedules import Constant, Inverse
 from mpiopt.numerics.trees import like
+from mpiopt.problems.model import Block
 from mpiopt.problems.penalties import L1, Box, Zero
 from mpiopt.transforms.adaptive import Adadelta, Adagrad, Adam, RmsProp
 from mpiopt.transforms.bounds import ClipNorm, Decay, Prox
 from mpiopt.transforms.momentum import Momentum, Nesterov, Scale, SimplifiedNesterov
 from mpiopt.transforms.rules import RULES, adam, adamw, find, momentum, nag, sgd, torch_momentum, torch_nag
+from mpiopt.transforms.side_by_side import Groups
 from mpiopt.transforms.transform import Blocked, chain
 
 PARTS = [
@@ -79,6 +81,28 @@ def test_blocks_change_nothing(some, x, block):
     blocked, blocked_state = walk(Blocked(inner, block), x)
     np.testing.assert_array_equal(points, blocked)
     assert plain(state) == plain(blocked_state)
+
+
+MODEL = (Block("one.weight", (2, 3)), Block("one.bias", (3,)), Block("two.weight", (3, 2)), Block("two.bias", (2,)))
+
+
+@given(st.sampled_from([entry for entry in RULES.values() if entry.name != "muon"]), st.integers(0, 99))
+def test_groups_of_one_rule_are_that_rule(entry, seed):
+    x, rule = np.random.default_rng(seed).standard_normal(17), entry.make()
+    grouped = Groups(rule, (("*.bias", entry.make()), ("two*", entry.make()))).on(MODEL)
+    np.testing.assert_array_equal(walk(rule, x)[0], walk(grouped, x)[0])
+
+
+def test_groups_have_rules_of_their_own():
+    x, groups = np.ones(17), Groups(sgd(0.1), (("*.bias", sgd(0.2)), ("two*", adam(0.1))))
+    assert [length for length, _ in groups.on(MODEL).parts] == [6, 3, 6, 2]
+    one, _ = walk(chain(Decay(0.5), groups).on(MODEL), x, 1)
+    alone = [walk(chain(Decay(0.5), rule), x, 1)[0][0, 0] for rule in (sgd(0.1), sgd(0.2), adam(0.1))]
+    np.testing.assert_allclose(one[0], np.repeat([alone[0], alone[1], alone[2], alone[1]], [6, 3, 6, 2]), rtol=1e-12)
+    assert chain(ClipNorm(1.0), groups).shaped and not chain(ClipNorm(1.0), sgd(0.1)).shaped
+    for pattern in ("*.scale", "one.b*"):
+        with pytest.raises(UsageError, match="matches no parameter that an earlier group has not: they are one"):
+            Groups(sgd(0.1), (("one*", sgd(0.2)), (pattern, sgd(0.3)))).on(MODEL)
 
 
 @given(rules, vectors)

@@ -11,9 +11,11 @@ from mpiopt.methods.federated import fedavg
 from mpiopt.methods.server_rules import fedadam, fednova, fedyogi
 from mpiopt.numerics.schedules import Constant, Cosine, WarmUp
 from mpiopt.numerics.streams import Streams
+from mpiopt.problems.model import Block
 from mpiopt.sampling.clients import EVERYONE, Clients
 from mpiopt.sampling.pace import ByRows
-from mpiopt.transforms.rules import lion, momentum, schedule_free, sgd
+from mpiopt.transforms.muon import NewtonSchulz
+from mpiopt.transforms.rules import lion, momentum, muon, schedule_free, sgd
 from mpiopt.work.steps import Steps
 from tests.training_sets import SEED, Shared, averaged, path, plainly, taken
 
@@ -28,16 +30,19 @@ def close(found, expected, tolerance=1e-12):
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=tolerance)
 
 
-def slope(x, step):
-    return PUSHES[step] + x
+EVEN = np.random.default_rng(7).normal(size=(40, D))  # what makes a matrix orthogonal magnifies what is small
 
 
-def walked(rule):
+def slope(x, step, pushes=PUSHES):
+    return pushes[step] + x
+
+
+def walked(rule, pushes=PUSHES):
     """The points of a rule from 1 under slopes that depend on where it looks."""
     x, out = np.ones(D), []
     state = rule.init(x)
     for step in range(len(PUSHES)):
-        state = rule.move(slope(rule.look(x, state), step), x, state, step)
+        state = rule.move(slope(rule.look(x, state), step, pushes), x, state, step)
         out.append(x.copy())
     return np.array(out)
 
@@ -71,6 +76,45 @@ def test_schedule_free_adamw(schedule, decay):
         y = 0.9 * x + 0.1 * z
         expected.append(x)
     close(walked(schedule_free(schedule, decay=decay)), expected)
+
+
+def orthogonal(u):
+    """Jordan et al.: five steps from a matrix of length 1."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    y = u if u.shape[0] <= u.shape[1] else u.T
+    y = y / (np.linalg.norm(y) + 1e-7)
+    for _ in range(5):
+        s = y @ y.T
+        y = a * y + (b * s + c * s @ s) @ y
+    return (y if u.shape[0] <= u.shape[1] else y.T) * max(1, u.shape[0] / u.shape[1]) ** 0.5
+
+
+MODEL = (Block("hidden", (4, 3)), Block("bias", (3,)), Block("head.weight", (5, 1)))  # 20 parameters
+
+
+@pytest.mark.parametrize("replicated", [False, True], ids=["local", "replicated"])
+@pytest.mark.parametrize("schedule", [Constant(0.03), FALLING], ids=["constant", "falling"])
+def test_muon(schedule, replicated):
+    x, m, s, b, expected = np.ones(D), np.zeros(D), np.zeros(D), np.zeros((4, 3)), []
+    for k in range(len(PUSHES)):
+        g, lr = slope(x, k, EVEN), schedule(k)
+        m, s = 0.9 * m + 0.1 * g, 0.95 * s + 0.05 * g * g
+        u = m / (1 - 0.9 ** (k + 1)) / (np.sqrt(s / (1 - 0.95 ** (k + 1))) + 1e-10)
+        moved = x - 0.015 * lr * (u + 0.3 * x)
+        h = g[:12].reshape(4, 3)
+        b = 0.95 * b + 0.05 * h
+        moved[:12] = x[:12] - lr * (orthogonal(0.05 * h + 0.95 * b).ravel() + 0.3 * x[:12])
+        x = moved
+        expected.append(x)
+    close(walked(muon(schedule, decay=0.3).on(MODEL, replicated), EVEN), expected)
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (4, 9), (9, 4)], ids=str)
+def test_singular_values_of_a_step_are_near_one(shape):
+    g = np.random.default_rng(0).standard_normal(shape)
+    u, _ = NewtonSchulz(shape[0])(g.ravel().copy(), g.ravel(), (), 0)
+    values = np.linalg.svd(u.reshape(shape), compute_uv=False) / max(1, shape[0] / shape[1]) ** 0.5
+    assert 0.3 < values.min() and values.max() < 1.3
 
 
 def test_schedule_free_goes_with_a_point_that_is_moved():

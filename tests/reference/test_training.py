@@ -12,8 +12,9 @@ import pytest
 from mpiopt.errors import UsageError
 from mpiopt.methods import find, training
 from mpiopt.methods.averaging import hierarchical_sgd, local_sgd, one_shot, post_local_sgd, ri_sgd, sgd
+from mpiopt.methods.diloco import diloco
 from mpiopt.methods.elastic import eamsgd, easgd
-from mpiopt.methods.federated import diloco, fedavg, fedprox, scaffnew, scaffold, slowmo
+from mpiopt.methods.federated import fedavg, fedprox, scaffnew, scaffold, slowmo
 from mpiopt.methods.leader import lsgd, multi_leader_lsgd
 from mpiopt.numerics.schedules import Constant, Cosine, Inverse
 from mpiopt.numerics.streams import Streams

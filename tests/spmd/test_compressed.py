@@ -100,7 +100,7 @@ def test_groups_agree_by_themselves(worlds, alone, ranks):
     team = team_of(world)
     for text in COMPRESSORS:
         found = heard(Grouped(ErrorFeedback(Compressed(find(text))), ranks), team, np.float64)
-        c, mine = find(text).among(len(team.sites)), [site.worker for site in team.sites]
+        c, mine = find(text).among(len(team.sites)).on(Speaker().blocks), [site.worker for site in team.sites]
         shares = np.array([1.0 + w for w in mine]) / sum(1.0 + w for w in mine)
         memory = np.zeros((len(mine), DIM))
         for k, row in enumerate(found):
@@ -138,7 +138,7 @@ def test_a_rank_sends_its_payloads_and_scalars_and_nothing_else(worlds, kind):
         team, hosted = team_of(world), len(world.hosted)
         folded = hosted if deterministic else 1  # parts that a rank hands to a sum
         for text in COMPRESSORS:
-            c = find(text).among(WORKERS)
+            c = find(text).among(WORKERS).on(Speaker().blocks)
             one = c.nbytes(DIM, kind)
             expected = folded * (one + 3 * item) if c.linear else hosted * (one + 3 * 8)
             assert spent(world, Compressed(find(text)), team, kind) == (expected, 1), text
@@ -155,7 +155,7 @@ def test_those_that_take_no_part_send_nothing(worlds):
     world = worlds(workers=WORKERS)
     team = team_of(world)
     for text in ("topk:0.2", "randk:0.3,shared=yes", "qsgd:4", "sign"):
-        c = find(text)
+        c = find(text).on(Speaker().blocks)
         exchange = Compressed(c)
         state = exchange.init(np.zeros(DIM), team)
         for k in range(6):

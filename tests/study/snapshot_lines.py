@@ -31,7 +31,7 @@ TRAIN = [
 COMPRESSORS = """identity fp16 bf16 topk:0.5 randk:0.5 block:4 permk sign scaled_sign two_means qsgd:bits=4 terngrad natural
     natural_dithering sketch kashin powersgd:rank=1 vote topk:0.5+natural""".split()
 BIASED = "fp16 bf16 topk:0.5 scaled_sign two_means powersgd:rank=1 topk:0.5+natural".split()  # these need error feedback
-RULES = "sgd momentum nag torch_momentum torch_nag adagrad adadelta rmsprop adam adamw lion schedule_free".split()
+RULES = "sgd momentum nag torch_momentum torch_nag adagrad adadelta rmsprop adam adamw lion schedule_free muon".split()
 NOISE = ("mpiopt", "what")  # words of the headings
 PERIODLESS = "sgd one_shot async_sgd scaffnew dpf incremental_pruning one_shot_pruning".split()  # take no period
 REFUSED = {  # the beginning of command lines, and their ends

@@ -25,6 +25,7 @@ OPTIONS = {
     "momentum": 0.5,
     "decay": 0.3,
     "clip": 1e-3,
+    "group": ("bias*:lr=3",),
     "schedule": "inverse",
     "warmup": 0.5,
     "clients": 2,
