@@ -197,12 +197,12 @@ def identity(job: "Train", given: dict[str, Any], source: DenseSource, world: "W
         "link",
         "back",
         "per_block",
-        "group",
     )
     return {
         "workers": world.workers,
         **{name: getattr(job, name) for name in names},
         "dead": str(job.dead),
+        "group": " ".join(job.group),
         "dataset": source.name,
         "content": source.content,
         "rows": source.rows,

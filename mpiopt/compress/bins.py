@@ -1,6 +1,7 @@
 """Codes of a few bits for bins as wide as a share of the standard deviation, each decoded as the mean of what fell into it."""
 
 from dataclasses import dataclass
+from math import frexp
 
 import numpy as np
 
@@ -31,8 +32,8 @@ class Bins(Compressor):
 
     def _packed(self, x: Array, stream: Stream) -> Payload:
         """Codes of the nearest middles."""
-        peak(x)
-        bins, wide = 1 << self.bits, x.astype(np.float64)
+        power = frexp(peak(x))[1]  # near 1, exactly: squares need room
+        bins, wide = 1 << self.bits, np.ldexp(x.astype(np.float64), -power)
         mean = wide.mean()
         wide -= mean
         width = self.range * np.sqrt((wide @ wide) / max(1, x.size - 1)) / bins
@@ -40,7 +41,7 @@ class Bins(Compressor):
         counts = np.bincount(codes, minlength=bins)
         values = mean + np.bincount(codes, wide, bins) / np.maximum(counts, 1)
         payload = np.zeros(self.nbytes(x.size, x.dtype), np.uint8)
-        payload[: bins * x.itemsize] = values.astype(x.dtype).view(np.uint8)
+        payload[: bins * x.itemsize] = np.ldexp(values, power).astype(x.dtype).view(np.uint8)
         kernels(x).pack(codes, self.bits, payload, bins * x.itemsize)
         return payload
 
