@@ -22,7 +22,7 @@ class Coef:
     run: Path = field(kw_only=False)
     """A run of mpiopt solve."""
     top: Whole = 20
-    """So many of them, by size."""
+    """So many of them, by size; before them those named by --inference-of."""
     plugin: Plugins = ()
 
 
@@ -34,7 +34,7 @@ def run(job: Coef, world: None, console: Console) -> dict[str, Any]:
         raise UsageError(f"--top {job.top}: give a whole number of at least 1")
     found = Coefficients.read(job.run)
     x = found.model.x
-    shown = {found.name(j): found.known(j) for j in found.largest(job.top)}
+    shown = {found.name(j): found.known(j) for j in dict.fromkeys([*found.asked, *found.largest(job.top)])}
     intercept = {INTERCEPT: found.known(len(x))} if found.intercept else {}
     rows = [[name, *(f"{value:.6g}" for value in told.values())] for name, told in (intercept | shown).items()]
     heads = ["feature", *(name.replace("_", " ") for name in (KNOWN if found.errors is not None else KNOWN[:1]))]

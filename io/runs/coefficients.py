@@ -56,6 +56,12 @@ class Coefficients:
         numbers = (about.x, about.errors, about.z, about.p, *about.interval)
         return dict(zip(KNOWN, (float(each[0]) for each in numbers), strict=True))
 
+    @property
+    def asked(self) -> list[int]:
+        """The features that errors were asked of by name; none where they were of all."""
+        some = np.zeros(0, int) if self.errors is None else np.flatnonzero(np.isfinite(self.errors[: len(self.model.x)]))
+        return some.tolist() if some.size < len(self.model.x) - 1 else []  # one may say clusters
+
     def largest(self, count: int) -> list[int]:
         """The features with the largest coefficients in size, at most ``count``, none of which is 0."""
         size = abs(self.model.x)

@@ -98,9 +98,11 @@ def liblinear(solver: int) -> Callable[[AllRows, float], np.ndarray]:
 
 
 def _scikit(solver: str) -> Callable[[AllRows, float], np.ndarray]:
+    """Of whichever lambda there is."""
+
     def fit(rows: AllRows, tolerance: float) -> np.ndarray:
         model = import_module("sklearn.linear_model").LogisticRegression(
-            C=rows.cost, solver=solver, tol=tolerance, max_iter=20_000, fit_intercept=False
+            C=rows.cost, l1_ratio=float(rows.l1 > 0), solver=solver, tol=tolerance, max_iter=20_000, fit_intercept=False
         )
         return model.fit(rows.a, rows.y).coef_.ravel()
 
@@ -141,6 +143,7 @@ PEERS = (
     Peer("scikit-learn lbfgs", "scikit-learn", _scikit("lbfgs")),
     Peer("scikit-learn newton-cholesky", "scikit-learn", _scikit("newton-cholesky"), widest=DENSE),
     Peer("scikit-learn saga", "scikit-learn", _scikit("saga")),
+    Peer("scikit-learn saga, l1", "scikit-learn", _scikit("saga"), sparse=True),
     Peer("Snap ML", "snapml", _snap, several=True),
     Peer("Vowpal Wabbit", "vowpalwabbit", _wabbit),
     Peer("skglm", "skglm", _skglm, sparse=True),

@@ -80,6 +80,9 @@ class Solve(RunOptions, LinearFit):
     inference: str | None = None
     """Standard errors of the coefficients: hessian, of a likelihood; sandwich, whatever the variances; cluster:FEATURE, where
     rows of one value of a feature go together, which is then no part of the model."""
+    inference_of: str | None = None
+    """With --inference: the features whose errors are wanted, age,price, and (intercept), by conjugate gradients, which serve
+    any number of coefficients. [default: all, up to 4,000 coefficients on one rank, 20,000 on several]"""
     patience: MaybeWhole = None
     """With --test: stop where test_loss has been no lower for so many rounds."""
     check_against: Literal["cpu"] | None = None

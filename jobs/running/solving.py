@@ -215,6 +215,7 @@ def described(job: "Solve", source: Source) -> dict[str, Any]:
         "compress": compressor_of(job),
         "link": link_of(job),
         "inference": job.inference,
+        "inference_of": job.inference_of,
         "offset": (isinstance(source, Dataset) and OFFSET in source.index.beside) or None,
         **classes(source, job.loss, job.positive),
         **frame(source),

@@ -8,25 +8,24 @@ Least squares: hessian times the variance of the errors, sum_i w_i (m_i - y_i)^2
 penalised estimate about its own mean (the posterior's, for hessian), not about the truth: shrinkage is no part of them. White,
 A heteroskedasticity-consistent covariance matrix estimator, 1980; Huber, The behavior of maximum likelihood estimates under
 nonstandard conditions, 1967; Liang, Zeger, Longitudinal data analysis using generalized linear models, 1986.
+
+All at once, by a factorisation; of a few among many coefficients, `named_errors`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.errors import CapabilityError, DataError
 from mpiopt.inference.panels import Panels
+from mpiopt.inference.seen import Kind, RowsAt, clusters_of_all, demand_errors, dispersion, few_clusters, places, singular
 from mpiopt.kernels import host
-from mpiopt.kernels.csr import CSR
 from mpiopt.problems.problem import Team
 from mpiopt.problems.protocols import Columns
 
-Kind = Literal["hessian", "sandwich", "cluster"]
 ALONE, MOST = 4000, 20_000  # coefficients, on one rank and on many
 POOL = 512  # clusters whose scores are added up at a time
-NAMED = 5  # columns that a sentence names
 
 
 def standard_errors(
@@ -45,8 +44,9 @@ def standard_errors(
     where the penalty has kinks, where the loss has no such errors, and for too many coefficients; DataError where the Hessian
     is singular, naming columns, and for a single cluster.
     """
-    _demand(team, kind)
-    rows = [_Rows(site.loss, x) for site in team.sites]
+    demand_errors(team, kind)
+    _demand_room(team)
+    rows = [RowsAt(site.loss, x) for site in team.sites]
     ridge = team.weight * team.penalty.grad(np.ones(x.size))
     ridge[list(without)] += 1
     hessian = _gram(team, [each.bends for each in rows], ridge)
@@ -54,13 +54,13 @@ def standard_errors(
     scale = np.divide(1, np.sqrt(np.maximum(diagonal, 0)), out=np.zeros(x.size), where=diagonal > 0)
     hessian.scaled(scale)
     if dependent := hessian.factor():
-        raise DataError(_singular(dependent, diagonal, name))
+        raise DataError(singular(dependent, diagonal, name))
     mine = hessian.mine()
     z = np.zeros((x.size, mine.size))
     z[mine, np.arange(mine.size)] = 1
     hessian.solved(z)
     if kind == "hessian":
-        variances = (z * z).sum(0) * _dispersion(team, rows)
+        variances = (z * z).sum(0) * dispersion(team, rows)
     else:
         hessian.resolved(z)
         middle, more = (
@@ -75,34 +75,15 @@ def standard_errors(
     return errors
 
 
-class _Rows:
-    """What the rows of one worker say at a point; residuals and curvatures with their weights."""
-
-    def __init__(self, loss: Columns, x: Array) -> None:
-        seen = loss.shifted(loss.margins(x))
-        self.bends = loss.family.curvature(seen, loss.y, loss.weights)
-        self.slopes = loss.family.value_residual(seen, loss.y, loss.weights)[1]
-        self.squares = float(self.slopes @ loss.family.value_residual(seen, loss.y, loss.weights[:0])[1])
-
-
-def _demand(team: Team[Columns], kind: Kind) -> None:
-    """Raise CapabilityError where there are no such errors. Not collective: all ranks see the same."""
-    penalty, loss, dim = team.penalty, team.sites[0].loss, team.dim
-    if not penalty.smooth:
-        raise CapabilityError(
-            "a penalty with kinks chooses among the features, and errors of what is left would be too small: leave it out, or "
-            "fit again on other rows with the features that were chosen"
-        )
-    if not isinstance(loss.matrix, CSR):
-        raise CapabilityError("standard errors are computed on the CPU: leave `device=gpu` out")
-    if kind == "hessian" and loss.family.link is None:
-        raise CapabilityError(
-            f"the {loss.family.name} loss is no likelihood, of which the Hessian tells errors: ask for the sandwich"
-        )
+def _demand_room(team: Team[Columns]) -> None:
+    """Raise CapabilityError for more coefficients than there are panels for. Not collective: all ranks see the same."""
+    dim = team.dim
     if dim > MOST or (dim > ALONE and team.world.size == 1):
         where = f"up to {MOST:,} coefficients" if dim > MOST else f"up to {ALONE:,} coefficients on one rank"
+        rest = f", or more ranks below {MOST:,}" if dim <= MOST else ""
         raise CapabilityError(
-            f"standard errors are for {where}, and here are {dim:,}: take fewer features, or more ranks below {MOST:,}"
+            f"standard errors of all coefficients are for {where}, and here are {dim:,}: name those that are wanted "
+            f"(`inference_of`){rest}"
         )
 
 
@@ -134,17 +115,15 @@ def _lines(loss: Columns, h: Array, lines: slice) -> Array:
     return out
 
 
-def _pooled(team: Team[Columns], rows: Sequence[_Rows], clusters: Sequence[Array]) -> tuple[Panels, float]:
+def _pooled(team: Team[Columns], rows: Sequence[RowsAt], clusters: Sequence[Array]) -> tuple[Panels, float]:
     """sum_c s_c s_c^T, s_c the sum of the scores of a cluster, and the factor for few clusters. Collective."""
     world, out = team.world, Panels.zeros(team.world, team.dim)
-    known = np.unique(np.concatenate([found for found in world.tell_all(np.unique(np.concatenate(clusters)))]))
-    if known.size < 2:
-        raise DataError("there is one cluster of rows alone: errors by cluster need at least 2")
+    known = clusters_of_all(team, clusters)
     for lo in range(0, known.size, POOL):
         some = known[lo : lo + POOL]
         scores = world.sum(
             [
-                _scores(site.loss, each.slopes, *_places(ids, some))
+                _scores(site.loss, each.slopes, *places(ids, some))
                 for site, each, ids in zip(team.sites, rows, clusters, strict=True)
             ],
             "panel",
@@ -152,14 +131,7 @@ def _pooled(team: Team[Columns], rows: Sequence[_Rows], clusters: Sequence[Array
         for k, panel in out.held.items():
             cut = out.lines(k)
             panel += scores[:, cut].T @ scores[:, cut.start :]
-    few = known.size / (known.size - 1) * (team.rows - 1) / max(team.rows - team.dim, 1)
-    return out, few
-
-
-def _places(ids: Array, some: Array) -> tuple[Array, int]:
-    """Where each of ``ids`` is among ``some``, ascending; -1 for nowhere; and how many these are."""
-    at = np.minimum(np.searchsorted(some, ids), some.size - 1)
-    return np.where(some[at] == ids, at, -1), some.size
+    return out, few_clusters(team, known.size)
 
 
 def _scores(loss: Columns, slopes: Array, place: Array, count: int) -> Array:
@@ -170,21 +142,3 @@ def _scores(loss: Columns, slopes: Array, place: Array, count: int) -> Array:
     if loss.intercept:
         out[:, -1] = np.bincount(place[place >= 0], slopes[place >= 0], count)
     return out
-
-
-def _dispersion(team: Team[Columns], rows: Sequence[_Rows]) -> float:
-    """The variance of the errors where the likelihood has one, else 1. Collective: a number."""
-    if not team.sites[0].loss.family.dispersed:
-        return 1.0
-    if team.rows <= team.dim:
-        raise DataError(f"{team.rows:,} rows leave no error to see with {team.dim:,} coefficients: give more rows")
-    return float(team.world.total([np.array([each.squares]) for each in rows])[0]) / (team.rows - team.dim)
-
-
-def _singular(dependent: Sequence[int], diagonal: Array, name: Callable[[int], str]) -> str:
-    """A sentence that names columns."""
-    empty = [j for j in dependent if not diagonal[j] > 0]
-    which = empty or list(dependent)
-    told = ", ".join(name(j) for j in which[:NAMED]) + (f" and {len(which) - NAMED:,} more" if len(which) > NAMED else "")
-    why = "never occur in rows that count" if empty else "are combinations of columns before them"
-    return f"the Hessian is singular, so that there are no standard errors: {told} {why}; leave them out, or give `l2` above 0"

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 from scipy import stats
 
 from mpiopt.comm.world import World
@@ -9,6 +10,7 @@ from mpiopt.engine.drive import solve
 from mpiopt.engine.stop import Stop
 from mpiopt.errors import CapabilityError, DataError
 from mpiopt.inference import panels
+from mpiopt.inference.named_errors import named_errors
 from mpiopt.inference.normal import Estimates, likelihood_ratio
 from mpiopt.inference.standard_errors import standard_errors
 from mpiopt.losses.registry import find as loss_of
@@ -129,3 +131,63 @@ def test_a_likelihood_ratio_is_a_chi_square():
     assert found.statistic == pytest.approx(20) and found.p == pytest.approx(stats.chi2.sf(20, 3), rel=1e-12)
     assert likelihood_ratio(2.0, 1.0, 1.0, 1, rows=100).statistic == pytest.approx(100 * np.log(2))
     assert likelihood_ratio(0.5, 0.5 + 1e-17, 1.0, 1).p == 1
+
+
+@pytest.mark.ranks(1, 2, 3)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("loss", ["logistic", "least_squares"])
+def test_those_of_named_coefficients_are_those_of_all(world, kind, loss):
+    data = Data(loss=loss, intercept=True, weighted=True)
+    data.a = data.a.multiply(np.logspace(-3, 3, 15)).tocsr()
+    team, x, parts, _ = fitted(world, data, 1e-4 if loss == "logistic" else 0.0)
+    all_of_them = standard_errors(team, x, kind, parts)
+    found = named_errors(team, x, (0, 7, 15), kind, parts)
+    np.testing.assert_allclose(found[[0, 7, 15]], all_of_them[[0, 7, 15]], rtol=1e-7)
+    assert np.isnan(np.delete(found, [0, 7, 15])).all()
+
+
+@pytest.mark.ranks(1, 2)
+def test_a_coefficient_that_nothing_determines_is_said(world, monkeypatch):
+    twin = Data()
+    twin.a = twin.a.tolil()
+    twin.a[:, 9] = twin.a[:, 2] + twin.a[:, 4]
+    twin.a[:, 3] = 0
+    twin.a = twin.a.tocsr()
+    team = twin.team(world, L2(0.0))
+    with pytest.raises(
+        DataError, match=r"no standard error of c2, since the Hessian is singular.* such as .*c9.*leave columns"
+    ):
+        named_errors(team, np.zeros(15), (2,), name=lambda j: f"c{j}")
+    with pytest.raises(DataError, match=r"singular.*: c3 never occur"):
+        named_errors(team, np.zeros(15), (0, 3), name=lambda j: f"c{j}")
+    rest = Data()
+    rest.a = np.delete(twin.a.toarray(), [3, 9], 1)
+    rest.a, rest.dim = scipy.sparse.csr_matrix(rest.a), 13
+    expected = standard_errors(rest.team(world, L2(0.0)), np.zeros(13))
+    np.testing.assert_allclose(named_errors(team, np.zeros(15), (0,))[0], expected[0], rtol=1e-8)  # which is determined
+    monkeypatch.setattr("mpiopt.inference.standard_errors.MOST", 10)
+    with pytest.raises(CapabilityError, match=r"up to 10 coefficients, and here are 15: name those .*`inference_of`"):
+        standard_errors(team, np.zeros(15))
+
+
+@pytest.mark.study
+@pytest.mark.ranks(1, 2, 3)
+@pytest.mark.parametrize("loss", ["logistic", "poisson"])
+def test_they_are_statsmodels_at_the_size_of_a9a(world, loss):
+    """32,561 x 123, about 14 entries a row, no penalty; all three kinds."""
+    api = pytest.importorskip("statsmodels.api")
+    data = Data(rows=32_561, features=123, density=0.11, intercept=True)
+    data.family, m = loss_of(loss), data.a @ np.linspace(-0.3, 0.3, 123) - 0.5
+    draw = np.random.default_rng(1)
+    data.y = (
+        np.where(draw.random(m.size) < 1 / (1 + np.exp(-m)), 1.0, -1.0) if loss == "logistic" else draw.poisson(np.exp(m)) * 1.0
+    )
+    team, x, parts, clusters = fitted(world, data, 0.0)
+    family = api.families.Binomial() if loss == "logistic" else api.families.Poisson()
+    rows, y = np.hstack([data.a.toarray(), np.ones((m.size, 1))]), (data.y > 0) * 1.0 if loss == "logistic" else data.y
+    for kind in KINDS:
+        given = COVARIANCE[kind] | ({"cov_kwds": {"groups": clusters.astype(int)}} if kind == "cluster" else {})
+        peer = api.GLM(y, rows, family).fit(tol=1e-13, maxiter=100, **given)
+        np.testing.assert_allclose(standard_errors(team, x, kind, parts), peer.bse, rtol=1e-6)
+        some = (0, 60, 123)
+        np.testing.assert_allclose(named_errors(team, x, some, kind, parts)[list(some)], peer.bse[list(some)], rtol=1e-6)

@@ -61,6 +61,30 @@ def test_errors_stand_beside_the_solution(world, shared_tmp, monkeypatch):
     world.barrier()
 
 
+@pytest.mark.ranks(1, 2)
+def test_errors_of_named_features(world, shared_tmp):
+    console, job = Console(first=world.rank == 0), replace(converted(world, shared_tmp), inference="sandwich")
+    run(job, world, console)
+    wanted = read_errors(job.out)
+    some = replace(job, inference_of="3, (intercept)", out=shared_tmp / "some.h5")
+    run(some, world, console)
+    found = read_errors(some.out)
+    np.testing.assert_allclose(found[[2, 4]], wanted[[2, 4]], rtol=1e-7)
+    assert np.isnan(found[[0, 1, 3]]).all()
+    if world.rank == 0:
+        told = coef(Coef(run=some.out, top=1), None, Console())["known"]
+        assert list(told)[:2] == ["(intercept)", "3"] and len(told) == 3 and told["3"]["standard_error"] == found[2]
+    world.barrier()
+    for given, said in (
+        ({"inference": None}, "say which, by --inference hessian or sandwich"),
+        ({"inference_of": "3,9"}, "there is no feature 9 to make errors of"),
+        ({"inference": "cluster:3"}, "--inference-of 3: it says to which cluster"),
+        ({"intercept": False}, r"there is no feature \(intercept\)"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            run(replace(some, overwrite=True, **given), world, console)
+
+
 def test_two_runs_are_tested(world, shared_tmp, capsys):
     console = Console()
     small, large = (converted(world, shared_tmp, width) for width in (2, 3))

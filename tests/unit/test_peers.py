@@ -74,7 +74,7 @@ def test_all_meet_on_any_ranks(world, shared_tmp, monkeypatch, l1):
     monkeypatch.setattr(peers, "peers", lambda sparse: [p for p in PEERS if p.sparse == sparse and "LIBLINEAR" in p.name])
     found = meeting(DATA, l1, 1e-2, 1, shared_tmp / "p.png", world, Console(first=False))
     names = [each["name"] for each in found["solvers"]]
-    assert names == (["mpiopt fista", "LIBLINEAR -s 6"] if l1 else ["mpiopt spcg", "LIBLINEAR -s 7", "LIBLINEAR -s 0"])
+    assert names == (["mpiopt spcg", "LIBLINEAR -s 6"] if l1 else ["mpiopt spcg", "LIBLINEAR -s 7", "LIBLINEAR -s 0"])
     assert np.isfinite([each["seconds"] for each in found["solvers"]]).all()
     assert (shared_tmp / "p.png").exists() and found["solvers"][0]["cores"] == world.size
 
