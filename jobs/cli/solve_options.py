@@ -59,6 +59,8 @@ class LinearFit(LinearRows):
     """Rows of worker 0 that model the whole, for methods with a server."""
     mu: float | None = None
     """Regularisation of the local models; methods that use it find it themselves."""
+    replicate: Literal["auto", "never"] | None = None
+    """Whether spcg may send all rows to one worker, once, where that is less than the rounds it saves. [default: auto]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,5 +106,11 @@ class Solve(RunOptions, LinearFit):
     @property
     def given(self) -> dict[str, Any]:
         """The parameters that the method is given."""
-        found: dict[str, Any] = {"server_rows": self.server_rows, "mu": self.mu, **self.neighbourhood, **dict(self.set)}
+        found: dict[str, Any] = {
+            "server_rows": self.server_rows,
+            "mu": self.mu,
+            "replicate": self.replicate,
+            **self.neighbourhood,
+            **dict(self.set),
+        }
         return {name: value for name, value in found.items() if value is not None}

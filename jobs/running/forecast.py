@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from mpiopt.engine.forms import Taken
 from mpiopt.io.dataset.index import CHUNK
 from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.dataset.source import Source
@@ -18,6 +19,7 @@ from mpiopt.jobs.machine.node import compiled, memory_room
 from mpiopt.jobs.running.linear_data import opened
 from mpiopt.jobs.running.rehearsal import Effort, Make, made, reduces, rehearse, settled
 from mpiopt.losses.registry import find
+from mpiopt.problems.copied import ROOT
 from mpiopt.words import counted
 
 if TYPE_CHECKING:
@@ -34,6 +36,9 @@ class Footprint(NamedTuple):
     nonzeros: int
 
 
+NONE = Footprint(0, 0)
+
+
 def forecast(job: "Solve", make: Make, world: "World", console: Console) -> dict[str, Any]:
     """Tell what the job would need, rank by rank and node by node. Collective. Raises MpioptError on every rank."""
     job, source = opened(job, world)
@@ -48,7 +53,7 @@ def forecast(job: "Solve", make: Make, world: "World", console: Console) -> dict
     mine = {
         "host": world.host,
         "room": memory_room(),
-        **needed(job, share(source, world), source, effort, 1 + reduces(method, job, source)),
+        **needed(job, share(source, world), source, effort, 1 + reduces(method, job, source), _copied(taken, source, world)),
         "bytes_a_round": sent.nbytes,
     }
     ranks = [{"rank": rank, **found} for rank, found in enumerate(world.tell_all(mine))]
@@ -90,13 +95,22 @@ def share(source: Source, world: "World") -> Footprint:
     return Footprint(hi - lo, round(last - first))
 
 
-def needed(job: "Solve", mine: Footprint, source: Source, effort: Effort, copies: int = 1) -> dict[str, float]:
+def _copied(taken: Taken | None, source: Source, world: "World") -> Footprint:
+    """The rows that one rank has a copy of, in a form in which worker 0 has them all."""
+    here = taken is not None and taken.form == "gathered" and ROOT in world.hosted
+    return Footprint(source.rows, source.nnz) if here else NONE
+
+
+def needed(
+    job: "Solve", mine: Footprint, source: Source, effort: Effort, copies: int = 1, others: Footprint = NONE
+) -> dict[str, float]:
     """Bytes of one rank by what they are for; ``total`` is the most that it holds at a time. Not collective.
 
-    copies : of the rows while it solves.
+    copies : of its rows while it solves. others : rows that it then holds beside these.
     """
     entry = 4 + np.dtype(job.values).itemsize
     matrix = entry * mine.nonzeros + 8 * mine.rows
+    held = matrix * copies + entry * others.nonzeros + 16 * others.rows
     labels = (4 if find(job.loss).labels.classes else 8) * mine.rows
     vectors = 8 * (source.cols + job.intercept)
     rows = labels + round(8 * effort.row_vectors * mine.rows)
@@ -106,12 +120,12 @@ def needed(job: "Solve", mine: Footprint, source: Source, effort: Effort, copies
         "rows_held": mine.rows,
         "nonzeros_held": mine.nonzeros,
         "program": effort.program,
-        "matrix": matrix * copies,
+        "matrix": held,
         "rows": rows,
         "vectors": dvectors,
         "dvectors": round(effort.dvectors, 1),
         "reading": effort.program + reading,
-        "total": effort.program + max(reading, matrix * copies + rows + dvectors),
+        "total": effort.program + max(reading, held + rows + dvectors),
     }
 
 

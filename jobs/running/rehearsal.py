@@ -186,6 +186,7 @@ def settled(method: Method, job: "Solve", source: Source, workers: int) -> tuple
     bend = bend if isfinite(bend) else 1.0
     extent = Extent(source.rows, source.rows, source.cols + job.intercept, squares, workers, job.l2, bend)
     extent = extent._replace(smooth=not job.kink, descends=find(job.loss).descends and job.device == "cpu")
+    extent = extent._replace(nonzeros=source.nnz if job.device == "cpu" else 0)
     taken = method.rule.first(extent, method.forms)
     return method.form(taken), taken
 

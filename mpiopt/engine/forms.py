@@ -14,6 +14,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.engine.method import Measured, Method, Named, Run, limit
 from mpiopt.engine.phase import Tree
+from mpiopt.kernels.csr import CSR
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.protocols import Columns, offers
 
@@ -25,7 +26,8 @@ class Extent(NamedTuple):
 
     weight : the sum of the rows' weights; dim : coefficients; squares : the mean of the rows' squared lengths, 0 where a loss
     is not of such rows; bend : the largest curvature of a row's loss, 1 where it has no bound; columns : whether margins are
-    products of known rows with x; smooth : whether the penalty is; descends : whether its dual can be ascended row by row.
+    products of known rows with x; smooth : whether the penalty is; descends : whether its dual can be ascended row by row;
+    nonzeros : entries of the rows, 0 where these cannot be sent elsewhere.
     """
 
     rows: int
@@ -38,25 +40,27 @@ class Extent(NamedTuple):
     columns: bool = True
     smooth: bool = True
     descends: bool = False
+    nonzeros: int = 0
 
     @staticmethod
     def of(team: Team) -> "Extent":
         """That of a team. Collective: one small sum."""
         loss = team.sites[0].loss
-        squares = float(team.world.total([np.array([_squares(site.loss)]) for site in team.sites], "extent")[0]) / team.weight
+        sums = team.world.total([np.array([_squares(site.loss), _entries(site.loss)]) for site in team.sites], "extent")
         columns = offers(loss, Columns)
         bend = loss.family.curvature_bound if offers(loss, Columns) else 1.0
         return Extent(
             team.rows,
             team.weight,
             team.dim,
-            squares,
+            float(sums[0]) / team.weight,
             team.world.workers,
             team.penalty.l2,
             float(bend) if np.isfinite(bend) else 1.0,
             columns,
             team.penalty.smooth,
             offers(loss, Columns) and loss.descends,
+            int(sums[1]),
         )
 
 
@@ -65,6 +69,11 @@ def _squares(loss: object) -> float:
     if not offers(loss, Columns):
         return 0.0
     return float((loss.row_squares * loss.weights).sum() if loss.weights.size else loss.row_squares.sum())
+
+
+def _entries(loss: object) -> int:
+    """Those of the rows, where they are in the memory of a CPU."""
+    return loss.matrix.nnz if offers(loss, Columns) and isinstance(loss.matrix, CSR) else 0
 
 
 class Taken(NamedTuple):

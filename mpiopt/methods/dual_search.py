@@ -15,7 +15,7 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.engine.method import Measured, Named, Run, measured
-from mpiopt.engine.phase import Joint, PerRow, PerWorker
+from mpiopt.engine.phase import Joint, PerWorker
 from mpiopt.errors import CapabilityError
 from mpiopt.outer.line_search import refuse_kinks
 from mpiopt.outer.plane_search import PlaneMemory, PlaneSearch
@@ -23,7 +23,7 @@ from mpiopt.problems.dual_bound import above, dual_bound
 from mpiopt.problems.problem import Message, Point, Site, Team, gradient
 from mpiopt.problems.protocols import Conjugate
 from mpiopt.problems.surrogate import Reference
-from mpiopt.work.local_solvers import DualDescent, DualMemory
+from mpiopt.work.local_solvers import DualDescent
 
 
 class DualState(NamedTuple):
@@ -52,14 +52,10 @@ class DualSearch(Named):
         self.check(team, self)
         _demand(team, self.name)
         with team.world.together("setting up the method"):
-            dual = PerWorker(self._begun(site, at) for site, at in zip(team.sites, run.points, strict=True))
+            memories = [self.solver.init(at.x, _phi(site)) for site, at in zip(team.sites, run.points, strict=True)]
+            fitted = zip(memories, team.sites, run.points, strict=True)
+            dual = PerWorker(memory.fit(site.loss, at) for memory, site, at in fitted)
         return run._replace(states=DualState(dual, self.plane.init(run.points[0].x, team)))
-
-    def _begun(self, site: Site[Any], at: Point) -> DualMemory:
-        begun, loss = self.solver.init(at.x, _phi(site)), site.loss
-        if not at.x.any():
-            return begun
-        return begun._replace(alpha=PerRow((loss.family.dual_variables(loss.shifted(loss.known(at)), loss.y),)))
 
     def step(self, run: Run, team: Team[Any]) -> Run:
         """A few epochs and one pass over the rows. Collective: a few small sums."""

@@ -5,6 +5,7 @@
     alone     the same, solved to the end                       one worker, whose rows are all rows
     hessian   Newton's method from the summed Hessian           `lazy_newton`
     dual      one worker's dual coordinate ascent               `dual_search`
+    gathered  one worker has a copy of all rows                 `gathering`
     face      proximal Newton, where the penalty has kinks      `prox_newton`
 
 One name, whose form follows from the problem (`spcg_rule`), or is asked for, in fewer coordinates where there are many rare
@@ -19,17 +20,18 @@ from mpiopt.exchange.mean import Mean
 from mpiopt.methods.dane import GRADIENT
 from mpiopt.methods.dual_search import DualSearch
 from mpiopt.methods.entry import Entry
+from mpiopt.methods.gathering import Gathering
 from mpiopt.methods.lazy_newton import LazyNewton
 from mpiopt.methods.prox_newton import ProxNewton
 from mpiopt.methods.ranges import within
 from mpiopt.methods.reducing import Reducing
-from mpiopt.methods.spcg_rule import AskedFor, ByCost
+from mpiopt.methods.spcg_rule import EASY, AskedFor, ByCost
 from mpiopt.outer.plane_search import PlaneSearch
 from mpiopt.work.corrected import Corrected
 from mpiopt.work.counted import Counted
 from mpiopt.work.local_solvers import Auto, DualDescent, NewtonCG
 
-AUTO = "auto"
+AUTO, NEVER = "auto", "never"
 ALONE = 1e-6  # of the gradient is left of it in a round of a worker that has all rows
 
 
@@ -39,13 +41,15 @@ def spcg(
     accuracy: float | None = None,
     epochs: int = 8,
     jacobi: bool = False,
+    replicate: str = AUTO,
 ) -> Reducing:
     """Statistically preconditioned conjugate gradient, plane search.
 
-    form : mean, counts, alone or dual for one worker, hessian, or face where the penalty has kinks or walls; auto for what
-    serves the problem best. accuracy : what a local solve reduces its error to, None for 0.03 of few features and 0.1 of
-    many; epochs : at most so many of dual coordinate descent a round; jacobi : search along the Jacobi direction too, which
-    helps where workers hold few rows.
+    form : mean, counts, alone or dual for one worker, hessian, gathered on one worker, or face where the penalty has kinks or
+    walls; auto for what serves the problem best. accuracy : what a local solve reduces its error to, None for 0.03 of few
+    features and 0.1 of many; epochs : at most so many of dual coordinate descent a round; jacobi : search along the Jacobi
+    direction too, which helps where workers hold few rows. replicate : whether auto may have all rows sent to one worker, once,
+    where that is less than what it saves; auto or never.
     """
     within(0, mu=mu)
     within(1e-12, 0.9, accuracy=accuracy)
@@ -58,16 +62,25 @@ def spcg(
     forms: dict[str, Method] = {
         "counts": _composed(Counted(solver, mu), plane, 22 + jacobi),
         "mean": _composed(Corrected(solver, mu), PlaneSearch(jacobi), 15 + jacobi),
-        "alone": _composed(Counted(NewtonCG(ALONE if accuracy is None else accuracy, 60, 1000), mu), plane, 22 + jacobi),
+        "alone": _composed(Counted(_exact(accuracy), mu), plane, 22 + jacobi),
         "hessian": LazyNewton(plane=plane),
         "dual": DualSearch(),
         "face": ProxNewton(),
+        "gathered": Gathering(Auto(DualDescent(ALONE**2, 200), _exact(accuracy), EASY)),
     }
+    if replicate not in (AUTO, NEVER):
+        raise UsageError(f"spcg cannot replicate rows {replicate!r}: choose {AUTO} or {NEVER}")
+    if replicate == NEVER:
+        del forms["gathered"]
     if form == AUTO:
         return Reducing(Forms(forms, ByCost()))
     if form not in forms:
         raise UsageError(f"spcg has no form {form!r}: choose {AUTO} or one of {', '.join(forms)}")
     return Reducing(Forms({form: forms[form]}, AskedFor()))
+
+
+def _exact(accuracy: float | None) -> NewtonCG:
+    return NewtonCG(ALONE if accuracy is None else accuracy, 60, 1000)
 
 
 def _composed(work: Corrected | Counted, plane: PlaneSearch, dvectors: int) -> Composed:

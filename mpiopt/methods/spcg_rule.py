@@ -6,7 +6,7 @@ A message of b bytes a worker counts as b / (8 d) vectors. A round of counts is 
 
 what a row adds to the Hessian of a worker's rows over l2: about 5 + h^(1/2) / 3 (measured; conjugate gradients take rounds as
 the square root of a condition number). A Hessian is (d + 1) / 4 vectors in float32, twice as many where l2 is too small for
-that.
+that. All rows are as many vectors as they have entries for each feature and worker; on one worker they are solved at once.
 """
 
 from collections.abc import Collection
@@ -26,6 +26,10 @@ LIGHT = 3.0  # h up to which counts saves a round at most, and its steps cost up
 EASY = 100.0  # h up to which epochs of dual coordinate descent converge sooner than conjugate gradients
 BEGIN, LOOK = 3, 4  # rounds in the form counts before a Hessian, and before a look at how they went
 AFTER = 8  # vectors of the rounds beside a Hessian
+BESIDE = 3.0  # vectors of the rounds beside a copy of all rows
+WORTH = 2.0  # times what is foreseen has to be more than a copy: one worker then works for all
+MOVED = 1 << 22  # entries that are copied at most: one worker passes over them in about 10 ms
+LITTLE = 1 << 17  # entries, a megabyte, that a network brings in the time of some dozen messages
 EARLY, LATE = 4.0, 1.5  # Hessians of a run that begins with one, and of one that comes to it
 DONE = 1e-9  # of F: a decrease of no account
 
@@ -50,8 +54,9 @@ class AskedFor:
 
 @dataclass(frozen=True)
 class ByCost:
-    """counts, or hessian where features are few and counts would send more, or dual where one worker has all rows and h is no
-    more than `EASY`; mean where h is no more than `LIGHT`, or a loss is not of rows and columns."""
+    """counts; hessian where features are few and counts would send more, gathered where both send more than all rows are;
+    dual where one worker has all rows and h is no more than `EASY`; mean where h is no more than `LIGHT`, or a loss is not of
+    rows and columns."""
 
     def first(self, extent: Extent, forms: Collection[str]) -> Taken:
         """By the size of the problem and h."""
@@ -61,6 +66,8 @@ class ByCost:
             return Taken("mean", "the loss is not one of rows and columns")
         if extent.workers == 1 and "alone" in forms and TINY < extent.dim <= FEW:
             return Taken("alone", f"{_size(extent)} on one worker")
+        if "gathered" in forms and (why := _copied(extent, "hessian" in forms)):
+            return Taken("gathered", why)
         if "hessian" in forms and (why := _few(extent)):
             return Taken("hessian", why)
         h = hardness(extent)
@@ -100,6 +107,12 @@ def foreseen(extent: Extent) -> float:
     return 2 * (5 + sqrt(hardness(extent)) / 3)
 
 
+def copying(extent: Extent) -> float:
+    """Vectors that the form gathered sends: what a worker has of the rows, and the rounds."""
+    entries = extent.nonzeros * (1 - 1 / extent.workers)
+    return entries / (extent.workers * extent.dim) + BESIDE
+
+
 def remaining(objectives: tuple[float, ...]) -> float:
     """Rounds until a decrease is of no account, if the last three go on as they did; 0 where they already do not count."""
     if len(objectives) < 5:
@@ -109,6 +122,21 @@ def remaining(objectives: tuple[float, ...]) -> float:
     if not last > least:
         return 0.0
     return log(last / least) / log(earlier / last) * 3 if earlier > last else inf
+
+
+def _copied(extent: Extent, hessians: bool) -> str:
+    """Why a copy of all rows with one worker pays from the start; empty where it does not.
+
+    It has to be less than the rounds by what each worker sends, and no more by what one worker receives; but for `LITTLE`.
+    """
+    few = extent.dim <= FEW and hessians
+    ahead = min(foreseen(extent), price(extent, EARLY) if few else inf)
+    entries = extent.nonzeros
+    if extent.workers == 1 or extent.dim <= TINY or not 0 < entries <= MOVED or ahead == inf:
+        return ""
+    if WORTH * copying(extent) < ahead and entries <= max(2 * ahead * extent.dim, LITTLE):
+        return f"{entries:,} entries of all rows are less than the rounds of {counted(extent.workers, 'worker')}"
+    return ""
 
 
 def _small(extent: Extent) -> bool:

@@ -15,7 +15,7 @@ from mpiopt.engine.phase import PerRow, Tree
 from mpiopt.numerics import krylov
 from mpiopt.numerics.newton import newton, unpack
 from mpiopt.problems.problem import Point
-from mpiopt.problems.protocols import Columns, offers
+from mpiopt.problems.protocols import Columns, Conjugate, offers
 from mpiopt.problems.rounding import residue
 from mpiopt.problems.surrogate import Reference
 
@@ -78,6 +78,12 @@ class DualMemory(NamedTuple):
     alpha: PerRow  # the dual variables
     image: Array | None  # D^-1 A^T (y alpha) / W, (dim,)
     calls: int
+
+    def fit(self, loss: Conjugate, at: Point) -> "DualMemory":
+        """With dual variables that fit the margins at a point; as they are at the origin, where there is a usual start."""
+        if not at.x.any():
+            return self
+        return self._replace(alpha=PerRow((loss.family.dual_variables(loss.shifted(loss.known(at)), loss.y),)))
 
 
 @dataclass(frozen=True)
@@ -154,6 +160,11 @@ class Auto:
     def init(self, x: Array, phi: Reference[Any]) -> Tree:
         """The chosen solver's memory."""
         return self.choose(phi).init(x, phi)
+
+    def begun(self, at: Point, phi: Reference[Any]) -> Tree:
+        """As `init`; dual variables that fit a point."""
+        memory = self.init(at.x, phi)
+        return memory.fit(phi.loss, at) if isinstance(memory, DualMemory) else memory
 
     def __call__(self, phi: Reference[Any], q: Array, at: Point, memory: Tree) -> tuple[Array, Tree]:
         """What the chosen solver finds."""

@@ -23,7 +23,7 @@ from tests.problem_sets import Data
 
 EXACT = NewtonCG(1e-14)
 TEXT = "text12:rows=1000,cols=20000,per_row=40"
-ALL = ("counts", "mean", "alone", "hessian", "dual", "face")
+ALL = ("counts", "mean", "alone", "hessian", "dual", "face", "gathered")
 
 
 def map_of(work, team):
@@ -95,7 +95,7 @@ def test_the_local_dual_finds_what_newton_does(worlds):
 
 @pytest.mark.ranks(1, 2, 3)
 @pytest.mark.parametrize("intercept", [False, True])
-@pytest.mark.parametrize("form", ["auto", "mean", "counts", "hessian"])
+@pytest.mark.parametrize("form", ["auto", "mean", "counts", "hessian", "gathered"])
 def test_every_form_ends_at_the_optimum(worlds, form, intercept):
     data, penalty = Data(rows=200, features=30, density=0.1, intercept=intercept, weighted=True), L2(1e-4, free=int(intercept))
     team = data.team(worlds(workers=5, deterministic=True), penalty)
@@ -121,7 +121,7 @@ def test_lazy_hessians_are_fewer_than_rounds_and_as_few_whatever_the_workers(wor
 
 def test_a_form_that_is_unknown_or_too_large_is_refused(worlds):
     with pytest.raises(
-        UsageError, match="spcg has no form 'fast': choose auto or one of counts, mean, alone, hessian, dual, face"
+        UsageError, match="spcg has no form 'fast': choose auto or one of counts, mean, alone, hessian, dual, face, gathered"
     ):
         find("spcg").make(form="fast")
     data = Data(rows=30, features=1600, density=0.01)
@@ -131,6 +131,7 @@ def test_a_form_that_is_unknown_or_too_large_is_refused(worlds):
 
 # ---------------------------------------------------------------------------------------------- the rule
 A9A = Extent(rows=32561, weight=32561.0, dim=123, squares=13.87, workers=8, l2=1e-5, bend=0.25)
+FARM = A9A._replace(rows=4143, weight=4143.0, dim=54_877, squares=197.0, workers=2, nonzeros=817_141)
 EXPECTED = [
     (A9A._replace(l2=1e-3), "counts"),
     (A9A, "counts"),  # and a Hessian after some rounds
@@ -146,6 +147,14 @@ EXPECTED = [
     (A9A._replace(rows=2000, weight=2000.0, dim=500, squares=1e8, l2=1e-4), "hessian"),
     (A9A._replace(columns=False), "mean"),
     (A9A._replace(smooth=False), "face"),
+    (FARM, "gathered"),
+    (FARM._replace(workers=1), "counts"),
+    (FARM._replace(l2=1e-2), "mean"),  # h is 2
+    (FARM._replace(l2=0.0), "counts"),
+    (FARM._replace(nonzeros=0), "counts"),  # rows on a GPU
+    (FARM._replace(dim=5_000_000, nonzeros=8_000_000), "counts"),  # too much for one worker
+    (A9A._replace(l2=1e-7, nonzeros=451_592), "hessian"),
+    (A9A._replace(rows=409, weight=409.0, dim=253, l2=3.8e-9, workers=32, nonzeros=6000), "gathered"),
 ]
 
 

@@ -192,6 +192,7 @@ VARIANTS = [
     *((name, {}, 0.0) for name in catalogue() if name != "spcg"),
     ("spcg", {"form": "counts"}, 0.0),
     ("spcg", {"form": "dual"}, 0.0),
+    ("spcg", {"form": "gathered"}, 0.0),
     ("spcg", {"form": "counts", "jacobi": True}, 0.0),
     ("lbfgs", {"memory": 3}, 0.0),
     ("lbfgs", {"jacobi": True}, 0.0),

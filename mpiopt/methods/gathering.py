@@ -1,0 +1,69 @@
+"""Gathering: all rows are sent to worker 0 once, which finds where F is least; the others look after its steps.
+
+    begin      all rows -> worker 0                     what they are long, once
+    round      Gradient -> Mean; Whole -> From(0)       PlaneSearch of the last step
+
+A round ends near the minimum, and two or three are a solve: gradients, the search and the certificate are of rows as they are
+shared out, so that nothing rests on what worker 0 alone has found. It is for rows that are shorter than the vectors of the
+rounds that workers with so few of them would need; what parallel work there is, is given up. The copy is no state: a run that
+goes on has it sent again.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from mpiopt.arrays import Array
+from mpiopt.engine.method import Composed, Measured, Named, Run
+from mpiopt.engine.phase import Phase
+from mpiopt.exchange.mean import From
+from mpiopt.methods.dane import GRADIENT
+from mpiopt.outer.plane_search import PlaneSearch
+from mpiopt.problems.copied import copied
+from mpiopt.problems.problem import Point, Team
+from mpiopt.problems.protocols import Columns
+from mpiopt.work.corrected import refuse_rough
+from mpiopt.work.local_solvers import Auto
+from mpiopt.work.whole import Whole
+
+
+@dataclass(frozen=True)
+class Gathering(Named):
+    """``solver`` finds the minimum on worker 0's copy.
+
+    held : the team whose rows were copied last, and the method with the copy.
+    """
+
+    solver: Auto
+    dvectors: int = 18
+    held: list[tuple[Team[Any], Composed]] = field(default_factory=list, compare=False, repr=False)
+
+    def method(self, copy: Columns | None = None) -> Composed:
+        """With such a copy."""
+        return Composed(GRADIENT, (Phase(Whole(self.solver, copy), From(0)),), PlaneSearch(), name=self.name)
+
+    def _made(self, team: Team[Any]) -> Composed:
+        """Collective when first asked for of a team. Raises CapabilityError on every rank."""
+        if not self.held or self.held[0][0] is not team:
+            refuse_rough(team.penalty)
+            self.held[:] = [(team, self.method(copied(team, self.name)))]
+        return replace(self.held[0][1], name=self.name)
+
+    def init(self, x: Array, team: Team[Any]) -> Run:
+        """Copy the rows, and evaluate at x. Collective. Raises CapabilityError on every rank."""
+        return self._made(team).init(x, team)
+
+    def onward(self, run: Run, team: Team[Any]) -> Run:
+        """See `Onward`. Collective. Raises CapabilityError on every rank."""
+        return self._made(team).onward(run, team)
+
+    def step(self, run: Run, team: Team[Any]) -> Run:
+        """One round. Collective."""
+        return self._made(team).step(run, team)
+
+    def measure(self, run: Run, team: Team[Any]) -> Measured:
+        """From the gradient at hand. Collective: one small sum."""
+        return self.method().measure(run, team)
+
+    def answer(self, run: Run, team: Team[Any]) -> Point:
+        """The common point."""
+        return run.points[0]
