@@ -1,7 +1,7 @@
 """Gathering: all rows are sent to worker 0 once, which finds where F is least; the others look after its steps.
 
     begin      all rows -> worker 0                     what they are long, once
-    round      Gradient -> Mean; Whole -> From(0)       PlaneSearch of the last step
+    round      Gradient -> Mean; ByCopy -> From(0)       PlaneSearch of the last step
 
 A round ends near the minimum, and two or three are a solve: gradients, the search and the certificate are of rows as they are
 shared out, so that nothing rests on what worker 0 alone has found. It is for rows that are shorter than the vectors of the
@@ -21,9 +21,9 @@ from mpiopt.outer.plane_search import PlaneSearch
 from mpiopt.problems.copied import copied
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.protocols import Columns
+from mpiopt.work.by_copy import ByCopy
 from mpiopt.work.corrected import refuse_rough
 from mpiopt.work.local_solvers import Auto
-from mpiopt.work.whole import Whole
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Gathering(Named):
 
     def method(self, copy: Columns | None = None) -> Composed:
         """With such a copy."""
-        return Composed(GRADIENT, (Phase(Whole(self.solver, copy), From(0)),), PlaneSearch(), name=self.name)
+        return Composed(GRADIENT, (Phase(ByCopy(self.solver, copy), From(0)),), PlaneSearch(), name=self.name)
 
     def _made(self, team: Team[Any]) -> Composed:
         """Collective when first asked for of a team. Raises CapabilityError on every rank."""

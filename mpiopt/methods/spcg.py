@@ -12,6 +12,8 @@ One name, whose form follows from the problem (`spcg_rule`), or is asked for, in
 features (`reducing`).
 """
 
+from dataclasses import astuple
+
 from mpiopt.engine.forms import Forms
 from mpiopt.engine.method import Composed, Method
 from mpiopt.engine.phase import Phase
@@ -29,7 +31,7 @@ from mpiopt.methods.spcg_rule import EASY, AskedFor, ByCost
 from mpiopt.outer.plane_search import PlaneSearch
 from mpiopt.work.corrected import Corrected
 from mpiopt.work.counted import Counted
-from mpiopt.work.local_solvers import Auto, DualDescent, NewtonCG
+from mpiopt.work.local_solvers import Auto, DualDescent, Factored, NewtonCG
 
 AUTO, NEVER = "auto", "never"
 ALONE = 1e-6  # of the gradient is left of it in a round of a worker that has all rows
@@ -58,15 +60,15 @@ def spcg(
     solver = Auto(
         DualDescent(loose**2, epochs), NewtonCG(loose), few=NewtonCG(0.03 if accuracy is None else accuracy, products=500)
     )
-    plane = PlaneSearch(jacobi, wide=True)
+    exact, plane = NewtonCG(ALONE if accuracy is None else accuracy, 60, 1000), PlaneSearch(jacobi, wide=True)
     forms: dict[str, Method] = {
         "counts": _composed(Counted(solver, mu), plane, 22 + jacobi),
         "mean": _composed(Corrected(solver, mu), PlaneSearch(jacobi), 15 + jacobi),
-        "alone": _composed(Counted(_exact(accuracy), mu), plane, 22 + jacobi),
+        "alone": _composed(Counted(exact, mu), plane, 22 + jacobi),
         "hessian": LazyNewton(plane=plane),
         "dual": DualSearch(),
         "face": ProxNewton(),
-        "gathered": Gathering(Auto(DualDescent(ALONE**2, 200), _exact(accuracy), EASY)),
+        "gathered": Gathering(Auto(DualDescent(ALONE**2, 200), exact, EASY, few=Factored(*astuple(exact)))),
     }
     if replicate not in (AUTO, NEVER):
         raise UsageError(f"spcg cannot replicate rows {replicate!r}: choose {AUTO} or {NEVER}")
@@ -77,10 +79,6 @@ def spcg(
     if form not in forms:
         raise UsageError(f"spcg has no form {form!r}: choose {AUTO} or one of {', '.join(forms)}")
     return Reducing(Forms({form: forms[form]}, AskedFor()))
-
-
-def _exact(accuracy: float | None) -> NewtonCG:
-    return NewtonCG(ALONE if accuracy is None else accuracy, 60, 1000)
 
 
 def _composed(work: Corrected | Counted, plane: PlaneSearch, dvectors: int) -> Composed:

@@ -1,6 +1,7 @@
 """Local solvers of  minimise phi(z) - q.z  (`problems.surrogate`), run by one worker without communication.
 
 NewtonCG       truncated Newton with Jacobi-preconditioned CG; any smooth loss
+Factored       Newton by the Hessian's factor; few coefficients
 DualDescent    dual coordinate descent, its dual variables kept from round to round; linear models, D > 0
 Auto           DualDescent where its epochs hardly depend on the conditioning, NewtonCG elsewhere
 """
@@ -12,12 +13,14 @@ import numpy as np
 
 from mpiopt.arrays import Array, norm
 from mpiopt.engine.phase import PerRow, Tree
+from mpiopt.kernels.definite import Factor
 from mpiopt.numerics import krylov
 from mpiopt.numerics.newton import newton, unpack
 from mpiopt.problems.problem import Point
 from mpiopt.problems.protocols import Columns, Conjugate, offers
 from mpiopt.problems.rounding import residue
 from mpiopt.problems.surrogate import Reference
+from mpiopt.work.hessian import triangle
 
 NOISE = 64  # eps of q, which a local gradient of that length is the difference of grad phi and: about its rounding
 
@@ -51,12 +54,25 @@ class NewtonCG:
             last = size
             forcing = inner if self.steps == 1 else max(min(inner, np.sqrt(size)), 0.5 * target / size)
             floor = 0.0 if phi.strong else residue(phi.loss, at)
-            p = krylov.solve(phi.hessian(at), -g, phi.jacobi(at), forcing, self.products, floor=floor).x
+            p = self.direction(phi, at, g, forcing, floor)
             if self.steps == 1:
                 return at.x + p, memory
             at = _search(phi, q, at, p)
             g = phi.grad(at) - q
         return at.x, memory
+
+    def direction(self, phi: Reference, at: Point, g: Array, forcing: float, floor: float) -> Array:
+        """-H^-1 g, (dim,), as nearly as ``forcing``, or until what is left of it is below ``floor``."""
+        return krylov.solve(phi.hessian(at), -g, phi.jacobi(at), forcing, self.products, floor=floor).x
+
+
+@dataclass(frozen=True)
+class Factored(NewtonCG):
+    """The same by the factor of the Hessian itself, d (d + 1) / 2 numbers: for few coefficients, whatever their units."""
+
+    def direction(self, phi: Reference, at: Point, g: Array, forcing: float, floor: float) -> Array:
+        """Exactly."""
+        return Factor.of(triangle(phi.loss, at), phi.scaled(np.ones_like(g))).solved(-g)
 
 
 def _search(phi: Reference, q: Array, at: Point, p: Array) -> Point:

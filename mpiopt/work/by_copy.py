@@ -1,4 +1,4 @@
-"""Whole: worker 0 minimises F itself, by its copy of all rows; the others are idle and send zeros, which `From` never reads."""
+"""ByCopy: worker 0 minimises F by its copy of all rows; the others are idle and send zeros, which `exchange.From` never reads."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,7 +14,7 @@ from mpiopt.work.local_solvers import Auto
 
 
 @dataclass(frozen=True)
-class Whole(Work):
+class ByCopy(Work):
     """message = argmin F - x, to the solver's accuracy. Nothing is kept from round to round but the copy, which is no state.
 
     copy : the loss of all rows where worker 0 is, None elsewhere (`problems.copied`).
