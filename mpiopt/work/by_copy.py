@@ -1,4 +1,4 @@
-"""ByCopy: worker 0 minimises F by its copy of all rows; the others are idle and send zeros, which `exchange.From` never reads."""
+"""ByCopy: worker 0 minimises F by its copy of all rows; the others send zeros, which `exchange.From` never reads."""
 
 from dataclasses import dataclass
 from typing import ClassVar
