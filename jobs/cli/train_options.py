@@ -67,7 +67,7 @@ class ModelFit:
     [default: sharded; shared for leader methods]"""
     split: str | None = None
     """How rows are shared out by their classes: dirichlet:0.3 (the smaller, the less alike are the workers), classes:2 (of so
-    many classes each). [default: blocks of equal length]"""
+    many classes each), sizes:1 (worker k has 1/k of the rows of the first). [default: blocks of equal length]"""
     noise: str | None = None
     """Noise on the rows of every gradient: gaussian:0.12, or on images rotation:10, translation:2, scaling:0.2."""
     redundancy: Whole = 1

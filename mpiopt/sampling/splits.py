@@ -1,7 +1,8 @@
-"""Which rows each worker has, by their classes: data that differ from client to client.
+"""Which rows each worker has, by their classes or as to their number: data that differ from client to client.
 
 dirichlet:0.3     of every class shares drawn from Dirichlet(0.3): the smaller, the fewer classes has a worker
 classes:2         rows of so many classes each, every class cut into as many pieces as workers have it
+sizes:1           rows of any class, but worker k has 1 / (k + 1)^1 of the rows of the first
 
 Hsu, Qi, Brown, Measuring the effects of non-identical data distribution for federated visual classification, 2019; by class:
 McMahan, Moore, Ramage, Hampson, Aguera y Arcas, Communication-efficient learning of deep networks, AISTATS 2017, section 3.
@@ -97,6 +98,32 @@ class ByClass:
         return [np.sort(part) for part in parts]
 
 
+@dataclass(frozen=True)
+class BySize:
+    """Shares of unlike size, drawn from all rows alike: worker k has 1 / (k + 1)^power of the rows of worker 0.
+
+    A law of ours: the papers have sizes as their data sets do. Raises UsageError unless 0 <= power < infinity.
+    """
+
+    power: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.power < np.inf:
+            raise UsageError(f"the power of sizes is {self.power:g}: give a number of at least 0, as 1")
+
+    def __call__(self, y: np.ndarray, workers: int, least: int, streams: Streams) -> list[np.ndarray]:
+        """See `Split`."""
+        parts = np.arange(1, workers + 1, dtype=np.float64) ** -self.power
+        cuts = np.rint(np.cumsum(parts / parts.sum())[:-1] * len(y)).astype(np.int64)
+        found = np.split(streams("split").permutation(len(y)), cuts)
+        if min(map(len, found)) < least:
+            raise UsageError(
+                f"sizes:{self.power:g} leaves one of {workers} workers with fewer than {least} rows: give a smaller number, "
+                "fewer workers, or smaller batches"
+            )
+        return [np.sort(part) for part in found]
+
+
 SPLITS: Registry[Spelt] = Registry(
     "split",
     (
@@ -104,6 +131,7 @@ SPLITS: Registry[Spelt] = Registry(
             Dirichlet, "Hsu, Qi, Brown, Measuring the effects of non-identical data, 2019", "concentration", name="dirichlet"
         ),
         Spelt(ByClass, "McMahan, Moore, Ramage, Hampson, Aguera y Arcas, AISTATS 2017", "count", name="classes"),
+        Spelt(BySize, "-", "power", name="sizes"),
     ),
 )
 

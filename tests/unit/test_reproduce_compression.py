@@ -28,7 +28,7 @@ from mpiopt.jobs.studies.shifted_compression import RidgeProblem, level, rate
 from mpiopt.numerics.streams import Streams
 from mpiopt.problems.problem import Point
 
-STUDIES = ("ef-counterexamples", "ef-rate", "kashin", "powersgd", "pruning-feedback", "shifted-compression")
+STUDIES = ("ef-counterexamples", "ef-rate", "kashin", "loss-vs-bytes", "powersgd", "pruning-feedback", "shifted-compression")
 
 
 @pytest.mark.parametrize("name", (*STUDIES, "slow-network"))

