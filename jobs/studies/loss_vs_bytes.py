@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 USES = ("data", "test")
 WORKERS = 4
+BASE = 2e-3  # the middle of AdamW's grid
 GRID = (1 / 3, 1.0, 3.0)  # of the step size that a method begins from
 SYNCHRONOUS = "synchronous AdamW"
 RATES = {"100 Mbit/s": 1e8, "10 Gbit/s": 1e10}
@@ -104,7 +105,7 @@ def _all(lab: Lab, world: World) -> tuple[list[Trail], list[Became]]:
         test=lab.test,
         model=model,
         rule="adamw",
-        lr=2e-3,
+        lr=BASE,
         schedule="cosine",
         warmup=0.2,
         batch=lab.pick(8, 32),
@@ -115,7 +116,7 @@ def _all(lab: Lab, world: World) -> tuple[list[Trail], list[Became]]:
     trails, outcomes = [], []
     for name in lab.pick(tuple(WAYS), FEW):
         way = WAYS[name]
-        rates = [base.lr * way.middle * factor for factor in lab.pick(GRID, GRID[1:2])]
+        rates = [BASE * way.middle * factor for factor in lab.pick(GRID, GRID[1:2])]
         tried = {lr: _one(lab, world, f"{name}, step size {lr:.2g}", replace(base, **way.more, lr=lr)) for lr in rates}
         lr = min(rates, key=lambda lr: loss_of(tried[lr]))
         others = [
