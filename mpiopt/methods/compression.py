@@ -16,18 +16,17 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.compress.catalogue import find
-from mpiopt.compress.compressor import Compressor
 from mpiopt.engine.method import Measured, Run, measured
 from mpiopt.engine.phase import Exchange, Local, PerWorker, Phase, Tree, Work
 from mpiopt.errors import CapabilityError
 from mpiopt.exchange.compressed import Compressed
 from mpiopt.exchange.feedback import ErrorFeedback
 from mpiopt.exchange.shifted import Refreshed, Shifted
+from mpiopt.methods.compressors_taken import contraction, delta, noise, unbiased
 from mpiopt.methods.curvature import constants
 from mpiopt.methods.entry import Entry
 from mpiopt.numerics import theory
-from mpiopt.numerics.theory import Constants, Noise
+from mpiopt.numerics.theory import Constants
 from mpiopt.outer.descend import Downhill, Length, Relax
 from mpiopt.problems.problem import Message, Point, Site, Team, gradient
 from mpiopt.problems.protocols import Curvature
@@ -177,44 +176,6 @@ def _image(exchange: Exchange, gamma: float | None, eta: float | None, law: Law)
         return law(k, d)
 
     return Compressing(None, (Phase(Image(), exchange),), Relax(), law=convex, steps=(gamma, eta))
-
-
-def unbiased(text: str, method: str, force: bool) -> Compressor:
-    """A compressor for methods whose proofs need E Q(x) = x. Raises CapabilityError with what to use instead."""
-    c = contraction(text)
-    if not c.unbiased and not force:
-        raise CapabilityError(
-            f"{method} needs an unbiased compressor, and {text} is not: take randk, qsgd or natural, or put error feedback "
-            "around it (ef, ef21), or insist with `force=true`"
-        )
-    return c
-
-
-def contraction(text: str) -> Compressor:
-    """A compressor of vectors. Raises UsageError for PowerSGD, which needs the matrices of a model."""
-    c = find(text)
-    if not isinstance(c, Compressor):
-        raise CapabilityError(f"{text} compresses the matrices of a model: use it in mpiopt train (`compress={text}`)")
-    return c
-
-
-def noise(c: Compressor, k: Constants, d: int) -> Noise:
-    """Its variance constants among the workers of a problem; raises CapabilityError where it has none."""
-    one, mean = c.among(k.workers).omega(d), c.among(k.workers).mean_omega(d, k.workers)
-    if one is None or mean is None:
-        raise CapabilityError(f"no variance constant is known of {c}: give the step size yourself (`gamma=0.01`)")
-    return Noise(one, mean)
-
-
-def delta(c: Compressor, k: Constants, d: int) -> float:
-    """Its contraction constant among the workers of a problem; raises CapabilityError where it has none."""
-    found = c.among(k.workers).delta(d)
-    if found is None:
-        raise CapabilityError(
-            f"{c} is no contraction: take one that is, such as topk, scaled_sign, or shrunk:qsgd:bits=4, "
-            "or give the step size yourself (`gamma=0.01`)"
-        )
-    return found
 
 
 SHIFTED = "Shulgin, Richtarik, Shifted compression framework, UAI 2022"

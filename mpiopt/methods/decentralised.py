@@ -16,7 +16,7 @@ from dataclasses import replace
 from mpiopt.exchange.gossip import Remembered
 from mpiopt.exchange.neighbours import Neighbours
 from mpiopt.graphs.topology import PUSH, Topology
-from mpiopt.methods.compression import contraction
+from mpiopt.methods.compressors_taken import contraction
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.nodes import Decentralised, near, nodes
 from mpiopt.outer.descend import Pull

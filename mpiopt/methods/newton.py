@@ -11,7 +11,7 @@ product; a step that arrives has searched along the finished direction before. B
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from mpiopt.arrays import Array
 from mpiopt.engine.method import Composed, Measured, Method, Named, Run, measured
 from mpiopt.engine.phase import PerWorker, Phase, Tree
 from mpiopt.exchange.mean import Mean
+from mpiopt.methods.cg_rules import CgRule, ModelDecrease, SmallResidual
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.preconditioners import Jacobi, Preconditioner, Server
 from mpiopt.methods.ranges import within
@@ -36,52 +37,6 @@ from mpiopt.work.local_solvers import NewtonCG
 
 GRADIENT = Phase(Gradient(), Mean())
 PRODUCTS = 1000  # at most for one direction
-
-
-class CgRule(Protocol):
-    """When CG has done enough."""
-
-    def target(self, cg: CG, team: Team[Margins]) -> float:
-        """The number to compare with, from CG at its start."""
-
-    def holds(self, cg: CG, before: float, target: float) -> bool:
-        """Whether to stop; ``before`` is b.x one product earlier."""
-
-
-@dataclass(frozen=True)
-class ModelDecrease:
-    """Stop at product k once k (Q_k - Q_{k-1}) >= e Q_k, Q_k = -b.x_k / 2 the model's value, e = min(ratio, |g|^(1/2)).
-
-    |g| = (g.M^-1 g / l2)^(1/2) is the norm that the preconditioner M defines, of the objective divided by l2 as LIBLINEAR
-    has it. Hsia, Chiang, Lin, Preconditioned conjugate gradient methods in truncated Newton frameworks for large-scale
-    linear classification, 2018; LIBLINEAR, newton.cpp, whose ratio from a cold start is 0.1.
-    """
-
-    ratio: float = 0.1
-
-    def target(self, cg: CG, team: Team[Margins]) -> float:
-        """e; ``ratio`` where l2 is 0."""
-        l2 = team.penalty.l2
-        return min(self.ratio, sqrt(sqrt(cg.rz / l2))) if l2 > 0 else self.ratio
-
-    def holds(self, cg: CG, before: float, target: float) -> bool:
-        """Never before the first product."""
-        return cg.products > 0 and cg.products * (cg.bx - before) <= target * cg.bx
-
-
-@dataclass(frozen=True)
-class SmallResidual:
-    """Stop once |H x - b| <= ratio |b|."""
-
-    ratio: float = 0.1
-
-    def target(self, cg: CG, team: Team[Margins]) -> float:
-        """ratio |b|."""
-        return self.ratio * cg.residual
-
-    def holds(self, cg: CG, before: float, target: float) -> bool:
-        """By the residual that CG carries along."""
-        return cg.residual <= target
 
 
 class Inexact(NamedTuple):

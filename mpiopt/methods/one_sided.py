@@ -8,8 +8,8 @@ wait for each other, so that records, examinations and checkpoints see a centre 
 """
 
 import time
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from mpiopt.errors import UsageError
 from mpiopt.exchange.mean import Alone
 from mpiopt.methods.elastic import PAPER, elastic
 from mpiopt.methods.entry import Entry
+from mpiopt.methods.trades import Pour, Stretch, Trade
 from mpiopt.numerics.schedules import Schedule
 from mpiopt.outer.descend import Stay
 from mpiopt.problems.problem import Point, Team
@@ -29,49 +30,6 @@ from mpiopt.training.method import Training
 from mpiopt.transforms.rules import nag
 from mpiopt.transforms.transform import Transform
 from mpiopt.work.steps import Steps
-
-
-class Trade(Protocol):
-    """What a worker does at the centre after its steps. Not collective."""
-
-    def __call__(self, x: Array, read: Array, centre: Window, delay: int) -> Array:
-        """Move the worker's x in place and add to the centre; what it has read there, to be kept until the next time.
-
-        read : what it read the last time. delay : how many additions the others made since then.
-        """
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """e = pull (x - c): the worker gives it, the centre takes it. The elastic exchange of Zhang et al., algorithm 1."""
-
-    pull: float
-
-    def __call__(self, x: Array, read: Array, centre: Window, delay: int) -> Array:
-        """See `Trade`."""
-        pull = self.pull * (x - centre.get(read))
-        x -= pull
-        centre.add(pull)
-        return read
-
-
-@dataclass(frozen=True)
-class Pour:
-    """The centre takes how far the worker came, over 1 + delay where ``damped``; the worker goes on from the centre.
-
-    Dean et al., Large scale distributed deep networks, NIPS 2012, algorithm 7.1.
-    """
-
-    damped: bool = False
-
-    def __call__(self, x: Array, read: Array, centre: Window, delay: int) -> Array:
-        """See `Trade`."""
-        came = x - read
-        if self.damped:
-            came /= 1 + delay
-        centre.add(came)
-        x[:] = centre.get(read)
-        return read
 
 
 class Read(NamedTuple):
@@ -98,7 +56,7 @@ class OneSided(Training):
     when it begins its steps, None for any number.
     """
 
-    trade: Trade = Stretch(0.1)
+    trade: Trade = field(default_factory=lambda: Stretch(0.1))
     meeting: int = 100
     bound: int | None = None
 

@@ -8,7 +8,8 @@ import pytest
 from mpiopt.engine.drive import rounds, solve
 from mpiopt.engine.stop import Stop
 from mpiopt.errors import CapabilityError, UsageError
-from mpiopt.methods.newton import ModelDecrease, SmallResidual, TruncatedNewton, disco, giant, newton, tron
+from mpiopt.methods.cg_rules import ModelDecrease, SmallResidual
+from mpiopt.methods.newton import TruncatedNewton, disco, giant, newton, tron
 from mpiopt.methods.preconditioners import Jacobi, Server
 from mpiopt.numerics.krylov import begin
 from mpiopt.problems.penalties import L1, L2, Box

@@ -11,7 +11,8 @@ from mpiopt.comm.world import World
 from mpiopt.engine.drive import rounds, solve
 from mpiopt.engine.stop import Reason, Stop
 from mpiopt.errors import CapabilityError, UsageError
-from mpiopt.methods.stabilised import acc_s_dane, accelerated, aeg, plainly, s_dane, sliding
+from mpiopt.methods.stabilised import acc_s_dane, aeg, s_dane
+from mpiopt.methods.strides import accelerated, plainly, sliding
 from mpiopt.problems.penalties import L1, L2
 from mpiopt.problems.surrogate import Reference
 from mpiopt.work.exact import Nearby

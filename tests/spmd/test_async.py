@@ -10,7 +10,8 @@ import pytest
 
 from mpiopt.comm.window import Window
 from mpiopt.methods.leader import async_lsgd, lsgd, multi_leader_lsgd
-from mpiopt.methods.one_sided import Pour, async_easgd, async_sgd, downpour
+from mpiopt.methods.one_sided import async_easgd, async_sgd, downpour
+from mpiopt.methods.trades import Pour
 from mpiopt.problems.landscapes import Quadratic
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.problem import Team
