@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mpiopt.io.dataset.index import Index
     from mpiopt.io.images.sources import Pack
     from mpiopt.io.text.readers import Reader
+    from mpiopt.io.text.vocabulary import Lexicon
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,8 @@ class Convert:
     Text is plain or compressed (gzip, bzip2, xz, zstd). Tables are CSV, TSV, Parquet or Arrow files, folders or patterns of
     them (extra: arrow): --label names the column of labels; numbers become features as they are, texts a feature for each
     category. Matrices are h5ad (AnnData; --label is a column of obs) and npz of scipy.sparse (--label is a file of numbers).
-    Images are idx files and their labels (MNIST), CIFAR batches, or npz archives of x and y or of packed pictures. The same
+    Images are idx files and their labels (MNIST), CIFAR batches, or npz archives of x and y or of packed pictures. Text for
+    language models becomes tokens by --tokens. The same
     shards come from any number of ranks.
     """
 
@@ -71,6 +73,11 @@ class Convert:
     """Tables: whether CSV begins with the names of its columns; else these are called 1, 2, 3 ..."""
     layer: str | None = None
     """Of h5ad: this layer in place of X."""
+    tokens: str | None = None
+    """Text for language models (UTF-8), to rows of tokens: characters, bytes, or a file of pieces, one a line in JSON's quotes,
+    of which the longest that fits is taken. A test set has those of --like."""
+    block: Whole = 128
+    """With --tokens: how many a row has; what is left over at the end of a text is left out."""
     vocabulary: Whole = 1 << 20
     """Tables: the most categories of a column."""
     scale: Literal["none", "max", "std"] = "none"
@@ -114,11 +121,15 @@ def run(job: Convert, world: "World", console: Console) -> dict[str, Any]:
     tell_unlocked(apart(of_conversion([*sources, *_beside(job)], job.like, target)), world, console)
     common, start = _common(job), perf_counter()
     console(f"converting {', '.join(map(str, sources))} on {world.size} rank{'s' * (world.size > 1)}")
-    reader, packs = _found(job.reader, sources, world)
+    reader, packs, words = None, None, None
+    if job.tokens is None:
+        reader, packs = _found(job.reader, sources, world)
+    else:
+        packs, words = _windows(job, sources, world)
     if packs is None:
         index = _text(job, sources, common | {"reader": reader}, world, console)
     else:
-        index = _dense(job, packs, common, world, console)
+        index = _dense(job, packs, common | {"vocabulary": words}, world, console)
     seconds = perf_counter() - start
     if job.no_shuffle:
         console.note("note: the rows keep their order; if it is sorted, methods with local models need more rounds")
@@ -176,6 +187,23 @@ def _found(name: str | None, sources: list[Path], world: "World") -> "tuple[Read
                 raise UsageError(f"{streams[0]} is a pipe, and images are read from files alone: give the file")
     chosen, packs = world.tell((None if reader is None else reader.name, packs))
     return SVMLIGHT if chosen is None else READERS.find(chosen), packs
+
+
+def _windows(job: Convert, sources: list[Path], world: "World") -> "tuple[list[Pack], Lexicon]":
+    """Texts as rows of tokens. Collective. Raises DataError, UsageError on every rank."""
+    from mpiopt.io.dataset.dense import DenseDataset
+    from mpiopt.io.text.vocabulary import vocabulary_of
+    from mpiopt.io.text.windows import TokenWindows, read_text
+
+    if not 1 <= job.block <= 1 << 20:
+        raise UsageError(f"--block {job.block} is not between 1 and {1 << 20}")
+    vocabulary = None if job.like is None else DenseDataset.open(job.like, world).item.vocabulary
+    if job.like is not None and vocabulary is None:
+        raise UsageError(f"--like {job.like} is no set of tokens: give one that was converted with --tokens")
+    with world.together(f"reading {', '.join(map(str, sources))}"):
+        asked = str(job.tokens)
+        found = vocabulary or vocabulary_of(asked, list(map(read_text, sources)) if asked == "characters" else [])
+        return [TokenWindows(source, found, job.block) for source in sources], found
 
 
 def _text(job: Convert, sources: list[Path], common: dict[str, Any], world: "World", console: Console) -> "Index":
@@ -247,4 +275,8 @@ def _dense(job: Convert, packs: "list[Pack]", common: dict[str, Any], world: "Wo
     if given := [name for name, is_given in unsuited.items() if is_given]:
         raise UsageError(f"{given[0]} is for text, but the sources hold dense rows: leave it out")
     scale: Literal["none", "channels"] = "channels" if job.normalize == "channels" else "none"
+    if job.tokens is not None:
+        if scale != "none":
+            raise UsageError("--normalize channels is for images, and --tokens makes numbers of text: leave one of them out")
+        common |= {"one_label": True}
     return convert_dense(world, packs, job.files[-1], ImageOptions(normalize=scale, like=job.like, **common), console)

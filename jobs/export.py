@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from mpiopt.errors import DataError
+from mpiopt.errors import DataError, UsageError
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.options import Plugins
 
@@ -23,14 +23,16 @@ class Export:
     csv, json and parquet have the features' names, or their numbers in the text, and are of the features before they were
     scaled, as all are; liblinear is a model file for LIBLINEAR's predict, onnx a graph from rows to margins, probabilities
     and classes, skops an estimator of scikit-learn, vw a model of Vowpal Wabbit (extras of these names; parquet: arrow).
+    Of a training: state_dict is what torch loads into the module (extra: torch), safetensors the same tensors by name.
     """
 
     run: Path = field(kw_only=False)
-    """A run of mpiopt solve."""
-    to: Literal["csv", "json", "parquet", "liblinear", "onnx", "skops", "vw"] = "csv"
+    """A run of mpiopt solve; of mpiopt train for the last two kinds."""
+    to: Literal["csv", "json", "parquet", "liblinear", "onnx", "skops", "vw", "state_dict", "safetensors"] = "csv"
     """What to write."""
     out: Path | None = None
-    """Where to. [default: in the working folder, by the run's name: RUN.csv, RUN.onnx ...; .model for liblinear]"""
+    """Where to. [default: in the working folder, by the run's name: RUN.csv, RUN.onnx ...; .model for liblinear,
+    .pt for state_dict]"""
     overwrite: Annotated[bool, Parameter(negative=())] = False
     """Replace an earlier export of the kind; nothing else is."""
     plugin: Plugins = ()
@@ -38,6 +40,8 @@ class Export:
 
 def run(job: Export, world: None, console: Console) -> dict[str, Any]:
     """Read and write. Raises UsageError, DataError, CapabilityError."""
+    if job.to in ("state_dict", "safetensors"):
+        return _module(job, console)
     from mpiopt.io.runs.coefficients import Coefficients
     from mpiopt.io.runs.exports import FORMATS, ExportFormat, write
 
@@ -56,3 +60,36 @@ def run(job: Export, world: None, console: Console) -> dict[str, Any]:
         console.note("note: the model is of rows of length 1: divide each by its Euclidean norm before it is applied")
     console.show(f"{out}: {len(found.model.x):,} features, {int((found.model.x != 0).sum()):,} of their coefficients not 0")
     return {"run": str(job.run), "to": job.to, "out": str(out)}
+
+
+def _module(job: Export, console: Console) -> dict[str, Any]:
+    """The tensors of a training. Raises UsageError, DataError, CapabilityError."""
+    from mpiopt.io.disk.held_name import HeldName
+    from mpiopt.io.runs.export_module import arrays_of, write_safetensors
+    from mpiopt.training.torch.loading import save
+
+    arrays = arrays_of(job.run)
+    out = job.out or Path(job.run.name.removesuffix(".h5") + (".pt" if job.to == "state_dict" else ".safetensors"))
+    if out.exists() and not (job.overwrite and _such(out, job.to)):
+        what = " and is no such export: name another file" if job.overwrite else ": name another file, or give `overwrite`"
+        raise UsageError(f"{out} exists{what}")
+    held = HeldName(out, lambda leftover: True)
+    try:
+        (save if job.to == "state_dict" else write_safetensors)(arrays, held.draft())
+        held.publish()
+    except OSError as error:
+        raise DataError(f"{out} cannot be written: {(error.strerror or str(error)).lower()}") from error
+    finally:
+        held.close()
+    numbers = sum(array.size for array in arrays.values())
+    console.show(f"{out}: {len(arrays)} tensors, {numbers:,} numbers")
+    return {"run": str(job.run), "to": job.to, "out": str(out)}
+
+
+def _such(path: Path, kind: str) -> bool:
+    """Whether a file begins as an export of this kind does."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(9)
+    return head.startswith(b"PK") if kind == "state_dict" else head[8:] == b"{"

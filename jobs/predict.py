@@ -15,7 +15,7 @@ from cyclopts import Parameter
 
 from mpiopt.errors import DataError, MpioptError, UsageError
 from mpiopt.jobs.cli.console import Console
-from mpiopt.jobs.cli.options import Plugins
+from mpiopt.jobs.cli.options import Plugins, Whole
 from mpiopt.jobs.cli.raw_options import RawRows
 from mpiopt.words import counted
 
@@ -40,11 +40,27 @@ class Predict(RawRows):
     """Where to write, .csv, .h5 or .parquet (extra: arrow). [default: CSV on standard output]"""
     overwrite: Annotated[bool, Parameter(negative=())] = False
     """Replace an existing file of predictions; nothing else is."""
+    prompt: str | None = None
+    """Of a run of a language model (mpiopt train --model gpt), in place of data: the text to write on from."""
+    length: Whole = 200
+    """Tokens to write, with --prompt."""
+    temperature: float = 0.8
+    """With --prompt: below 1 the likelier tokens are preferred; 0 takes the likeliest."""
+    seed: Whole = 0
+    """What the text follows from, with --prompt."""
     plugin: Plugins = ()
 
 
 def run(job: Predict, world: "World", console: Console) -> dict[str, Any]:
     """Read, apply, write. Collective. Raises MpioptError on every rank."""
+    if job.prompt is not None:
+        from mpiopt.jobs.running.prompting import Prompt, prompted
+
+        if len(job.files) != 1 or job.out is not None or job.offset is not None:
+            raise UsageError(
+                "--prompt asks one run to write on, without data, --out and --offset: mpiopt predict RUN.h5 --prompt TEXT"
+            )
+        return prompted(job.files[0], Prompt(job.prompt, job.length, job.temperature, job.seed), world, console)
     from mpiopt.jobs.running.applying import in_order, models, rows, stacked
 
     if len(job.files) < 2:

@@ -31,6 +31,7 @@ def complete(job: Train) -> Train:
     """The job with the defaults that depend on other options. Raises UsageError for values that cannot be."""
     from mpiopt.jobs.cli.method_options import demand_reach, rule_for
     from mpiopt.jobs.running import gpu_training
+    from mpiopt.jobs.running.own_code import demand_suited
     from mpiopt.methods import TRAINERS, find
 
     demand_not_negative(job, "lr", "momentum", "warmup", "decay", "clip")
@@ -70,6 +71,7 @@ def complete(job: Train) -> Train:
     for name in ("own", "leader"):
         if getattr(job, name) and job.test is None and not job.data.startswith("blobs"):
             raise UsageError(f"--{name} examines more points on the test rows: give --test TEST.h5 too")
+    demand_suited(job)
     gpu_training.check(job)
     entry = find(job.method, TRAINERS)
     demand_reach(job, entry)

@@ -1,7 +1,7 @@
 """Large optimisation problems over MPI, with few and small messages.
 
 The names below are loaded when they are first asked for: importing mpiopt is instant and starts nothing. What is not here
-lies in the rooms (mpiopt.work, mpiopt.exchange, ...). ``train`` is kept free.
+lies in the rooms (mpiopt.work, mpiopt.exchange, ...).
 """
 
 from importlib import import_module as _import
@@ -21,9 +21,11 @@ if _CHECKING:
     from mpiopt.estimators.fit import fit
     from mpiopt.estimators.path_classifier import LogisticRegressionCV
     from mpiopt.estimators.regressors import HuberRegressor, PoissonRegressor, Ridge
+    from mpiopt.estimators.train import train
     from mpiopt.io.dataset.linear_team import team_of
     from mpiopt.io.dataset.source import open_source as open_data
     from mpiopt.io.dataset.writing import write_shards as write_data
+    from mpiopt.io.runs.export_module import load
     from mpiopt.io.runs.run_file import read_run
     from mpiopt.losses.family import Family
     from mpiopt.losses.huber import Huber
@@ -58,9 +60,11 @@ _HOMES = {
     "estimators.path_classifier": "LogisticRegressionCV",
     "estimators.fit": "fit",
     "estimators.regressors": "HuberRegressor PoissonRegressor Ridge",
+    "estimators.train": "train",
     "io.dataset.linear_team": "team_of",
     "io.dataset.source": "open_data=open_source",
     "io.dataset.writing": "write_data=write_shards",
+    "io.runs.export_module": "load",
     "io.runs.run_file": "read_run",
     "losses.family": "Family",
     "losses.huber": "Huber",
@@ -133,12 +137,14 @@ __all__ = [
     "find_compressor",
     "find_loss",
     "fit",
+    "load",
     "open_data",
     "read_run",
     "rounds",
     "run",
     "solve",
     "team_of",
+    "train",
     "write_data",
 ]
 

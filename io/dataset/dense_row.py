@@ -5,6 +5,8 @@ from math import prod
 
 import numpy as np
 
+from mpiopt.io.text.vocabulary import Lexicon
+
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
@@ -12,7 +14,7 @@ class Item:
 
     shape : of one row, such as (28, 28), (32, 32, 3) with the colours last, or (20,). stored : type of the values in the
     file. scale : what they are divided by when read, 255 for pixels. mean, std : what is then taken off and divided by, one
-    number for each of `channels`; None to leave the values as they are.
+    number for each of `channels`; None to leave the values as they are. vocabulary : of rows that are tokens of text.
     """
 
     shape: tuple[int, ...]
@@ -20,6 +22,7 @@ class Item:
     scale: float = 1.0
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    vocabulary: Lexicon | None = None
 
     @property
     def size(self) -> int:
@@ -33,7 +36,9 @@ class Item:
         return self.shape[-1] if each else 1
 
     def text(self) -> str:
-        """The shape in a few words: ``28 x 28`` or ``20 features``."""
+        """The shape in a few words: ``28 x 28`` or ``20 features`` or ``128 + 1 tokens of 65 characters``."""
+        if self.vocabulary is not None:
+            return f"{self.size - 1} + 1 tokens of {len(self.vocabulary):,} {self.vocabulary.kind}"
         return " x ".join(map(str, self.shape)) if len(self.shape) > 1 else f"{self.size} features"
 
     def scaled(self, x: np.ndarray, dtype=np.float32) -> np.ndarray:

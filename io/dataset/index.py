@@ -5,7 +5,7 @@ group ``X`` in the CSR layout of AnnData (``data``, ``indices``, ``indptr``) and
 rows of a dense set lie in ``X/data`` alone, (rows, *shape of one item), whose attributes say what to divide by.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from mpiopt.io.disk.foreign_hdf5 import FLOAT, INTEGER, NUMBER, TEXTS, attribute
 from mpiopt.io.disk.hdf5_check import parsing, tail, wrong
 from mpiopt.io.disk.held_name import partial
 from mpiopt.io.disk.sealed_file import is_sealed, seal_path
+from mpiopt.io.text.vocabulary import Lexicon
 from mpiopt.words import storable
 
 VERSION, PLAIN = 2, 1  # 2 : of rows with offsets, which an earlier version would leave out
@@ -185,6 +186,8 @@ def _write_item(group: h5py.Group, item: Item) -> None:
     group.attrs.update(shape=np.array(item.shape, np.int64), stored=item.stored, scale=item.scale)
     if item.mean is not None:
         group["mean"], group["std"] = np.array(item.mean), np.array(item.std)
+    if item.vocabulary is not None:
+        group["vocabulary"] = np.frombuffer(item.vocabulary.text().encode(), np.uint8)
 
 
 def _read_item(file: h5py.File) -> Item:
@@ -194,7 +197,11 @@ def _read_item(file: h5py.File) -> Item:
         for name in ("mean", "std")
     )
     stored, scale = attribute(item, "stored", str), attribute(item, "scale", float, int)
-    return Item(shape=attribute(item, "shape", tuple), stored=stored, scale=float(scale), mean=mean, std=std)
+    made = Item(shape=attribute(item, "shape", tuple), stored=stored, scale=float(scale), mean=mean, std=std)
+    if "vocabulary" not in set(item):
+        return made
+    text = column(file, "item/vocabulary", ("u1",), (None,))[()].tobytes().decode()
+    return replace(made, vocabulary=Lexicon.read(text))
 
 
 def _write_shards(group: h5py.Group, shards: tuple[Shard, ...]) -> None:

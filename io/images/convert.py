@@ -30,6 +30,7 @@ from mpiopt.io.dataset.shard_writing import DenseWriter
 from mpiopt.io.dataset.shuffle import Shuffle
 from mpiopt.io.dataset.writing import dense_index, finish, shard_count, together_labels, told_plainly, writing
 from mpiopt.io.images.sources import Pack
+from mpiopt.io.text.vocabulary import Lexicon
 from mpiopt.words import counted
 
 Sent = tuple[np.ndarray, np.ndarray, np.ndarray]  # places, values and labels of rows
@@ -44,7 +45,7 @@ class ImageOptions:
     normalize : "channels" stores mean and standard deviation of each channel, to be taken off and divided by when rows are
     read. like : a converted training set whose mean and standard deviation are taken instead, for its test set. shuffle :
     seed of the rows' order, None to keep it. shards : their number, None for one per 32 MiB up to 256. gzip : level, None
-    for none. one_label : accept rows of one class. memory : bytes of rows that a rank keeps.
+    for none. one_label : accept rows of one class. memory : bytes of rows that a rank keeps. vocabulary : of rows of tokens.
     """
 
     normalize: Literal["none", "channels"] = "none"
@@ -55,6 +56,7 @@ class ImageOptions:
     one_label: bool = False
     overwrite: bool = False
     memory: int = 1 << 30
+    vocabulary: Lexicon | None = None
 
 
 def convert_dense(
@@ -68,9 +70,14 @@ def convert_dense(
 
     Collective. Raises UsageError or DataError on every rank; then nothing is left behind, and nothing that was there is lost.
     """
-    item = _item(packs[0], options, world)
+    item = _item(packs[0], options, world) if options.vocabulary is None else _tokens(packs[0], options.vocabulary)
     with writing(world, target, options.overwrite) as output:
         return _ImageConversion(world, packs, item, output, options, progress).run()
+
+
+def _tokens(pack: Pack, vocabulary: Lexicon) -> Item:
+    """What a row of text is."""
+    return Item(shape=pack.shape, stored=pack.stored, vocabulary=vocabulary)
 
 
 def _item(pack: Pack, options: ImageOptions, world: World) -> Item:

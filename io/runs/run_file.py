@@ -2,7 +2,8 @@
 
     RUN.h5   attributes   schema="mpiopt-run", schema_version, method, reason, reason_text, config (TOML), ...
              history/     columns of equal length on the dimension scale `round`: seconds, objective, gradient_norm, ...
-             solution/    x (d,), intercept (), buffers/NAME: what a model keeps beside x, such as running statistics
+             solution/    x (d,), intercept (), buffers/NAME: what a model keeps beside x, such as running statistics,
+                          layout: what the parts of x are called (`runs.naming`)
 
 Every record is flushed, and the file keeps HDF5's oldest format: a run that is killed leaves a file that opens and
 holds all rounds but perhaps the last. ``reason`` is RUNNING until the run says why it ended. A file that is closed is
@@ -31,6 +32,7 @@ from mpiopt.io.disk.memory_backed import Mirror
 from mpiopt.io.disk.memory_pages import PAGE
 from mpiopt.io.runs.attributes import said
 from mpiopt.io.runs.checkpoint_file import reserved
+from mpiopt.io.runs.naming import UNNAMED, Naming
 from mpiopt.io.runs.opened_run import SCHEMA_VERSION, opened_run, why
 from mpiopt.words import storable
 
@@ -153,8 +155,9 @@ class RunFile:
         attributes: Mapping[str, Any],
         buffers: Mapping[str, np.ndarray] = NOTHING,
         made: Made = NO_MADE,
+        layout: Naming = UNNAMED,
     ) -> None:
-        """Write the solution, x (d,) with how its features were made and what a model keeps beside it, and why the run ended.
+        """Write the solution and why the run ended: x (d,), how its features were made or its parts are called, what is beside.
 
         Raises DataError where the disk is full, the file then keeps its history; and where the file has gone meanwhile.
         """
@@ -163,6 +166,7 @@ class RunFile:
             for name, value in {"x": x, "intercept": np.float64(intercept), **beside}.items():
                 self._solve(name, np.asarray(value))
             made.write(self._file["solution"])
+            layout.write(self._file["solution"])
             self._sync()
             self.describe(attributes)
             self._sync()

@@ -80,6 +80,8 @@ def _take(named: dict[str, Any], path: str) -> None:
         name for name, argument in named.items() if name.startswith("--") and name not in ("--config", "--json", "--debug")
     }
     table, chosen = _load(path), [token.value for token in named["--method"].tokens] if "--method" in named else []
+    if Path(path).suffix == ".h5":
+        _demand_named(named, table, path)
     if chosen and chosen != [table.get("method")]:
         from mpiopt.jobs.cli.method_options import strangers
 
@@ -91,6 +93,19 @@ def _take(named: dict[str, Any], path: str) -> None:
             keys = ", ".join(sorted(name[2:].replace("-", "_") for name in known))
             raise UsageError(f"{path}: unknown key {entry!r}; the keys are {keys}")
         _fill(named[option], entry, value, path)
+
+
+def _demand_named(named: dict[str, Any], table: dict[str, Any], path: str) -> None:
+    """See that code of one's own is not taken from a run file. Raises UsageError."""
+    from mpiopt.jobs.running.own_code import code_in
+
+    is_code = code_in(table)
+    for name in filter(is_code, table):
+        if not named[f"--{name}"].tokens:
+            raise UsageError(
+                f"{path} was trained with --{name} {table[name]}, which is code, and code is never taken from a run file: give "
+                f"--{name} on the command line or in a job file of your own"
+            )
 
 
 def _load(path: str) -> dict[str, Any]:

@@ -115,7 +115,7 @@ class ProgressLine:
         now = time.monotonic()
         if self._console.live:
             self._console.live_line(line(record))
-        elif record.round <= self._at_once or now >= self._due or math.isfinite(getattr(record, "accuracy", math.nan)):
+        elif record.round <= self._at_once or now >= self._due or math.isfinite(getattr(record, "test_loss", math.nan)):
             self._line(now, record)
 
     def close(self) -> None:
@@ -134,7 +134,8 @@ class ProgressLine:
 def line(record: Any) -> str:
     """One round in less than 80 columns."""
     if hasattr(record, "epoch"):
-        marks = f"  test {100 * record.accuracy:.2f} %, loss {record.test_loss:.4f}" if math.isfinite(record.accuracy) else ""
+        right = f"{100 * record.accuracy:.2f} %, " if math.isfinite(record.accuracy) else ""
+        marks = f"  test {right}loss {record.test_loss:.4f}" if math.isfinite(record.test_loss) else ""
         loss = f"{record.objective:8.4f}" if math.isfinite(record.objective) else "       -"
         return f"epoch {record.epoch:6.2f}  loss {loss}{marks:28s}  {size(record.bytes_sent):>7s}  {record.seconds:.1f} s"
     if hasattr(record, "merit"):

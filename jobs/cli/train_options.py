@@ -18,11 +18,25 @@ class ModelFit:
     preset: str | None = field(default=None, kw_only=False)
     """The name of a preset."""
     data: str = "blobs:rows=20000"
-    """Rows to train on: DATA.h5 of mpiopt convert, or a generator such as blobs:rows=500,seed=3."""
+    """Rows to train on: DATA.h5 of mpiopt convert, a generator such as blobs:rows=500,seed=3, or a dataset of torch,
+    package.module:name (it, or what makes it)."""
     test: str | None = None
     """Rows to be examined on. [default: none, but for blobs]"""
+    also: tuple[str, ...] = ()
+    """More rows to be examined on, NAME=DATA; may be repeated. Their columns are NAME_loss, NAME_accuracy, ..."""
     model: str = "mlp:32"
-    """softmax, mlp:WIDTH,WIDTH,..., cnn or resnet20 (these two need the extra torch, and run on the CPU)."""
+    """softmax, mlp:WIDTH,WIDTH,..., cnn, resnet20, gpt:layers=4,width=128,heads=4,dropout=0 (of rows of tokens), or a
+    torch.nn.Module of one's own, package.module:name (all but the first two need the extra torch, and run on the CPU)."""
+    loss: str | None = None
+    """Of a module of torch: a function (outputs, answers) -> a tensor, package.module:name, or a name in torch.nn.functional.
+    [default: cross_entropy]"""
+    metric: tuple[str, ...] = ()
+    """Of a module of torch: what is examined beside the loss, package.module:name, called as the loss; may be repeated. One
+    called accuracy takes the place of the loss's own."""
+    chunk: MaybeWhole = None
+    """Of a module of torch: rows that go through it at once; a larger batch accumulates its gradient. [default: 512]"""
+    bf16: bool = False
+    """Run a module of torch under autocast to bfloat16."""
     method: str = "local_sgd"
     """How workers agree: one of those that mpiopt methods lists under training."""
     set: Settings = ()
@@ -98,8 +112,8 @@ class ModelFit:
 class Train(RunOptions, ModelFit):
     """Train a model on dense rows over all ranks: every worker takes local steps, and the method says how they agree.
 
-    A preset (mnist-mlp, mnist-cnn, cifar-cnn, cifar-resnet20) is a job file that comes with the package; what the command
-    line or --config says goes before it. Without one, a small perceptron learns blobs.
+    A preset (mnist-mlp, mnist-cnn, cifar-cnn, cifar-resnet20, shakespeare-gpt) is a job file that comes with the package; what
+    the command line or --config says goes before it. Without one, a small perceptron learns blobs.
 
     An epoch is as many rows as there are, looked at by all workers together. Signals and the end of a Slurm job end the
     run at the next record; with --checkpoint the exit code is then 75, and the same command goes on; without, it is 130.

@@ -2,6 +2,7 @@
 
 NodeColumns      without a centre: how far nodes are apart, and what they did and said
 UnlikeColumn     redundant data: how unlike the workers' gradients are
+FigureColumns    trainings: metrics of one's own, and further test rows
 """
 
 from collections.abc import Callable, Mapping
@@ -67,6 +68,27 @@ class UnlikeColumn:
         """Collective."""
         run = plain(at.begun)
         self._note({"diversity": diversity(self._team, self._method.answer(run, self._team).x, run.round)})
+
+
+class FigureColumns:
+    """What was examined in a round besides loss and accuracy, by column; told by an examination, noted after the record."""
+
+    def __init__(self) -> None:
+        self._found: Mapping[str, float] = {}
+
+    def tell(self, found: Mapping[str, float]) -> None:
+        """Not collective."""
+        self._found = found
+
+    def keeper(self, note: Note) -> Callable[[Standing[Any], Reason | None], None]:
+        """Collective."""
+
+        def keep(at: Standing[Any], reason: Reason | None) -> None:
+            if self._found:
+                note(self._found)
+            self._found = {}
+
+        return keep
 
 
 def plain(run: Run) -> Run:

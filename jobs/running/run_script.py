@@ -13,6 +13,7 @@ from mpiopt.arrays import on_host
 from mpiopt.engine.drive import Keeper, Solution, Standing
 from mpiopt.engine.stop import Watcher
 from mpiopt.io.dataset.made_features import NO_MADE, Made
+from mpiopt.io.runs.naming import UNNAMED, Naming
 from mpiopt.io.runs.run_file import NOTHING, solution_size
 from mpiopt.jobs.cli.configuration import to_toml
 from mpiopt.jobs.cli.console import WIDTH, Console
@@ -58,7 +59,7 @@ class Outcome(NamedTuple):
 
     end : with the answer. converged : whether it came to what was asked of it; None where that was nothing. facts : about
     the answer, by name; ``final`` of them are kept in the run file. lines : about it for people, each with its heading.
-    buffers : what a model keeps beside x. made : how the features of a solution were made.
+    buffers : what a model keeps beside x. made : how the features of a solution were made. layout : what its parts are called.
     """
 
     end: Solution | Trained | Played | Followed
@@ -69,6 +70,7 @@ class Outcome(NamedTuple):
     intercept: bool = False
     buffers: Mapping[str, Any] = NOTHING
     made: Made = NO_MADE
+    layout: Naming = UNNAMED
 
 
 class Hooks(Protocol):
@@ -134,7 +136,8 @@ def _carried_out(
         )
         found = _facts(outcome, recording)
         final = {name: found[name] for name in (*KEPT, *outcome.final)}
-        recording.finish(*_split(on_host(outcome.end.x), outcome.intercept), final, outcome.buffers, outcome.made)
+        beside = outcome.buffers, outcome.made, outcome.layout
+        recording.finish(*_split(on_host(outcome.end.x), outcome.intercept), final, *beside)
     console.show(_page(outcome, found))
     return {
         **about,

@@ -20,7 +20,8 @@ FINAL = ("test_loss", "accuracy")
 def facts(trained: Trained) -> dict[str, Any]:
     """What is known of the answer, beside what is of every run's."""
     last = trained.final
-    return {"steps": last.steps, "epochs": last.epoch, "test_loss": trained.test_loss, "accuracy": trained.accuracy}
+    tested = {"test_loss": trained.test_loss, "accuracy": trained.accuracy, **trained.figures}
+    return {"steps": last.steps, "epochs": last.epoch, **tested}
 
 
 def converged(job: "Train", reason: Reason) -> bool | None:
@@ -32,14 +33,18 @@ def lines(job: "Train", about: Mapping[str, Any], trained: Trained, world: "Worl
     """A training for people. about : of its data and model."""
     last = trained.final
     rate = last.steps / last.seconds if last.seconds else float("nan")
-    tested = np.isfinite(trained.accuracy)
+    figures = dict(trained.figures)
+    if job.model.partition(":")[0] == "gpt" and np.isfinite(trained.test_loss):
+        figures = {"perplexity": float(np.exp(trained.test_loss)), **figures}
+    right = f"accuracy {100 * trained.accuracy:.2f} %, " if np.isfinite(trained.accuracy) else ""
+    more = "".join(f", {name} {value:.4g}" for name, value in figures.items())
+    classes = f"{counted(about['classes'], 'class', 'classes')}, " if about["classes"] else ""
     drawn = job.sampling or f"batch {job.batch}"
     fewer = f", {job.compress} ({job.link})" if job.compress else ""
     return [
         (
             "data",
-            f"{about['dataset']}: {counted(about['rows'], 'row')}, "
-            f"{counted(about['classes'], 'class', 'classes')}, {about['ownership']}",
+            f"{about['dataset']}: {counted(about['rows'], 'row')}, {classes}{about['ownership']}",
         ),
         ("model", f"{job.model}, {about['parameters']:,} parameters; {job.rule}, {job.schedule} step size"),
         (
@@ -52,5 +57,5 @@ def lines(job: "Train", about: Mapping[str, Any], trained: Trained, world: "Worl
             f"{size(last.bytes_sent)} sent, {last.seconds:.1f} s ({rate:,.0f} steps/s)",
         ),
         ("training", f"running loss {last.objective:.4g}"),
-        *([("test", f"accuracy {100 * trained.accuracy:.2f} %, loss {trained.test_loss:.4g}")] if tested else []),
+        *([("test", f"{right}loss {trained.test_loss:.4g}{more}")] if np.isfinite(trained.test_loss) else []),
     ]

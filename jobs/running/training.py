@@ -7,15 +7,16 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
-from mpiopt.io.dataset.dense import DenseSource
 from mpiopt.io.runs.beside_solution import read_buffers
+from mpiopt.io.runs.naming import Naming
 from mpiopt.io.runs.run_file import read_solution
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.method_options import advised
 from mpiopt.jobs.running import gpu_training
 from mpiopt.jobs.running.local_rule import rate_of, rule_of
-from mpiopt.jobs.running.model_team import batch_of, exam_of, opened, team_of
-from mpiopt.jobs.running.more_columns import NodeColumns, UnlikeColumn
+from mpiopt.jobs.running.model_team import Rows, batch_of, exam_of, opened, team_of
+from mpiopt.jobs.running.more_columns import FigureColumns, NodeColumns, UnlikeColumn
+from mpiopt.jobs.running.own_code import OwnRows
 from mpiopt.jobs.running.run_script import Course, Outcome, carried_out
 from mpiopt.jobs.running.train_outcome import FINAL, converged, facts, lines
 from mpiopt.kernels.device.launch import library
@@ -25,7 +26,9 @@ from mpiopt.methods.linked import linked
 from mpiopt.numerics.streams import Streams
 from mpiopt.problems.buffers import put
 from mpiopt.problems.model import Model
+from mpiopt.problems.optional import Keyed
 from mpiopt.problems.problem import Team
+from mpiopt.problems.protocols import offers
 from mpiopt.sampling.clients import Clients
 from mpiopt.training.drive import Calendar, Goal, train
 from mpiopt.training.method import Training
@@ -53,7 +56,8 @@ class TrainHooks:
         job, world = self.job, self._world
         self._sharing = gpu_training.take(job, world)
         self._console(f"reading {job.data}")
-        self._source, self._test = opened(job, world)
+        self._rows = opened(job, world)
+        self._source = self._rows.source
         self._per_epoch = self._source.rows / (batch_of(job, self._source.rows, world.workers) * world.workers)
         self._method, given = method_of(job, world.workers, self._per_epoch)
         return identity(job, given, self._source, world)
@@ -73,7 +77,8 @@ class TrainHooks:
             )
         self._team = team_of(job, self._source, self._world, self._sharing)
         self._calendar = [Calendar(steps_in, epochs * self._per_epoch, total) for epochs in (job.record, job.examine)]
-        self._exam = exam_of(job, self._source, self._test, self._world, self._calendar[1], self._sharing)
+        self._figures = FigureColumns()
+        self._exam = exam_of(job, self._rows, self._world, self._calendar[1], self._sharing, self._figures.tell)
         if job.device == "gpu":
             gpu_training.ready(self._team, self._exam, rule_of(job, rate_of(job, self._per_epoch)), self._sharing)
         self._about = described(job, self._source, self._team)
@@ -93,6 +98,7 @@ class TrainHooks:
                 course.watch,
                 [
                     *course.keep,
+                    self._figures.keeper(course.note),
                     *NodeColumns.of(self._method, self._team, course.note),
                     *UnlikeColumn.of(job.method, self._method, self._team, course.note),
                 ],
@@ -101,7 +107,16 @@ class TrainHooks:
                 self._source.rows,
             )
         told = lines(job, self._about, trained, self._world)
-        return Outcome(trained, converged(job, trained.reason), facts(trained), FINAL, told, buffers=trained.buffers)
+        found, kept = facts(trained), (*FINAL, *trained.figures)
+        end = Outcome(trained, converged(job, trained.reason), found, kept, told, buffers=trained.buffers)
+        return end._replace(layout=_naming(self._team.sites[0].loss, self._source))
+
+
+def _naming(model: Model, source: Rows) -> Naming:
+    """What the parts of x are called, and the tokens that it is about."""
+    words = None if isinstance(source, OwnRows) else source.item.vocabulary
+    keys = model.keys if offers(model, Keyed) else {}
+    return Naming(tuple(model.blocks), keys, None if words is None else words.text())
 
 
 def due(calendar: Sequence[Calendar], console: Console) -> Callable[[int], bool]:
@@ -171,11 +186,13 @@ def start(job: "Train", team: Team[Model]) -> Array:
         return (library().asarray if job.device == "gpu" else np.asarray)(team.world.bcast(x))
 
 
-def identity(job: "Train", given: dict[str, Any], source: DenseSource, world: "World") -> dict[str, Any]:
+def identity(job: "Train", given: dict[str, Any], source: Rows, world: "World") -> dict[str, Any]:
     """What a checkpoint must have been of, for this job to go on from it."""
     names = (
         "method",
         "model",
+        "loss",
+        "chunk",
         "rule",
         "lr",
         "momentum",
@@ -203,6 +220,7 @@ def identity(job: "Train", given: dict[str, Any], source: DenseSource, world: "W
         **{name: getattr(job, name) for name in names},
         "dead": str(job.dead),
         "group": " ".join(job.group),
+        "bf16": job.bf16 or None,
         "dataset": source.name,
         "content": source.content,
         "rows": source.rows,
@@ -212,7 +230,7 @@ def identity(job: "Train", given: dict[str, Any], source: DenseSource, world: "W
     }
 
 
-def described(job: "Train", source: DenseSource, team: Team) -> dict[str, Any]:
+def described(job: "Train", source: Rows, team: Team) -> dict[str, Any]:
     """What is known of a training before it starts: attributes of its file, beside those of every run."""
     return {
         "dataset": source.name,
@@ -225,6 +243,7 @@ def described(job: "Train", source: DenseSource, team: Team) -> dict[str, Any]:
         "per_block": job.per_block or None,
         "group": " ".join(job.group) or None,
         "test": job.test,
+        "loss": job.loss,
         "rule": job.rule,
         "batch": job.batch if job.sampling is None else None,
         "sampling": job.sampling,

@@ -102,6 +102,26 @@ class Dense:
 
 
 @dataclass(frozen=True, eq=False)
+class Tokens:
+    """Windows of text, x (rows, block + 1) of whole numbers: a row is all tokens but the last, its answer all but the first."""
+
+    x: Array
+
+    @property
+    def rows(self) -> int:
+        """Rows of this worker."""
+        return len(self.x)
+
+    def take(self, rows: slice | Array, dtype: np.dtype) -> tuple[Array, Array]:
+        """See `Examples.take`; int64, whatever ``dtype``."""
+        x = self.x[rows].astype(np.int64)
+        return x[:, :-1], x[:, 1:]
+
+    def flawed(self) -> None:
+        """See `Examples.flawed`: whole numbers are finite."""
+
+
+@dataclass(frozen=True, eq=False)
 class Sparse:
     """The rows of a CSR matrix (rows, features), with answers y : (rows,) or (rows, outputs). Raises DataError as `Dense`."""
 

@@ -29,21 +29,26 @@ class Block(NamedTuple):
 
 
 class ScoreSums(NamedTuple):
-    """Sums over rows, to be added up over workers."""
+    """Sums over rows, to be added up over workers.
+
+    correct : rows answered rightly, NaN where the loss does not say what is right. figures : of a model's own figures, in
+    their order.
+    """
 
     loss: float
-    correct: int
+    correct: float
     rows: int
+    figures: tuple[float, ...] = ()
 
     @staticmethod
-    def total(parts: Iterable[tuple[float | Array, int | Array, int]]) -> "ScoreSums":
+    def total(parts: Iterable[tuple[float | Array, float | Array, int]]) -> "ScoreSums":
         """The sums over several sets of rows. A GPU is waited for once they are all under way."""
         loss: float | Array = 0.0
-        correct: int | Array = 0
+        correct: float | Array = 0
         rows = 0
         for part in parts:
             loss, correct, rows = loss + part[0], correct + part[1], rows + part[2]
-        return ScoreSums(float(loss), int(correct), rows)
+        return ScoreSums(float(loss), float(correct), rows)
 
 
 class Model(Trainable, Protocol):
@@ -72,7 +77,7 @@ class Model(Trainable, Protocol):
         """A new x (dim,) to start from, in the memory of the CPU; equal streams give equal starts on every worker."""
 
     def evaluate(self, x: Array, rows: Array | None = None) -> ScoreSums:
-        """Sum of losses, correct answers and number of ``rows``, None for all; penalties are not in it."""
+        """Sums over ``rows``, None for all; penalties are not in the losses."""
 
     def flawed(self) -> int | None:
         """The first of its rows that holds, or whose answer is, no finite number; None where all are."""

@@ -67,6 +67,14 @@ class Divisible(Loss, Protocol):
         """
 
 
+class Keyed(Loss, Protocol):
+    """A model whose parts have other names outside."""
+
+    @property
+    def keys(self) -> Mapping[str, str]:
+        """By the name outside, the block or buffer."""
+
+
 class Inspected(Loss, Protocol):
     """A loss that can say which of its rows are no numbers."""
 

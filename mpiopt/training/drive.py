@@ -1,6 +1,6 @@
 """Training: the driver loop with examinations on held-out rows, clock and tally paused."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from mpiopt.errors import NumericalError
 from mpiopt.problems.buffers import agreed, held, put
 from mpiopt.problems.flaws import demand_sound
 from mpiopt.problems.likeness import demand_alike
-from mpiopt.problems.model import Model
+from mpiopt.problems.model import Model, ScoreSums
 from mpiopt.problems.problem import Team
 from mpiopt.training.method import Training, spread
 from mpiopt.words import counted
@@ -27,6 +27,14 @@ class Answer(NamedTuple):
 
     x: Array
     buffers: dict[str, Array]
+
+
+class Marks(NamedTuple):
+    """How answers do on rows: means, NaN where there are no rows."""
+
+    loss: float
+    accuracy: float  # NaN where the loss does not say what is right
+    figures: tuple[float, ...]  # of the models' own
 
 
 class Calendar:
@@ -85,27 +93,48 @@ class Goal(Limits[Lesson]):
 class Exam:
     """Held-out rows. models : one for each hosted worker, over its share of the rows. due : the rounds with an examination.
 
-    own, leader : also examine the workers' own points, and the leader's.
+    own, leader : also examine the workers' own points, and the leader's. figures : what the models' own are called. also :
+    more sets of rows, by name, on which the answer alone is examined. tell : called on every rank after an examination with
+    what is in no record: the answer's own figures, and the loss, accuracy and figures on each further set, as NAME_loss.
     """
 
     models: tuple[Model, ...]
     due: Callable[[int], bool] = always
     own: bool = False
     leader: bool = False
+    figures: tuple[str, ...] = ()
+    also: Mapping[str, tuple[Model, ...]] = field(default_factory=dict)
+    tell: Callable[[Mapping[str, float]], object] = dict
 
-    def score(self, team: Team, answers: Sequence[Answer]) -> tuple[float, float]:
-        """Mean loss and accuracy of answers, one for each hosted worker, on the workers' shares. Collective."""
+    def score(self, team: Team, answers: Sequence[Answer], models: tuple[Model, ...] | None = None) -> Marks:
+        """Of answers, one for each hosted worker, on the workers' shares. models : of other rows. Collective."""
         parts = []
-        for model, (x, buffers) in zip(self.models, answers, strict=True):
+        for model, (x, buffers) in zip(self.models if models is None else models, answers, strict=True):
             put(model, buffers)
-            parts.append(np.array(model.evaluate(x) if model.rows else (0.0, 0, 0), np.float64))
-        loss, correct, rows = team.world.total(parts)
-        return (float(loss / rows), float(correct / rows)) if rows else (np.nan, np.nan)
+            found = model.evaluate(x) if model.rows else ScoreSums(0.0, 0.0, 0, (0.0,) * len(self.figures))
+            parts.append(np.array([found.rows, found.loss, found.correct, *found.figures]))
+        rows, *sums = team.world.total(parts).tolist()
+        loss, accuracy, *figures = (each / rows if rows else np.nan for each in sums)
+        return Marks(loss, accuracy, tuple(figures))
+
+    def whole(self, team: Team, answer: Answer) -> tuple[Marks, dict[str, float]]:
+        """The score of the answer, and by name what `tell` is called with. Collective."""
+        answers = [answer] * len(team.sites)
+        first = self.score(team, answers)
+        more = dict(zip(self.figures, first.figures, strict=True))
+        for name, models in self.also.items():
+            score = self.score(team, answers, models)
+            kinds = ("loss", "accuracy", *self.figures)
+            more |= {f"{name}_{kind}": each for kind, each in zip(kinds, (*score[:2], *score.figures), strict=True)}
+        return first, {name: each for name, each in more.items() if not np.isnan(each)}
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training found. ``x`` is (dim,), ``buffers`` what models keep beside it, both equal on every rank."""
+    """What a training found. ``x`` is (dim,), ``buffers`` what models keep beside it, both equal on every rank.
+
+    figures : of the answer, by name, what `Exam.tell` is called with.
+    """
 
     x: Array
     buffers: dict[str, Array]
@@ -115,6 +144,7 @@ class Trained:
     reason_text: str
     history: tuple[Lesson, ...]
     run: Run = field(repr=False)
+    figures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def final(self) -> Lesson:
@@ -155,8 +185,8 @@ def train(
         raise
     with team.world.tally.paused():
         answer = answered(method, at.begun, team)
-        score = (np.nan, np.nan) if exam is None else exam.score(team, [answer] * len(team.sites))
-        return Trained(*answer, *score, reason, text, at.history, at.begun)
+        score, figures = (Marks(np.nan, np.nan, ()), {}) if exam is None else exam.whole(team, answer)
+        return Trained(*answer, score.loss, score.accuracy, reason, text, at.history, at.begun, figures)
 
 
 def answered(method: Training, run: Run, team: Team) -> Answer:
@@ -189,13 +219,14 @@ def lesson(
 def _examined(method: Training, team: Team, exam: Exam, run: Run, leader: int) -> tuple[float, float, float, float, float]:
     """Test loss, accuracy, own and leader's accuracy, consensus distance. Collective."""
     sites, answer = team.sites, answered(method, run, team)
-    loss, accuracy = exam.score(team, [answer] * len(sites))
+    (loss, accuracy, _), figures = exam.whole(team, answer)
+    exam.tell(figures)
     own = led = np.nan
     if exam.own:
         points = [Answer(at.x, held(site.loss)) for at, site in zip(run.points, sites, strict=True)]
-        own = exam.score(team, points)[1]
+        own = exam.score(team, points).accuracy
     if exam.leader:
-        led = exam.score(team, [_of(leader, team, run)] * len(sites))[1]
+        led = exam.score(team, [_of(leader, team, run)] * len(sites)).accuracy
     apart = spread(run, team, answer.x) if team.world.workers > 1 and method.own else 0.0
     return loss, accuracy, own, led, apart
 

@@ -263,7 +263,7 @@ def test_any_loss_on_real_answers():
     z = model.module(torch.tensor(rows.x)).detach().numpy()
     score = model.evaluate(model.x)
     assert score.loss == pytest.approx(20 * ((z - rows.y) ** 2).mean(), rel=1e-5)
-    assert score.correct == (abs(z - rows.y) < 0.5).all(axis=1).sum()
+    assert np.isnan(score.correct)  # of numbers none is right or wrong
 
 
 def test_rows_that_may_not_be_written_are_no_trouble(recwarn):

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     import torch
 
 Module: TypeAlias = "torch.nn.Module"
+Tensor: TypeAlias = "torch.Tensor"
 
 
 def torch_module() -> Any:

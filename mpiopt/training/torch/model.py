@@ -3,8 +3,10 @@
 Models stay in the memory of the CPU.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,44 +15,60 @@ from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
 from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.examples import Dense, Examples
-from mpiopt.problems.heads import CrossEntropy, Squares
+from mpiopt.problems.heads import CrossEntropy
 from mpiopt.problems.model import Block, ScoreSums, chunks
 from mpiopt.problems.optional import Subnetwork
 from mpiopt.problems.problem import Point
 from mpiopt.problems.torch_draws import drawing
 from mpiopt.training.torch import parts
+from mpiopt.training.torch.items import Items
+from mpiopt.training.torch.judging import Judge, right_by
 from mpiopt.training.torch.library import Module, torch_module
+from mpiopt.training.torch.parted import BatchParts, parted
 
 if TYPE_CHECKING:
     import torch
+
+ALIGNED = 64  # bytes
+CHUNK = 512  # rows
+ACCURACY = "accuracy"  # the one metric that has a place of its own in records
+FAULTS = (RuntimeError, ValueError, IndexError, TypeError, KeyError, AttributeError)  # of what users have written
 
 
 class TorchModel:
     """One worker's rows seen by a torch module; a `Model` whose ``x`` (dim,) is the very memory of the parameters.
 
-    make : builds the module, a new one at every call, whose start torch's generator draws. loss : (outputs, answers) -> mean
-    over the rows, a tensor; cross-entropy if None. chunk : rows that go through the module at once; batch normalisation sees
-    them apart. A point at ``x`` costs no copy; any other is copied into it. Parameters that need no gradient are kept among
-    the ``buffers``. What the module and its dataset draw (dropout, augmentation) follows in a gradient from `reseed`, and
+    make : builds the module, a new one at every call, whose start torch's generator draws. data : rows in memory, or `Items`
+    of a dataset; whole numbers beyond bytes stay whole. loss : (outputs, answers) -> mean over the rows, a tensor, or one
+    number a row; cross-entropy if None. What a batch is to both: `training.torch.parted`. chunk : rows that go through the
+    module at once; batch normalisation sees them apart. metrics : figures by name, each as ``loss``, to be examined; accuracy
+    has a column of its own, and some losses bring it themselves (`training.torch.judging`). bf16 : run the module under
+    autocast to bfloat16. A point at ``x`` costs no copy; any other is copied into it. Parameters that need no gradient are kept
+    among the ``buffers``. What the module and its dataset draw (dropout, augmentation) follows in a gradient from `reseed`, and
     from fixed seeds elsewhere; generators are left as they were. Raises UsageError without torch, for a module without
-    parameters, for parameters of several types or on a GPU, and for rows that the module cannot take; DataError for class
-    numbers beyond its outputs.
+    parameters, for parameters of several types or on a GPU, and for rows that the module or its loss cannot take; DataError for
+    class numbers beyond its outputs.
     """
 
     def __init__(
         self,
         make: Callable[[], Module],
-        data: Examples,
-        loss: "Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None" = None,
-        chunk: int = 512,
+        data: Examples | Items,
+        loss: Judge | None = None,
+        chunk: int = CHUNK,
+        metrics: Mapping[str, Judge] = MappingProxyType({}),
+        *,
+        bf16: bool = False,
     ) -> None:
         self._torch = torch_module()
-        self.make, self.data, self.chunk = make, data, chunk
+        self.make, self.data, self.chunk, self.bf16 = make, data, chunk, bf16
         self.loss = loss or self._torch.nn.functional.cross_entropy
+        self.metrics = {name: metric for name, metric in metrics.items() if name != ACCURACY}
+        self._right = metrics.get(ACCURACY) or right_by(self.loss)
         self.seed = 0
         self._smaller: dict[tuple[float, ...], TorchModel] = {}
         with drawing(self._torch, 0):
-            self.module = make()
+            self.module = self._made()
         named = [(name, p) for name, p in self.module.named_parameters() if p.requires_grad]
         self.blocks = tuple(Block(name, tuple(p.shape)) for name, p in named)
         self._parameters = [p for _, p in named]
@@ -81,6 +99,13 @@ class TorchModel:
     def buffers(self) -> dict[str, Array]:
         """Copies of the buffers (running statistics, counters) and of the parameters that need no gradient, by torch's name."""
         return {name: tensor.detach().numpy().copy() for name, tensor in _kept(self.module).items()}
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """For every entry of the module's ``state_dict`` the block or buffer that it is: of tied parameters there is one."""
+        places = {p.data_ptr(): name for name, p in self.module.named_parameters() if p.numel()}
+        places |= {tensor.data_ptr(): name for name, tensor in _kept(self.module).items() if tensor.numel()}
+        return {key: places.get(tensor.data_ptr(), key) for key, tensor in self.module.state_dict().items()}
 
     def restore(self, buffers: Buffers) -> None:
         """Put them back. Raises UsageError for those of another model."""
@@ -121,7 +146,7 @@ class TorchModel:
         form, axes = (*map(len, kept), gain), parts.axes_of(self._torch, self.module, kept)
         if form not in self._smaller:
             make = partial(parts.smaller, self._torch, self.module, kept, gain)
-            self._smaller[form] = TorchModel(make, self.data, self.loss, self.chunk)
+            self._smaller[form] = TorchModel(make, self.data, self.loss, self.chunk, bf16=self.bf16)
         model = self._smaller[form]
         beside = _kept(self.module), _kept(model.module), axes
         parts.put_in(*beside)
@@ -132,10 +157,13 @@ class TorchModel:
         return Point(x)
 
     def value_grad(self, at: Point, rows: Array | None = None) -> tuple[float, Array]:
-        """See `Model.value_grad`; in training mode, so that running statistics move. The module holds no gradient after."""
+        """See `Model.value_grad`; in training mode, so that running statistics move. The module holds no gradient after.
+
+        Raises UsageError where the module or its loss fails.
+        """
         self._move(at.x)
         self.module.train()
-        with drawing(self._torch, self.seed):
+        with self._sayable("train on a batch"), drawing(self._torch, self.seed):
             value, gradient = self._pulled(rows)
         return value, gradient.astype(at.x.dtype, copy=False)
 
@@ -149,27 +177,51 @@ class TorchModel:
         for p, view in self._views(self._torch.from_numpy(gradient)):
             p.grad = view
         count = self.rows if rows is None else len(rows)
-        for inputs, y in self._batches(rows):
-            part = self.loss(self.module(inputs), y) * (len(y) / count)
-            part.backward()
-            value += part.item()
-        for p in self._parameters:
-            p.grad = None
+        try:
+            for batch in self._batches(rows):
+                part = self._loss(self._outputs(batch), batch.answers) * (batch.rows / count)
+                part.backward()
+                value += part.item()
+            self._gathered(gradient)
+        finally:
+            for p in self._parameters:
+                p.grad = None
         return value, gradient
+
+    def _gathered(self, gradient: Array) -> None:
+        """Copy what torch has put elsewhere than into ``gradient`` (dim,), as it does with sparse ones."""
+        for p, view in self._views(self._torch.from_numpy(gradient)):
+            if p.grad is not None and p.grad.data_ptr() != view.data_ptr():
+                view.copy_(p.grad.to_dense() if p.grad.is_sparse else p.grad)
+
+    def _outputs(self, batch: BatchParts) -> Any:
+        if not self.bf16:
+            return batch.through(self.module)
+        with self._torch.autocast("cpu", self._torch.bfloat16):
+            return batch.through(self.module)
+
+    def _loss(self, outputs: Any, answers: Any) -> "torch.Tensor":
+        """The mean loss of a batch, in the parameters' type."""
+        found = self.loss(outputs, answers)
+        if not (self._torch.is_tensor(found) and found.is_floating_point()):
+            raise TypeError(f"the loss is a {type(found).__name__}, not a floating-point tensor")
+        return (found.mean() if found.ndim else found).to(self._parameters[0].dtype)
 
     def initial(self, stream: np.random.Generator) -> Array:
         """The parameters of a module made under the stream's seed; buffers are set back to that module's. Not collective."""
         with drawing(self._torch, int(stream.integers(2**63))):
-            fresh = self.make()
+            fresh = self._made()
         self.restore({name: tensor.detach().numpy() for name, tensor in _kept(fresh).items()})
         return _joined(self._torch, [p for p in fresh.parameters() if p.requires_grad]).numpy()
 
     def evaluate(self, x: Array, rows: Array | None = None) -> ScoreSums:
-        """See `Model.evaluate`; in evaluation mode. Right is the largest output, or, for real answers, less than 1/2 off."""
+        """See `Model.evaluate`; in evaluation mode. Raises UsageError where the module, its loss or a metric fails."""
         self._move(x)
         self.module.eval()
-        with drawing(self._torch, 0), self._torch.inference_mode():
-            return ScoreSums.total(self._marks(*batch) for batch in self._batches(rows))
+        with self._sayable("be examined"), drawing(self._torch, 0), self._torch.inference_mode():
+            marks = [self._marks(batch) for batch in self._batches(rows)]
+        found = ScoreSums.total(mark[:3] for mark in marks)
+        return found._replace(figures=tuple(map(sum, zip(*(mark.figures for mark in marks), strict=True))))
 
     def outputs(self, x: Array, rows: Array) -> Array:
         """What rows (b, *shape) of any kind give at x (dim,), (b, outputs); in evaluation mode."""
@@ -178,10 +230,14 @@ class TorchModel:
         with drawing(self._torch, 0), self._torch.inference_mode():
             return self.module(self._torch.from_numpy(np.ascontiguousarray(rows, self.x.dtype))).numpy()
 
-    def _marks(self, inputs: "torch.Tensor", y: "torch.Tensor") -> tuple[float, int | Array, int]:
-        """Sum of losses, right answers and rows of a chunk."""
-        z, head = self.module(inputs), Squares() if y.is_floating_point() else CrossEntropy()
-        return self.loss(z, y).item() * len(y), head.correct(z.numpy(), y.numpy()), len(y)
+    def _marks(self, batch: BatchParts) -> ScoreSums:
+        """Of a chunk."""
+        z = self._outputs(batch)
+        judges = [self._right or _unknown, *self.metrics.values()]
+        figures = (self._torch.as_tensor(judge(z, batch.answers)).double().mean() for judge in judges)
+        sums = (self._loss(z, batch.answers), *figures)
+        loss, correct, *rest = (float(each) * batch.rows for each in sums)
+        return ScoreSums(loss, round(correct, 9), batch.rows, tuple(rest))  # a whole number where rows are right or wrong
 
     def settled(self, x: Array, rows: Array | None = None) -> dict[str, Array]:
         """The buffers, with statistics of batch normalisation taken anew at x; the model stays as it is.
@@ -191,7 +247,7 @@ class TorchModel:
         own, kept = self.x.copy(), self.buffers
         self._move(x)
         with drawing(self._torch, 0):
-            self._torch.optim.swa_utils.update_bn((inputs for inputs, _ in self._batches(rows)), self.module)
+            self._torch.optim.swa_utils.update_bn(self._batches(rows), _fed(self._torch, self.module))
         found = self.buffers
         self.restore(kept)
         self.x[:] = own
@@ -204,18 +260,44 @@ class TorchModel:
 
     def _try(self, classes: bool) -> None:
         """See that one row goes through, and that there is an output for each class."""
-        inputs, _ = next(self._batches(np.zeros(1, int)))
         self.module.eval()
-        try:
-            with drawing(self._torch, 0), self._torch.inference_mode():
-                z = self.module(inputs)
-        except (RuntimeError, ValueError, IndexError) as fault:
+        with drawing(self._torch, 0), self._torch.inference_mode():
+            batch = next(self._batches(np.zeros(1, int)))
+            shape = ", ".join(str(tuple(each.shape[1:])) for each in batch.inputs if self._torch.is_tensor(each))
+            with self._sayable(f"take rows of shape {shape}" if shape else "take a row"):
+                z = self._outputs(batch)
+            if classes and isinstance(self.data, Dense) and self.data.y.ndim == 1:
+                CrossEntropy().check(self.data.y, z.shape[1])
+            with self._sayable("take a row, loss and metrics included"):
+                self._marks(batch)
+
+    def _made(self) -> Module:
+        """A new module, its lazy layers, if any, told the shapes of a row. Raises UsageError where there is no row."""
+        module = self.make()
+        if not isinstance(module, self._torch.nn.Module):
             raise UsageError(
-                f"the module cannot take rows of shape {tuple(inputs.shape[1:])}: {str(fault).splitlines()[0]}; make it for "
-                "rows of this shape"
-            ) from fault
-        if classes and isinstance(self.data, Dense) and self.data.y.ndim == 1:
-            CrossEntropy().check(self.data.y, z.shape[1])
+                f"what makes the module makes a {type(module).__name__}: give a torch.nn.Module, or what makes one"
+            )
+        lazy = self._torch.nn.parameter.is_lazy
+        if any(lazy(each) for each in (*module.parameters(), *module.buffers())):
+            if not self.rows:
+                raise UsageError(
+                    "a module with lazy layers learns its shapes from a row, and this worker has none: give it some"
+                )
+            module.eval()
+            with self._sayable("take a row"), self._torch.no_grad():
+                kind = self._torch.get_default_dtype()
+                parted(self._taken(np.zeros(1, int), np.dtype(np.float32)), module, kind).through(module)
+        return module
+
+    @contextmanager
+    def _sayable(self, doing: str) -> Iterator[None]:
+        """What goes wrong in a user's module, loss or metric, in a sentence."""
+        try:
+            yield
+        except FAULTS as fault:
+            told = (str(fault).splitlines() or [type(fault).__name__])[0].rstrip(".")
+            raise UsageError(f"the module cannot {doing}: {told}; make module, loss and rows for each other") from fault
 
     def _move(self, x: Array) -> None:
         """Make x the parameters: nothing to do where it is their memory. Raises UsageError for another model's."""
@@ -230,14 +312,41 @@ class TorchModel:
         parts = flat.split([p.numel() for p in self._parameters])
         return ((p, part.view(p.shape)) for p, part in zip(self._parameters, parts, strict=True))
 
-    def _batches(self, rows: Array | None) -> "Iterator[tuple[torch.Tensor, torch.Tensor]]":
+    def _batches(self, rows: Array | None) -> Iterator[BatchParts]:
         """Rows and answers as tensors, chunk by chunk."""
         count = self.rows if rows is None else len(rows)
         even = -(-count // max(1, -(-count // self.chunk)))  # no chunk of one row is left over, which has no variance
         for cut in chunks(rows, self.rows, max(1, even)):
-            inputs, y = self.data.take(cut, self.x.dtype)
-            y = y.astype(np.int64 if y.dtype.kind in "iu" else self.x.dtype, copy=False)
-            yield tuple(self._torch.from_numpy(np.require(array, requirements=["C", "W"])) for array in (inputs, y))
+            yield parted(self._taken(cut, self.x.dtype), self.module, self._parameters[0].dtype)
+
+    def _taken(self, cut: slice | Array, dtype: np.dtype) -> Any:
+        """Rows as they come, in tensors."""
+        if isinstance(self.data, Items):
+            return self.data.batch(cut)
+        stored = self.data.x.dtype if isinstance(self.data, Dense) and self.data.scaled is None else dtype
+        whole = stored.kind in "iu" and stored != np.uint8  # not pixels
+        arrays = self.data.take(cut, np.dtype(np.int64) if whole else dtype)
+        found = (self._torch.from_numpy(np.require(array, requirements=["C", "W"])) for array in arrays)
+        # in memory as torch's own lies, upon which the last bits of products depend
+        return tuple(each.clone() if each.data_ptr() % ALIGNED else each for each in found)
+
+
+def _unknown(outputs: Any, answers: Any) -> float:
+    return np.nan
+
+
+def _fed(torch: Any, module: Module) -> Module:
+    """The module, to be called with what it is to be fed with."""
+
+    class Fed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.module = module
+
+        def forward(self, batch):
+            return batch.through(self.module)
+
+    return Fed()
 
 
 def _kept(module: Module) -> "dict[str, torch.Tensor]":
