@@ -13,8 +13,6 @@ import mpiopt
 from mpiopt.transforms.rules import sgd
 
 ROOT = Path(__file__).resolve().parents[2]
-FREE = ("train",)  # for doors to come
-
 
 PROGRAMS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
@@ -31,7 +29,6 @@ def test_the_names_are_sorted_and_there():
     assert set(mpiopt.__all__) <= set(dir(mpiopt))
     with pytest.raises(AttributeError, match="no attribute 'solv'"):
         _ = mpiopt.solv
-    assert not set(FREE) & set(dir(mpiopt))
 
 
 def test_no_public_name_is_a_submodules():

@@ -323,7 +323,7 @@ def test_presets_see_pictures_the_right_way_round():
 
 
 def test_rows_that_a_module_cannot_take():
-    with pytest.raises(UsageError, match=r"cannot take rows of shape \(6,\): .*make it for rows of this shape"):
+    with pytest.raises(UsageError, match=r"cannot take rows of shape \(6,\): .*make module, loss and rows for each other"):
         TorchModel(lambda: nn.Linear(7, 3), data())
     with pytest.raises(DataError, match="class numbers 0 to 2, but a model of 2 outputs"):
         TorchModel(lambda: nn.Linear(6, 2), data())
