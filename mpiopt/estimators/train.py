@@ -95,7 +95,7 @@ def train(
     world = here() if world is None else world
     entry = find(method, training())
     whose: Whose = "shared" if entry.shared else "sharded"
-    school = _School(world, maker_of(module), loss_named(loss) if isinstance(loss, str) else loss, dict(metrics or {}))
+    school = _School(world, maker_of(module), _judge(loss), dict(metrics or {}))
     school = replace(school, seed=seed, chunk=chunk, collate=collate, bf16=bf16)
     hosted = school.models(dataset, whose)
     with world.together("drawing batches"):
@@ -159,6 +159,11 @@ class _School:
         first, *others = [(name, self.models(rows, "sharded")) for name, rows in sets.items()]
         figures = tuple(first[1][0].metrics)
         return Exam(first[1], due, figures=figures, also=dict(others), tell=tell), columns
+
+
+def _judge(given: Judge | str | None) -> Judge | None:
+    """A loss, of torch where it is named. Raises UsageError."""
+    return loss_named(given) if isinstance(given, str) else given
 
 
 def _rule(rule: str | Transform, lr: float | Schedule | None) -> tuple[Transform, Schedule]:

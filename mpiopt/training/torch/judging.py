@@ -30,14 +30,20 @@ def loss_named(name: str) -> Judge:
 def right_by(loss: Any) -> Judge | None:
     """The share of right answers in a batch, as a loss means it; None for a loss that does not say."""
     nn = torch_module().nn
-    while isinstance(loss, partial):
-        loss = loss.func
+    called = loss
+    while isinstance(called, partial):
+        called = called.func
     kinds: list[tuple[Judge, tuple[Any, ...], tuple[type, ...]]] = [
         (likeliest, (nn.functional.cross_entropy, nn.functional.nll_loss), (nn.CrossEntropyLoss, nn.NLLLoss)),
         (partial(side, 0.0), (nn.functional.binary_cross_entropy_with_logits,), (nn.BCEWithLogitsLoss,)),
         (partial(side, 0.5), (nn.functional.binary_cross_entropy,), (nn.BCELoss,)),
     ]
-    return next((judge for judge, functions, types in kinds if loss in functions or isinstance(loss, types)), None)
+    return next((judge for judge, functions, types in kinds if called in functions or isinstance(called, types)), None)
+
+
+def unknown(z: Any, y: Any) -> float:
+    """What is right is not known."""
+    return float("nan")
 
 
 def likeliest(z: Any, y: Any) -> Any:

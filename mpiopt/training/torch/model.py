@@ -4,7 +4,6 @@ Models stay in the memory of the CPU.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -22,17 +21,17 @@ from mpiopt.problems.problem import Point
 from mpiopt.problems.torch_draws import drawing
 from mpiopt.training.torch import parts
 from mpiopt.training.torch.items import Items
-from mpiopt.training.torch.judging import Judge, right_by
+from mpiopt.training.torch.judging import Judge, right_by, unknown
 from mpiopt.training.torch.library import Module, torch_module
+from mpiopt.training.torch.making import fed, made, sayable, taken
+from mpiopt.training.torch.memory import demand_one_kind, joined, kept_beside
 from mpiopt.training.torch.parted import BatchParts, parted
 
 if TYPE_CHECKING:
     import torch
 
-ALIGNED = 64  # bytes
 CHUNK = 512  # rows
 ACCURACY = "accuracy"  # the one metric that has a place of its own in records
-FAULTS = (RuntimeError, ValueError, IndexError, TypeError, KeyError, AttributeError)  # of what users have written
 
 
 class TorchModel:
@@ -68,12 +67,12 @@ class TorchModel:
         self.seed = 0
         self._smaller: dict[tuple[float, ...], TorchModel] = {}
         with drawing(self._torch, 0):
-            self.module = self._made()
+            self.module = made(self.make, self.data)
         named = [(name, p) for name, p in self.module.named_parameters() if p.requires_grad]
         self.blocks = tuple(Block(name, tuple(p.shape)) for name, p in named)
         self._parameters = [p for _, p in named]
-        _alike(self._parameters)
-        flat = _joined(self._torch, self._parameters)
+        demand_one_kind(self._parameters)
+        flat = joined(self._torch, self._parameters)
         for p, view in self._views(flat):
             p.data = view
         self.x = flat.numpy()
@@ -98,18 +97,18 @@ class TorchModel:
     @property
     def buffers(self) -> dict[str, Array]:
         """Copies of the buffers (running statistics, counters) and of the parameters that need no gradient, by torch's name."""
-        return {name: tensor.detach().numpy().copy() for name, tensor in _kept(self.module).items()}
+        return {name: tensor.detach().numpy().copy() for name, tensor in kept_beside(self.module).items()}
 
     @property
     def keys(self) -> dict[str, str]:
         """For every entry of the module's ``state_dict`` the block or buffer that it is: of tied parameters there is one."""
         places = {p.data_ptr(): name for name, p in self.module.named_parameters() if p.numel()}
-        places |= {tensor.data_ptr(): name for name, tensor in _kept(self.module).items() if tensor.numel()}
+        places |= {tensor.data_ptr(): name for name, tensor in kept_beside(self.module).items() if tensor.numel()}
         return {key: places.get(tensor.data_ptr(), key) for key, tensor in self.module.state_dict().items()}
 
     def restore(self, buffers: Buffers) -> None:
         """Put them back. Raises UsageError for those of another model."""
-        tensors = _kept(self.module)
+        tensors = kept_beside(self.module)
         kept, given = ({name: tuple(a.shape) for name, a in those.items()} for those in (tensors, buffers))
         if given != kept:
             odd = next(name for name in {**kept, **given} if kept.get(name) != given.get(name))
@@ -148,7 +147,7 @@ class TorchModel:
             make = partial(parts.smaller, self._torch, self.module, kept, gain)
             self._smaller[form] = TorchModel(make, self.data, self.loss, self.chunk, bf16=self.bf16)
         model = self._smaller[form]
-        beside = _kept(self.module), _kept(model.module), axes
+        beside = kept_beside(self.module), kept_beside(model.module), axes
         parts.put_in(*beside)
         return Subnetwork(model, parts.places(self.blocks, axes), partial(parts.put_back, *beside))
 
@@ -163,7 +162,7 @@ class TorchModel:
         """
         self._move(at.x)
         self.module.train()
-        with self._sayable("train on a batch"), drawing(self._torch, self.seed):
+        with sayable("train on a batch"), drawing(self._torch, self.seed):
             value, gradient = self._pulled(rows)
         return value, gradient.astype(at.x.dtype, copy=False)
 
@@ -210,15 +209,15 @@ class TorchModel:
     def initial(self, stream: np.random.Generator) -> Array:
         """The parameters of a module made under the stream's seed; buffers are set back to that module's. Not collective."""
         with drawing(self._torch, int(stream.integers(2**63))):
-            fresh = self._made()
-        self.restore({name: tensor.detach().numpy() for name, tensor in _kept(fresh).items()})
-        return _joined(self._torch, [p for p in fresh.parameters() if p.requires_grad]).numpy()
+            fresh = made(self.make, self.data)
+        self.restore({name: tensor.detach().numpy() for name, tensor in kept_beside(fresh).items()})
+        return joined(self._torch, [p for p in fresh.parameters() if p.requires_grad]).numpy()
 
     def evaluate(self, x: Array, rows: Array | None = None) -> ScoreSums:
         """See `Model.evaluate`; in evaluation mode. Raises UsageError where the module, its loss or a metric fails."""
         self._move(x)
         self.module.eval()
-        with self._sayable("be examined"), drawing(self._torch, 0), self._torch.inference_mode():
+        with sayable("be examined"), drawing(self._torch, 0), self._torch.inference_mode():
             marks = [self._marks(batch) for batch in self._batches(rows)]
         found = ScoreSums.total(mark[:3] for mark in marks)
         return found._replace(figures=tuple(map(sum, zip(*(mark.figures for mark in marks), strict=True))))
@@ -233,7 +232,7 @@ class TorchModel:
     def _marks(self, batch: BatchParts) -> ScoreSums:
         """Of a chunk."""
         z = self._outputs(batch)
-        judges = [self._right or _unknown, *self.metrics.values()]
+        judges = [self._right or unknown, *self.metrics.values()]
         figures = (self._torch.as_tensor(judge(z, batch.answers)).double().mean() for judge in judges)
         sums = (self._loss(z, batch.answers), *figures)
         loss, correct, *rest = (float(each) * batch.rows for each in sums)
@@ -247,7 +246,7 @@ class TorchModel:
         own, kept = self.x.copy(), self.buffers
         self._move(x)
         with drawing(self._torch, 0):
-            self._torch.optim.swa_utils.update_bn(self._batches(rows), _fed(self._torch, self.module))
+            self._torch.optim.swa_utils.update_bn(self._batches(rows), fed(self._torch, self.module))
         found = self.buffers
         self.restore(kept)
         self.x[:] = own
@@ -264,40 +263,12 @@ class TorchModel:
         with drawing(self._torch, 0), self._torch.inference_mode():
             batch = next(self._batches(np.zeros(1, int)))
             shape = ", ".join(str(tuple(each.shape[1:])) for each in batch.inputs if self._torch.is_tensor(each))
-            with self._sayable(f"take rows of shape {shape}" if shape else "take a row"):
+            with sayable(f"take rows of shape {shape}" if shape else "take a row"):
                 z = self._outputs(batch)
             if classes and isinstance(self.data, Dense) and self.data.y.ndim == 1:
                 CrossEntropy().check(self.data.y, z.shape[1])
-            with self._sayable("take a row, loss and metrics included"):
+            with sayable("take a row, loss and metrics included"):
                 self._marks(batch)
-
-    def _made(self) -> Module:
-        """A new module, its lazy layers, if any, told the shapes of a row. Raises UsageError where there is no row."""
-        module = self.make()
-        if not isinstance(module, self._torch.nn.Module):
-            raise UsageError(
-                f"what makes the module makes a {type(module).__name__}: give a torch.nn.Module, or what makes one"
-            )
-        lazy = self._torch.nn.parameter.is_lazy
-        if any(lazy(each) for each in (*module.parameters(), *module.buffers())):
-            if not self.rows:
-                raise UsageError(
-                    "a module with lazy layers learns its shapes from a row, and this worker has none: give it some"
-                )
-            module.eval()
-            with self._sayable("take a row"), self._torch.no_grad():
-                kind = self._torch.get_default_dtype()
-                parted(self._taken(np.zeros(1, int), np.dtype(np.float32)), module, kind).through(module)
-        return module
-
-    @contextmanager
-    def _sayable(self, doing: str) -> Iterator[None]:
-        """What goes wrong in a user's module, loss or metric, in a sentence."""
-        try:
-            yield
-        except FAULTS as fault:
-            told = (str(fault).splitlines() or [type(fault).__name__])[0].rstrip(".")
-            raise UsageError(f"the module cannot {doing}: {told}; make module, loss and rows for each other") from fault
 
     def _move(self, x: Array) -> None:
         """Make x the parameters: nothing to do where it is their memory. Raises UsageError for another model's."""
@@ -317,51 +288,4 @@ class TorchModel:
         count = self.rows if rows is None else len(rows)
         even = -(-count // max(1, -(-count // self.chunk)))  # no chunk of one row is left over, which has no variance
         for cut in chunks(rows, self.rows, max(1, even)):
-            yield parted(self._taken(cut, self.x.dtype), self.module, self._parameters[0].dtype)
-
-    def _taken(self, cut: slice | Array, dtype: np.dtype) -> Any:
-        """Rows as they come, in tensors."""
-        if isinstance(self.data, Items):
-            return self.data.batch(cut)
-        stored = self.data.x.dtype if isinstance(self.data, Dense) and self.data.scaled is None else dtype
-        whole = stored.kind in "iu" and stored != np.uint8  # not pixels
-        arrays = self.data.take(cut, np.dtype(np.int64) if whole else dtype)
-        found = (self._torch.from_numpy(np.require(array, requirements=["C", "W"])) for array in arrays)
-        # in memory as torch's own lies, upon which the last bits of products depend
-        return tuple(each.clone() if each.data_ptr() % ALIGNED else each for each in found)
-
-
-def _unknown(outputs: Any, answers: Any) -> float:
-    return np.nan
-
-
-def _fed(torch: Any, module: Module) -> Module:
-    """The module, to be called with what it is to be fed with."""
-
-    class Fed(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.module = module
-
-        def forward(self, batch):
-            return batch.through(self.module)
-
-    return Fed()
-
-
-def _kept(module: Module) -> "dict[str, torch.Tensor]":
-    return dict(module.named_buffers()) | {name: p for name, p in module.named_parameters() if not p.requires_grad}
-
-
-def _joined(torch: Any, parameters: "list[torch.nn.Parameter]") -> "torch.Tensor":
-    """A new flat tensor of their values."""
-    return torch.cat([p.detach().reshape(-1) for p in parameters])
-
-
-def _alike(parameters: "list[torch.nn.Parameter]") -> None:
-    kinds = sorted({f"{p.dtype} on {p.device.type}" for p in parameters})
-    if kinds not in (["torch.float32 on cpu"], ["torch.float64 on cpu"]):
-        raise UsageError(
-            f"the module's trainable parameters are {' and '.join(kinds) or 'none'}: they must be all float32 or all float64, "
-            "in the memory of the CPU"
-        )
+            yield parted(taken(self.data, cut, self.x.dtype), self.module, self._parameters[0].dtype)
