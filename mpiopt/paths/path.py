@@ -18,7 +18,6 @@ from mpiopt.engine.fingerprint import fingerprint
 from mpiopt.engine.method import Measured, Method, Named, Run
 from mpiopt.engine.phase import PerWorker
 from mpiopt.engine.stop import Limits, Reason, Stop, Watcher
-from mpiopt.errors import NumericalError
 from mpiopt.kernels.csr import CSR
 from mpiopt.metrics.figures import Rows, figures
 from mpiopt.paths.choice import standard_error
@@ -137,10 +136,10 @@ class PathFits(Named):
         state, paths = run.states, self.paths
         fresh = run.round == 0 or paths[run.round] != paths[run.round - 1]
         before = np.zeros_like(state.xs[:1]) if fresh else state.xs
-        penalty = self.points[run.round]
+        penalty, found = self.points[run.round], None
         if penalty.smooth and self.together is not None:
             found = self._abreast(self.together, penalty, self._begun(run.round, before))
-        else:
+        if found is None:
             found = self._each(penalty, before[-1])
         xs = found.xs[None] if fresh else np.concatenate([before, found.xs[None]])[-KEPT:]
         state = PathState(
@@ -172,13 +171,14 @@ class PathFits(Named):
         more = self.teams[0].weight / part.weight if self.summed else 1.0
         return replace(penalty, l1=more * penalty.l1, l2=more * penalty.l2)
 
-    def _abreast(self, together: Abreast, penalty: ElasticNet, start: Array) -> Fits:
-        """All fits at once. Collective. Raises NumericalError on every rank."""
+    def _abreast(self, together: Abreast, penalty: ElasticNet, start: Array) -> Fits | None:
+        """All fits at once; None where one comes to no proof, as in units far apart. Collective."""
         ridge, x = penalty.grad(np.ones(start.shape[1])), np.ascontiguousarray(start.T)
-        limit = MOST if self.stop.rounds is None else self.stop.rounds
-        found = minimised(together, ridge, self.bends, x, self.stop.gap or 0.0, limit)
-        if not np.isfinite(found.gaps).all():
-            raise NumericalError("the objective ceased to be a finite number: check the data for huge values")
+        goal = self.stop.gap or 0.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = minimised(together, ridge, self.bends, x, goal, MOST if self.stop.rounds is None else self.stop.rounds)
+        if not (found.gaps <= goal).all():
+            return None
         team, x = under(self.teams[0], penalty), np.ascontiguousarray(found.x[:, 0])
         gap = proved_gap(team, x, float(found.lengths[0]))
         xs = np.ascontiguousarray(found.x.T)

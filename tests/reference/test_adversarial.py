@@ -14,6 +14,9 @@ from mpiopt.engine.drive import Solution, solve
 from mpiopt.engine.stop import Reason, Stop
 from mpiopt.errors import CapabilityError, DataError, UsageError
 from mpiopt.methods import catalogue, find
+from mpiopt.paths import newton_abreast
+from mpiopt.paths.path import Along, PathFits, follow
+from mpiopt.problems.penalties import ElasticNet
 from tests.adversarial_sets import Case, Extended, cases
 
 CERTAIN = {Reason.GAP, Reason.EXACT, Reason.ROUNDING}
@@ -158,6 +161,34 @@ def test_some_methods_on_some_problems(worlds):
 @pytest.mark.parametrize("method", ["spcg", "gradient"])
 def test_a_quick_method_on_all_problems(world, method):
     everything(world, method)
+
+
+@pytest.mark.ranks(1, limit=300)
+@pytest.mark.parametrize("few", [0, 300])
+def test_a_path_on_all_problems(worlds, few, monkeypatch):
+    monkeypatch.setattr(newton_abreast, "FEW", few)
+    wrong, world = [], worlds(workers=3)
+    with np.errstate(all="ignore"):
+        for case in PROBLEMS.values():
+            if exists(case, 0.0, case.l2) and not follows(world, case):
+                wrong.append(case.name)
+    assert not wrong
+
+
+def follows(world: World, case: Case) -> bool:
+    """Whether the last fit of a path is right, of all rows, and of all once more beside them."""
+    team, free = case.team(world, 0.0, case.l2), int(case.intercept)
+    path = tuple(ElasticNet(0.0, share * case.l2, free) for share in (8.0, 2.0, 1.0))
+    of = tuple(np.ones(site.loss.rows, int) for site in team.sites)  # no row is held out
+    fits = PathFits(find("spcg").make(), (team, team), of, (path,), Stop(rounds=1000, gap=TOLERANCE))
+    state = follow(fits, team.zeros(), Along(3)).at.begun.states
+    best, start = lowest(case.name, 0.0, case.l2)
+    truth = Extended(case, 0.0, case.l2)
+    above = [truth.value_grad(truth.scaled(x))[0] - best for x in state.xs[-1]]
+    return bool(
+        max(above) <= max(TOLERANCE, 1e-9 * (start - best), 1e-13 * abs(start))
+        and above[0] <= state.proved[-1, 2] + 1e-13 * abs(start)
+    )
 
 
 @pytest.mark.study
