@@ -16,9 +16,10 @@ from mpiopt.jobs.running.solve_outcome import FINAL, facts, lines
 from mpiopt.jobs.running.solving import SolveHooks
 from mpiopt.methods import find
 from mpiopt.paths.choice import chosen
+from mpiopt.paths.fitting import under
 from mpiopt.paths.folds import folds, without_fold
 from mpiopt.paths.lambdas import lambdas, penalties, ratios, steepest
-from mpiopt.paths.path import Along, Followed, PathFits, follow, under
+from mpiopt.paths.path import Along, Followed, PathFits, follow
 from mpiopt.problems.columns import column, without
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.problem import Team

@@ -16,8 +16,9 @@ from mpiopt.estimators.fit import LinearSolution, Place, linear_losses, watched
 from mpiopt.estimators.here import here
 from mpiopt.methods import find
 from mpiopt.paths.choice import chosen
+from mpiopt.paths.fitting import under
 from mpiopt.paths.folds import folds, without_fold
-from mpiopt.paths.path import Along, PathFits, follow, under
+from mpiopt.paths.path import Along, PathFits, follow
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Team

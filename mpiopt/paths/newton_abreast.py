@@ -80,18 +80,26 @@ def _gaps(
     losses = problem.losses
     if not losses[0].intercept:
         return length / (2 * ridge)
-    signs = [np.stack([np.maximum(each, 0).sum(1), np.maximum(-each, 0).sum(1)]) for each in rows]
-    up, down = problem.dots([(slope[:0], slope[:0])], signs)[1:]
     radius = problem.world.extremes(np.array([max(float(np.sqrt(loss.row_squares.max(initial=0))) for loss in losses)]))[1][0]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rise, fall = (np.where(a > b, b / a, 1.0)[:, None] for a, b in ((up, down), (down, up)))
+    factors, off = shrunk(problem, rows)
     parts = [
-        _dual_gaps(loss, m, w, np.where(each > 0, rise, fall) * each)
-        for loss, m, w, each in zip(losses, margins, problem.weights, rows, strict=True)
+        _dual_gaps(loss, m, w, factor * each)
+        for loss, m, w, factor, each in zip(losses, margins, problem.weights, factors, rows, strict=True)
     ]
     beyond = problem.dots([(slope[:0], slope[:0])], parts)[-1]
     squared = np.maximum(length - slope[-1] ** 2, 0)
-    return (np.sqrt(squared) + radius * abs(up - down)) ** 2 / (2 * ridge) + beyond
+    return (np.sqrt(squared) + radius * off) ** 2 / (2 * ridge) + beyond
+
+
+def shrunk(problem: Abreast, rows: Sequence[Array]) -> tuple[list[Array], Array]:
+    """Factors (k, rows) for each worker that make the rows' slopes add up to 0, and how far off they are, (k,). Collective: one
+    small sum."""
+    none = np.zeros((0, len(rows[0])))
+    signs = [np.stack([np.maximum(each, 0).sum(1), np.maximum(-each, 0).sum(1)]) for each in rows]
+    up, down = problem.dots([(none, none)], signs)[1:]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rise, fall = (np.where(a > b, b / a, 1.0)[:, None] for a, b in ((up, down), (down, up)))
+    return [np.where(each > 0, rise, fall) for each in rows], abs(up - down)
 
 
 def _dual_gaps(loss: Linear, margins: Array, weights: Array, slopes: Array) -> Array:

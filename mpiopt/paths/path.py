@@ -1,37 +1,31 @@
 """Fits along falling penalties, each begun where those before lead to, of all rows and without each of some folds, as a method.
 
 One round is one penalty: a solve of all rows, and one for each fold, which is then looked at. So the one loop records, keeps
-checkpoints, and goes on from them; what a solve begins at is all that it knows of those before. Where penalties are smooth all
-fits are one (`newton_abreast`), else one after the other.
+checkpoints, and goes on from them; what the fits begin at (`fitting`) is all that they know of those before.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.engine.drive import Driven, Keeper, Standing, drive, solve, undisturbed
+from mpiopt.engine.drive import Driven, Keeper, Standing, drive, undisturbed
 from mpiopt.engine.fingerprint import fingerprint
 from mpiopt.engine.method import Measured, Method, Named, Run
 from mpiopt.engine.phase import PerWorker
 from mpiopt.engine.stop import Limits, Reason, Stop, Watcher
-from mpiopt.kernels.csr import CSR
 from mpiopt.metrics.figures import Rows, figures
 from mpiopt.paths.choice import standard_error
+from mpiopt.paths.fitting import Fitting
 from mpiopt.paths.folds import weighed
-from mpiopt.paths.newton_abreast import minimised
-from mpiopt.problems.abreast import Abreast
-from mpiopt.problems.certificate import proved_gap
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Point, Team
 from mpiopt.words import counted
 
-WIDE = 4.0  # ratio of penalties
-MOST = 1000  # steps of Newton's method where none are said
 KEPT = 3  # of the last penalties, whose answers tell where the next one lies
 CLASSES, NUMBERS = ("mean_loss", "roc_auc", "accuracy"), ("mean_loss", "rmse", "r2")
 
@@ -44,18 +38,6 @@ class PathState(NamedTuple):
     proved: Array  # (points, 3): objective, gradient norm, certified gap
     rounds: Array  # (points,), of all solves together
     held: Array  # (points, folds, 3): figures of the rows that were held out
-
-
-class Fits(NamedTuple):
-    """At one penalty, of all rows and without each fold.
-
-    xs : (1 + folds, dim); margins : (1 + folds, rows) for each worker; proved : as in `PathState`, of all rows.
-    """
-
-    xs: Array
-    margins: Sequence[Array]
-    proved: tuple[float, float, float]
-    rounds: int
 
 
 class PathRecord(NamedTuple):
@@ -111,18 +93,9 @@ class PathFits(Named):
         return CLASSES if self.teams[0].sites[0].loss.family.labels.classes else NUMBERS
 
     @cached_property
-    def together(self) -> Abreast | None:
-        """The fits as one, if some have no l1, and a gap is known with an intercept too."""
-        loss = self.teams[0].sites[0].loss
-        known = isinstance(loss.matrix, CSR) and (not loss.intercept or loss.family.dual_gap is not None)
-        alike = any(penalty.smooth for penalty in self.points)
-        return Abreast.of(self.teams, self.summed) if known and alike else None
-
-    @cached_property
-    def bends(self) -> Array:
-        """See `Abreast.squares`. Collective when first asked for: one vector round, which is not counted."""
-        with self.teams[0].world.tally.paused():
-            return Abreast.of(self.teams[:1]).squares()
+    def fitting(self) -> Fitting:
+        """What solves at a penalty."""
+        return Fitting(self.inner, self.teams, self.stop, self.summed)
 
     def init(self, x: Array, team: Team[Any]) -> Run:
         """Nothing is solved yet. Not collective."""
@@ -136,11 +109,8 @@ class PathFits(Named):
         state, paths = run.states, self.paths
         fresh = run.round == 0 or paths[run.round] != paths[run.round - 1]
         before = np.zeros_like(state.xs[:1]) if fresh else state.xs
-        penalty, found = self.points[run.round], None
-        if penalty.smooth and self.together is not None:
-            found = self._abreast(self.together, penalty, self._begun(run.round, before))
-        if found is None:
-            found = self._each(penalty, before[-1])
+        last = self.points[max(run.round - len(before), 0) : run.round + 1]
+        found = self.fitting.at(last[-1], before, () if fresh else last[:-1])
         xs = found.xs[None] if fresh else np.concatenate([before, found.xs[None]])[-KEPT:]
         state = PathState(
             xs,
@@ -150,39 +120,6 @@ class PathFits(Named):
             np.concatenate([state.held, self._held(found.margins)[None]]),
         )
         return Run(PerWorker(Point(found.xs[0]) for _ in team.sites), None, state, run.round + 1)
-
-    def _begun(self, point: int, before: Array) -> Array:
-        """Where the fits at a smooth penalty begin, (1 + folds, dim)."""
-        same = self.points[: point + 1][-len(before) - 1 :]
-        return ahead(before, [one.l2 for one in same]) if len(same) > len(before) else before[-1]
-
-    def _each(self, penalty: ElasticNet, before: Array) -> Fits:
-        """One fit after the other. Collective."""
-        starts = zip(self.teams, before, strict=True)
-        found = [solve(self.inner, under(part, self._beside(part, penalty)), x, self.stop) for part, x in starts]
-        proved, xs = found[0].certificate, [one.x for one in found]
-        margins = [np.array([site.loss.margins(x) for x in xs]) for site in self.teams[0].sites]
-        gap = min(proved.gap, proved.tight_gap)
-        rounds = sum(one.final.round for one in found)
-        return Fits(np.array(xs), margins, (proved.objective, proved.gradient_norm, gap), rounds)
-
-    def _beside(self, part: Team[Linear], penalty: ElasticNet) -> ElasticNet:
-        """The penalty of some rows' mean loss."""
-        more = self.teams[0].weight / part.weight if self.summed else 1.0
-        return replace(penalty, l1=more * penalty.l1, l2=more * penalty.l2)
-
-    def _abreast(self, together: Abreast, penalty: ElasticNet, start: Array) -> Fits | None:
-        """All fits at once; None where one comes to no proof, as in units far apart. Collective."""
-        ridge, x = penalty.grad(np.ones(start.shape[1])), np.ascontiguousarray(start.T)
-        goal = self.stop.gap or 0.0
-        with np.errstate(over="ignore", invalid="ignore"):
-            found = minimised(together, ridge, self.bends, x, goal, MOST if self.stop.rounds is None else self.stop.rounds)
-        if not (found.gaps <= goal).all():
-            return None
-        team, x = under(self.teams[0], penalty), np.ascontiguousarray(found.x[:, 0])
-        gap = proved_gap(team, x, float(found.lengths[0]))
-        xs = np.ascontiguousarray(found.x.T)
-        return Fits(xs, found.margins, (float(found.values[0]), float(found.lengths[0]), gap), found.rounds)
 
     def _held(self, margins: Sequence[Array]) -> Array:
         """Figures of the rows of each fold, by the fit without them, (folds, kinds). Collective."""
@@ -262,27 +199,6 @@ def _record(method: PathFits, run: Run, clock: float, word: str) -> tuple[PathRe
                 test_loss=loss, test_loss_error=float(standard_error(held[None, :, 0])[0]), test_figure=figure
             )
     return record, True, word
-
-
-def under(team: Team[Linear], penalty: ElasticNet) -> Team[Linear]:
-    """The team with another penalty. Not collective."""
-    return replace(team, sites=tuple(replace(site, penalty=penalty) for site in team.sites))
-
-
-def ahead(xs: Array, penalties: Sequence[float]) -> Array:
-    """Where the last answers (points, ...) lead to at the last of (points + 1) l2 penalties: a parabola, in their eighth roots.
-
-    Answers are smooth in the logarithm, which eighth roots come near to, and all CPUs round alike. After a wide step it is the
-    last answer.
-    """
-    at = np.sqrt(np.sqrt(np.sqrt(penalties[-1 - len(xs) :])))
-    if penalties[-1] * WIDE < penalties[-2]:
-        return xs[-1]
-    out = np.zeros_like(xs[0])
-    for k, x in enumerate(xs):
-        others = np.delete(at[:-1], k)
-        out += float(np.prod((at[-1] - others) / (at[k] - others))) * x
-    return out
 
 
 def _looked_at(loss: Linear, margins: Array, rows: Array) -> tuple[Array, Array, Array]:

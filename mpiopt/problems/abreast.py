@@ -59,6 +59,10 @@ class Abreast:
                 values[-1][k], slope[k] = loss.family.value_residual(loss.shifted(m), loss.y, w)
         return (*self._summed(slopes, values), slopes)
 
+    def combined(self, rows: Sequence[Array]) -> Array:
+        """A^T rows, (dim, k), from (k, rows) for each worker. Collective: one vector round."""
+        return self._summed(rows, [np.empty(0)] * len(rows))[1]
+
     def bends(self, margins: Sequence[Array]) -> list[Array]:
         """The rows' second derivatives, weighed. Not collective."""
         out = []
@@ -70,8 +74,7 @@ class Abreast:
     def product(self, bends: Sequence[Array], p: Array) -> tuple[Array, list[Array]]:
         """The Hessians of the losses times p (dim, k), and the margins of p. Collective: one vector round."""
         images = self.margins(p)
-        none = [np.empty(0)] * len(images)
-        return self._summed([h * image for h, image in zip(bends, images, strict=True)], none)[1], images
+        return self.combined([h * image for h, image in zip(bends, images, strict=True)]), images
 
     def triangles(self, x: Array, margins: Sequence[Array]) -> Array:
         """The upper triangles of the Hessians of the losses, (k, dim (dim + 1) / 2). Collective: one vector round."""

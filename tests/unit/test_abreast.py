@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 
+from mpiopt.engine.stop import Stop
+from mpiopt.methods import find
 from mpiopt.paths import newton_abreast
+from mpiopt.paths.fitting import Fitting, ahead
+from mpiopt.paths.folds import folds, without_fold
+from mpiopt.paths.lambdas import steepest
 from mpiopt.paths.newton_abreast import minimised
-from mpiopt.paths.path import ahead
+from mpiopt.paths.screened import proved
 from mpiopt.problems.abreast import Abreast
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Team
@@ -49,6 +54,39 @@ def test_a_parabola_leads_on():
     at = np.array(penalties) ** 0.125
     xs = np.stack([2 - at, at * at, np.ones(4)], axis=1)[:, None]
     for known in (1, 2, 3):
-        found = ahead(xs[3 - known : 3], penalties)[0]
+        found = ahead(xs[3 - known : 3], penalties[3 - known :])[0]
         assert np.isclose(found, xs[3, 0])[[2, 0, 1][:known]].all()
     np.testing.assert_array_equal(ahead(xs[:3], [0.4, 0.2, 0.1, 1e-3]), xs[2])  # too far
+
+
+@pytest.mark.parametrize("loss", ["logistic", "least_squares"])
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_screened_fits_are_those_on_all_features(worlds, loss, share):
+    data, world = Data(rows=150, features=300, loss=loss, intercept=True, weighted=True, density=0.05), worlds(workers=2)
+    team = data.team(world, ElasticNet(free=1))
+    of, top = folds(team, 2), steepest(team) / share
+    teams = (team, *(without_fold(team, of, k) for k in range(2)))
+    fitting = Fitting(find("spcg").make(), teams, Stop(rounds=200, gap=1e-11), False)
+    penalties = [ElasticNet(share * top * each, (1 - share) * top * each, free=1) for each in (1.0, 0.8, 0.65)]
+    before = np.zeros((1, 3, team.dim))
+    for k, penalty in enumerate(penalties):
+        plain = fitting._each(penalty, before[-1])
+        found = fitting._screened(fitting.together, penalty, before[-1], penalties[max(k - 1, 0)].l1)
+        assert found is not None and 1 <= (found.xs[0] != 0).sum() < 100
+        np.testing.assert_allclose(found.xs, plain.xs, atol=1e-5)
+        assert found.proved[0] == pytest.approx(plain.proved[0], abs=1e-11) and 0 < found.proved[2] <= 1e-11
+        np.testing.assert_allclose(found.margins[0], plain.margins[0], atol=1e-5)
+        before = found.xs[None]
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_what_is_proved_of_loose_fits_is_true(worlds, share):
+    data, world = Data(rows=100, features=40, intercept=True, density=0.2), worlds(workers=2)
+    team = data.team(world, ElasticNet(free=1))
+    penalty = ElasticNet(share * 0.01, (1 - share) * 0.01, free=1)
+    best = Fitting(find("spcg").make(), (team,), Stop(rounds=200, gap=1e-13), False)._each(penalty, np.zeros((1, team.dim)))
+    problem, rng = Abreast.of([team]), np.random.default_rng(0)
+    for size in (1.0, 1e-2, 1e-4):
+        x = (best.xs * (1 + size * rng.standard_normal(best.xs.shape))).T.copy()
+        values, gaps, _ = proved(problem, penalty, problem.margins(x), x)
+        assert 0 <= values[0] - best.proved[0] <= gaps[0] + 1e-13 and gaps[0] < 10

@@ -1,0 +1,151 @@
+"""The fits of one penalty, of all rows and without each of some folds, begun where those of the penalties before lead to.
+
+abreast    smooth penalties: all fits at once (`newton_abreast`)
+screened   with l1: on the features that may matter, one fit after the other, all features looked at once (`screened`)
+each       one fit after the other on all features, where neither comes to a proof
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import sqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.engine.drive import Solution, solve
+from mpiopt.engine.method import Method
+from mpiopt.engine.stop import Stop
+from mpiopt.kernels.csr import CSR
+from mpiopt.paths.newton_abreast import minimised
+from mpiopt.paths.screened import TURNS, WORTH, candidates, parts, proved
+from mpiopt.problems.abreast import Abreast
+from mpiopt.problems.certificate import proved_gap
+from mpiopt.problems.linear import Linear
+from mpiopt.problems.penalties import ElasticNet
+from mpiopt.problems.problem import Team
+
+WIDE = 4.0  # ratio of penalties
+MOST = 1000  # steps of Newton's method where none are said
+
+
+class Fits(NamedTuple):
+    """At one penalty, of all rows and without each fold.
+
+    xs : (1 + folds, dim); margins : (1 + folds, rows) for each worker; proved : of all rows F, the gradient norm, the gap.
+    """
+
+    xs: Array
+    margins: Sequence[Array]
+    proved: tuple[float, float, float]
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """See `PathFits`, whose fields these are."""
+
+    inner: Method
+    teams: tuple[Team[Linear], ...]
+    stop: Stop
+    summed: bool
+
+    @cached_property
+    def together(self) -> Abreast | None:
+        """The fits as one, if their gaps are known with an intercept too."""
+        loss = self.teams[0].sites[0].loss
+        known = isinstance(loss.matrix, CSR) and (not loss.intercept or loss.family.dual_gap is not None)
+        return Abreast.of(self.teams, self.summed) if known else None
+
+    @cached_property
+    def bends(self) -> Array:
+        """See `Abreast.squares`. Collective when first asked for: one vector round, which is not counted."""
+        with self.teams[0].world.tally.paused():
+            return Abreast.of(self.teams[:1]).squares()
+
+    def at(self, penalty: ElasticNet, before: Array, last: Sequence[ElasticNet]) -> Fits:
+        """The fits at a penalty. Collective. Raises what a solve does.
+
+        before : (points, 1 + folds, dim), at least a point to begin at; last : the penalties of these, none at the first one.
+        """
+        found = None
+        if self.together is not None and penalty.smooth:
+            found = self._abreast(self.together, penalty, ahead(before, [one.l2 for one in (*last, penalty)]))
+        elif self.together is not None:
+            found = self._screened(self.together, penalty, before[-1], last[-1].l1 if last else penalty.l1)
+        return self._each(penalty, before[-1]) if found is None else found
+
+    def _abreast(self, together: Abreast, penalty: ElasticNet, start: Array) -> Fits | None:
+        """All fits at once; None where one comes to no proof, as in units far apart. Collective."""
+        ridge, x = penalty.grad(np.ones(start.shape[1])), np.ascontiguousarray(start.T)
+        goal, limit = self.stop.gap or 0.0, MOST if self.stop.rounds is None else self.stop.rounds
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = minimised(together, ridge, self.bends, x, goal, limit)
+        if not (found.gaps <= goal).all():
+            return None
+        xs, length = np.ascontiguousarray(found.x.T), float(found.lengths[0])
+        gap = proved_gap(under(self.teams[0], penalty), xs[0], length)
+        return Fits(xs, found.margins, (float(found.values[0]), length, gap), found.rounds)
+
+    def _screened(self, together: Abreast, penalty: ElasticNet, before: Array, l1: float) -> Fits | None:
+        """Fits on the features that may matter after those at another l1; None where that is no gain. Collective."""
+        x, goal = np.ascontiguousarray(before.T), self.stop.gap or 0.0
+        slope, end, rounds = together.gradient(together.margins(x))[1], len(x) - penalty.free, 0
+        held = candidates(slope[:end], x[:end], penalty.l1, l1)
+        for _ in range(TURNS):
+            if held.sum() > WORTH * end:
+                break
+            small, where = parts(self.teams, np.flatnonzero(held))
+            found = self._solved(small, penalty, x[where].T)
+            x, rounds = np.zeros_like(x), rounds + sum(one.final.round for one in found)
+            x[where] = np.stack([one.x for one in found], axis=1)
+            margins = [np.array([site.loss.margins(one.x) for one in found]) for site in small[0].sites]
+            values, gaps, slope = proved(together, penalty, margins, x)
+            if (gaps <= goal).all():
+                residual = penalty.residual(x[:, 0], np.ascontiguousarray(slope[:, 0]))
+                length = sqrt(self.teams[0].world.dots([(residual, residual)])[0])
+                return Fits(np.ascontiguousarray(x.T), margins, (float(values[0]), length, float(gaps[0])), rounds)
+            more = (abs(slope[:end]) > penalty.l1).any(1) & ~held
+            if not more.any():
+                break
+            held |= more
+        return None
+
+    def _each(self, penalty: ElasticNet, before: Array) -> Fits:
+        """One fit after the other. Collective."""
+        found = self._solved(self.teams, penalty, before)
+        best, xs = found[0].certificate, [one.x for one in found]
+        margins = [np.array([site.loss.margins(x) for x in xs]) for site in self.teams[0].sites]
+        known = best.objective, best.gradient_norm, min(best.gap, best.tight_gap)
+        return Fits(np.array(xs), margins, known, sum(one.final.round for one in found))
+
+    def _solved(self, teams: Sequence[Team[Linear]], penalty: ElasticNet, before: Array) -> list[Solution]:
+        """A solve of each team, begun at ``before`` (1 + folds, dim). Collective."""
+        found = []
+        for team, x in zip(teams, before, strict=True):
+            more = self.teams[0].weight / team.weight if self.summed else 1.0
+            own = replace(penalty, l1=more * penalty.l1, l2=more * penalty.l2)
+            found.append(solve(self.inner, under(team, own), x.copy(), self.stop))
+        return found
+
+
+def under(team: Team[Linear], penalty: ElasticNet) -> Team[Linear]:
+    """The team with another penalty. Not collective."""
+    return replace(team, sites=tuple(replace(site, penalty=penalty) for site in team.sites))
+
+
+def ahead(xs: Array, penalties: Sequence[float]) -> Array:
+    """Where the last answers (points, ...) lead to at the last of their l2 penalties and one more: a parabola, in eighth roots.
+
+    Answers are smooth in the logarithm, which eighth roots come near to, and all CPUs round alike. After a wide step, and where
+    none is known, it is the last answer.
+    """
+    if len(penalties) <= len(xs) or penalties[-1] * WIDE < penalties[-2]:
+        return xs[-1]
+    at = np.sqrt(np.sqrt(np.sqrt(penalties)))
+    out = np.zeros_like(xs[0])
+    for k, x in enumerate(xs):
+        others = np.delete(at[:-1], k)
+        out += float(np.prod((at[-1] - others) / (at[k] - others))) * x
+    return out
