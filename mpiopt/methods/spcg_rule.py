@@ -29,6 +29,7 @@ AFTER = 8  # vectors of the rounds beside a Hessian
 BESIDE = 3.0  # vectors of the rounds beside a copy of all rows
 WORTH = 2.0  # times what is foreseen has to be more than a copy: one worker then works for all
 MOVED = 1 << 22  # entries that are copied at most: one worker passes over them in about 10 ms
+FELLOWS, HEAVY = 3, 50_000_000  # workers of which each takes so many more epochs of the dual that one is as quick; entries then
 LITTLE = 1 << 17  # entries, a megabyte, that a network brings in the time of some dozen messages
 EARLY, LATE = 4.0, 1.5  # Hessians of a run that begins with one, and of one that comes to it
 DONE = 1e-9  # of F: a decrease of no account
@@ -128,15 +129,23 @@ def _copied(extent: Extent, hessians: bool) -> str:
     """Why a copy of all rows with one worker pays from the start; empty where it does not.
 
     It has to be less than the rounds by what each worker sends, and no more by what one worker receives; but for `LITTLE`.
+    Where parallel work is worth as little as among `FELLOWS`, any less will do, of up to `HEAVY` entries.
     """
     few = extent.dim <= FEW and hessians
     ahead = min(foreseen(extent), price(extent, EARLY) if few else inf)
     entries = extent.nonzeros
-    if extent.workers == 1 or extent.dim <= TINY or not 0 < entries <= MOVED or ahead == inf:
+    worth, most = (1.0, HEAVY) if _ascends(extent) else (WORTH, MOVED)
+    if extent.workers == 1 or extent.dim <= TINY or not 0 < entries <= most or ahead == inf:
         return ""
-    if WORTH * copying(extent) < ahead and entries <= max(2 * ahead * extent.dim, LITTLE):
+    if worth * copying(extent) < ahead and entries <= max(2 * ahead * extent.dim, LITTLE):
         return f"{entries:,} entries of all rows are less than the rounds of {counted(extent.workers, 'worker')}"
     return ""
+
+
+def _ascends(extent: Extent) -> bool:
+    """Whether few workers have many features, and one with all rows would ascend the dual where their local models are hard."""
+    h = hardness(extent)
+    return extent.workers <= FELLOWS and extent.descends and extent.dim > FEW and h > LIGHT and h <= EASY * extent.workers
 
 
 def _small(extent: Extent) -> bool:

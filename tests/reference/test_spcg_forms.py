@@ -132,6 +132,7 @@ def test_a_form_that_is_unknown_or_too_large_is_refused(worlds):
 # ---------------------------------------------------------------------------------------------- the rule
 A9A = Extent(rows=32561, weight=32561.0, dim=123, squares=13.87, workers=8, l2=1e-5, bend=0.25)
 FARM = A9A._replace(rows=4143, weight=4143.0, dim=54_877, squares=197.0, workers=2, nonzeros=817_141)
+PAIRED = Extent(25_000, 25_000.0, 384_288, 1.0, 2, 1e-6, bend=0.25, descends=True, nonzeros=7_653_422)  # text in word pairs
 EXPECTED = [
     (A9A._replace(l2=1e-3), "counts"),
     (A9A, "counts"),  # and a Hessian after some rounds
@@ -145,6 +146,13 @@ EXPECTED = [
     (A9A._replace(dim=75_000, workers=1, descends=True, l2=1e-7), "counts"),  # h is 1065
     (A9A._replace(dim=75_000, workers=1, descends=True, l2=0.0), "counts"),
     (A9A._replace(rows=2000, weight=2000.0, dim=500, squares=1e8, l2=1e-4), "hessian"),
+    (PAIRED, "gathered"),
+    (PAIRED._replace(l2=1e-5), "mean"),  # easy local models
+    (PAIRED._replace(l2=1e-8), "counts"),  # too hard for the dual
+    (PAIRED._replace(descends=False), "counts"),
+    (PAIRED._replace(workers=4), "counts"),  # who get more done than one
+    (PAIRED._replace(nonzeros=60_000_000, dim=10_000_000), "counts"),
+    (PAIRED._replace(dim=75_000), "counts"),  # long rows for so few features
     (A9A._replace(columns=False), "mean"),
     (A9A._replace(smooth=False), "face"),
     (FARM, "gathered"),
