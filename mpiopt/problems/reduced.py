@@ -42,6 +42,8 @@ class Reduced:
     def inward(self, x: Array) -> Array:
         """The shortest reduced point with the margins of x (dim,), to the digits of what is stored of the merged columns."""
         out = np.zeros(self.team.dim)
+        if not x.any():
+            return out
         out[: self.columns.size] = x[self.columns]
         np.add.at(out, self.sources, self.factors * x[self.singles])
         out[out.size - self.free :] = x[self.features :]
