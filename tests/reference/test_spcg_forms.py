@@ -218,6 +218,21 @@ def test_a_run_killed_in_any_round_goes_on_as_if_it_had_not_been(worlds, shared_
         assert taken_by(found.run) == taken_by(whole.run) and found.run.states.begun == 3
 
 
+@pytest.mark.ranks(1, 2, 3)
+@pytest.mark.parametrize("form", ["mean", "counts", "hessian", "gathered"])
+def test_every_form_goes_on_from_any_round_to_the_same_bits(worlds, shared_tmp, form):
+    """On any number of ranks, where a copy of rows, which is no state, is made anew."""
+    data, method = Data(rows=200, features=40, density=0.1, weighted=True), find("spcg").make(form=form, accuracy=0.5)
+    team = data.team(worlds(workers=3, deterministic=True), L2(1e-4))
+    whole, store = solve(method, team, team.zeros(), Stop(rounds=3)), Store(shared_tmp / "c.h5", team.world, "run")
+    assert whole.final.round == 3
+    for k in (1, 2):
+        solve(method, team, team.zeros(), Stop(rounds=k), (), [lambda at, _: store.save(at, {}, team)])
+        again = data.team(worlds(workers=3, deterministic=True), L2(1e-4))
+        found = solve(find("spcg").make(form=form, accuracy=0.5), again, store.load(store.find(), again), Stop(rounds=3))
+        np.testing.assert_array_equal(found.x, whole.x)
+
+
 @pytest.mark.ranks(1, 2)
 def test_text_is_solved_in_fewer_coordinates_and_by_one_worker_in_the_dual(worlds):
     world = worlds()
