@@ -21,13 +21,17 @@ THROUGH = {
     **dict.fromkeys(("clients", "dead"), "clients"),
 }
 WHY = {"rule": "makes steps of its own ({rule})", "clients": "needs all workers in every round"}
+DIVIDING = ("model_parallel",)  # whose workers have parts of matrices, which no rule knows by name
 RULE = "momentum"  # of methods that take any
 
 
 def strangers(method: str) -> list[str]:
     """The options that do not reach a method; none where it is not known, or solves convex problems."""
     entry = TRAINERS.get(method)
-    return [] if entry is None else [option for option, name in THROUGH.items() if name not in entry.parameters]
+    if entry is None:
+        return []
+    divided = ["group"] if method in DIVIDING else []
+    return [option for option, name in THROUGH.items() if name not in entry.parameters or option in divided]
 
 
 def demand_reach(job: "Train", entry: Entry) -> None:
@@ -35,11 +39,10 @@ def demand_reach(job: "Train", entry: Entry) -> None:
     for option in strangers(entry.name):
         value, name = getattr(job, option), THROUGH[option]
         if value and not (option == "rule" and value == entry.rule):
-            able = ", ".join(other.name for other in TRAINERS.values() if name in other.parameters)
-            raise UsageError(
-                f"{entry.name} {WHY[name].format(rule=entry.rule)}, and --{option} does not reach it: leave that "
-                f"out, or use one of {able}"
-            )
+            stranger = name not in entry.parameters
+            why = WHY[name].format(rule=entry.rule) if stranger else "divides every matrix among its workers"
+            able = ", ".join(other.name for other in TRAINERS.values() if option not in strangers(other.name))
+            raise UsageError(f"{entry.name} {why}, and --{option} does not reach it: leave that out, or use one of {able}")
     if entry.steady and (job.schedule != "constant" or job.warmup):
         raise UsageError(f"{entry.name} needs a step size that stays the same: give --schedule constant --warmup 0")
 

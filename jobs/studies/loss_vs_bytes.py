@@ -161,7 +161,7 @@ def _told(nbytes: float) -> str:
 
 def draw(found: Findings) -> "Figure":
     """Held-out losses on the way, against bytes and against rounds' epochs."""
-    from mpiopt.jobs.studies.apparatus.canvas import curve, legend, logarithmic, sheet
+    from mpiopt.jobs.studies.apparatus.canvas import curve, legend, sheet
 
     with sheet(2, width=5.4, height=4.4) as (figure, (panels,)):
         for number, trail in enumerate(found.trails):
@@ -172,7 +172,6 @@ def draw(found: Findings) -> "Figure":
             curve(panels[1], trail.readings["epoch"][at], loss[at], number)
         panels[0].set_xscale("log")
         for panel, unit in zip(panels, ("kilobytes that a worker sent", "epochs"), strict=True):
-            logarithmic(panel)
             panel.set(xlabel=unit, ylabel="loss on held-out rows")
         legend(figure, panels[0], 4)
         return figure
