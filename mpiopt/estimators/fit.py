@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
-from math import sqrt
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -148,7 +147,7 @@ def fit_classes(
     """Minimise the weighted mean of log sum_c exp(m_c) - m_y plus l2/2 |W|^2 over all classes. Collective: as `fit`.
 
     y : (rows,) classes from 0 on. start : (classes, features), with one more column for the intercepts, if any. tol : as for
-    `fit`; with intercepts, which no bound of the gap knows of, it is |gradient|^2 / (2 l2) that is to fall to it.
+    `fit`.
     """
     world = here() if world is None else world
 
@@ -160,7 +159,7 @@ def fit_classes(
     ridge = l2 / weight if per_weight and weight > 0 else l2
     team = Team.of(world, losses, ElasticNet(0.0, ridge, free=classes * intercept))
     gap = tol * float(np.log(classes))
-    stop = Stop(rounds=max_iter, gap=gap) if ridge and not intercept else Stop(max_iter, gradient=sqrt(2 * ridge * gap) or tol)
+    stop = Stop(rounds=max_iter, gap=gap, gradient=None if ridge else tol)
     x = team.zeros() if start is None else np.ascontiguousarray(start.T).reshape(-1)
     found = watched(find(solver or "spcg").make(), team, x, stop, each, interruption)
     return ClassesSolution(*of_classes(found.x, classes, intercept), found)

@@ -3,28 +3,28 @@
 gradient bound    F(x) - F* <= |g|^2 / (2 l2),  g the shortest subgradient of F at x;  needs l2 > 0, no free coordinate;
                   what rounding may hide of |g| (`problems.rounding`) is added to it
 duality gap       F(x) - D(alpha), with dual variables alpha that are the rows' residuals at x, scaled to be feasible;
-                  holds for l1, elastic net and a free intercept; or with those that a method has found (`dual_bound`)
+                  holds for l1, elastic net and a free intercept; or with those that a method has found (`dual_bound`);
+                  of several classes see `class_bound`
 tight             F(x) - F* <= nu^2 / (4 psi(r)),  r = M R |g| / l2,  psi(r) = (e^-r + r - 1) / r^2,  nu^2 = g.H^-1 g,
                   for losses that are quasi-self-concordant, |l'''| <= M l'', with R = max |a_i| (Bach, Self-concordant
-                  analysis for logistic regression, 2010, prop. 1); least squares, M = 0: nu^2 / 2
+                  analysis for logistic regression, 2010, prop. 1); least squares, M = 0: nu^2 / 2; several classes, M =
+                  2^(1/2), since of numbers a.v_c the third cumulant is at most their variance times their range
 """
 
 from collections.abc import Sequence
-from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
 
 from mpiopt.arrays import Array, beside, namespace
 from mpiopt.numerics import krylov
-from mpiopt.problems.dual_bound import above
+from mpiopt.problems.class_bound import class_gap
+from mpiopt.problems.dual_bound import above, shrinks
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean, mean_scalars, measures, offered
-from mpiopt.problems.protocols import Columns, Conjugate, Curvature, Margins, offers
+from mpiopt.problems.protocols import Columns, Concordant, Conjugate, Curvature, Margins, Several, offers
 from mpiopt.problems.recession import escaping
 from mpiopt.problems.rounding import TermSizes, error, excuse, far_limit, relative, scale
-
-SHRINKS = 6  # tried between what l1 alone asks of residuals and what l2 alone does
 
 
 class Certificate(NamedTuple):
@@ -85,41 +85,34 @@ def _convex(team: Team) -> bool:
 def duality_gap(team: Team, x: Array) -> float:
     """F(x) - D(alpha) for an elastic net on a linear model, infinity for other penalties. Collective: one vector round.
 
+    Of several classes: `class_gap`.
+
     With an intercept, the residuals of the sign that outweighs are shrunk until they add up to 0; with l1 alone, all are
     shrunk until |A^T alpha| <= l1, and with l2 besides some of the way, as far as makes the bound smallest.
     """
+    if offered(team, Several):
+        return class_gap(team, x)
     penalty = team.penalty
     if not (offered(team, Conjugate) and isinstance(penalty, ElasticNet)) or penalty.l1 == penalty.l2 == 0:
         return np.inf
     points = [site.loss.point(x) for site in team.sites]
     scales, agreed = _balanced_residuals(team, points)
     slope = abs(agreed.vector[: agreed.vector.size - penalty.free])
-    shrinks = _shrinks(penalty, float(slope.max()) if slope.size else 0.0)
+    factors = shrinks(penalty, float(slope.max()) if slope.size else 0.0)
     conjugates = mean_scalars(
         team,
         [
-            np.array([site.loss.conjugate(at, shrink * scale) for shrink in shrinks])
+            np.array([site.loss.conjugate(at, shrink * scale) for shrink in factors])
             for site, at, scale in zip(team.sites, points, scales, strict=True)
         ],
     )
     if penalty.l2:
-        beyond = (np.maximum(shrink * slope - penalty.l1, 0) for shrink in shrinks)  # one at a time: they are long
+        beyond = (np.maximum(shrink * slope - penalty.l1, 0) for shrink in factors)  # one at a time: they are long
         shares = zip(*(team.world.shares([(each, each)]) for each in beyond), strict=True)
         conjugates += team.world.total([np.concatenate(own) for own in shares], "dots") / (2 * penalty.l2)
     dual = -float(conjugates.min())
     objective = float(agreed.scalars[0]) + measures(team, x, agreed.vector)[1]
     return above(dual, objective)
-
-
-def _shrinks(penalty: ElasticNet, largest: float) -> list[float]:
-    """Factors of the residuals to try: the one that makes them feasible for l1 alone, and with l2 some up to 1."""
-    feasible = min(1.0, penalty.l1 / largest) if penalty.l1 and largest > 0 else 1.0
-    if not penalty.l2 or feasible == 1:
-        return [feasible]
-    shrinks = [feasible]
-    for _ in range(SHRINKS):
-        shrinks.append(sqrt(shrinks[-1]))  # which all CPUs round alike
-    return [*shrinks, 1.0]
 
 
 def _balanced_residuals(team: Team[Conjugate], points: Sequence[Point]) -> tuple[list[Array], Message]:
@@ -147,9 +140,9 @@ def tight_gap(team: Team, points: Sequence[Point], residual: Array, products: in
     residual : grad F(x), (dim,). An unfinished CG is accounted for: nu^2 <= g.v + v.rho + |rho|^2 / l2.
     """
     penalty = team.penalty
-    if not (offered(team, Conjugate) and penalty.smooth and penalty.l2 > 0) or penalty.free:
+    if not (offered(team, Concordant) and penalty.smooth and penalty.l2 > 0) or penalty.free:
         return np.inf
-    concordance = team.sites[0].loss.family.concordance
+    concordance = team.sites[0].loss.concordance
     if concordance is None:
         return np.inf
     product, precondition = _newton(team, points)

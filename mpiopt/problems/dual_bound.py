@@ -8,12 +8,16 @@ sum_i w_i s_i alpha_i has to be 0: the terms of the sign that outweighs are shru
 """
 
 from collections.abc import Sequence
+from math import sqrt
 
 import numpy as np
 
 from mpiopt.arrays import Array
+from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Message, Team, mean
 from mpiopt.problems.protocols import Conjugate
+
+SHRINKS = 6  # tried between what l1 alone asks of residuals and what l2 alone does
 
 
 def dual_bound(team: Team[Conjugate], alphas: Sequence[Array], image: Array | None = None) -> float:
@@ -33,6 +37,18 @@ def dual_bound(team: Team[Conjugate], alphas: Sequence[Array], image: Array | No
     agreed = mean(team, messages, name="dual bound")
     v = agreed.vector[: team.dim - team.penalty.free]
     return -float(agreed.scalars[0]) - team.world.dots([(v, v)])[0] / (2 * team.penalty.l2)
+
+
+def shrinks(penalty: ElasticNet, largest: float) -> list[float]:
+    """Factors of the residuals to try, ``largest`` the size of their image: the one that makes them feasible for l1 alone, and
+    with l2 some up to 1. Not collective."""
+    feasible = min(1.0, penalty.l1 / largest) if penalty.l1 and largest > 0 else 1.0
+    if not penalty.l2 or feasible == 1:
+        return [feasible]
+    found = [feasible]
+    for _ in range(SHRINKS):
+        found.append(sqrt(found[-1]))  # which all CPUs round alike
+    return [*found, 1.0]
 
 
 def above(lower: float, objective: float) -> float:

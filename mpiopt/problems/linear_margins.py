@@ -196,6 +196,11 @@ class LinearMargins:
         """f_w(x') - f_w(x) - grad f_w(x).(x' - x) without cancellation; ``margins`` (rows,) are those of x'."""
         return self.family.bregman(self._seen(at), margins - self.known(at), self.y, self.weights) * self._scale
 
+    @property
+    def concordance(self) -> float | None:
+        """That of the family."""
+        return self.family.concordance
+
     @cached_property
     def radius(self) -> float:
         """The longest row, max |(a_i, 1)| with an intercept."""

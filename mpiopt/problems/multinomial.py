@@ -2,12 +2,13 @@
 
 x is W (features, classes) by rows and then b (classes,), so that a penalty that leaves the intercepts alone has
 ``free=classes``, as in `problems.softmax`. It is a loss of margins, (rows, classes) of them, linear in x: spcg, tron, lbfgs and
-all that search on margins solve it, and with an l2 penalty on all of x the gradient certifies the gap.
+all that search on margins solve it. It certifies its gap by dual variables (`problems.class_bound`).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import sqrt
 from typing import ClassVar, Self
 
 import numpy as np
@@ -34,6 +35,7 @@ class Multinomial:
     convex: ClassVar[bool] = True
     descends: ClassVar[bool] = False
     steepest: ClassVar[float] = 0.5
+    concordance: ClassVar[float | None] = sqrt(2)
 
     def __post_init__(self) -> None:
         if self.classes < 2:
@@ -122,6 +124,23 @@ class Multinomial:
         """See `Margins.bregman`."""
         seen = self._seen(at)
         return softmax.softmax_bregman(seen, self._table(margins) - seen, self.weights) * self._scale
+
+    def class_sums(self, at: Point) -> Array:
+        """See `Several.class_sums`."""
+        out = np.empty((2, self.classes))
+        softmax.softmax_sums(self._seen(at), self.y, self.weights, out)
+        return out
+
+    def dual(self, at: Point, kept: Array, taken: Array) -> tuple[float, Array]:
+        """See `Several.dual`; one pass over the rows."""
+        slopes = np.empty((self.rows, self.classes))
+        far = softmax.softmax_dual(self._seen(at), self.y, self.weights, kept, taken, 1.0, slopes)
+        return far * self._scale, self._combine(slopes)
+
+    def dual_distance(self, at: Point, kept: Array, taken: Array, shrink: float) -> float:
+        """See `Several.dual_distance`."""
+        none = np.empty((0, self.classes))
+        return softmax.softmax_dual(self._seen(at), self.y, self.weights, kept, taken, shrink, none) * self._scale
 
     def head(self, rows: int) -> Self:
         """The loss of the first rows; nothing is copied."""

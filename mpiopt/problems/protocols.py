@@ -4,6 +4,8 @@
     Loss         and a value and its gradient at a point
     Curvature    and products with its Hessian
     Margins      and what is cheap where it is a function of margins that are linear in x: searches along lines and planes
+    Concordant   and how fast its bend changes
+    Several      and dual variables, of rows of several classes
     Conjugate    and coordinate steps on its dual
     Columns      and its rows, or a part of their features alone
     Blocks       a Loss whose x is made of named matrices and vectors
@@ -124,6 +126,31 @@ class Margins(Curvature, Protocol):
 
     def head(self, rows: int) -> "Margins":
         """The loss of the first rows."""
+
+
+class Concordant(Margins, Protocol):
+    """A loss that says how fast its second derivative changes."""
+
+    @property
+    def concordance(self) -> float | None:
+        """M: a row's second derivative changes by at most M |a_i| |d| of it along a step d of x; None where there is none."""
+
+
+class Several(Concordant, Protocol):
+    """A loss of rows of several classes, log sum_c exp(m_c) - m_y, that offers dual variables; see `host.softmax`."""
+
+    @property
+    def classes(self) -> int:
+        """How many."""
+
+    def class_sums(self, at: Point) -> Array:
+        """The weighted sums over rows of chances, and of rows, by class: (2, classes)."""
+
+    def dual(self, at: Point, kept: Array, taken: Array) -> tuple[float, Array]:
+        """How far dual variables made of chances are from these (`dual_distance`), and their image V, (dim,)."""
+
+    def dual_distance(self, at: Point, kept: Array, taken: Array, shrink: float) -> float:
+        """The mean of relative entropies, where dual variables are drawn towards the rows' classes as well."""
 
 
 class Conjugate(Margins, Protocol):

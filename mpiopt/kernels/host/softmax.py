@@ -108,3 +108,51 @@ def softmax_bregman(m, delta, w):
             term = np.log1p(rise)
         total, lost = add(total, lost, _weight(w, i) * term)
     return total + lost
+
+
+@_kernel
+def softmax_sums(m, y, w, out):
+    """out[0] = the weighted sums of chances by class, out[1] those of rows by class, overwritten; out : (2, classes)."""
+    out[:] = 0.0
+    p = np.empty(m.shape[1])
+    for i in range(y.size):
+        _chances(m[i], p)
+        weight = _weight(w, i)
+        out[1, y[i]] += weight
+        for c in range(p.size):
+            out[0, c] += weight * p[c]
+
+
+@_kernel
+def softmax_dual(m, y, w, kept, taken, shrink, slopes):
+    """Rows' dual variables a, and how far they are from the chances p: the weighted sum of their relative entropies.
+
+    a = e_y + shrink (a' - e_y), a'_c = kept_c p_c + taken_c sum_d (1 - kept_d) p_d, with kept, taken : (classes,) in [0, 1];
+    slopes = w_i (a - e_y), overwritten, (rows, classes), or (0, classes) where they are not asked for.
+    """
+    total, lost, p = 0.0, 0.0, np.empty(m.shape[1])
+    for i in range(y.size):
+        size, weight = _chances(m[i], p), _weight(w, i)
+        spare = 0.0
+        for c in range(p.size):
+            spare += (1.0 - kept[c]) * p[c]
+        term = 0.0
+        for c in range(p.size):
+            own = 1.0 if c == y[i] else 0.0
+            a = own + shrink * (kept[c] * p[c] + taken[c] * spare - own)
+            term += _entropy(a, p[c], m[i, c] - size)
+            if slopes.shape[0]:
+                slopes[i, c] = weight * (a - own)
+        total, lost = add(total, lost, weight * term)
+    return total + lost
+
+
+@_kernel
+def _entropy(a, p, logarithm):
+    """a log(a / p) - a + p >= 0, the logarithm of p given."""
+    if a <= 0.0:
+        return p
+    if abs(a - p) < SMALL * p:
+        q = (a - p) / p
+        return p * q * q * (0.5 - q * (1 / 6 - q * (1 / 12 - q * (1 / 20 - q * (1 / 30 - q / 42)))))
+    return max(a * (np.log(a) - logarithm) - a + p, 0.0)
