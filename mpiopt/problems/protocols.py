@@ -137,20 +137,23 @@ class Concordant(Margins, Protocol):
 
 
 class Several(Concordant, Protocol):
-    """A loss of rows of several classes, log sum_c exp(m_c) - m_y, that offers dual variables; see `host.softmax`."""
+    """A loss of rows with a margin for each of several classes, that offers dual variables; see `problems.class_bound`."""
 
     @property
     def classes(self) -> int:
         """How many."""
 
-    def class_sums(self, at: Point) -> Array:
-        """The weighted sums over rows of chances, and of rows, by class: (2, classes)."""
+    def dual_sums(self, at: Point) -> Array:
+        """What has to be known of all rows for dual variables that add up to 0: sums over rows, (2, classes)."""
 
-    def dual(self, at: Point, kept: Array, taken: Array) -> tuple[float, Array]:
-        """How far dual variables made of chances are from these (`dual_distance`), and their image V, (dim,)."""
+    def dual(self, at: Point, sums: Array | None) -> tuple[float, Array]:
+        """How far dual variables are from the slopes at a point (`dual_distance`), and their image V, (dim,).
 
-    def dual_distance(self, at: Point, kept: Array, taken: Array, shrink: float) -> float:
-        """The mean of relative entropies, where dual variables are drawn towards the rows' classes as well."""
+        sums : `dual_sums` of all workers; None where the variables need not add up to 0.
+        """
+
+    def dual_distance(self, at: Point, sums: Array | None, shrink: float) -> float:
+        """The mean over rows of loss + conjugate - u.m, u the dual variables times ``shrink``."""
 
 
 class Conjugate(Margins, Protocol):
