@@ -22,7 +22,7 @@ from mpiopt.words import counted
 if TYPE_CHECKING:
     from mpiopt.arrays import Array
     from mpiopt.comm.world import World
-    from mpiopt.io.runs.fitted import Fitted
+    from mpiopt.io.runs.class_fitted import AnyFitted
     from mpiopt.io.runs.predictions import Predictions, Sink
 
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 class Predict(RawRows):
     """Apply a model to rows: mpiopt predict RUN.h5 DATA.h5 --out P.csv
 
-    Of two classes: margin, probability (where the loss has one) and class; else the expected label. One line a row, in the
+    Of two classes: margin, probability (where the loss has one) and class; of several: class, and the probability of each; else
+    the expected label. One line a row, in the
     order of the source; a data set that was shuffled is put back into it.
     """
 
@@ -82,7 +83,7 @@ def run(job: Predict, world: "World", console: Console) -> dict[str, Any]:
     return {"run": str(path), "data": named, "rows": source.rows, "out": None if job.out is None else str(job.out)}
 
 
-def _write(job: Predict, model: "Fitted", data: str, margins: "Array", world: "World") -> None:
+def _write(job: Predict, model: "AnyFitted", data: str, margins: "Array", world: "World") -> None:
     """Gather the margins piece by piece on the rank that writes. Collective. Raises MpioptError on every rank."""
     pieces, error = world.each(margins, "predictions"), None
     if world.rank == 0:
@@ -101,7 +102,7 @@ def _write(job: Predict, model: "Fitted", data: str, margins: "Array", world: "W
             raise error
 
 
-def _sheet(job: Predict, model: "Fitted", data: str) -> "AbstractContextManager[Sink | Predictions]":
+def _sheet(job: Predict, model: "AnyFitted", data: str) -> "AbstractContextManager[Sink | Predictions]":
     from mpiopt.io.runs.predictions import Predictions, TextSink
 
     if job.out is None:

@@ -13,7 +13,7 @@ PERHAPS = {
     **dict.fromkeys(
         ("method", "config", "dataset", "loss", "run_id", "checkpoint", "compress", "link", "model", "rule", "study"), str
     ),
-    **dict.fromkeys(("positive", "label_positive", "label_negative", "normalize"), str),
+    **dict.fromkeys(("positive", "label_positive", "label_negative", "normalize", "multiclass", "class_names"), str),
     **dict.fromkeys(("rows", "features", "nonzeros", "classes", "parameters", "world_size", "workers", "seed"), int),
     "number_base": int,
     **dict.fromkeys(("l1", "l2", "objective", "gradient_norm", "gap", "tight_gap", "test_loss", "accuracy"), NUMBER),

@@ -18,7 +18,10 @@ def read_made(path: str | Path) -> Made:
     with opened_run(path) as file:
         if not set(foreign_hdf5.group(file, "solution")) & set(Made._fields):
             return Made()
-        return Made.read(file, "solution", foreign_hdf5.column(file, "solution/x", foreign_hdf5.FLOAT, (None,)).size)
+        shape = foreign_hdf5.column(file, "solution/x", foreign_hdf5.FLOAT, None).shape
+        if not shape:
+            raise ValueError("its solution is a number")
+        return Made.read(file, "solution", shape[0])
 
 
 def read_errors(path: str | Path) -> np.ndarray | None:

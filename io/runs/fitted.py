@@ -42,6 +42,8 @@ class Fitted:
         told = read_run(path).attributes
         if "loss" not in told:
             raise UsageError(f"{path} is no run of mpiopt solve, and linear models alone can be applied: name one that is")
+        if "multiclass" in told:
+            raise UsageError(f"{path} is a model of several classes, and one margin a row is asked for here: fit one class")
         x, intercept = read_solution(path)
         family = find(str(told["loss"]))
         if len(x) != told.get("features", len(x)):
@@ -56,11 +58,7 @@ class Fitted:
 
     def demand_columns(self, source: Source) -> None:
         """See that the model is of these columns. Not collective. Raises UsageError."""
-        if source.cols != len(self.x):
-            raise UsageError(
-                f"{source.name} has {source.cols:,} features, and {self.path} is a model of {len(self.x):,}: give "
-                "the text of the data, or a data set converted like the run"
-            )
+        demand_columns(self.path, len(self.x), source)
 
     def demand_labels(self, source: Source) -> None:
         """See that the labels are those of the model. Not collective. Raises DataError."""
@@ -104,6 +102,15 @@ class Fitted:
             columns["probability"] = self.family.chance(margins)
         columns["class"] = np.where(margins > 0, *(np.array(name.encode()) for name in self.classes))
         return columns
+
+
+def demand_columns(path: Path, features: int, source: Source) -> None:
+    """Raise UsageError where rows do not have the features of the model in ``path``. Not collective."""
+    if source.cols != features:
+        raise UsageError(
+            f"{source.name} has {source.cols:,} features, and {path} is a model of {features:,}: give the text of the data, or "
+            "a data set converted like the run"
+        )
 
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?")

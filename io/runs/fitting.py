@@ -6,20 +6,20 @@ from mpiopt.engine.verdict import Best
 from mpiopt.errors import DataError
 from mpiopt.io.runs.part_kinds import fits
 from mpiopt.problems.problem import Point, Team, offered
-from mpiopt.problems.protocols import Columns
+from mpiopt.problems.protocols import Columns, Margins, offers
 
 
 def fitting(kept: Tree, team: Team) -> tuple[Run, Best | None]:
     """The run and the best point that were kept, once both are of this problem: a point for every worker here, as many entries
-    per row as there are rows, and a best point of the problem's length. Points of rows and columns may be in fewer coordinates
-    (`problems.reduced`), which the method looks at.
+    per row as there are rows, or margins, and a best point of the problem's length. Points of rows and columns may be in fewer
+    coordinates (`problems.reduced`), which the method looks at.
 
     Not collective. Raises DataError.
     """
     if not (isinstance(kept, tuple) and len(kept) == 2 and isinstance(kept[0], Run) and fits(kept[1], Best | None)):
         raise DataError("it does not hold a run and its best point")
     run, best = kept
-    rows = [site.loss.rows for site in team.sites]
+    rows = [site.loss.margin_count if offers(site.loss, Margins) else site.loss.rows for site in team.sites]
     least = 0 if offered(team, Columns) else team.dim
     if len(run.points) != len(rows):
         raise DataError("it has no point for every worker")

@@ -2,8 +2,8 @@
 
     RUN.h5   attributes   schema="mpiopt-run", schema_version, method, reason, reason_text, config (TOML), ...
              history/     columns of equal length on the dimension scale `round`: seconds, objective, gradient_norm, ...
-             solution/    x (d,), intercept (), buffers/NAME: what a model keeps beside x, such as running statistics,
-                          layout: what the parts of x are called (`runs.naming`)
+             solution/    x (d,), intercept (), of several classes (d, classes) and (classes,); buffers/NAME: what a model keeps
+                          beside x, such as running statistics; layout: what the parts of x are called (`runs.naming`)
 
 Every record is flushed, and the file keeps HDF5's oldest format: a run that is killed leaves a file that opens and
 holds all rounds but perhaps the last. ``reason`` is RUNNING until the run says why it ended. A file that is closed is
@@ -151,19 +151,20 @@ class RunFile:
     def finish(
         self,
         x: np.ndarray,
-        intercept: float,
+        intercept: float | np.ndarray,
         attributes: Mapping[str, Any],
         buffers: Mapping[str, np.ndarray] = NOTHING,
         made: Made = NO_MADE,
         layout: Naming = UNNAMED,
     ) -> None:
-        """Write the solution and why the run ended: x (d,), how its features were made or its parts are called, what is beside.
+        """Write the solution and why the run ended: x (d,) or (d, classes), how its features were made or its parts are called,
+        what is beside.
 
         Raises DataError where the disk is full, the file then keeps its history; and where the file has gone meanwhile.
         """
         beside = {f"{BUFFERS}/{name}": array for name, array in buffers.items()}
         try:
-            for name, value in {"x": x, "intercept": np.float64(intercept), **beside}.items():
+            for name, value in {"x": x, "intercept": np.asarray(intercept, np.float64), **beside}.items():
                 self._solve(name, np.asarray(value))
             made.write(self._file["solution"])
             layout.write(self._file["solution"])
@@ -248,15 +249,26 @@ def read_run(path: str | Path) -> RunData:
 
 
 def solution_size(path: str | Path) -> int:
-    """The length of the x that `read_solution` reads, and the same errors, but for what is in x. Not collective."""
+    """How many coefficients a solution has, of all its classes, and the errors of `read_solution`, but for what is in x. Not
+    collective."""
     with opened_run(path) as file:
-        return _solution(file, path).size
+        return _solution(file, path, None).size
 
 
-def _solution(file: h5py.File, path: str | Path) -> h5py.Dataset:
+def _solution(file: h5py.File, path: str | Path, shape: tuple[int | None, ...] | None = (None,)) -> h5py.Dataset:
     if "x" not in set(foreign_hdf5.group(file, "solution")):
         raise DataError(f"{path} holds no solution: that run was stopped before it ended; name a finished one")
-    return foreign_hdf5.column(file, "solution/x", foreign_hdf5.FLOAT, (None,))
+    return foreign_hdf5.column(file, "solution/x", foreign_hdf5.FLOAT, shape)
+
+
+def read_table(path: str | Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """x (d, classes) and the intercepts (classes,) of a run of so many classes. Not collective. Raises as `read_solution`."""
+    with opened_run(path) as file:
+        x = _solution(file, path, (None, classes))[()]
+        intercept = foreign_hdf5.column(file, "solution/intercept", foreign_hdf5.FLOAT, (classes,))[()]
+        if not (np.isfinite(x).all() and np.isfinite(intercept).all()):
+            raise ValueError("its solution is not finite")
+        return x, intercept
 
 
 def read_solution(path: str | Path) -> tuple[np.ndarray, float]:

@@ -32,6 +32,8 @@ class LinearRows:
 class LinearFit(LinearRows):
     """What is minimised, by which method, and how exactly. In --help before the options that every run has."""
 
+    multiclass: Literal["multinomial", "ovr"] | None = None
+    """For labels of several classes, at most 64: one softmax over all, or each class against the rest, all solved at once."""
     method: str = "spcg"
     """One of the list that mpiopt methods prints."""
     set: Settings = ()

@@ -42,6 +42,8 @@ def _pair(runs: Sequence[RunData]) -> tuple[RunData, RunData]:
                 f"{run.path} is no fit of a likelihood: test runs of mpiopt solve with --loss logistic, poisson or "
                 "least_squares"
             )
+        if "multiclass" in told:
+            raise UsageError(f"{run.path} is a model of several classes, and the test counts coefficients of one margin a row")
         if told.get("l1") or told.get("l2") or "lower" in told or "upper" in told:
             raise UsageError(f"{run.path} has a penalty, and its loss is not the least one: fit with --l2 0")
         if not told.get("converged"):

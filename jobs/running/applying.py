@@ -16,7 +16,7 @@ from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.dataset.shuffle import Shuffle
 from mpiopt.io.dataset.source import Share, Source, open_source, shares
 from mpiopt.io.disk.file_kind import DATA, schema_of
-from mpiopt.io.runs.fitted import Fitted
+from mpiopt.io.runs.class_fitted import AnyFitted, read_fitted
 from mpiopt.words import counted
 
 if TYPE_CHECKING:
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from mpiopt.jobs.cli.raw_options import RawRows
 
 
-def models(paths: Sequence[Path], world: "World") -> list[Fitted]:
+def models(paths: Sequence[Path], world: "World") -> list[AnyFitted]:
     """The models of run files, read by one rank. Collective. Raises DataError, UsageError on every rank."""
     with world.together(f"reading {', '.join(map(str, paths))}"):
-        found = [Fitted.read(path) for path in paths] if world.rank == 0 else []
+        found = [read_fitted(path) for path in paths] if world.rank == 0 else []
     return world.tell(found)
 
 
 @contextmanager
 def rows(
-    files: Sequence[Path], model: Fitted, world: "World", console: "Console", job: "RawRows", *, unlabelled: bool = False
+    files: Sequence[Path], model: AnyFitted, world: "World", console: "Console", job: "RawRows", *, unlabelled: bool = False
 ) -> Iterator[Source]:
     """The rows of a data set or generator, or of text, in whose place a data set stands meanwhile. Collective.
 
@@ -76,7 +76,7 @@ def rows(
             rmtree(folder, ignore_errors=True)
 
 
-def _told(source: Source, model: Fitted, console: "Console") -> Source:
+def _told(source: Source, model: AnyFitted, console: "Console") -> Source:
     """The source; said once where a model of rows with offsets is applied to rows without."""
     if model.offset and not (isinstance(source, Dataset) and OFFSET in source.index.beside):
         console.note(f"note: {model.path} was fitted to rows with offsets, and these have none: they count as 0")
@@ -96,7 +96,7 @@ def stacked(source: Source, world: "World") -> Share:
 
 
 def in_order(values: Array, share: Share, source: Source, world: "World") -> Array:
-    """Values of this rank's rows, (rows,), for the rows of its block of the source's own order. Collective."""
+    """Values of this rank's rows, (rows,) or several each, for the rows of its block of the source's own order. Collective."""
     seed = source.index.shuffle if isinstance(source, Dataset) else None
     if seed is None:
         return values
@@ -104,7 +104,7 @@ def in_order(values: Array, share: Share, source: Source, world: "World") -> Arr
     places = Shuffle(source.rows, seed)(share.lo, share.hi - share.lo)
     order = np.argsort(places)
     asked = np.split(places[order], np.searchsorted(places[order], bounds[1:-1]))
-    answers = world.alltoall([values[wanted - share.lo] for wanted in world.alltoall(asked, "order")], "order")
+    answers = world.alltoall([values[wanted - share.lo].reshape(-1) for wanted in world.alltoall(asked, "order")], "order")
     out = np.empty_like(values)
-    out[order] = np.concatenate(answers)
+    out[order] = np.concatenate(answers).reshape(values.shape)
     return out

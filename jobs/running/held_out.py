@@ -12,9 +12,12 @@ from mpiopt.arrays import Array, on_host
 from mpiopt.engine.drive import Standing
 from mpiopt.engine.method import Method
 from mpiopt.engine.stop import Reason
+from mpiopt.io.dataset.class_team import class_family, class_names
 from mpiopt.io.dataset.linear_team import classes, fitting, meant, recipe_of
 from mpiopt.io.dataset.source import Share, Source, open_source, shares
+from mpiopt.io.runs.class_fitted import AnyFitted, ClassFitted
 from mpiopt.io.runs.fitted import Fitted
+from mpiopt.metrics.class_figures import class_figures
 from mpiopt.metrics.figures import Rows, figures
 from mpiopt.problems.problem import Team
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from mpiopt.jobs.cli.solve_options import Solve
 
 SHOWN = {"test_loss": "mean_loss", "test_accuracy": "accuracy", "test_roc_auc": "roc_auc", "test_rmse": "rmse", "test_r2": "r2"}
+
+CLASSES = {"test_loss": "mean_loss", "test_accuracy": "accuracy", "test_roc_auc": "macro_roc_auc"}
 
 
 class HeldOut:
@@ -34,16 +39,25 @@ class HeldOut:
         Raises DataError, UsageError on every rank.
         """
         self._world, self._source = world, open_source(str(job.test), world)
+        self._intercept = job.intercept
+        self._parts: list[Share] = []
+        if job.multiclass is not None:
+            names, none = class_names(trained), np.zeros((trained.cols, len(class_names(trained))))
+            family, recipe = class_family(job.multiclass, job.loss), recipe_of(trained)
+            self._model: AnyFitted = ClassFitted(Path(trained.name), none, none[0], family, names, job.multiclass, recipe)
+        else:
+            self._model = self._of_two(job, trained)
+        with world.together(f"looking at {job.test}"):
+            self._model.demand_columns(self._source)
+            self._model.demand_labels(self._source)
+
+    @staticmethod
+    def _of_two(job: "Solve", trained: Source) -> Fitted:
         told = classes(trained, job.loss, job.positive)
         both = (told["label_positive"], told["label_negative"]) if told else None
         rule = meant(trained, job.positive or (both[0] if both else "")) or ""
         family = fitting(job.loss, trained.labels, meant(trained, job.positive))
-        self._model = Fitted(Path(trained.name), np.zeros(trained.cols), 0.0, family, rule, both, recipe=recipe_of(trained))
-        self._intercept = job.intercept
-        self._parts: list[Share] = []
-        with world.together(f"looking at {job.test}"):
-            self._model.demand_columns(self._source)
-            self._model.demand_labels(self._source)
+        return Fitted(Path(trained.name), np.zeros(trained.cols), 0.0, family, rule, both, recipe=recipe_of(trained))
 
     def read(self) -> None:
         """Read the rows."""
@@ -52,12 +66,21 @@ class HeldOut:
     def figures(self, x: Array) -> dict[str, float]:
         """Those of a point x (dim,), by the names of columns of a history; the same on every rank."""
         given = on_host(x)
+        if isinstance(self._model, ClassFitted):
+            return self._of_classes(self._model, given)
         coef, intercept = (given[:-1], float(given[-1])) if self._intercept else (given, 0.0)
         model = replace(self._model, x=coef, intercept=intercept)
         margins = np.concatenate([model.margins(part) for part in self._parts])
         labels = np.concatenate([model.labels(part.labels) for part in self._parts])
         found = figures(self._world, model.family, Rows(margins, labels, self._weights()))
         return {name: found[figure] for name, figure in SHOWN.items() if figure in found}
+
+    def _of_classes(self, model: ClassFitted, x: np.ndarray) -> dict[str, float]:
+        table = x.reshape(-1, len(model.classes))
+        coef, intercept = (table[:-1], table[-1]) if self._intercept else (table, model.intercept)
+        rows = replace(model, x=coef, intercept=intercept).rows(self._parts, self._weights())
+        found = class_figures(self._world, rows).overall
+        return {name: found[figure] for name, figure in CLASSES.items()}
 
     def _weights(self) -> np.ndarray | None:
         """The weights of this rank's rows; None, on all ranks, where none has any."""

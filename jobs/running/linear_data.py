@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from mpiopt.jobs.cli.solve_options import Solve
 
 
-def penalty_of(job: "Solve", l2: float | None = None) -> Penalty:
-    """The penalty of a job, perhaps with another l2. Raises UsageError for one that cannot be. Not collective."""
-    l2, free = job.l2 if l2 is None else l2, int(job.intercept)
+def penalty_of(job: "Solve", l2: float | None = None, margins: int = 1) -> Penalty:
+    """The penalty of a job, perhaps with another l2; margins : of a row, each with an intercept of its own.
+
+    Raises UsageError for one that cannot be. Not collective.
+    """
+    l2, free = job.l2 if l2 is None else l2, margins * int(job.intercept)
     if job.lower is None and job.upper is None:
         return ElasticNet(job.l1, l2, free=free)
     if job.l1 > 0:

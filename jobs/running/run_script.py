@@ -9,6 +9,8 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import numpy as np
+
 from mpiopt.arrays import on_host
 from mpiopt.engine.drive import Keeper, Solution, Standing
 from mpiopt.engine.stop import Watcher
@@ -60,6 +62,7 @@ class Outcome(NamedTuple):
     end : with the answer. converged : whether it came to what was asked of it; None where that was nothing. facts : about
     the answer, by name; ``final`` of them are kept in the run file. lines : about it for people, each with its heading.
     buffers : what a model keeps beside x. made : how the features of a solution were made. layout : what its parts are called.
+    classes : of which each has coefficients and an intercept of its own; None where there is one of each.
     """
 
     end: Solution | Trained | Played | Followed
@@ -71,6 +74,7 @@ class Outcome(NamedTuple):
     buffers: Mapping[str, Any] = NOTHING
     made: Made = NO_MADE
     layout: Naming = UNNAMED
+    classes: int | None = None
 
 
 class Hooks(Protocol):
@@ -137,7 +141,7 @@ def _carried_out(
         found = _facts(outcome, recording)
         final = {name: found[name] for name in (*KEPT, *outcome.final)}
         beside = outcome.buffers, outcome.made, outcome.layout
-        recording.finish(*_split(on_host(outcome.end.x), outcome.intercept), final, *beside)
+        recording.finish(*_split(on_host(outcome.end.x), outcome.intercept, outcome.classes), final, *beside)
     console.show(_page(outcome, found))
     return {
         **about,
@@ -174,8 +178,11 @@ def _facts(outcome: Outcome, recording: Recording) -> dict[str, Any]:
     }
 
 
-def _split(x: Any, intercept: bool) -> tuple[Any, float]:
-    """The coefficients, and the intercept behind them, 0 where none was fitted."""
+def _split(x: Any, intercept: bool, classes: int | None) -> tuple[Any, Any]:
+    """The coefficients, and the intercept behind them, 0 where none was fitted; of several classes side by side."""
+    if classes is not None:
+        table = x.reshape(-1, classes)
+        return (table[:-1], table[-1]) if intercept else (table, np.zeros(classes))
     return (x[:-1], float(x[-1])) if intercept else (x, 0.0)
 
 

@@ -1,5 +1,6 @@
 """What is said of a solve at its end: numbers for the run file and JSON, lines for people."""
 
+import json
 from collections.abc import Mapping
 from math import inf, sqrt
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mpiopt.comm.world import World
     from mpiopt.jobs.cli.solve_options import Solve
 
+SHOWN = 8  # classes that are named
 FINAL = ("gradient_norm", "gap", "tight_gap", "coefficient_error", "form", "form_why", "coordinates")
 
 
@@ -59,6 +61,10 @@ def _fewer(found: Mapping[str, Any], solution: Solution) -> str:
     return f", in {count:,} coordinates" if count is not None and count < solution.x.size else ""
 
 
+def _shortened(names: list[str]) -> str:
+    return ", ".join(names if len(names) <= SHOWN else [*names[: SHOWN - 2], "...", names[-1]])
+
+
 def lines(
     job: "Solve", about: Mapping[str, Any], solution: Solution, found: Mapping[str, Any], world: "World"
 ) -> list[tuple[str, str]]:
@@ -70,7 +76,10 @@ def lines(
     fewer = f", {compressing(about)}" if about["compress"] else ""
     classes = f", class weights {job.class_weight}" if job.class_weight else ""
     constant = f" (C = {1 / (about['weight'] * job.l2):.6g})" if job.l2 else ""
-    support = f"{found['nonzero_coefficients']:,} of {about['features'] + job.intercept:,} coefficients are not 0"
+    several = json.loads(about["class_names"]) if "class_names" in about else []
+    count = (about["features"] + job.intercept) * max(1, len(several))
+    support = f"{found['nonzero_coefficients']:,} of {count:,} coefficients are not 0"
+    loss = f"{job.loss}, {job.multiclass} of {counted(len(several), 'class', 'classes')}" if several else job.loss
     signs = f"{about['label_positive']} is +1, {about['label_negative']} is -1" if "label_positive" in about else ""
     return [
         (
@@ -79,7 +88,8 @@ def lines(
             f"{counted(about['nonzeros'], 'nonzero')}",
         ),
         *([("labels", signs)] if signs else []),
-        ("problem", f"{job.loss}, {penalty}{classes}{constant}"),
+        *([("labels", _shortened(several))] if several else []),
+        ("problem", f"{loss}, {penalty}{classes}{constant}"),
         ("method", f"{job.method} on {counted(world.size, 'rank')}, {counted(world.workers, 'worker')}{fewer}"),
         *([("form", f"{found['form']}: {found['form_why']}{_fewer(found, solution)}")] if found["form"] else []),
         (

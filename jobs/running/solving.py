@@ -18,7 +18,7 @@ from mpiopt.io.dataset.source import Source
 from mpiopt.io.runs.run_file import read_solution
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.machine.node import compiled
-from mpiopt.jobs.running import gpu_solving
+from mpiopt.jobs.running import class_data, gpu_solving
 from mpiopt.jobs.running.held_out import HeldOut
 from mpiopt.jobs.running.inferring import Inferring, left_out
 from mpiopt.jobs.running.linear_data import opened, penalty_of
@@ -78,14 +78,20 @@ class SolveHooks:
 
     def demand_start(self, size: int) -> None:
         """It has to be of as many features."""
-        if size != self._source.cols:
+        classes = class_data.margins(self.job, self._source)
+        if size != self._source.cols * (classes or 1):
+            told = "" if classes is None else f" of {classes} classes"
             raise UsageError(
                 f"{self.job.from_} has {size:,} coefficients, but {self._source.name} has {self._source.cols:,} "
-                "features: start from a run on the same features"
+                f"features{told}: start from a run on the same features"
             )
 
-    def built(self) -> tuple[Team[Linear], dict[str, Any]]:
+    def built(self) -> tuple[Team[Any], dict[str, Any]]:
         """The team on its device, every kernel warm."""
+        if self.job.multiclass is not None:
+            self._team: Team[Any] = class_data.class_team(self.job, self._source, self._world)
+            class_data.warm_classes(self._team)
+            return self._told()
         self._team = self._placed(self.job.device)
         if self._inferring is not None:
             self._team = self._inferring.prepared(self._team)
@@ -93,6 +99,10 @@ class SolveHooks:
             gpu_solving.ready(self._team, self.method.dvectors)
         else:
             warm(self._team)
+        return self._told()
+
+    def _told(self) -> tuple[Team[Any], dict[str, Any]]:
+        """The team, and what the run file says of it from the start; rows to test on are read."""
         self._about = described(self.job, self._source) | {"weight": self._team.weight}
         if self._test is not None:
             self._test.read()
@@ -123,11 +133,13 @@ class SolveHooks:
             seen = test.figures(self._found.x)
             found, told = found | seen, [*told, ("test", test.line(seen))]
         final = FINAL if test is None else (*FINAL, *seen)
-        beside: Mapping[str, Array] = {}
+        beside, classes = dict[str, Array](), class_data.margins(self.job, self._source)
         if self._inferring is not None and self._found.reason is not Reason.INTERRUPTED:
             line, beside = self._inferring.beside(self._team, self._found)
             told = [*told, ("errors", line)]
-        return Outcome(self._found, self._found.reason.converged, found, final, told, self.job.intercept, beside, self.made)
+        return Outcome(
+            self._found, self._found.reason.converged, found, final, told, self.job.intercept, beside, self.made, classes
+        )
 
     def demand_errors(self) -> None:
         """Raise MpioptError on every rank where standard errors were asked for and there are none."""
@@ -163,7 +175,10 @@ def start(job: "Solve", team: Team, source: Source) -> Array:
         return place(x)
     with team.world.together(f"reading {job.from_}"):
         if team.world.rank == 0:
-            x[: source.cols], x[source.cols :] = read_solution(job.from_)
+            if job.multiclass is None:
+                x[: source.cols], x[source.cols :] = read_solution(job.from_)
+            else:
+                x[:] = class_data.begun(job, source)
     return place(team.world.bcast(x))
 
 
@@ -180,6 +195,7 @@ def identity(job: "Solve", source: Source, world: "World") -> dict[str, Any]:
         "nonzeros": source.nnz,
         "loss": job.loss,
         "positive": job.positive,
+        "multiclass": job.multiclass,
         "class_weight": job.class_weight,
         "l2": job.l2,
         "l1": job.l1,
@@ -217,7 +233,7 @@ def described(job: "Solve", source: Source) -> dict[str, Any]:
         "inference": job.inference,
         "inference_of": job.inference_of,
         "offset": (isinstance(source, Dataset) and OFFSET in source.index.beside) or None,
-        **classes(source, job.loss, job.positive),
+        **(classes(source, job.loss, job.positive) if job.multiclass is None else class_data.named(job, source)),
         **frame(source),
     }
 

@@ -1,0 +1,86 @@
+"""What ``mpiopt solve --multiclass`` has in place of what one margin a row has: team, names, start, warm kernels."""
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mpiopt.arrays import Array
+from mpiopt.errors import CapabilityError, UsageError
+from mpiopt.io.dataset.class_team import ClassLoss, class_labels, class_names, class_team_of
+from mpiopt.io.dataset.class_weight import BALANCED
+from mpiopt.io.dataset.source import Source
+from mpiopt.io.runs.class_fitted import ClassFitted
+from mpiopt.jobs.running.linear_data import penalty_of
+from mpiopt.kernels.csr import CSR
+from mpiopt.problems.problem import Team
+
+if TYPE_CHECKING:
+    from mpiopt.comm.world import World
+    from mpiopt.jobs.cli.solve_options import Solve
+
+
+def check(job: "Solve") -> None:
+    """Refuse what is for one margin a row, before anything is read. Raises CapabilityError, UsageError. Not collective."""
+    if job.multiclass is None:
+        return
+    if job.positive is not None:
+        raise UsageError("--positive makes two classes, and --multiclass tells all apart: leave one of them out")
+    if job.class_weight not in (None, BALANCED):
+        raise UsageError(f"--class-weight {job.class_weight} is for two classes: with --multiclass give {BALANCED}")
+    for name, asked in (("--inference", job.inference), ("--dry-run", job.dry_run), ("--device gpu", job.device == "gpu")):
+        if asked:
+            raise CapabilityError(f"{name} is for one margin a row: leave it, or --multiclass {job.multiclass}, out")
+
+
+def margins(job: "Solve", source: Source) -> int | None:
+    """How many classes are told apart; None for a problem of one margin a row. Raises DataError. Not collective."""
+    return None if job.multiclass is None else len(class_labels(source))
+
+
+def class_team(job: "Solve", source: Source, world: "World") -> Team[ClassLoss]:
+    """The team that the job asks for. Collective. Raises MpioptError on every rank."""
+    assert job.multiclass is not None
+    return class_team_of(
+        source,
+        world,
+        penalty_of(job, margins=len(class_labels(source))),
+        job.multiclass,
+        loss=job.loss,
+        values=job.values,
+        seed=job.seed,
+        class_weight=job.class_weight,
+    )
+
+
+def named(job: "Solve", source: Source) -> dict[str, str]:
+    """What the classes are called, as attributes. Raises DataError. Not collective."""
+    return {"multiclass": str(job.multiclass), "class_names": json.dumps(class_names(source))}
+
+
+def begun(job: "Solve", source: Source) -> Array:
+    """The solution of another run as a point (dim,). Raises DataError, UsageError. Not collective."""
+    model = ClassFitted.read(str(job.from_))
+    if model.classes != class_names(source):
+        raise UsageError(f"{job.from_} tells other classes apart than {source.name} has: start from a run on the same")
+    table = np.vstack([model.x, model.intercept[None]]) if job.intercept else model.x
+    return table.reshape(-1)
+
+
+def warm_classes(team: Team[ClassLoss]) -> None:
+    """Call every kernel that a solve may use on two small rows, with the types that it will see on this rank. Collective."""
+    with team.world.together("compiling kernels"):
+        loss = team.sites[0].loss
+        rows = min(2, loss.rows)
+        matrix = CSR.empty(rows, rows, 2, loss.matrix.data.dtype)
+        matrix.indptr[:], matrix.indices[:], matrix.data[:] = np.arange(rows + 1), 0, 1
+        small = replace(loss, matrix=matrix, y=loss.y[:rows], weights=loss.weights[:rows])
+        at = small.point(np.zeros(small.dim))
+        small.value_grad(at)
+        small.hessian(at)(at.x)
+        small.diagonal(at)
+        small.plane(at, np.zeros((1, small.margin_count)), np.zeros(1))
+        small.bregman(at, at.known)
+        small.dual(at, small.dual_sums(at))
+    team.world.barrier()
