@@ -22,16 +22,19 @@ class Coef:
     run: Path = field(kw_only=False)
     """A run of mpiopt solve."""
     top: Whole = 20
-    """So many of them, by size; before them those named by --inference-of."""
+    """So many of them, by size, of several classes so many of each; before them those named by --inference-of."""
     plugin: Plugins = ()
 
 
 def run(job: Coef, world: None, console: Console) -> dict[str, Any]:
     """Read and print. Raises UsageError, DataError."""
+    from mpiopt.io.runs.class_fitted import of_classes
     from mpiopt.io.runs.coefficients import INTERCEPT, KNOWN, Coefficients
 
     if job.top < 1:
         raise UsageError(f"--top {job.top}: give a whole number of at least 1")
+    if of_classes(job.run):
+        return _of_classes(job, console)
     found = Coefficients.read(job.run)
     x = found.model.x
     shown = {found.name(j): found.known(j) for j in dict.fromkeys([*found.asked, *found.largest(job.top)])}
@@ -49,3 +52,22 @@ def run(job: Coef, world: None, console: Console) -> dict[str, Any]:
         "coefficients": {name: told["coefficient"] for name, told in shown.items()},
         **({"known": intercept | shown} if found.errors is not None else {}),
     }
+
+
+def _of_classes(job: Coef, console: Console) -> dict[str, Any]:
+    """The largest of every class, one class after the other."""
+    from mpiopt.io.runs.class_coefficients import ClassCoefficients
+    from mpiopt.io.runs.coefficients import INTERCEPT
+
+    found = ClassCoefficients.read(job.run)
+    model, several = found.model, dict[str, dict[str, Any]]()
+    kept = int((model.x != 0).sum())
+    console.show(
+        f"{job.run}: {counted(len(model.x), 'feature')}, {len(model.classes)} classes, {kept:,} of their coefficients not 0"
+    )
+    for k, name in enumerate(model.classes):
+        several[name] = {"intercept": float(model.intercept[k]), "coefficients": found.largest(k, job.top)}
+        first = {INTERCEPT: float(model.intercept[k])} if found.intercept else {}
+        rows = [[each, f"{value:.6g}"] for each, value in (first | several[name]["coefficients"]).items()]
+        console.show(f"\nclass {name}\n\n" + table(["feature", "coefficient"], rows, "lr"))
+    return {"run": str(job.run), "features": len(model.x), "nonzero": kept, "classes": several}

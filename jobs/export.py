@@ -7,13 +7,18 @@ if __name__ == "__main__":
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from mpiopt.errors import DataError, UsageError
+from mpiopt.errors import CapabilityError, DataError, UsageError
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.options import Plugins
+
+if TYPE_CHECKING:
+    from mpiopt.io.runs.class_coefficients import ClassCoefficients
+    from mpiopt.io.runs.coefficients import Coefficients
+    from mpiopt.io.runs.exports import ExportFormat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +29,8 @@ class Export:
     scaled, as all are; liblinear is a model file for LIBLINEAR's predict, onnx a graph from rows to margins, probabilities
     and classes, skops an estimator of scikit-learn, vw a model of Vowpal Wabbit (extras of these names; parquet: arrow).
     Of a training: state_dict is what torch loads into the module (extra: torch), safetensors the same tensors by name.
+    and classes, skops an estimator of scikit-learn, vw a model of Vowpal Wabbit (extras of these names; parquet: arrow). Of
+    several classes csv, json, liblinear, onnx and skops.
     """
 
     run: Path = field(kw_only=False)
@@ -45,12 +52,9 @@ def run(job: Export, world: None, console: Console) -> dict[str, Any]:
     from mpiopt.io.runs.coefficients import Coefficients
     from mpiopt.io.runs.exports import FORMATS, ExportFormat, write
 
-    form = FORMATS.get(job.to)
-    if form is None:
-        from mpiopt.estimators.export_skops import write_skops
+    from mpiopt.io.runs.exports import write
 
-        form = ExportFormat(".skops", b"PK", write_skops)
-    found = Coefficients.read(job.run)
+    found, form = _found(job)
     out = job.out or Path(job.run.name.removesuffix(".h5") + form.suffix)
     try:
         write(found, out, form, overwrite=job.overwrite)
@@ -93,3 +97,22 @@ def _such(path: Path, kind: str) -> bool:
     with path.open("rb") as file:
         head = file.read(9)
     return head.startswith(b"PK") if kind == "state_dict" else head[8:] == b"{"
+
+
+def _found(job: Export) -> "tuple[Coefficients | ClassCoefficients, ExportFormat]":
+    """The coefficients and how they are written. Raises UsageError, DataError, CapabilityError."""
+    from mpiopt.io.runs.class_coefficients import ClassCoefficients
+    from mpiopt.io.runs.class_exports import CLASS_FORMATS
+    from mpiopt.io.runs.class_fitted import of_classes
+    from mpiopt.io.runs.coefficients import Coefficients
+    from mpiopt.io.runs.exports import FORMATS, ExportFormat
+
+    several = of_classes(job.run)
+    formats = dict(CLASS_FORMATS if several else FORMATS)
+    if job.to == "skops":
+        from mpiopt.estimators.export_skops import write_skops
+
+        formats["skops"] = ExportFormat(".skops", b"PK", write_skops)
+    if job.to not in formats:
+        raise CapabilityError(f"{job.run} is a model of several classes, which {job.to} is not made for: use --to csv or json")
+    return (ClassCoefficients if several else Coefficients).read(job.run), formats[job.to]

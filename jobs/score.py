@@ -20,6 +20,7 @@ from mpiopt.words import counted
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
     from mpiopt.io.dataset.source import Share
+    from mpiopt.io.runs.class_fitted import AnyFitted
     from mpiopt.io.runs.fitted import Fitted
     from mpiopt.jobs.reports.scores import Scored
     from mpiopt.metrics.figures import Rows
@@ -30,8 +31,9 @@ class Score(RawRows):
     """Score models on rows with labels: mpiopt score RUN.h5... DATA.h5
 
     Of two classes: area under the ROC curve and average precision, exact with ties, accuracy (also balanced), precision,
-    recall, F1 at probability 1/2; of numbers: RMSE, MAE, R2. Log loss, Brier score, deviance and pseudo-R2 where a loss has
-    them. Rows stay on their ranks.
+    recall, F1 at probability 1/2; of several: accuracy, means over the classes of precision, recall, F1 and the area of each
+    against the rest, and all of them by class; of numbers: RMSE, MAE, R2. Log loss, Brier score, deviance and pseudo-R2 where
+    a loss has them. Rows stay on their ranks.
 
     With --noise: a network of mpiopt train, which votes over noisy copies of each row, and how far a row may move (gaussian: in
     Euclidean norm) before another class could win, proved by a bound of Clopper and Pearson on the winner's share. The noise
@@ -89,7 +91,7 @@ def run(job: Score, world: "World", console: Console) -> dict[str, Any]:
             model.demand_labels(source)
         console(f"scoring {counted(source.rows, 'row')} on {counted(world.size, 'rank')}")
         held = stacked(source, world)
-        found = [_scored(job, model, _rows(model, held), world) for model in fitted]
+        found = [_scored(job, model, held, world) for model in fitted]
     console.show(
         "\n\n".join([f"{data}: {counted(source.rows, 'row')}", *tables([path.stem for path in runs], found, job.calibration)])
     )
@@ -112,16 +114,39 @@ def _rows(model: "Fitted", share: "Share") -> "Rows":
     return Rows(model.margins(share), model.labels(share.labels), share.weight)
 
 
-def _scored(job: Score, model: "Fitted", rows: "Rows", world: "World") -> "Scored":
+def _scored(job: Score, model: "AnyFitted", share: "Share", world: "World") -> "Scored":
     """What is said of one model. Collective. Raises UsageError."""
+    from mpiopt.io.runs.class_fitted import ClassFitted
+    from mpiopt.jobs.reports.class_scores import ClassScores
+    from mpiopt.jobs.reports.scores import Scored
+    from mpiopt.metrics.class_figures import class_figures
+
+    if not isinstance(model, ClassFitted):
+        return _of_one_margin(job, model, _rows(model, share), world)
+    if job.calibration or job.png:
+        raise UsageError(
+            f"--calibration and --png are for two classes, and {model.path} has {len(model.classes)}: leave them out"
+        )
+    several = class_figures(world, model.rows([share], share.weight))
+    shown = _asked(job, model, several.overall)
+    return Scored(shown, None, None, None if job.metric else ClassScores(model.classes, several))
+
+
+def _asked(job: Score, model: "AnyFitted", found: dict[str, float]) -> dict[str, float]:
+    """The figures that are to be shown. Raises UsageError."""
+    if unknown := [name for name in job.metric if name not in found]:
+        raise UsageError(f"--metric {unknown[0]}: {model.path} is scored by {', '.join(found)}")
+    return {name: found[name] for name in job.metric or found}
+
+
+def _of_one_margin(job: Score, model: "Fitted", rows: "Rows", world: "World") -> "Scored":
+    """What is said of a model of two classes, or of numbers. Collective. Raises UsageError."""
     from mpiopt.jobs.reports.scores import Scored
     from mpiopt.metrics.figures import calibration, figures, ranked
 
     ranking = ranked(world, rows) if model.classes else None
     found = figures(world, model.family, rows, ranking)
-    if unknown := [name for name in job.metric if name not in found]:
-        raise UsageError(f"--metric {unknown[0]}: {model.path} is scored by {', '.join(found)}")
-    shown = {name: found[name] for name in job.metric or found}
+    shown = _asked(job, model, found)
     curve = ranking.curve(world) if job.png and ranking is not None else None
     table = calibration(world, model.family, rows) if (job.calibration or job.png) and model.family.chance else None
     return Scored(shown, curve, table)

@@ -139,7 +139,12 @@ AnyFitted = Fitted | ClassFitted
 
 def read_fitted(path: str | Path) -> AnyFitted:
     """The model in a run file, whatever it tells apart. Not collective. Raises DataError, UsageError."""
-    return ClassFitted.read(path) if "multiclass" in read_run(path).attributes else Fitted.read(path)
+    return ClassFitted.read(path) if of_classes(path) else Fitted.read(path)
+
+
+def of_classes(path: str | Path) -> bool:
+    """Whether a run file has a model of several classes. Not collective. Raises DataError."""
+    return "multiclass" in read_run(path).attributes
 
 
 def _names(path: str | Path, told: Any) -> tuple[str, ...]:

@@ -1,9 +1,11 @@
 """A linear model as a graph of ONNX: margins, and of two classes also probabilities and classes (extra: onnx)."""
 
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from mpiopt.arrays import Array
 from mpiopt.errors import CapabilityError
 from mpiopt.io.runs.coefficients import Coefficients
 
@@ -17,23 +19,32 @@ def write_onnx(found: Coefficients, file: BinaryIO) -> None:
 
     Rows are those of the original features, in their order, without offsets. Raises CapabilityError.
     """
+    saved(lambda make, kinds: _graph(found, make, kinds), found.model.x, file)
+
+
+def saved(graph_of: Callable[[Any, Any], Any], x: Array, file: BinaryIO) -> None:
+    """Write the graph that ``graph_of`` makes by onnx's helpers and types. x : its coefficients. Raises CapabilityError."""
     try:
         import onnx
     except ImportError as error:
         raise CapabilityError(f"models are written by onnx, which is not here ({error}): pip install 'mpiopt[onnx]'") from error
-    if found.model.x.nbytes > MOST:
-        raise CapabilityError(f"a graph of ONNX holds 2 GB, and {len(found.model.x):,} coefficients are more: export to csv")
-    graph = _graph(found, onnx.helper, onnx.TensorProto)
+    if x.nbytes > MOST:
+        raise CapabilityError(f"a graph of ONNX holds 2 GB, and {x.size:,} coefficients are more: export to csv")
+    graph = graph_of(onnx.helper, onnx.TensorProto)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], producer_name="mpiopt")
     model.ir_version = 8  # that of this opset, which older programs read too
     onnx.checker.check_model(model)
     file.write(model.SerializeToString())
 
 
+def weights_of(x: Array, make: Any, kinds: Any) -> Any:
+    """The coefficients w, (features, columns), as a constant of a graph."""
+    return make.make_tensor("w", kinds.DOUBLE, x.shape, np.ascontiguousarray(x, "<f8").tobytes(), raw=True)
+
+
 def _graph(found: Coefficients, make: Any, kinds: Any) -> Any:
     model = found.model
-    weights = make.make_tensor("w", kinds.DOUBLE, (len(model.x), 1), np.asarray(model.x, "<f8").tobytes(), raw=True)
-    constants = [weights, make.make_tensor("b", kinds.DOUBLE, (1,), [model.intercept])]
+    constants = [weights_of(model.x[:, None], make, kinds), make.make_tensor("b", kinds.DOUBLE, (1,), [model.intercept])]
     constants.append(make.make_tensor("flat", kinds.INT64, (1,), [-1]))
     nodes = [
         make.make_node("MatMul", ["X", "w"], ["products"]),

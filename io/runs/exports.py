@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Mapping
 from io import StringIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.io.disk.held_name import HeldName
@@ -35,7 +35,7 @@ class ExportFormat(NamedTuple):
 
     suffix: str
     mark: bytes
-    writer: Callable[[Coefficients, BinaryIO], None]
+    writer: Callable[[Any, BinaryIO], None]
 
 
 def _csv(found: Coefficients, file: BinaryIO) -> None:
@@ -105,9 +105,10 @@ FORMATS: Mapping[str, ExportFormat] = {
 }
 
 
-def write(found: Coefficients, path: Path, form: ExportFormat, *, overwrite: bool = False) -> None:
+def write(found: Any, path: Path, form: ExportFormat, *, overwrite: bool = False) -> None:
     """Write a model as a file, which has its name once it is whole. Not collective.
 
+    found : coefficients, such as the format's writer takes.
     overwrite : whether one that begins alike may be replaced; nothing else ever is. Raises UsageError, DataError, OSError, and
     CapabilityError where the model cannot be said so, or what says it is not installed.
     """

@@ -9,6 +9,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.errors import MpioptError, UsageError
 from mpiopt.jobs.cli.console import table
+from mpiopt.jobs.reports.class_scores import ClassScores
 
 ABREAST = 4  # models in a table of 80 columns
 CALLED = {
@@ -19,22 +20,29 @@ CALLED = {
     "r2": "R2",
     "pseudo_r2": "pseudo-R2",
     "brier": "Brier score",
+    "macro_f1": "macro F1",
+    "macro_roc_auc": "macro ROC AUC",
 }
 
 
 class Scored(NamedTuple):
-    """What is said of a model. figures : by name. curve : (k, 2) as `Ranking.curve` has it. calibration : (10, 3)."""
+    """What is said of a model. figures : by name. curve : (k, 2) as `Ranking.curve` has it. calibration : (10, 3). several :
+    what is said by class, where there are more than two."""
 
     figures: dict[str, float]
     curve: Array | None
     calibration: Array | None
+    several: ClassScores | None = None
 
     @property
     def said(self) -> dict[str, Any]:
         """For JSON."""
         bins = () if self.calibration is None else self.calibration.tolist()
         columns = ("rows", "mean_probability", "share_positive")
-        return self.figures | ({"calibration": [dict(zip(columns, line, strict=True)) for line in bins]} if bins else {})
+        several = {} if self.several is None else self.several.said
+        return (
+            self.figures | several | ({"calibration": [dict(zip(columns, line, strict=True)) for line in bins]} if bins else {})
+        )
 
 
 def tables(names: Sequence[str], found: Sequence[Scored], calibration: bool) -> Iterator[str]:
@@ -45,6 +53,8 @@ def tables(names: Sequence[str], found: Sequence[Scored], calibration: bool) -> 
         cells = [[CALLED.get(name, name.replace("_", " ")), *(_told(one.figures.get(name)) for one in shown)] for name in rows]
         yield table(["", *(name[:16] for name in some)], cells, "l" + "r" * len(some))
     for name, one in zip(names, found, strict=True):
+        if one.several is not None:
+            yield from one.several.tables(name)
         if calibration and one.calibration is not None:
             lines = [
                 [f"{k / 10:.1f} to {(k + 1) / 10:.1f}", f"{rows:,.6g}", _told(mean), _told(share)]

@@ -138,7 +138,15 @@ class SolveHooks:
             line, beside = self._inferring.beside(self._team, self._found)
             told = [*told, ("errors", line)]
         return Outcome(
-            self._found, self._found.reason.converged, found, final, told, self.job.intercept, beside, self.made, classes
+            self._found,
+            self._found.reason.converged,
+            found,
+            final,
+            told,
+            self.job.intercept,
+            beside,
+            self.made,
+            classes=classes,
         )
 
     def demand_errors(self) -> None:

@@ -32,8 +32,9 @@ class ClassFigures(NamedTuple):
 def class_figures(world: World, rows: ClassRows) -> ClassFigures:
     """Every figure; NaN where one is not defined. Collective, the same on every rank.
 
-    The largest margin is the class that is taken. Macro figures are means over the classes that have rows; roc_auc is of each
-    class against the rest, by its margins; mean_loss is of the loss that was fitted, log_loss the mean of -log p_y.
+    The largest margin is the class that is taken. Macro figures, and the balanced accuracy, which is that of recall, are means
+    over the classes that have rows; roc_auc is of each class against the rest, by its margins; mean_loss is of the loss that
+    was fitted, log_loss the mean of -log p_y.
     """
     count = rows.margins.shape[1]
     weights = np.ones(len(rows.y)) if rows.weights is None else rows.weights
@@ -42,9 +43,12 @@ def class_figures(world: World, rows: ClassRows) -> ClassFigures:
     confusion = world.total([confusion.reshape(-1)], "figures").reshape(count, count)
     by_class = _by_class(confusion) | {"roc_auc": _areas(world, rows)}
     there = confusion.sum(1) > 0
-    means = {f"macro_{name}": _mean(by_class[name][there]) for name in ("precision", "recall", "f1", "roc_auc")}
+    means = {f"macro_{name}": _mean(by_class[name][there]) for name in ("precision", "f1", "roc_auc")}
     total = float(confusion.sum())
-    overall = {"accuracy": float(np.trace(confusion)) / total if total else np.nan, "balanced_accuracy": means["macro_recall"]}
+    overall = {
+        "accuracy": float(np.trace(confusion)) / total if total else np.nan,
+        "balanced_accuracy": _mean(by_class["recall"][there]),
+    }
     overall |= means
     lost = [rows.lost]
     if rows.chances is not None:
