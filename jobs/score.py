@@ -114,22 +114,21 @@ def _rows(model: "Fitted", share: "Share") -> "Rows":
     return Rows(model.margins(share), model.labels(share.labels), share.weight)
 
 
-def _scored(job: Score, model: "AnyFitted", share: "Share", world: "World") -> "Scored":
+def _scored(job: Score, fitted: "AnyFitted", share: "Share", world: "World") -> "Scored":
     """What is said of one model. Collective. Raises UsageError."""
     from mpiopt.io.runs.class_fitted import ClassFitted
     from mpiopt.jobs.reports.class_scores import ClassScores
     from mpiopt.jobs.reports.scores import Scored
     from mpiopt.metrics.class_figures import class_figures
 
-    if not isinstance(model, ClassFitted):
-        return _of_one_margin(job, model, _rows(model, share), world)
+    if not isinstance(fitted, ClassFitted):
+        return _of_one_margin(job, fitted, _rows(fitted, share), world)
     if job.calibration or job.png:
-        raise UsageError(
-            f"--calibration and --png are for two classes, and {model.path} has {len(model.classes)}: leave them out"
-        )
-    several = class_figures(world, model.rows([share], share.weight))
-    shown = _asked(job, model, several.overall)
-    return Scored(shown, None, None, None if job.metric else ClassScores(model.classes, several))
+        told = f"{fitted.path} has {len(fitted.classes)}"
+        raise UsageError(f"--calibration and --png are for two classes, and {told}: leave them out")
+    several = class_figures(world, fitted.rows([share], share.weight))
+    shown = _asked(job, fitted, several.overall)
+    return Scored(shown, None, None, None if job.metric else ClassScores(fitted.classes, several))
 
 
 def _asked(job: Score, model: "AnyFitted", found: dict[str, float]) -> dict[str, float]:

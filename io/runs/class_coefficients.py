@@ -24,7 +24,7 @@ class ClassCoefficients:
 
     @staticmethod
     def read(path: str | Path) -> "ClassCoefficients":
-        """Those of a run of ``mpiopt solve --multiclass``. Not collective. Raises DataError."""
+        """Those of a run of ``mpiopt solve`` on several classes. Not collective. Raises DataError."""
         model, told, made = ClassFitted.read(path), read_run(path).attributes, read_made(path)
         if made.scale is not None:
             model = replace(model, x=model.x * made.scale[:, None])

@@ -22,9 +22,10 @@ from mpiopt.problems.class_bound import class_gap
 from mpiopt.problems.dual_bound import above, shrinks
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean, mean_scalars, measures, offered
-from mpiopt.problems.protocols import Columns, Concordant, Conjugate, Curvature, Margins, Several, offers
+from mpiopt.problems.protocols import Columns, Conjugate, Curvature, Margins, offers
 from mpiopt.problems.recession import escaping
 from mpiopt.problems.rounding import TermSizes, error, excuse, far_limit, relative, scale
+from mpiopt.problems.several import Concordant, Several
 
 
 class Certificate(NamedTuple):

@@ -16,7 +16,7 @@ from mpiopt.arrays import Array
 from mpiopt.problems.dual_bound import shrinks
 from mpiopt.problems.penalties import ElasticNet, sliced
 from mpiopt.problems.problem import Message, Team, mean, mean_scalars, measures
-from mpiopt.problems.protocols import Several
+from mpiopt.problems.several import Several
 
 ROUNDING = 4 * float(np.finfo(float).eps)  # by which what is shrunk to a bound stays inside it
 

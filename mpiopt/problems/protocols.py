@@ -4,15 +4,14 @@
     Loss         and a value and its gradient at a point
     Curvature    and products with its Hessian
     Margins      and what is cheap where it is a function of margins that are linear in x: searches along lines and planes
-    Concordant   and how fast its bend changes
-    Several      and dual variables, of rows of several classes
     Conjugate    and coordinate steps on its dual
     Columns      and its rows, or a part of their features alone
     Blocks       a Loss whose x is made of named matrices and vectors
     Trainable    and is one over some of its rows, with a start and a score: what training asks
 
 A block of a method says which of these it ``needs``, and `problems.demand` holds the losses of a team against it at the start.
-`problems.operators` has games; `problems.lifted` makes Margins of any Loss; `problems.optional` has what some have besides.
+`problems.several` has losses of several classes, `problems.operators` games; `problems.lifted` makes Margins of any Loss;
+`problems.optional` has what some have besides.
 """
 
 from collections.abc import Callable, Sequence
@@ -126,34 +125,6 @@ class Margins(Curvature, Protocol):
 
     def head(self, rows: int) -> "Margins":
         """The loss of the first rows."""
-
-
-class Concordant(Margins, Protocol):
-    """A loss that says how fast its second derivative changes."""
-
-    @property
-    def concordance(self) -> float | None:
-        """M: a row's second derivative changes by at most M |a_i| |d| of it along a step d of x; None where there is none."""
-
-
-class Several(Concordant, Protocol):
-    """A loss of rows with a margin for each of several classes, that offers dual variables; see `problems.class_bound`."""
-
-    @property
-    def classes(self) -> int:
-        """How many."""
-
-    def dual_sums(self, at: Point) -> Array:
-        """What has to be known of all rows for dual variables that add up to 0: sums over rows, (2, classes)."""
-
-    def dual(self, at: Point, sums: Array | None) -> tuple[float, Array]:
-        """How far dual variables are from the slopes at a point (`dual_distance`), and their image V, (dim,).
-
-        sums : `dual_sums` of all workers; None where the variables need not add up to 0.
-        """
-
-    def dual_distance(self, at: Point, sums: Array | None, shrink: float) -> float:
-        """The mean over rows of loss + conjugate - u.m, u the dual variables times ``shrink``."""
 
 
 class Conjugate(Margins, Protocol):
