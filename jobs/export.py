@@ -27,10 +27,9 @@ class Export:
 
     csv, json and parquet have the features' names, or their numbers in the text, and are of the features before they were
     scaled, as all are; liblinear is a model file for LIBLINEAR's predict, onnx a graph from rows to margins, probabilities
-    and classes, skops an estimator of scikit-learn, vw a model of Vowpal Wabbit (extras of these names; parquet: arrow).
-    Of a training: state_dict is what torch loads into the module (extra: torch), safetensors the same tensors by name.
     and classes, skops an estimator of scikit-learn, vw a model of Vowpal Wabbit (extras of these names; parquet: arrow). Of
-    several classes csv, json, liblinear, onnx and skops.
+    several classes csv, json, liblinear, onnx and skops. Of a training: state_dict is what torch loads into the module (extra:
+    torch), safetensors the same tensors by name.
     """
 
     run: Path = field(kw_only=False)
@@ -49,9 +48,6 @@ def run(job: Export, world: None, console: Console) -> dict[str, Any]:
     """Read and write. Raises UsageError, DataError, CapabilityError."""
     if job.to in ("state_dict", "safetensors"):
         return _module(job, console)
-    from mpiopt.io.runs.coefficients import Coefficients
-    from mpiopt.io.runs.exports import FORMATS, ExportFormat, write
-
     from mpiopt.io.runs.exports import write
 
     found, form = _found(job)

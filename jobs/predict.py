@@ -31,8 +31,7 @@ class Predict(RawRows):
     """Apply a model to rows: mpiopt predict RUN.h5 DATA.h5 --out P.csv
 
     Of two classes: margin, probability (where the loss has one) and class; of several: class, and the probability of each; else
-    the expected label. One line a row, in the
-    order of the source; a data set that was shuffled is put back into it.
+    the expected label. One line a row, in the order of the source; a data set that was shuffled is put back into it.
     """
 
     files: Annotated[tuple[Path, ...], Parameter(name="--file", metavar="RUN.h5 DATA.h5|TEXT...")] = field(kw_only=False)

@@ -1,6 +1,6 @@
 """The coefficients of a model of several classes by name, as a run file has them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,10 +17,11 @@ class ClassCoefficients:
     """A model of features before they were scaled, and by what these go: names, or numbers in the text from ``base`` on."""
 
     model: ClassFitted
-    names: tuple[str, ...] | None
+    names: Sequence[str] | None
     base: int
     intercept: bool
     normalize: str
+    gaps: bool = False  # between the numbers by which features go
 
     @staticmethod
     def read(path: str | Path) -> "ClassCoefficients":
@@ -29,7 +30,7 @@ class ClassCoefficients:
         if made.scale is not None:
             model = replace(model, x=model.x * made.scale[:, None])
         base, normalize = int(told.get("number_base", 1)), str(told.get("normalize", "none"))
-        return ClassCoefficients(model, made.names, base, bool(told.get("intercept")), normalize)
+        return ClassCoefficients(model, made.called, base, bool(told.get("intercept")), normalize, made.ids is not None)
 
     def name(self, feature: int) -> str:
         """What a feature is called, by its place from 0 on."""

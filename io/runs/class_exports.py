@@ -60,8 +60,9 @@ def _json(found: ClassCoefficients, file: BinaryIO) -> None:
 def _liblinear(found: ClassCoefficients, file: BinaryIO) -> None:
     """Feature number i of the text stays number i; labels that are no whole numbers go by their places from 0 on."""
     model = found.model
-    if found.base != 1:
-        raise UsageError("LIBLINEAR counts features from 1 on, and this model has a feature 0: export to csv or json")
+    if found.base != 1 or found.gaps:
+        other = "has numbers with gaps" if found.gaps else "has a feature 0"
+        raise UsageError(f"LIBLINEAR counts features from 1 on, and this model {other}: export to csv or json")
     if len(model.classes) == 2:
         raise CapabilityError("LIBLINEAR keeps one margin for two classes, and this model has two: export to csv or json")
     whole = all(re.fullmatch(r"[+-]?\d{1,9}", name) for name in model.classes)
