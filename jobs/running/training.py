@@ -213,13 +213,13 @@ def identity(job: "Train", given: dict[str, Any], source: Rows, world: "World") 
         "compress",
         "link",
         "back",
-        "per_block",
     )
     return {
         "workers": world.workers,
         **{name: getattr(job, name) for name in names},
         "dead": str(job.dead),
-        "group": " ".join(job.group),
+        "group": " ".join(job.group) or None,  # as of versions without it, where it is not given
+        "per_block": job.per_block or None,
         "bf16": job.bf16 or None,
         "dataset": source.name,
         "content": source.content,
