@@ -1,5 +1,6 @@
 """Linear models of classes in scikit-learn's manner."""
 
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -65,6 +66,15 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         weights = None if weight is None else np.concatenate([each[1] for each in every])
         factors = compute_class_weight(self.class_weight, classes=self.classes_, y=labels, sample_weight=weights)
         return factors[np.searchsorted(self.classes_, y)] * (1.0 if weight is None else weight)
+
+    def _class_words(self, X: Any) -> str | None:
+        if self.class_weight is None or not isinstance(X, str | Path):
+            return None
+        if isinstance(self.class_weight, str):
+            return self.class_weight
+        if strange := set(self.class_weight) - {-1, 1}:
+            raise ValueError(f"class_weight is about {", ".join(sorted(map(str, strange)))}: the classes of a data set are -1 and 1")
+        return ":".join(f"{float(self.class_weight.get(sign, 1.0))!r}" for sign in (-1, 1))
 
     def _found(self, found: LinearSolution | ClassesSolution) -> "LinearEstimator":
         super()._found(found)

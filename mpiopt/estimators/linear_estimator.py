@@ -38,6 +38,10 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator):
         """The weights of the rows once those of their classes are in."""
         return weight
 
+    def _class_words(self, X: Any) -> str | None:
+        """What `fit` is told of the weights of classes: only of a data set, whose rows have not been seen."""
+        return None
+
     @with_callbacks
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, offset: Any = None) -> "LinearEstimator":
         """Fit the model. Collective: every rank gets the same.
@@ -49,7 +53,7 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator):
         before = getattr(self, "coef_", None) if self.warm_start else None
         if isinstance(X, str | Path):
             self._name_classes()
-            return self._found(self._solved(X, None, None, None, before))
+            return self._found(self._solved(X, y, sample_weight, offset, before))
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], y_numeric=self._numeric)
         weight = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
         if weight is not None and (weight < 0).any():
@@ -75,6 +79,7 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator):
             intercept=self.fit_intercept,
             sample_weight=weight,
             offset=offset,
+            class_weight=self._class_words(X),
             solver=self.solver,
             tol=self.tol,
             max_iter=self.max_iter,

@@ -70,7 +70,8 @@ class LogisticRegressionCV(LogisticRegression):
         candidates, shares = self._candidates(), [float(share) for share in self.l1_ratios]
         if not shares or not all(0 <= share <= 1 for share in shares):
             raise ValueError(f"l1_ratios is {self.l1_ratios!r}: give shares of l1 from 0 to 1")
-        losses = linear_losses(world, cast(Place, self.rows), X, (y, weight, offset), "logistic", self.fit_intercept)
+        columns = y, weight, offset
+        losses = linear_losses(world, cast(Place, self.rows), X, columns, "logistic", self.fit_intercept, self._class_words(X))
         team = Team.of(world, losses, ElasticNet(free=free))
         of = self._folds(world, team, X, y)
         unit = 1 / team.weight

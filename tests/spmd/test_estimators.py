@@ -59,6 +59,15 @@ def test_a_data_set_on_disk_is_fitted_where_it_lies(world, shared_tmp):
     arrays = LogisticRegression(C=1.0).fit(X, y, sample_weight=w)
     np.testing.assert_allclose(found.coef_, arrays.coef_, atol=1e-8)
     assert list(found.classes_) == [-1, 1] and found.n_features_in_ == 8
+    low, high = arrays.classes_
+    for here, there in (("balanced", "balanced"), ({1: 3.0}, {low: 1.0, high: 3.0})):
+        found = LogisticRegression(class_weight=here).fit(shared_tmp / "a.h5")
+        arrays = LogisticRegression(class_weight=there).fit(X, y, sample_weight=w)
+        np.testing.assert_allclose(found.coef_, arrays.coef_, atol=1e-8)
+    with pytest.raises(UsageError, match="has its own sample_weight"):
+        LogisticRegression().fit(shared_tmp / "a.h5", sample_weight=w)
+    with pytest.raises(ValueError, match="the classes of a data set are -1 and 1"):
+        LogisticRegression(class_weight={7: 2.0}).fit(shared_tmp / "a.h5")
 
 
 @pytest.mark.ranks(2)
