@@ -43,7 +43,7 @@ class Items:
                 told = str(fault).partition("\n")[0]
                 raise UsageError(
                     f"items {wanted[:3]} of the data set cannot be put together ({type(fault).__name__}: {told}): let all have "
-                    "tensors or numbers of the same shapes, or give a `collate` of your own"
+                    "tensors or numbers of the same shapes, or give a DataLoader whose collate_fn can"
                 ) from fault
 
     def flawed(self) -> int | None:
