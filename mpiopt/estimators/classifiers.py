@@ -72,8 +72,8 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
             return None
         if isinstance(self.class_weight, str):
             return self.class_weight
-        if strange := set(self.class_weight) - {-1, 1}:
-            raise ValueError(f"class_weight is about {", ".join(sorted(map(str, strange)))}: the classes of a data set are -1 and 1")
+        if set(self.class_weight) - {-1, 1}:
+            raise ValueError(f"class_weight is {self.class_weight!r}: the classes of a data set are -1 and 1")
         return ":".join(f"{float(self.class_weight.get(sign, 1.0))!r}" for sign in (-1, 1))
 
     def _found(self, found: LinearSolution | ClassesSolution) -> "LinearEstimator":
