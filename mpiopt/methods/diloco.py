@@ -62,7 +62,10 @@ def streaming_diloco(
     outer_momentum: float = 0.9,
     compress: str = "qsgd:bits=4",
 ) -> Training:
-    """Streaming DiLoCo: every ``period`` steps an agreement on the next of the fragments, taken in ``delay`` steps later."""
+    """Streaming DiLoCo: every ``period`` steps an agreement on the next of the fragments, taken in ``delay`` steps later.
+
+    The constants are as recalled from the paper: 100 steps a turn of all fragments, alpha 1/2, outer steps as of DiLoCo.
+    """
     demand(delay <= period, "the delay in steps", delay, f"at most the {period} steps between two agreements")
     drift = Streaming(torch_nag(outer_lr, outer_momentum), fragments, delay, alpha)
     return Streamed(None, (Phase(Steps(rule, Period(period), drift), _fragment(compress)),), Stay(), drift=drift)
@@ -89,7 +92,11 @@ def sparse_loco(
     outer_lr: float = 1.0,
     clients: Clients = EVERYONE,
 ) -> Training:
-    """SparseLoCo: of every chunk of each matrix the k largest in codes of 2 bits; what is not sent fades as a momentum does."""
+    """SparseLoCo: of every chunk of each matrix the k largest in codes of 2 bits; what is not sent fades as a momentum does.
+
+    Means are over all workers, as in the paper; the authors' program divides by how many sent a coordinate. Chunks go along
+    rows, which is ours: theirs are tiles.
+    """
     code = PerBlock(Then(ChunkTopK(k, chunk), Bins(bits)))
     phase = Phase(Steps(rule, Period(period)), ErrorFeedback(Compressed(code), decay=decay))
     return Training(None, (phase,), Descend(plain(outer_lr)), clients=clients)

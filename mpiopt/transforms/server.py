@@ -3,7 +3,7 @@
     ServerAdam     m <- b1 m + (1 - b1) g;  s <- b2 s + (1 - b2) g^2;                    u <- m / (sqrt(s) + tau)
     ServerYogi     m as there;              s <- s - (1 - b2) g^2 sign(s - g^2);         the same
 
-s is tau^2 at first. Scale comes after them.
+s is tau^2 at first, the least that the paper allows. Scale comes after them.
 """
 
 from dataclasses import dataclass
