@@ -132,7 +132,7 @@ def taken(trajectory, n: int) -> np.ndarray:
 def built(name: str, **more) -> Training:
     """A method of the catalogue with what the command line fills in."""
     entry = find(name, training())
-    given = {"rule": sgd(0.05), "lr": Constant(0.05), "workers": 4, "total_steps": 8} | more
+    given = {"rule": sgd(0.05), "lr": Constant(0.05), "workers": 4, "total_steps": 8, "fragments": 2} | more
     return entry.make(**{key: value for key, value in given.items() if key in entry.parameters})
 
 

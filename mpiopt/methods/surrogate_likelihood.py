@@ -20,7 +20,7 @@ from mpiopt.methods.ranges import within
 from mpiopt.outer.relax import Add
 from mpiopt.work.corrected import Corrected
 from mpiopt.work.kinked_newton import KinkedNewton
-from mpiopt.work.own import Own
+from mpiopt.work.own_minimum import OwnMinimum
 
 
 def csl(server_rows: int | None = None, accuracy: float = 1e-6) -> Begun:
@@ -34,7 +34,7 @@ def prox_csl(server_rows: int | None = None, alpha: float | None = None, accurac
     within(0, 1, accuracy=accuracy)
     solver = KinkedNewton(accuracy)
     server = Corrected(solver, alpha, server=True, rows=server_rows, kinks=True)
-    average = Composed(GRADIENT, (Phase(Own(solver), Mean()),), Add(), dvectors=16)
+    average = Composed(GRADIENT, (Phase(OwnMinimum(solver), Mean()),), Add(), dvectors=16)
     return Begun(average, Composed(GRADIENT, (Phase(server, From(0)),), Add(), dvectors=16))
 
 

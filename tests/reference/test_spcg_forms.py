@@ -103,7 +103,7 @@ def test_every_form_ends_at_the_optimum(worlds, form, intercept):
     assert found.final.gradient_norm <= 1e-10
     slope = data.objective(found.x, penalty)[1]
     assert np.linalg.norm(slope) <= 2e-10
-    assert taken_by(found.run).form == (form if form != "auto" else "hessian")
+    assert taken_by(found.run).form == (form if form != "auto" else "gathered")
 
 
 def test_lazy_hessians_are_fewer_than_rounds_and_as_few_whatever_the_workers(worlds):

@@ -54,7 +54,7 @@ def answer(worlds):
     @cache
     def found(method: str, **given) -> bytes:
         wanted = job(method, **given)
-        source, _ = opened(wanted, world)
+        source = opened(wanted, world).source
         team = team_of(wanted, source, world)
         return train(method_of(wanted, WORKERS, PER_EPOCH)[0], team, start(wanted, team), Goal(rounds=4)).x.tobytes()
 

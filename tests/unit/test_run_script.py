@@ -20,7 +20,8 @@ from mpiopt.jobs.solve import complete as complete_solve
 from mpiopt.jobs.train import complete as complete_train
 
 COMPLETE = {Solve: complete_solve, Train: complete_train}
-UNLIKE = {"data", "method", "compress", "error_feedback", "force", "rounds", "test"}  # in both, which say each its own of them
+# in both, which say each its own of them
+UNLIKE = {"data", "method", "compress", "error_feedback", "force", "loss", "rounds", "test"}
 PLACED = {"set"}  # in both beside the method; what it means is said by its type
 
 

@@ -1,4 +1,4 @@
-"""Own: the minimiser of one worker's own rows and the penalty, whatever the others have."""
+"""OwnMinimum: the minimiser of one worker's own rows and the penalty, whatever the others have."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,7 +13,7 @@ from mpiopt.work.corrected import LocalSolver
 
 
 @dataclass(frozen=True)
-class Own(Work):
+class OwnMinimum(Work):
     """message = argmin f_w + penalty, less x; 0 of a worker whose rows weigh nothing."""
 
     needs: ClassVar[type] = Margins
