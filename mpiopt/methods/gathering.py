@@ -34,7 +34,7 @@ class Gathering(Named):
     """
 
     solver: Auto
-    dvectors: int = 18
+    dvectors: int = 16
     held: list[tuple[Team[Any], Composed]] = field(default_factory=list, compare=False, repr=False)
 
     def method(self, copy: Columns | None = None) -> Composed:

@@ -42,6 +42,7 @@ BOLD = {  # how methods may end away from the optimum with their default paramet
     "spag": {Reason.DIVERGED},  # lack, and no bound
     "aeg": {Reason.DIVERGED},  # as these
     "csl": {Reason.DIVERGED},  # with no mu at all
+    **dict.fromkeys(("owa", "acowa"), frozenset({Reason.STALLED})),  # an average changes nothing more after its last round
     "cocoa": {Reason.DIVERGED},  # climb in the dual alone, and F at the point of their dual variables stays high for long
     **dict.fromkeys(("adom", "adom_plus"), frozenset({Reason.DIVERGED})),  # where l2 is small
     # hover about the optimum, as far off as the workers' own gradients there are long

@@ -1,4 +1,4 @@
-"""Modules, data, losses and metrics of one's own, from the command line and from Python: `jobs/examples/own_nets.py`."""
+"""Modules, data, losses and metrics of one's own, from the command line and from Python: `own_nets.py`, `own_shop.py`."""
 
 import shutil
 from pathlib import Path
@@ -13,18 +13,26 @@ from mpiopt.io.runs.run_file import read_run, read_solution
 from mpiopt.jobs.cli.commands import parse
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mpiopt[torch]'")
-NETS = Path(__file__).parents[2] / "jobs" / "examples" / "own_nets.py"
+EXAMPLES = Path(__file__).parents[2] / "jobs" / "examples"
 GPT = ["--model", "own_nets:TiedGpt", "--data", "own_nets:sentences", "--loss", "own_nets:next_token", "--rule", "adamw"]
-SHOP = ["--model", "own_nets:Shop", "--data", "own_nets:orders", "--loss", "own_nets:of_orders", "--test", "own_nets:orders"]
+SHOP = ["--model", "own_shop:Shop", "--data", "own_shop:orders", "--loss", "own_shop:of_orders", "--test", "own_shop:orders"]
 SHOP += ["--rule", "adamw"]
 
 
 @pytest.fixture(scope="module")
-def nets(tmp_path_factory):
+def nets():
     """The example, as a module."""
     from mpiopt.jobs.examples import own_nets
 
     return own_nets
+
+
+@pytest.fixture(scope="module")
+def shop():
+    """The other example."""
+    from mpiopt.jobs.examples import own_shop
+
+    return own_shop
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +43,17 @@ def done(tmp_path_factory):
     if not launcher.mpiexec():
         pytest.skip("no mpiexec")
     folder = tmp_path_factory.mktemp("own")
-    shutil.copy(NETS, folder)
+    for name in ("own_nets.py", "own_shop.py"):
+        shutil.copy(EXAMPLES / name, folder)
     short = ["--lr", "0.01", "--batch", "10", "--set", "period=4"]
     lines = {
         "gpt": [*GPT, *short, "--test", "own_nets:others", "--epochs", "6", "--out", "gpt.h5"],
         "normed": ["--model", "own_nets:NormNet", "--data", "own_nets:rings", *short, "--epochs", "2", "--out", "normed.h5"],
-        "shop": [*SHOP, "--also", "again=own_nets:orders", "--metric", "own_nets:accuracy", *short, "--out", "shop.h5"],
+        "shop": [*SHOP, "--also", "again=own_shop:orders", "--metric", "own_shop:accuracy", *short, "--out", "shop.h5"],
         "half": [*SHOP, *short, "--checkpoint", "c.h5", "--every-rounds", "1", "--rounds", "5", "--out", "none"],
         "rest": [*SHOP, *short, "--checkpoint", "c.h5", "--resume", "must", "--out", "rest.h5"],
         "bad": ["--model", "own_nets:Nobody", "--data", "own_nets:rings"],
-        "unlike": ["--model", "own_nets:NormNet", "--data", "own_nets:orders"],
+        "unlike": ["--model", "own_nets:NormNet", "--data", "own_shop:orders"],
         "lone": ["--model", "own_nets:NormNet", "--data", "own_nets:rings", "--batch", "1", "--out", "none"],
     }  # fmt: skip
     found = launcher.series(2, [["train", *line] for line in lines.values()], folder)
@@ -101,25 +110,25 @@ def test_faults_of_ones_own_code_are_sentences(done, monkeypatch):
 
 
 @pytest.mark.ranks(1, 2)
-def test_from_python(world, nets, shared_tmp):
+def test_from_python(world, shop, shared_tmp):
     torch.manual_seed(0)
     module, given = (
-        nets.Shop(),
-        {"loss": nets.of_orders, "method": "local_sgd", "period": 4, "rule": "adamw", "lr": 0.01, "batch": 10},
+        shop.Shop(),
+        {"loss": shop.of_orders, "method": "local_sgd", "period": 4, "rule": "adamw", "lr": 0.01, "batch": 10},
     )
-    given |= {"metrics": {"accuracy": nets.accuracy}, "test": {"first": nets.Orders(60, 1), "second": nets.Orders(30, 2)}}
-    found = train(module, nets.orders(), world=world, epochs=3, **given)
+    given |= {"metrics": {"accuracy": shop.accuracy}, "test": {"first": shop.Orders(60, 1), "second": shop.Orders(30, 2)}}
+    found = train(module, shop.orders(), world=world, epochs=3, **given)
     assert found.examined["second_accuracy"][-1] == found.figures["second_accuracy"] > 0.5
     for name, tensor in found.state_dict().items():
         torch.testing.assert_close(module.state_dict()[name], tensor, rtol=0, atol=0)
     paths = [shared_tmp / "half.h5", None]
-    half, whole = (train(nets.Shop, nets.orders(), world=world, epochs=2, checkpoint=path, **given) for path in paths)
-    again = train(nets.Shop, nets.orders(), world=world, epochs=3, checkpoint=paths[0], **given)
-    straight = train(nets.Shop, nets.orders(), world=world, epochs=3, **given)
+    half, whole = (train(shop.Shop, shop.orders(), world=world, epochs=2, checkpoint=path, **given) for path in paths)
+    again = train(shop.Shop, shop.orders(), world=world, epochs=3, checkpoint=paths[0], **given)
+    straight = train(shop.Shop, shop.orders(), world=world, epochs=3, **given)
     np.testing.assert_array_equal(half.x, whole.x)
     np.testing.assert_array_equal(again.x, straight.x)
     with pytest.raises(UsageError, match="is of another run: batch was 10 and is 20"):
-        train(nets.Shop, nets.orders(), world=world, checkpoint=paths[0], **given | {"batch": 20})
+        train(shop.Shop, shop.orders(), world=world, checkpoint=paths[0], **given | {"batch": 20})
 
 
 @pytest.mark.ranks(1, 2)

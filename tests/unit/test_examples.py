@@ -1,4 +1,4 @@
-"""The six programs of jobs/examples, on tiny data: those that use MPI in one launch of 2 ranks."""
+"""The programs of jobs/examples, on tiny data: those that use MPI in one launch of 2 ranks."""
 
 import ast
 from pathlib import Path
