@@ -91,7 +91,9 @@ def test_bad_input_to_what_needs_no_mpi_is_one_sentence(launch):
 
 
 def test_debug_shows_the_traceback_and_strict_tells_a_run_that_did_not_converge(series):
-    debug, strict = series(2, ["solve", SMALL, "--l2", "-1", "--debug"], ["solve", SMALL, "--rounds", "1", "--strict"])
+    debug, strict = series(
+        2, ["solve", SMALL, "--l2", "-1", "--debug"], ["solve", SMALL, "--method", "lbfgs", "--rounds", "1", "--strict"]
+    )
     assert debug.returncode == 2 and debug.stderr.count("Traceback") == 1
     assert strict.returncode == 3 and said(strict) == [] and "1 round," in strict.stdout
 
