@@ -34,6 +34,13 @@ from mpiopt.work.counted import Counted
 from mpiopt.work.local_solvers import Auto, DualDescent, Factored, NewtonCG
 
 AUTO, NEVER = "auto", "never"
+REACHED: dict[str, set[str]] = {  # what parameters change a form; all do change those that are not here
+    "alone": {"mu", "accuracy", "jacobi"},
+    "gathered": {"accuracy"},
+    "hessian": {"jacobi"},
+    "dual": set(),
+    "face": set(),
+}
 ALONE = 1e-6  # of the gradient is left of it in a round of a worker that has all rows
 
 
@@ -51,7 +58,8 @@ def spcg(
     walls; auto for what serves the problem best. accuracy : what a local solve reduces its error to, None for 0.03 of few
     features and 0.1 of many; epochs : at most so many of dual coordinate descent a round; jacobi : search along the Jacobi
     direction too, which helps where workers hold few rows. replicate : whether auto may have all rows sent to one worker, once,
-    where that is less than what it saves; auto or never.
+    where that is less than what it saves; auto or never. Where mu, accuracy, epochs or jacobi are given, auto takes a form that
+    they change.
     """
     within(0, mu=mu)
     within(1e-12, 0.9, accuracy=accuracy)
@@ -60,7 +68,8 @@ def spcg(
     solver = Auto(
         DualDescent(loose**2, epochs), NewtonCG(loose), few=NewtonCG(0.03 if accuracy is None else accuracy, products=500)
     )
-    exact, plane = NewtonCG(ALONE if accuracy is None else accuracy, 60, 1000), PlaneSearch(jacobi, wide=True)
+    whole = ALONE if accuracy is None else accuracy
+    exact, plane = NewtonCG(whole, 60, 1000), PlaneSearch(jacobi, wide=True)
     forms: dict[str, Method] = {
         "counts": _composed(Counted(solver, mu), plane, 22 + jacobi),
         "mean": _composed(Corrected(solver, mu), PlaneSearch(jacobi), 15 + jacobi),
@@ -68,16 +77,20 @@ def spcg(
         "hessian": LazyNewton(plane=plane),
         "dual": DualSearch(),
         "face": ProxNewton(),
-        "gathered": Gathering(Auto(DualDescent(ALONE**2, 200), exact, EASY, few=Factored(*astuple(exact)))),
+        "gathered": Gathering(Auto(DualDescent(whole**2, 200), exact, EASY, few=Factored(*astuple(exact)))),
     }
     if replicate not in (AUTO, NEVER):
         raise UsageError(f"spcg cannot replicate rows {replicate!r}: choose {AUTO} or {NEVER}")
     if replicate == NEVER:
         del forms["gathered"]
+    given = {"mu": mu != 0, "accuracy": accuracy is not None, "epochs": epochs != 8, "jacobi": jacobi}
+    asked = {name for name, told in given.items() if told}
     if form == AUTO:
-        return Reducing(Forms(forms, ByCost()))
+        return Reducing(Forms({name: each for name, each in forms.items() if asked <= REACHED.get(name, asked)}, ByCost()))
     if form not in forms:
         raise UsageError(f"spcg has no form {form!r}: choose {AUTO} or one of {', '.join(forms)}")
+    if beside := asked - REACHED.get(form, asked):
+        raise UsageError(f"the form {form} of spcg has no `{min(beside)}`: leave it out, or choose form counts or mean")
     return Reducing(Forms({form: forms[form]}, AskedFor()))
 
 

@@ -11,6 +11,7 @@ from mpiopt.methods import catalogue, find
 from tests.adversarial_sets import LOGISTIC, SQUARES, Case, dense
 
 KNOWING = {"tron"}  # LIBLINEAR's rule for the end of CG takes the root of |g|
+TWO_CLASSES = {"acowa"}  # of which it takes the centres
 CLOSE = 1e-3  # the ends of local solves and of searches know the units a little
 
 
@@ -20,8 +21,15 @@ def path(world, method: str, case: Case) -> list[float]:
     return [made.measure(run, team).objective for run in islice(rounds(made, team, team.zeros()), 8)]
 
 
-@pytest.mark.parametrize("method", [name for name in catalogue() if name not in KNOWING])
-@pytest.mark.parametrize("loss", [LOGISTIC, SQUARES])
+@pytest.mark.parametrize(
+    ("loss", "method"),
+    [
+        (loss, name)
+        for loss in (LOGISTIC, SQUARES)
+        for name in catalogue()
+        if name not in KNOWING and not (loss is SQUARES and name in TWO_CLASSES)
+    ],
+)
 def test_units_do_not_matter(worlds, method, loss):
     world, case = worlds(workers=2), dense("units", 3, n=24, d=3, loss=loss, l2=0.02)
     with np.errstate(all="ignore"):

@@ -124,6 +124,10 @@ def test_a_form_that_is_unknown_or_too_large_is_refused(worlds):
         UsageError, match="spcg has no form 'fast': choose auto or one of counts, mean, alone, hessian, dual, face, gathered"
     ):
         find("spcg").make(form="fast")
+    with pytest.raises(
+        UsageError, match="the form hessian of spcg has no `epochs`: leave it out, or choose form counts or mean"
+    ):
+        find("spcg").make(form="hessian", epochs=3)
     data = Data(rows=30, features=1600, density=0.01)
     with pytest.raises(CapabilityError, match="spcg sums Hessians of up to 1,500 coefficients, and here are 1,600"):
         next(rounds(find("spcg").make(form="hessian"), data.team(worlds(workers=2), L2(1.0)), np.zeros(1600)))
@@ -222,14 +226,15 @@ def test_a_run_killed_in_any_round_goes_on_as_if_it_had_not_been(worlds, shared_
 @pytest.mark.parametrize("form", ["mean", "counts", "hessian", "gathered"])
 def test_every_form_goes_on_from_any_round_to_the_same_bits(worlds, shared_tmp, form):
     """On any number of ranks, where a copy of rows, which is no state, is made anew."""
-    data, method = Data(rows=200, features=40, density=0.1, weighted=True), find("spcg").make(form=form, accuracy=0.5)
+    given = {"form": form} if form == "hessian" else {"form": form, "accuracy": 0.5}
+    data, method = Data(rows=200, features=40, density=0.1, weighted=True), find("spcg").make(**given)
     team = data.team(worlds(workers=3, deterministic=True), L2(1e-4))
     whole, store = solve(method, team, team.zeros(), Stop(rounds=3)), Store(shared_tmp / "c.h5", team.world, "run")
     assert whole.final.round == 3
     for k in (1, 2):
         solve(method, team, team.zeros(), Stop(rounds=k), (), [lambda at, _: store.save(at, {}, team)])
         again = data.team(worlds(workers=3, deterministic=True), L2(1e-4))
-        found = solve(find("spcg").make(form=form, accuracy=0.5), again, store.load(store.find(), again), Stop(rounds=3))
+        found = solve(find("spcg").make(**given), again, store.load(store.find(), again), Stop(rounds=3))
         np.testing.assert_array_equal(found.x, whole.x)
 
 
