@@ -41,7 +41,7 @@ BOLD = {  # how methods may end away from the optimum with their default paramet
     "server_dane": {Reason.DIVERGED},  # the server's rows tell little of the others', and mu is of the size of what they
     "spag": {Reason.DIVERGED},  # lack, and no bound
     "aeg": {Reason.DIVERGED},  # as these
-    "csl": {Reason.DIVERGED},  # with no mu at all
+    **dict.fromkeys(("csl", "prox_csl"), frozenset({Reason.DIVERGED})),  # with no mu at all, or that of the server's rows
     **dict.fromkeys(("owa", "acowa"), frozenset({Reason.STALLED})),  # an average changes nothing more after its last round
     "cocoa": {Reason.DIVERGED},  # climb in the dual alone, and F at the point of their dual variables stays high for long
     **dict.fromkeys(("adom", "adom_plus"), frozenset({Reason.DIVERGED})),  # where l2 is small
