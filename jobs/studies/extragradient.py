@@ -2,7 +2,8 @@
 
 After Mishchenko, Kovalev, Shulgin, Richtarik, Malitsky, Revisiting stochastic extragradient, AISTATS 2020: games of 10 + 10
 coordinates and 50 normal matrices, one sample a step, steps of 1 / (2 L); and the best step and negative momentum on bilinear
-games by their least singular value, the largest being 1.
+games by their least singular value, the largest being 1. With --data, grey square pictures such as MNIST, also networks that
+draw such pictures, at equal numbers of gradients (extra: torch).
 """
 
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import numpy as np
 from mpiopt.jobs.studies import Findings
 from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, Equal, Near
 from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
+from mpiopt.jobs.studies.apparatus.pictures import GRADIENTS, SEEDS, Generated, compared, drawn, shown_in, told
 from mpiopt.methods.games import extragradient, mirror_prox, simultaneous
 from mpiopt.numerics.streams import Streams
 from mpiopt.playing.drive import Move, Settled, play
@@ -25,6 +27,7 @@ from mpiopt.sampling.laws import Draws, Nice
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+USES = ("data",)
 ROUNDS, EVERY, SEED = 2000, 10, 9
 FAR, NEAR = 1e6, 1e-12
 METHODS = {"extragradient": "the same sample", "mirror_prox": "independent samples", "simultaneous": "simultaneous gradient"}
@@ -77,8 +80,17 @@ def run(lab: Lab) -> Findings:
                 for other in ("simultaneous", "mirror_prox")
             ),
         ]
+    pictures, notes = ([], "") if lab.data is None else _pictures(lab, checks)
     shown = [trail for trail in trails if trail.about["seed"] == 1]
-    return Findings(checks, shown, NOTES, {"all": trails, "tables": tables})
+    return Findings(checks, shown, NOTES + notes, {"all": trails, "tables": tables, "pictures": pictures})
+
+
+def _pictures(lab: Lab, checks: list[Check]) -> tuple[list[Generated], str]:
+    """Trainings on the pictures that were named; their checks go to the others. Collective."""
+    found, floor = drawn(lab, *lab.pick((GRADIENTS, SEEDS), (32, 1)))
+    if not lab.quick:
+        checks += compared(found)
+    return found, "\n" + told(found, floor)
 
 
 def follow(lab: Lab, name: str, text: str, seed: int, also: str = "") -> Trail:
@@ -170,11 +182,12 @@ NOTES = (
 
 
 def draw(found: Findings) -> "Figure":
-    """Distances against rounds; the rate over step and momentum."""
+    """Distances against rounds; the rate over step and momentum; where there are pictures, how far they are from real ones."""
     from mpiopt.jobs.studies.apparatus.canvas import curve, legend, logarithmic, sheet
 
     labels = {**METHODS, "extragradient-noise": "the same sample, noise"}
-    with sheet(2, width=6, height=4.4) as (figure, (panels,)):
+    pictures = found.facts["pictures"]
+    with sheet(4 if pictures else 2, width=4.6 if pictures else 6, height=4.4) as (figure, (panels,)):
         for number, (name, label) in enumerate(labels.items()):
             runs = [trail for trail in found.facts["all"] if trail.name == name]
             for k, trail in enumerate(runs):
@@ -190,5 +203,7 @@ def draw(found: Findings) -> "Figure":
         logarithmic(panels[1])
         panels[1].set(xlabel="momentum", ylabel="1 - rate at the best step", title="Momentum (dots: none, best)")
         panels[1].legend(frameon=False)
+        if pictures:
+            shown_in(panels[2], panels[3], pictures)
         legend(figure, panels[0], 4)
         return figure

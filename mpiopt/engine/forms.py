@@ -182,5 +182,7 @@ class Forms(Named):
 
 
 def taken_by(run: Run | None) -> Taken | None:
-    """The form that a run has, if its method has several."""
-    return run.states.taken if run is not None and isinstance(run.states, InForm) else None
+    """The form that a run has, if its method has several, or has found one as it went, which its outer step then keeps."""
+    held = () if run is None else (run.states, getattr(run.states, "outer", None))
+    found = (getattr(states, "taken", None) for states in held)
+    return next((taken for taken in found if isinstance(taken, Taken) and taken.form), None)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from mpiopt.errors import UsageError
 from mpiopt.methods.averaging import ENTRIES as AVERAGING
 from mpiopt.methods.catalyst import ENTRIES as CATALYST
+from mpiopt.methods.chosen_descent import ENTRIES as SAMPLED
 from mpiopt.methods.cocoa import ENTRIES as COCOA
 from mpiopt.methods.compression import ENTRIES as COMPRESSION
 from mpiopt.methods.dane import ENTRIES as DANE
@@ -26,7 +27,6 @@ from mpiopt.methods.one_sided import ENTRIES as ONE_SIDED
 from mpiopt.methods.prox_newton import ENTRIES as PROX_NEWTON
 from mpiopt.methods.pruning import ENTRIES as PRUNING
 from mpiopt.methods.robust import ENTRIES as ROBUST
-from mpiopt.methods.sampled_descent import ENTRIES as SAMPLED
 from mpiopt.methods.server_rules import ENTRIES as SERVER_RULES
 from mpiopt.methods.sketched import ENTRIES as SKETCHED
 from mpiopt.methods.spag import ENTRIES as SPAG

@@ -1,11 +1,13 @@
 """SGD with any sampling of rows, its step from theory.
 
     sgd_as     DrawnRows(sampling) -> Mean          x <- x - gamma_k sum_w share_w g_w, g_w a weighted gradient over drawn rows
+               SizedRows -> Mean                    the same, the rows of a step counted out for an accuracy (`chosen_descent`)
 
 gamma_k is constant at first and falls as 1/k from where the noise of the draws would hold it up. Gower, Loizou, Qian,
 Sailanbayev, Shulgin, Richtarik, SGD: general analysis and improved rates, ICML 2019.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,15 +15,12 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.engine.method import Composed, Measured, Run, measured
-from mpiopt.engine.phase import PerWorker, Phase
+from mpiopt.engine.phase import PerWorker
 from mpiopt.errors import CapabilityError
-from mpiopt.exchange.mean import Mean
-from mpiopt.methods.entry import Entry
-from mpiopt.outer.descend import Falling, Falls
+from mpiopt.outer.descend import Falls
 from mpiopt.problems.problem import Point, Team, gradient
 from mpiopt.problems.protocols import Columns, offers
-from mpiopt.sampling.constants import row_constants
-from mpiopt.sampling.plans import GOWER, plan_of
+from mpiopt.sampling.constants import RowConstants, row_constants
 from mpiopt.work.drawn import DrawnRows
 
 
@@ -33,29 +32,28 @@ class SampledDescent(Composed):
         """At x, the constants of the rows known. Collective. Raises CapabilityError on every rank where there are none."""
         states = self._states(x, team)
         with team.world.together("looking at the rows"):
-            mu = team.penalty.l2
-            if not mu > 0 or team.penalty.free:
-                raise CapabilityError(
-                    f"the steps of {self.name} follow from how strongly convex the objective is: give an l2 above 0 and no "
-                    "intercept, or use gradient"
-                )
-            known = [self._known(site, mu) for site in team.sites]
-        top = team.world.extremes(np.array([max(one) for one in zip(*known, strict=True)]), "sampling")[1]
-        smoothness = float(top[0] if team.world.workers == 1 else min(top[0], top[2] + top[1]))
+            mu, known = self._constants(team)
+            work = cast(DrawnRows, self.phases[0].work)
+            each = np.array([[work.law(site).smoothness(c)] for site, c in zip(team.sites, known, strict=True)])
+        smoothness = float(joint(team, each, [c.whole for c in known])[0])
         states = states._replace(outer=Falls(max(smoothness, mu), mu))
         return Run(PerWorker(Point(x) for _ in team.sites), None, states)
 
-    def _known(self, site: Any, mu: float) -> tuple[float, float, float]:
-        """The expected smoothness of a worker's draws, that times its share, and L of its rows."""
-        if not (offers(site.loss, Columns) and np.isfinite(site.loss.lipschitz)):
+    def _constants(self, team: Team[Any]) -> tuple[float, list[RowConstants]]:
+        """mu, and the constants of every hosted worker's rows, gradients at 0. Raises CapabilityError where there are none."""
+        mu = team.penalty.l2
+        if not mu > 0 or team.penalty.free:
             raise CapabilityError(
-                f"{self.name} draws rows of linear models whose losses have a bounded second derivative, and this is none: use "
-                "gradient"
+                f"the steps of {self.name} follow from how strongly convex the objective is: give an l2 above 0 and no "
+                "intercept, or use gradient"
             )
-        law = cast(DrawnRows, self.phases[0].work).law(site)
-        c = row_constants(site.loss, mu, np.zeros(site.loss.dim))
-        found = law.smoothness(c)
-        return found, site.share * found, c.whole
+        for site in team.sites:
+            if not (offers(site.loss, Columns) and np.isfinite(site.loss.lipschitz)):
+                raise CapabilityError(
+                    f"{self.name} draws rows of linear models whose losses have a bounded second derivative, and this is none: "
+                    "use gradient"
+                )
+        return mu, [row_constants(site.loss, mu, np.zeros(site.loss.dim)) for site in team.sites]
 
     def measure(self, run: Run, team: Team[Any]) -> Measured:
         """F and its gradient, by a pass over all rows. Collective."""
@@ -63,14 +61,12 @@ class SampledDescent(Composed):
         return measured(team, x, gradient(team, [site.loss.point(x) for site in team.sites]))
 
 
-def sgd_as(sampling: str | None = None) -> SampledDescent:
-    """SGD with any sampling, by theory's steps: constant, then falling.
+def joint(team: Team[Any], each: Array, whole: Sequence[float]) -> Array:
+    """Bounds (k,) of the expected smoothness of the mean over workers, of draws by k laws. Collective.
 
-    sampling : nice:64, single:importance, independent:count=32, partition:blocks=100, of each worker's rows; 64 rows, or as
-    many as there are, unless given.
+    each : (hosted workers, k), of a worker's own draws; whole : L of all its rows.
     """
-    plan = None if sampling is None else plan_of(sampling)
-    return SampledDescent(None, (Phase(DrawnRows(plan), Mean()),), Falling(), dvectors=13)
-
-
-ENTRIES = (Entry(sgd_as, GOWER),)
+    shared = np.array([site.share for site in team.sites])[:, None] * each
+    found = np.stack([each.max(axis=0), shared.max(axis=0), np.full(each.shape[1], max(whole))])
+    most, part, top = team.world.extremes(found, "sampling")[1]
+    return most if team.world.workers == 1 else np.minimum(most, top + part)

@@ -7,9 +7,10 @@ Downhill(), Falling()     x <- x - a step of a length that methods find, constan
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
 
 from mpiopt.arrays import Array, pull
+from mpiopt.engine.forms import Taken
 from mpiopt.engine.phase import Joint, Outer, PerWorker, Tree, told
 from mpiopt.engine.placed import placed
 from mpiopt.numerics.schedules import Switching
@@ -83,6 +84,18 @@ class Falls(NamedTuple):
     mu: float = 0.0
 
 
+class Chosen(NamedTuple):
+    """The same, of steps whose rows a method counts out, again in the round ``again``. taken : what it has found."""
+
+    smoothness: float = 0.0
+    mu: float = 0.0
+    again: int = 0
+    taken: Taken = Taken("", "")
+
+
+Steep = TypeVar("Steep", Falls, Chosen)
+
+
 @dataclass(frozen=True)
 class Falling(Outer):
     """A gradient step of a length that falls from some step on, see `Switching`."""
@@ -91,9 +104,9 @@ class Falling(Outer):
         """Nothing is known yet."""
         return Falls()
 
-    def __call__(self, agreed: Message, points: PerWorker, state: Falls, here: Joint) -> tuple[PerWorker, Falls]:
+    def __call__(self, agreed: Message, points: PerWorker, state: Steep, here: Joint) -> tuple[PerWorker, Steep]:
         """Not collective."""
-        at = Point(points[0].x - Switching(*state)(here.round) * agreed.vector)
+        at = Point(points[0].x - Switching(state.smoothness, state.mu)(here.round) * agreed.vector)
         return PerWorker(at for _ in points), state
 
 

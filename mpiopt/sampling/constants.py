@@ -40,13 +40,7 @@ def row_constants(loss: Columns, l2: float, x: np.ndarray) -> RowConstants:
     """
     if loss.weights.size:
         raise CapabilityError("laws of sampling are about rows that all count the same, and these have weights: leave them out")
-    at = loss.point(x)
-    margins = loss.known(at)
-    slopes = loss.family.value_residual(loss.shifted(margins), loss.y, loss.weights)[1]
-    held = x[: loss.features]  # the intercept is free
-    along = margins - x[-1] if loss.intercept else margins
-    squares = slopes**2 * (loss.row_squares + loss.intercept) + l2 * (2 * slopes * along + l2 * float(held @ held))
-    whole = _slope(loss, l2, at)
+    squares, mean = gradient_squares(loss, l2, x)
 
     def parts(bounds: Bounds) -> list[Columns]:
         return [loss.take(np.arange(lo, hi)) for lo, hi in pairwise(bounds.tolist())]
@@ -55,10 +49,21 @@ def row_constants(loss: Columns, l2: float, x: np.ndarray) -> RowConstants:
         _smoothness(loss, l2),
         loss.row_lipschitz + l2,
         squares,
-        float(whole @ whole),
+        mean,
         lambda bounds: np.array([_smoothness(part, l2) for part in parts(bounds)]),
         lambda bounds: np.array([part.rows**2 * _square(_slope(part, l2, Point(x))) for part in parts(bounds)]),
     )
+
+
+def gradient_squares(loss: Columns, l2: float, x: np.ndarray) -> tuple[np.ndarray, float]:
+    """|grad f_i|^2 of all rows at x (dim,), (rows,), and |grad f|^2. Not collective."""
+    at = loss.point(x)
+    margins = loss.known(at)
+    slopes = loss.family.value_residual(loss.shifted(margins), loss.y, loss.weights)[1]
+    held = x[: loss.features]  # the intercept is free
+    along = margins - x[-1] if loss.intercept else margins
+    squares = slopes**2 * (loss.row_squares + loss.intercept) + l2 * (2 * slopes * along + l2 * float(held @ held))
+    return squares, _square(_slope(loss, l2, at))
 
 
 def _smoothness(loss: Columns, l2: float) -> float:

@@ -1,10 +1,11 @@
-"""DrawnRows: a gradient over rows that are drawn anew in every round, by a law of `sampling.laws`."""
+"""DrawnRows, SizedRows: a gradient over rows that are drawn anew in every round, by a law of `sampling.laws`."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from mpiopt.arrays import Array
 from mpiopt.engine.phase import Local, Work
 from mpiopt.problems.optional import Graded
 from mpiopt.problems.problem import Message, Point, Site
@@ -38,6 +39,33 @@ class DrawnRows(Work):
 
     def __call__(self, at: Point, agreed: Message | None, state: tuple, here: Local[Any]) -> tuple[Point, Message, tuple]:
         """Not collective."""
+        return at, drawn(at, here.site, self.law(here.site), here.round), state
+
+
+class Sized(NamedTuple):
+    """How many rows a worker draws, 0 before the method has found that."""
+
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class SizedRows(Work):
+    """As `DrawnRows`, of so many rows as its method has put into the state, every set of them as likely."""
+
+    needs: ClassVar[type] = Curvature
+
+    def init(self, x: Array, site: Site[Any]) -> Sized:
+        """Nothing found yet."""
+        return Sized()
+
+    def __call__(self, at: Point, agreed: Message | None, state: Sized, here: Local[Any]) -> tuple[Point, Message, Sized]:
+        """Not collective."""
         site = here.site
-        value, g, _ = slope(at.x, site, Draws(self.law(site), site.streams, site.worker)(here.round))
-        return at, Message(g, np.array([value])), state
+        law = Nice(site.loss.rows, min(state.size, site.loss.rows))
+        return at, drawn(at, site, law, here.round), state
+
+
+def drawn(at: Point, site: Site[Any], law: Law, step: int) -> Message:
+    """The gradient over the draw of a step; scalars: its value. Not collective."""
+    value, g, _ = slope(at.x, site, Draws(law, site.streams, site.worker)(step))
+    return Message(g, np.array([value]))

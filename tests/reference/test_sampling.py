@@ -1,17 +1,25 @@
 """Laws of sampling against every outcome that they have: unbiased, their variance exactly, their smoothness as a bound."""
 
-from itertools import combinations, product
+from functools import partial
+from itertools import combinations, islice, pairwise, product
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mpiopt.comm.alone import SelfComm
+from mpiopt.comm.world import World
+from mpiopt.engine.drive import rounds, solve
+from mpiopt.engine.forms import taken_by
+from mpiopt.engine.stop import Stop
 from mpiopt.errors import CapabilityError, UsageError
+from mpiopt.io.runs.checkpoint import Store
 from mpiopt.kernels.csr import CSR
 from mpiopt.losses.least_squares import LeastSquares
 from mpiopt.losses.logistic import Logistic
 from mpiopt.methods import find
+from mpiopt.methods.chosen_descent import counted_out, sizes
 from mpiopt.numerics import theory
 from mpiopt.numerics.schedules import Switching
 from mpiopt.numerics.streams import Streams
@@ -215,6 +223,73 @@ def test_sgd_as_draws_by_its_law_and_steps_by_theory(worlds, text):
         np.testing.assert_allclose(run.points[0].x, x, rtol=1e-9, atol=1e-12)
 
 
+# ---------------------------------------------------------------------------------------------- rows counted out
+def shared_out(workers: int) -> list[Linear]:
+    """The rows shared out."""
+    return [linear().take(np.arange(w * N // workers, (w + 1) * N // workers)) for w in range(workers)]
+
+
+def least_work(losses: list[Linear], x: np.ndarray, accuracy: float) -> int:
+    """By every set of rows that there is: the variance at x of the mean over workers that draw each for itself."""
+    works = {}
+    for size in range(1, N // len(losses) + 1):
+        smooth, noise = [], 0.0
+        for loss in losses:
+            c, law = row_constants(loss, RIDGE, x), Nice(loss.rows, size)
+            parts = [loss.take(np.array([i])) for i in range(loss.rows)]
+            each = np.array([part.value_grad(part.point(x))[1] + RIDGE * x for part in parts])
+            drawn = np.array([each[list(rows)].mean(axis=0) for rows in combinations(range(loss.rows), size)])
+            noise += ((drawn - each.mean(axis=0)) ** 2).sum(axis=1).mean() / len(losses) ** 2
+            smooth.append((law.smoothness(c), c.whole))
+        most, whole = (max(each) for each in zip(*smooth, strict=True))
+        bound = most if len(losses) == 1 else min(most, whole + most / len(losses))
+        works[size] = size * max(2 * bound / RIDGE, 4 * noise / (accuracy * RIDGE**2))
+    return min(works, key=lambda size: works[size])
+
+
+@pytest.mark.ranks(1, 2)
+@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("accuracy", [1e-4, 1.0, 10.0, 30.0, 100.0, 1e4])
+def test_rows_of_a_step_are_counted_out_as_enumeration_has_it(worlds, workers, accuracy):
+    world, losses = worlds(workers=workers), shared_out(workers)
+    team = Team.of(world, [losses[w] for w in world.hosted], L2(RIDGE), 7)
+    method = find("sgd_as").make(accuracy=accuracy)
+    for x in (np.zeros(D), BEST, BEST + 1):
+        run = method.step(method.init(x, team), team)
+        assert run.states.works[0][0].size == least_work(losses, x, accuracy)
+        assert taken_by(run).form == f"nice:{run.states.works[0][0].size}"
+
+
+def test_at_the_optimum_they_are_those_of_the_paper():
+    c, seen, team = CONSTANTS, set(), Team.of(World(SelfComm()), [linear()], L2(RIDGE))
+    for accuracy in np.geomspace(1e-4, 1e3, 100):
+        wanted = theory.best_minibatch(N, c.whole, float(c.each.max()), float(c.squares.mean()), RIDGE, accuracy)
+        size, smoothness, most = counted_out(team, [CONSTANTS], accuracy)
+        assert abs(size - wanted) < 1 and most == N and smoothness == Nice(N, size).smoothness(c)
+        seen.add(size)
+    assert seen == set(range(1, N + 1))
+
+
+def test_they_are_looked_at_anew_and_a_run_goes_on_as_if_it_had_not_been_ended(world, tmp_path):
+    team, store = Team.of(world, [linear()], L2(RIDGE), 7), Store(tmp_path / "c.h5", world, "name")
+    make, start = partial(find("sgd_as").make, accuracy=30.0), BEST + 30
+    whole = [(run.states.outer.again, run.states.works[0][0].size) for run in islice(rounds(make(), team, start.copy()), 400)]
+    again = [turn for turn, _ in dict.fromkeys(whole)]
+    assert again[:2] == [0, 1] and all(later >= 2 * earlier for earlier, later in pairwise(again)) and whole[1][1] == N
+    assert whole[-1][1] == least_work([linear()], BEST, 30.0) < N
+    found = solve(make(), team, start, Stop(rounds=7))
+    solve(make(), team, start, Stop(rounds=3), keep=[lambda at, reason: store.save(at, {}, team) if reason else None])
+    more = solve(make(), team, store.load(store.find(), team), Stop(rounds=7))
+    np.testing.assert_array_equal(more.x, found.x)
+    assert taken_by(more.run) == taken_by(found.run) and more.run.states == found.run.states
+
+
+def test_sizes_are_all_numbers_at_first_and_end_with_all_rows():
+    assert sizes(5).tolist() == [1, 2, 3, 4, 5] and sizes(64).size == 64
+    tried = sizes(10**6)
+    assert tried[-1] == 10**6 and (np.diff(tried) > 0).all() and (tried[1:] / tried[:-1] <= 2).all()
+
+
 # ---------------------------------------------------------------------------------------------- what cannot be
 @pytest.mark.parametrize(
     ("make", "says"),
@@ -238,6 +313,11 @@ def test_sgd_as_draws_by_its_law_and_steps_by_theory(worlds, text):
         (lambda: plan_of("single:p=loud"), "rows are drawn with p=loud: choose uniform or importance"),
         (lambda: plan_of("single:importance").law(4, None), "importance sampling asks how steep each row's loss can be"),
         (lambda: Switching(1.0, 2.0), "mu is 2.0: give a number above 0, at most 1"),
+        (lambda: find("sgd_as").make(accuracy=0.0), "`accuracy` is 0.0: give a finite number above 0"),
+        (
+            lambda: find("sgd_as").make(accuracy=0.1, sampling="nice:2"),
+            "`sampling=nice:2` says which rows a step looks at, and `accuracy=0.1` lets sgd_as find how many: give one",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(make, says):

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from mpiopt.jobs.reports.plots import COLOURS, ROOM, STYLE, thinned
 
-__all__ = ["COLOURS", "bars", "curve", "legend", "logarithmic", "sheet"]
+__all__ = ["COLOURS", "band", "bars", "curve", "legend", "logarithmic", "sheet"]
 
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
@@ -34,6 +34,16 @@ def curve(
     keep = thinned(len(x))
     look = {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number // len(COLOURS) % len(DASHES)]}
     panel.plot(x[keep], y[keep], **{"linewidth": 1.5, "label": label, **look, **options})
+
+
+def band(
+    panel: Axes, x: np.typing.ArrayLike, runs: np.typing.ArrayLike, number: int, label: str | None = None, **options: object
+) -> None:
+    """The geometric mean of runs (seeds, readings) as a `curve`, within all that they reach; for logarithmic axes."""
+    y = np.maximum(np.asarray(runs, float), np.finfo(float).tiny)
+    curve(panel, x, np.exp(np.log(y).mean(axis=0)), number, label, **options)
+    if len(y) > 1:
+        panel.fill_between(x, y.min(axis=0), y.max(axis=0), color=COLOURS[number % len(COLOURS)], alpha=0.2, linewidth=0)
 
 
 def logarithmic(panel: Axes, floor: float | None = None) -> None:
