@@ -4,6 +4,8 @@ import numpy as np
 
 from mpiopt.kernels.compiling import njit
 
+FEW = 16  # bounds that are compared one after the other
+
 _kernel = njit(cache=True, nogil=True, error_model="numpy")
 
 
@@ -15,16 +17,15 @@ def stretches(scores, positive, bounds, counts):
     """
     found = np.empty(scores.size, np.uint16)
     counts[:] = 0
-    for i in range(scores.size):
-        low, high = 0, bounds.size
-        while low < high:
-            middle = (low + high) >> 1
-            if bounds[middle] < scores[i]:
-                low = middle + 1
-            else:
-                high = middle
-        at = 2 * low + positive[i]
-        found[i] = at
+    for i in range(scores.size):  # without a branch, for no processor foresees where a score lies
+        low = 0
+        if bounds.size <= FEW:
+            for k in range(bounds.size):
+                low += bounds[k] < scores[i]
+        else:
+            low = np.searchsorted(bounds, scores[i])
+        found[i] = 2 * low + positive[i]
+    for at in found:
         counts[at] += 1
     return found
 
