@@ -107,6 +107,11 @@ class Synthetic:
         )
         return sum(length(lo, min(lo + step, self.rows)) for lo in range(0, self.rows, step))
 
+    @property
+    def foreseen(self) -> int:
+        """Stored entries without a long count: as many as are meant, of more rows than one block of the count."""
+        return self.nnz if self.rows <= 1 << 20 else round(self.rows * self.per_row)
+
     def blocks(self, workers: int) -> np.ndarray:
         """Row bounds (workers + 1,) int64: equally many rows, which here have equally many nonzeros on average."""
         return even(self.rows, workers)

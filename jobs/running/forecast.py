@@ -17,7 +17,7 @@ from mpiopt.io.dataset.synthetic import Synthetic
 from mpiopt.jobs.cli.console import WIDTH, Console, size, table
 from mpiopt.jobs.machine.node import compiled, memory_room
 from mpiopt.jobs.running.linear_data import opened
-from mpiopt.jobs.running.rehearsal import Effort, Make, made, reduces, rehearse, settled
+from mpiopt.jobs.running.rehearsal import Effort, Make, foreseen, made, reduces, rehearse, settled
 from mpiopt.losses.registry import find
 from mpiopt.problems.copied import ROOT
 from mpiopt.words import counted
@@ -98,7 +98,7 @@ def share(source: Source, world: "World") -> Footprint:
 def _copied(taken: Taken | None, source: Source, world: "World") -> Footprint:
     """The rows that one rank has a copy of, in a form in which worker 0 has them all."""
     here = taken is not None and taken.form == "gathered" and ROOT in world.hosted
-    return Footprint(source.rows, source.nnz) if here else NONE
+    return Footprint(source.rows, foreseen(source)) if here else NONE
 
 
 def needed(

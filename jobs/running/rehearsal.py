@@ -171,6 +171,11 @@ def reduces(method: Method, job: "Solve", source: Source) -> bool:
     return isinstance(method, Reducing) and source.cols >= MANY and not job.kink and job.device == "cpu"
 
 
+def foreseen(source: Source) -> int:
+    """The entries of all rows, of large synthetic sets as many as are meant: they would take a minute to count."""
+    return source.foreseen if isinstance(source, Synthetic) else source.nnz
+
+
 def settled(method: Method, job: "Solve", source: Source, workers: int) -> tuple[Method, Taken | None]:
     """A method in the form that it will begin with, and which that is, if it has several. Not collective.
 
@@ -186,7 +191,7 @@ def settled(method: Method, job: "Solve", source: Source, workers: int) -> tuple
     bend = bend if isfinite(bend) else 1.0
     extent = Extent(source.rows, source.rows, source.cols + job.intercept, squares, workers, job.l2, bend)
     extent = extent._replace(smooth=not job.kink, descends=find(job.loss).descends and job.device == "cpu")
-    extent = extent._replace(nonzeros=source.nnz if job.device == "cpu" else 0)
+    extent = extent._replace(nonzeros=foreseen(source) if job.device == "cpu" else 0)
     taken = method.rule.first(extent, method.forms)
     return method.form(taken), taken
 
