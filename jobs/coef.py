@@ -6,6 +6,7 @@ if __name__ == "__main__":
     alone(__file__)
 
 from dataclasses import dataclass, field
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def run(job: Coef, world: None, console: Console) -> dict[str, Any]:
     x = found.model.x
     shown = {found.name(j): found.known(j) for j in dict.fromkeys([*found.asked, *found.largest(job.top)])}
     intercept = {INTERCEPT: found.known(len(x))} if found.intercept else {}
-    rows = [[name, *(f"{value:.6g}" for value in told.values())] for name, told in (intercept | shown).items()]
+    rows = [[name, *map(_told, told.values())] for name, told in (intercept | shown).items()]
     heads = ["feature", *(name.replace("_", " ") for name in (KNOWN if found.errors is not None else KNOWN[:1]))]
     kept = int((x != 0).sum())
     console.show(f"{job.run}: {counted(len(x), 'feature')}, {kept:,} of their coefficients not 0\n")
@@ -52,6 +53,11 @@ def run(job: Coef, world: None, console: Console) -> dict[str, Any]:
         "coefficients": {name: told["coefficient"] for name, told in shown.items()},
         **({"known": intercept | shown} if found.errors is not None else {}),
     }
+
+
+def _told(value: float) -> str:
+    """A number; of errors that were not asked for, nothing."""
+    return "-" if isnan(value) else f"{value:.6g}"
 
 
 def _of_classes(job: Coef, console: Console) -> dict[str, Any]:

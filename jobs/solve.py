@@ -39,7 +39,7 @@ def run(job: Solve, world: "World", console: Console) -> dict[str, Any]:
 def complete(job: Solve) -> Solve:
     """The job with the defaults that depend on other options. Raises UsageError for values that cannot be."""
     from mpiopt.io.dataset.class_weight import pair
-    from mpiopt.jobs.running import class_data, gpu_solving, inferring
+    from mpiopt.jobs.running import class_data, gpu_solving, inferring, penalty_factors
     from mpiopt.jobs.running.linear_data import penalty_of
 
     demand_not_negative(job, "rounds", "gradient_tol", "gap_tol", "l1", "l2")
@@ -54,6 +54,7 @@ def complete(job: Solve) -> Solve:
     class_data.check(job)
     gpu_solving.check(job)
     inferring.check(job)
+    penalty_factors.check(job)
     return kept(replace(job, data=DEFAULT if job.data is None else job.data))
 
 

@@ -38,6 +38,7 @@ if _CHECKING:
     from mpiopt.problems.examples import Dense
     from mpiopt.problems.linear import Linear
     from mpiopt.problems.penalties import L1, L2, Box, ElasticNet, Zero
+    from mpiopt.problems.per_feature import PerFeature
     from mpiopt.problems.perceptron import Perceptron
     from mpiopt.problems.problem import Team
     from mpiopt.problems.protocols import Loss
@@ -77,6 +78,7 @@ _HOMES = {
     "problems.examples": "Dense",
     "problems.linear": "Linear",
     "problems.penalties": "Box ElasticNet L1 L2 Zero",
+    "problems.per_feature": "PerFeature",
     "problems.perceptron": "Perceptron",
     "problems.problem": "Team",
     "problems.protocols": "Loss",
@@ -115,6 +117,7 @@ __all__ = [
     "Method",
     "MpioptError",
     "NumericalError",
+    "PerFeature",
     "Perceptron",
     "Phase",
     "Poisson",

@@ -6,7 +6,7 @@ from mpiopt.engine.verdict import Best
 from mpiopt.errors import DataError
 from mpiopt.io.runs.part_kinds import fits
 from mpiopt.problems.problem import Point, Team, offered
-from mpiopt.problems.protocols import Columns, Margins, offers
+from mpiopt.problems.protocols import Margins, OfRows, offers
 
 
 def fitting(kept: Tree, team: Team) -> tuple[Run, Best | None]:
@@ -20,7 +20,7 @@ def fitting(kept: Tree, team: Team) -> tuple[Run, Best | None]:
         raise DataError("it does not hold a run and its best point")
     run, best = kept
     rows = [site.loss.margin_count if offers(site.loss, Margins) else site.loss.rows for site in team.sites]
-    least = 0 if offered(team, Columns) else team.dim
+    least = 0 if offered(team, OfRows) else team.dim
     if len(run.points) != len(rows):
         raise DataError("it has no point for every worker")
     if best is not None and best.x.shape != (team.dim,):

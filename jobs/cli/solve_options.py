@@ -1,6 +1,7 @@
 """The options of ``mpiopt solve``."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -51,6 +52,8 @@ class LinearFit(LinearRows):
     """Keep every coefficient but the intercept at this number or above it: 0 for none that is negative."""
     upper: float | None = None
     """Keep every coefficient but the intercept at this number or below it."""
+    penalty_factors: Path | None = None
+    """A file with lines FEATURE,FACTOR: what the penalty of a feature is multiplied by, 0 for none; 1 for those not named."""
     rounds: Whole = 1000
     """Stop after so many rounds."""
     gradient_tol: float | None = None

@@ -14,7 +14,13 @@ from mpiopt.io.dataset.source import Source
 from mpiopt.io.runs.class_fitted import ClassFitted
 from mpiopt.jobs.running.linear_data import penalty_of
 from mpiopt.kernels.csr import CSR
+from mpiopt.problems.by_class import ByClass
 from mpiopt.problems.problem import Team
+from mpiopt.problems.protocols import offers
+from mpiopt.problems.reduced import reducible, touch
+from mpiopt.problems.several import Separable
+from mpiopt.work.class_models import ClassModel
+from mpiopt.work.local_solvers import DualDescent, NewtonCG
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
@@ -29,7 +35,12 @@ def check(job: "Solve") -> None:
         raise UsageError("--positive makes two classes, and --multiclass tells all apart: leave one of them out")
     if job.class_weight not in (None, BALANCED):
         raise UsageError(f"--class-weight {job.class_weight} is for two classes: with --multiclass give {BALANCED}")
-    for name, asked in (("--inference", job.inference), ("--dry-run", job.dry_run), ("--device gpu", job.device == "gpu")):
+    for name, asked in (
+        ("--inference", job.inference),
+        ("--dry-run", job.dry_run),
+        ("--device gpu", job.device == "gpu"),
+        ("--penalty-factors", job.penalty_factors),
+    ):
         if asked:
             raise CapabilityError(f"{name} is for one margin a row: leave it, or --multiclass {job.multiclass}, out")
 
@@ -83,4 +94,19 @@ def warm_classes(team: Team[ClassLoss]) -> None:
         small.plane(at, np.zeros((1, small.margin_count)), np.zeros(1))
         small.bregman(at, at.known)
         small.dual(at, small.dual_sums(at))
+        if reducible(loss):
+            touch(small)
+        if offers(small, Separable):
+            _warm_models(small)
     team.world.barrier()
+
+
+def _warm_models(loss: Separable) -> None:
+    """What the form classes of spcg solves its local models by."""
+    for solver in (DualDescent(), NewtonCG()):
+        if loss.single(0).descends or isinstance(solver, NewtonCG):
+            rows = ByClass(loss, loss.matrix)
+            model = ClassModel(rows, rows, np.empty(0), np.empty(0), 1.0, solver)
+            which, margins = np.arange(loss.classes), np.zeros((loss.classes, loss.rows))
+            alpha = model.begun(margins).reshape(loss.rows, -1) if model.dual else None
+            model(which, np.ones((rows.lines, loss.classes)), margins, alpha, 0)

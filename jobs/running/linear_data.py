@@ -4,10 +4,12 @@ from dataclasses import replace
 from math import inf, isfinite
 from typing import TYPE_CHECKING
 
+from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
 from mpiopt.io.dataset.source import Source, open_source
 from mpiopt.jobs.cli.solve_options import DEFAULT
 from mpiopt.problems.penalties import Box, ElasticNet
+from mpiopt.problems.per_feature import PerFeature
 from mpiopt.problems.protocols import Penalty
 
 if TYPE_CHECKING:
@@ -15,12 +17,15 @@ if TYPE_CHECKING:
     from mpiopt.jobs.cli.solve_options import Solve
 
 
-def penalty_of(job: "Solve", l2: float | None = None, margins: int = 1) -> Penalty:
-    """The penalty of a job, perhaps with another l2; margins : of a row, each with an intercept of its own.
+def penalty_of(job: "Solve", l2: float | None = None, margins: int = 1, factors: Array | None = None) -> Penalty:
+    """The penalty of a job, perhaps with another l2; margins : of a row, each with an intercept of its own; factors :
+    (features,), where features have such.
 
     Raises UsageError for one that cannot be. Not collective.
     """
     l2, free = job.l2 if l2 is None else l2, margins * int(job.intercept)
+    if factors is not None:
+        return PerFeature(job.l1, l2, factors, free)
     if job.lower is None and job.upper is None:
         return ElasticNet(job.l1, l2, free=free)
     if job.l1 > 0:

@@ -30,7 +30,7 @@ def facts(job: "Solve", solution: Solution) -> dict[str, Any]:
         "gradient_norm": proved.gradient_norm,
         "gap": proved.gap,
         "tight_gap": proved.tight_gap,
-        "coefficient_error": distance(proved.tight_gap, job.l2),
+        "coefficient_error": distance(proved.tight_gap, job.l2 if job.penalty_factors is None else 0.0),
         "nonzero_coefficients": int(np.count_nonzero(on_host(solution.x))),
         "form": taken and taken.form,
         "form_why": taken and taken.why,
@@ -76,6 +76,7 @@ def lines(
     fewer = f", {compressing(about)}" if about["compress"] else ""
     classes = f", class weights {job.class_weight}" if job.class_weight else ""
     constant = f" (C = {1 / (about['weight'] * job.l2):.6g})" if job.l2 else ""
+    constant += f", times {job.penalty_factors}" if job.penalty_factors is not None else ""
     several = json.loads(about["class_names"]) if "class_names" in about else []
     count = (about["features"] + job.intercept) * max(1, len(several))
     support = f"{found['nonzero_coefficients']:,} of {count:,} coefficients are not 0"

@@ -18,7 +18,7 @@ from mpiopt.io.dataset.source import Source
 from mpiopt.io.runs.run_file import read_solution
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.machine.node import compiled
-from mpiopt.jobs.running import class_data, gpu_solving
+from mpiopt.jobs.running import class_data, gpu_solving, penalty_factors
 from mpiopt.jobs.running.held_out import HeldOut
 from mpiopt.jobs.running.inferring import Inferring, left_out
 from mpiopt.jobs.running.linear_data import opened, penalty_of
@@ -62,9 +62,10 @@ class SolveHooks:
             self._console.note("compiling kernels: once on this machine, about half a minute")
         self._console(f"reading {self.job.data}")
         self.job, self._source = opened(self.job, self._world)
+        self._factors = penalty_factors.factors_of(self.job, self._source, self._world)
         self._inferring = Inferring.of(self.job, self._source)
         self._test = None if self.job.test is None else HeldOut(self.job, self._source, self._world)
-        return identity(self.job, self._source, self._world)
+        return identity(self.job, self._source, self._world) | {"penalty_factors": penalty_factors.digest(self._factors)}
 
     @property
     def source(self) -> Source:
@@ -104,6 +105,8 @@ class SolveHooks:
     def _told(self) -> tuple[Team[Any], dict[str, Any]]:
         """The team, and what the run file says of it from the start; rows to test on are read."""
         self._about = described(self.job, self._source) | {"weight": self._team.weight}
+        if self._factors is not None:
+            self._about |= {"penalty_factors": str(self.job.penalty_factors)}
         if self._test is not None:
             self._test.read()
         return self._team, dict(self._about)
@@ -165,7 +168,7 @@ class SolveHooks:
         return team_of(
             self._source,
             self._world,
-            penalty_of(job),
+            penalty_of(job, factors=self._factors),
             loss=job.loss,
             positive=job.positive,
             values=job.values,

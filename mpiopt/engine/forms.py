@@ -17,6 +17,7 @@ from mpiopt.engine.phase import Tree
 from mpiopt.kernels.csr import CSR
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.protocols import Columns, offers
+from mpiopt.problems.several import Separable
 
 KEPT = 5  # objectives that a rule may look back on
 
@@ -27,7 +28,7 @@ class Extent(NamedTuple):
     weight : the sum of the rows' weights; dim : coefficients; squares : the mean of the rows' squared lengths, 0 where a loss
     is not of such rows; bend : the largest curvature of a row's loss, 1 where it has no bound; columns : whether margins are
     products of known rows with x; smooth : whether the penalty is; descends : whether its dual can be ascended row by row;
-    nonzeros : entries of the rows, 0 where these cannot be sent elsewhere.
+    nonzeros : entries of the rows, 0 where these cannot be sent elsewhere; apart : whether each class is a problem of its own.
     """
 
     rows: int
@@ -41,6 +42,7 @@ class Extent(NamedTuple):
     smooth: bool = True
     descends: bool = False
     nonzeros: int = 0
+    apart: bool = False
 
     @staticmethod
     def of(team: Team) -> "Extent":
@@ -61,6 +63,7 @@ class Extent(NamedTuple):
             team.penalty.smooth,
             offers(loss, Columns) and loss.descends,
             int(sums[1]),
+            offers(loss, Separable) and isinstance(loss.matrix, CSR),
         )
 
 

@@ -100,15 +100,18 @@ def _slope(h, step, r):
                 r[k] += step[j] * h[j, k]
 
 
-def minimised(h: Array, slope: Array, kinks: Kinks, x: Array) -> Array:
+def minimised(
+    h: Array, slope: Array, kinks: Kinks, x: Array, turns: tuple[int, ...] = EPOCHS, settled: float = SETTLED
+) -> Array:
     """v (n,), x where nothing is to gain.
 
     h : (n, n), symmetric and semidefinite, its diagonal positive where an unknown is to move; slope : s (n,); x : (n,), between
-    the walls. What is found is no higher than x, and a minimiser but for rounding unless the epochs run out first.
+    the walls. turns : epochs before each factorisation; settled : of the longest step's square, what ends them. What is found
+    is no higher than x, and a minimiser but for rounding unless the epochs run out first.
     """
     v, r = x.copy(), slope.copy()
-    for epochs in EPOCHS:
-        if _descend(h, *kinks, v, r, epochs, SETTLED):
+    for epochs in turns:
+        if _descend(h, *kinks, v, r, epochs, settled):
             break
         step = _newton(h, kinks, v, r)
         _slope(h, step, r)

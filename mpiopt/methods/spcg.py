@@ -7,6 +7,7 @@
     dual      one worker's dual coordinate ascent               `dual_search`
     gathered  one worker has a copy of all rows                 `gathering`
     face      proximal Newton, where the penalty has kinks      `prox_newton`
+    classes   as counts, each class against the rest            `class_by_class`
 
 One name, whose form follows from the problem (`spcg_rule`), or is asked for, in fewer coordinates where there are many rare
 features (`reducing`).
@@ -19,6 +20,7 @@ from mpiopt.engine.method import Composed, Method
 from mpiopt.engine.phase import Phase
 from mpiopt.errors import UsageError
 from mpiopt.exchange.mean import Mean
+from mpiopt.methods.class_by_class import ClassByClass
 from mpiopt.methods.dane import GRADIENT
 from mpiopt.methods.dual_search import DualSearch
 from mpiopt.methods.entry import Entry
@@ -40,6 +42,7 @@ REACHED: dict[str, set[str]] = {  # what parameters change a form; all do change
     "hessian": {"jacobi"},
     "dual": set(),
     "face": set(),
+    "classes": {"accuracy", "epochs"},
 }
 ALONE = 1e-6  # of the gradient is left of it in a round of a worker that has all rows
 
@@ -54,12 +57,12 @@ def spcg(
 ) -> Reducing:
     """Statistically preconditioned conjugate gradient, plane search.
 
-    form : mean, counts, alone or dual for one worker, hessian, gathered on one worker, or face where the penalty has kinks or
-    walls; auto for what serves the problem best. accuracy : what a local solve reduces its error to, None for 0.03 of few
-    features and 0.1 of many; epochs : at most so many of dual coordinate descent a round; jacobi : search along the Jacobi
-    direction too, which helps where workers hold few rows. replicate : whether auto may have all rows sent to one worker, once,
-    where that is less than what it saves; auto or never. Where mu, accuracy, epochs or jacobi are given, auto takes a form that
-    they change.
+    form : mean, counts, alone or dual for one worker, hessian, gathered on one worker, face where the penalty has kinks or
+    walls, or classes where each class is a problem of its own; auto for what serves the problem best. accuracy : what a local
+    solve reduces its error to, None for 0.03 of few features and 0.1 of many; epochs : at most so many of dual coordinate
+    descent a round; jacobi : search along the Jacobi direction too, which helps where workers hold few rows. replicate :
+    whether auto may have all rows sent to one worker, once, where that is less than what it saves; auto or never. Where mu,
+    accuracy, epochs or jacobi are given, auto takes a form that they change.
     """
     within(0, mu=mu)
     within(1e-12, 0.9, accuracy=accuracy)
@@ -77,6 +80,7 @@ def spcg(
         "hessian": LazyNewton(plane=plane),
         "dual": DualSearch(),
         "face": ProxNewton(),
+        "classes": ClassByClass(solver),
         "gathered": Gathering(Auto(DualDescent(whole**2, 200), exact, EASY, few=Factored(*astuple(exact)))),
     }
     if replicate not in (AUTO, NEVER):

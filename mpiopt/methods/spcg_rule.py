@@ -55,7 +55,8 @@ class AskedFor:
 
 @dataclass(frozen=True)
 class ByCost:
-    """counts; hessian where features are few and counts would send more, gathered where both send more than all rows are;
+    """counts; classes where each class is a problem of its own; hessian where features are few and counts would send more,
+    gathered where both send more than all rows are;
     dual where one worker has all rows and h is no more than `EASY`; mean where h is no more than `LIGHT`, or a loss is not of
     rows and columns."""
 
@@ -63,6 +64,8 @@ class ByCost:
         """By the size of the problem and h."""
         if not extent.smooth and extent.columns and "face" in forms:
             return Taken("face", "the penalty has kinks or walls")
+        if extent.apart and "classes" in forms:
+            return Taken("classes", "each class is a problem of its own")
         if not extent.columns:
             return Taken("mean", "the loss is not one of rows and columns")
         if extent.workers == 1 and "alone" in forms and TINY < extent.dim <= FEW:

@@ -39,7 +39,7 @@ def newton(evaluate: Callable[[Array], Evaluated], c: Array, limit: int = 20) ->
     if not now[0] <= start[0]:
         c, now = zero, start
     for _ in range(limit):
-        step = _newton_step(now[1], now[2])
+        step = newton_step(now[1], now[2])
         promised = -0.5 * inner(now[1], step)
         trial = _damped(evaluate, c, step, now[0])
         if trial is None:
@@ -85,7 +85,7 @@ def model(c: Array, slope: Array, quadratic: Array) -> tuple[float, Array]:
     return inner(slope, c) + 0.5 * inner(c, bent), slope + bent
 
 
-def _newton_step(gradient: Array, hessian: Array) -> Array:
+def newton_step(gradient: Array, hessian: Array) -> Array:
     """-H^+ g, scaled by the diagonal first: directions may differ in length by many orders.
 
     Where they are alike to rounding, what sets them apart is noise: a small ridge keeps it from leading far away.

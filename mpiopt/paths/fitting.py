@@ -1,7 +1,8 @@
 """The fits of one penalty, of all rows and without each of some folds, begun where those of the penalties before lead to.
 
 abreast    smooth penalties: all fits at once (`newton_abreast`)
-screened   with l1: on the features that may matter, one fit after the other, all features looked at once (`screened`)
+screened   with l1: on the features that may matter (`screened`), with shared Hessians (`kinked_abreast`) or one fit after the
+           other, and all features looked at once
 each       one fit after the other on all features, where neither comes to a proof
 """
 
@@ -18,6 +19,8 @@ from mpiopt.engine.drive import Solution, solve
 from mpiopt.engine.method import Method
 from mpiopt.engine.stop import Stop
 from mpiopt.kernels.csr import CSR
+from mpiopt.paths.kinked_abreast import MOST as FEW
+from mpiopt.paths.kinked_abreast import kinked
 from mpiopt.paths.newton_abreast import minimised
 from mpiopt.paths.screened import TURNS, WORTH, candidates, parts, proved
 from mpiopt.problems.abreast import Abreast
@@ -27,6 +30,8 @@ from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Team
 
 WIDE = 4.0  # ratio of penalties
+NEARER = 0.5  # of a gap on the features that may matter: the rest is for what other features take off the proof
+UNSEEN = np.zeros((0, 0))
 MOST = 1000  # steps of Newton's method where none are said
 
 
@@ -34,12 +39,14 @@ class Fits(NamedTuple):
     """At one penalty, of all rows and without each fold.
 
     xs : (1 + folds, dim); margins : (1 + folds, rows) for each worker; proved : of all rows F, the gradient norm, the gap.
+    slope : of the losses, (dim, 1 + folds), where all features were looked at, else (0, 0).
     """
 
     xs: Array
     margins: Sequence[Array]
     proved: tuple[float, float, float]
     rounds: int
+    slope: Array = UNSEEN
 
 
 @dataclass(frozen=True)
@@ -64,16 +71,17 @@ class Fitting:
         with self.teams[0].world.tally.paused():
             return Abreast.of(self.teams[:1]).squares()
 
-    def at(self, penalty: ElasticNet, before: Array, last: Sequence[ElasticNet]) -> Fits:
+    def at(self, penalty: ElasticNet, before: Array, last: Sequence[ElasticNet], slope: Array = UNSEEN) -> Fits:
         """The fits at a penalty. Collective. Raises what a solve does.
 
         before : (points, 1 + folds, dim), at least a point to begin at; last : the penalties of these, none at the first one.
+        slope : that of the last `Fits`.
         """
         found = None
         if self.together is not None and penalty.smooth:
             found = self._abreast(self.together, penalty, ahead(before, [one.l2 for one in (*last, penalty)]))
         elif self.together is not None:
-            found = self._screened(self.together, penalty, before[-1], last[-1].l1 if last else penalty.l1)
+            found = self._screened(self.together, penalty, before[-1], last[-1].l1 if last else penalty.l1, slope)
         return self._each(penalty, before[-1]) if found is None else found
 
     def _abreast(self, together: Abreast, penalty: ElasticNet, start: Array) -> Fits | None:
@@ -88,29 +96,46 @@ class Fitting:
         gap = proved_gap(under(self.teams[0], penalty), xs[0], length)
         return Fits(xs, found.margins, (float(found.values[0]), length, gap), found.rounds)
 
-    def _screened(self, together: Abreast, penalty: ElasticNet, before: Array, l1: float) -> Fits | None:
+    def _screened(self, together: Abreast, penalty: ElasticNet, before: Array, l1: float, slope: Array = UNSEEN) -> Fits | None:
         """Fits on the features that may matter after those at another l1; None where that is no gain. Collective."""
         x, goal = np.ascontiguousarray(before.T), self.stop.gap or 0.0
-        slope, end, rounds = together.gradient(together.margins(x))[1], len(x) - penalty.free, 0
+        if slope.shape != x.shape:
+            slope = together.gradient(together.margins(x))[1]
+        end, rounds = len(x) - penalty.free, 0
         held = candidates(slope[:end], x[:end], penalty.l1, l1)
         for _ in range(TURNS):
             if held.sum() > WORTH * end:
                 break
             small, where = parts(self.teams, np.flatnonzero(held))
-            found = self._solved(small, penalty, x[where].T)
-            x, rounds = np.zeros_like(x), rounds + sum(one.final.round for one in found)
-            x[where] = np.stack([one.x for one in found], axis=1)
-            margins = [np.array([site.loss.margins(one.x) for one in found]) for site in small[0].sites]
+            begun, x = np.ascontiguousarray(x[where]), np.zeros_like(x)
+            x[where], margins, steps = self._shared(small, penalty, begun) or self._apart(small, penalty, begun)
+            rounds += steps
             values, gaps, slope = proved(together, penalty, margins, x)
             if (gaps <= goal).all():
                 residual = penalty.residual(x[:, 0], np.ascontiguousarray(slope[:, 0]))
                 length = sqrt(self.teams[0].world.dots([(residual, residual)])[0])
-                return Fits(np.ascontiguousarray(x.T), margins, (float(values[0]), length, float(gaps[0])), rounds)
+                known = float(values[0]), length, float(gaps[0])
+                return Fits(np.ascontiguousarray(x.T), margins, known, rounds, slope)
             more = (abs(slope[:end]) > penalty.l1).any(1) & ~held
             if not more.any():
                 break
             held |= more
         return None
+
+    def _shared(
+        self, small: Sequence[Team[Linear]], penalty: ElasticNet, begun: Array
+    ) -> tuple[Array, list[Array], int] | None:
+        """Points (k, 1 + folds), margins and rounds of fits that share their Hessians; None where they come to no proof."""
+        if len(begun) > FEW:
+            return None
+        limit = MOST if self.stop.rounds is None else self.stop.rounds
+        return kinked(Abreast.of(small, self.summed), penalty, begun, NEARER * (self.stop.gap or 0.0), limit)
+
+    def _apart(self, small: Sequence[Team[Linear]], penalty: ElasticNet, begun: Array) -> tuple[Array, list[Array], int]:
+        """The same, one after the other. Collective. Raises what a solve does."""
+        found = self._solved(small, penalty, begun.T)
+        margins = [np.array([site.loss.margins(one.x) for one in found]) for site in small[0].sites]
+        return np.stack([one.x for one in found], axis=1), margins, sum(one.final.round for one in found)
 
     def _each(self, penalty: ElasticNet, before: Array) -> Fits:
         """One fit after the other. Collective."""

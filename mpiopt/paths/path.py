@@ -19,7 +19,7 @@ from mpiopt.engine.phase import PerWorker
 from mpiopt.engine.stop import Limits, Reason, Stop, Watcher
 from mpiopt.metrics.figures import Rows, figures
 from mpiopt.paths.choice import standard_error
-from mpiopt.paths.fitting import Fitting
+from mpiopt.paths.fitting import UNSEEN, Fitting
 from mpiopt.paths.folds import weighed
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import ElasticNet
@@ -38,6 +38,7 @@ class PathState(NamedTuple):
     proved: Array  # (points, 3): objective, gradient norm, certified gap
     rounds: Array  # (points,), of all solves together
     held: Array  # (points, folds, 3): figures of the rows that were held out
+    slope: Array = UNSEEN  # (dim, 1 + folds): see `Fits`
 
 
 class PathRecord(NamedTuple):
@@ -110,7 +111,7 @@ class PathFits(Named):
         fresh = run.round == 0 or paths[run.round] != paths[run.round - 1]
         before = np.zeros_like(state.xs[:1]) if fresh else state.xs
         last = self.points[max(run.round - len(before), 0) : run.round + 1]
-        found = self.fitting.at(last[-1], before, () if fresh else last[:-1])
+        found = self.fitting.at(last[-1], before, () if fresh else last[:-1], UNSEEN if fresh else state.slope)
         xs = found.xs[None] if fresh else np.concatenate([before, found.xs[None]])[-KEPT:]
         state = PathState(
             xs,
@@ -118,6 +119,7 @@ class PathFits(Named):
             np.vstack([state.proved, [found.proved]]),
             np.append(state.rounds, float(found.rounds)),
             np.concatenate([state.held, self._held(found.margins)[None]]),
+            found.slope,
         )
         return Run(PerWorker(Point(found.xs[0]) for _ in team.sites), None, state, run.round + 1)
 

@@ -19,10 +19,12 @@ import numpy as np
 from mpiopt.arrays import Array, beside, namespace
 from mpiopt.numerics import krylov
 from mpiopt.problems.class_bound import class_gap
+from mpiopt.problems.class_recession import escaping_classes
 from mpiopt.problems.dual_bound import above, shrinks
 from mpiopt.problems.penalties import ElasticNet
+from mpiopt.problems.per_feature import PerFeature
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean, mean_scalars, measures, offered
-from mpiopt.problems.protocols import Columns, Conjugate, Curvature, Margins, offers
+from mpiopt.problems.protocols import Columns, Conjugate, Curvature, Margins, Penalty, offers
 from mpiopt.problems.recession import escaping
 from mpiopt.problems.rounding import TermSizes, error, excuse, far_limit, relative, scale
 from mpiopt.problems.several import Concordant, Several
@@ -60,7 +62,8 @@ def certify(team: Team, x: Array, products: int, lower: float = -np.inf) -> Cert
     objective, size, gap, tight, noise, floor = found.tolist()
     if terms.limit < noise <= floor and _promising(team, points, residual, terms, products):
         floor = terms.limit
-    return Certificate(objective, size, gap, tight, noise, floor, escaping(team, x, noise <= floor))
+    looked = escaping_classes if offered(team, Several) else escaping
+    return Certificate(objective, size, gap, tight, noise, floor, looked(team, x, noise <= floor))
 
 
 def proved_gap(team: Team, x: Array, residual_norm: float) -> float:
@@ -84,7 +87,9 @@ def _convex(team: Team) -> bool:
 
 
 def duality_gap(team: Team, x: Array) -> float:
-    """F(x) - D(alpha) for an elastic net on a linear model, infinity for other penalties. Collective: one vector round.
+    """F(x) - D(alpha) for an elastic net on a linear model, with factors above 0 or without; infinity for other penalties.
+
+    Collective: one vector round.
 
     Of several classes: `class_gap`.
 
@@ -94,12 +99,15 @@ def duality_gap(team: Team, x: Array) -> float:
     if offered(team, Several):
         return class_gap(team, x)
     penalty = team.penalty
-    if not (offered(team, Conjugate) and isinstance(penalty, ElasticNet)) or penalty.l1 == penalty.l2 == 0:
+    if not offered(team, Conjugate) or (net := _net(penalty)) is None:
         return np.inf
+    own, (l1, l2) = (penalty.factors if isinstance(penalty, PerFeature) else None), (net.l1, net.l2)
     points = [site.loss.point(x) for site in team.sites]
     scales, agreed = _balanced_residuals(team, points)
     slope = abs(agreed.vector[: agreed.vector.size - penalty.free])
-    factors = shrinks(penalty, float(slope.max()) if slope.size else 0.0)
+    if own is not None:
+        slope /= own
+    factors = shrinks(net, float(slope.max()) if slope.size else 0.0)
     conjugates = mean_scalars(
         team,
         [
@@ -107,13 +115,21 @@ def duality_gap(team: Team, x: Array) -> float:
             for site, at, scale in zip(team.sites, points, scales, strict=True)
         ],
     )
-    if penalty.l2:
-        beyond = (np.maximum(shrink * slope - penalty.l1, 0) for shrink in factors)  # one at a time: they are long
-        shares = zip(*(team.world.shares([(each, each)]) for each in beyond), strict=True)
-        conjugates += team.world.total([np.concatenate(own) for own in shares], "dots") / (2 * penalty.l2)
+    if l2:
+        beyond = (np.maximum(shrink * slope - l1, 0) for shrink in factors)  # one at a time: they are long
+        pairs = ((each, each if own is None else own * each) for each in beyond)
+        shares = zip(*(team.world.shares([pair]) for pair in pairs), strict=True)
+        conjugates += team.world.total([np.concatenate(found) for found in shares], "dots") / (2 * l2)
     dual = -float(conjugates.min())
     objective = float(agreed.scalars[0]) + measures(team, x, agreed.vector)[1]
     return above(dual, objective)
+
+
+def _net(penalty: Penalty) -> ElasticNet | None:
+    """The elastic net whose dual a penalty has, but for factors; None where it has none, or no part that holds everything."""
+    if isinstance(penalty, PerFeature) and penalty.factors.min(initial=1.0) > 0:
+        penalty = ElasticNet(penalty.l1, penalty.ridge, penalty.free)
+    return penalty if isinstance(penalty, ElasticNet) and penalty.grows else None
 
 
 def _balanced_residuals(team: Team[Conjugate], points: Sequence[Point]) -> tuple[list[Array], Message]:

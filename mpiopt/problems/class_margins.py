@@ -49,6 +49,11 @@ class ClassMargins:
         return self.matrix.shape[0]
 
     @property
+    def features(self) -> int:
+        """Columns of the matrix."""
+        return self.matrix.shape[1]
+
+    @property
     def margin_count(self) -> int:
         """One for each row and class."""
         return self.rows * self.classes
@@ -56,7 +61,7 @@ class ClassMargins:
     @property
     def dim(self) -> int:
         """Coefficients of all classes, and their intercepts."""
-        return (self.matrix.shape[1] + self.intercept) * self.classes
+        return (self.features + self.intercept) * self.classes
 
     @cached_property
     def weight(self) -> float:
@@ -77,7 +82,7 @@ class ClassMargins:
         """a W + b, (rows * classes,)."""
         out = np.empty(self.margin_count) if out is None else out
         table = self._table(out)
-        self.matrix.dot_many(x[: self.matrix.shape[1] * self.classes].reshape(-1, self.classes), table)
+        self.matrix.dot_many(x[: self.features * self.classes].reshape(-1, self.classes), table)
         if self.intercept:
             table += x[-self.classes :]
         return out
@@ -96,8 +101,8 @@ class ClassMargins:
     def _seen(self, at: Point) -> Array:
         return self._table(self.margins(at.x) if at.margins is None else at.margins)
 
-    def _combine(self, r: Array) -> Array:
-        """A^T r over the sum of weights, the sums of r in the intercepts' places, (dim,)."""
+    def combined(self, r: Array) -> Array:
+        """A^T r over the sum of weights, r : (rows, classes), its sums in the intercepts' places, (dim,)."""
         return self._beside(self.matrix.tdot_many(r), r)
 
     def _squares(self, h: Array) -> Array:

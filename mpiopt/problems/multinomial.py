@@ -33,16 +33,17 @@ class Multinomial(ClassMargins):
         """The mean loss and its gradient (dim,)."""
         slopes = np.empty((self.rows, self.classes))
         total = softmax.value_slopes(self._seen(at), self.y, self.weights, slopes)
-        return total * self._scale, self._combine(slopes)
+        return total * self._scale, self.combined(slopes)
 
     def hessian(self, at: Point) -> Callable[[Array], Array]:
-        """The map v -> H v."""
-        seen = self._seen(at)
+        """The map v -> H v; chances are computed once."""
+        chances = np.empty((self.rows, self.classes))
+        softmax.chances(self._seen(at), chances)
 
         def product(v: Array) -> Array:
-            out = np.empty((self.rows, self.classes))
-            softmax.bent(seen, self.weights, self._table(self.margins(v)), out)
-            return self._combine(out)
+            out = self._table(self.margins(v))
+            softmax.bent(chances, self.weights, out, out)
+            return self.combined(out)
 
         return product
 
@@ -72,7 +73,7 @@ class Multinomial(ClassMargins):
         """See `Several.dual`; one pass over the rows."""
         slopes = np.empty((self.rows, self.classes))
         far = softmax.softmax_dual(self._seen(at), self.y, self.weights, *self._moved(sums), 1.0, slopes)
-        return far * self._scale, self._combine(slopes)
+        return far * self._scale, self.combined(slopes)
 
     def dual_distance(self, at: Point, sums: Array | None, shrink: float) -> float:
         """See `Several.dual_distance`: the mean of the relative entropies of a from the chances."""

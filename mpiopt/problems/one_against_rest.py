@@ -14,6 +14,7 @@ from mpiopt.arrays import Array
 from mpiopt.losses.family import Family
 from mpiopt.losses.logistic import Logistic
 from mpiopt.problems.class_margins import ClassMargins
+from mpiopt.problems.linear import Linear
 from mpiopt.problems.problem import Point
 
 
@@ -45,6 +46,11 @@ class OneAgainstRest(ClassMargins):
         out[np.arange(self.rows), self.y] = 1
         return out.reshape(-1)
 
+    def single(self, k: int) -> Linear:
+        """The problem of one class; nothing but the labels is copied."""
+        signs = np.where(self.y == k, 1, -1).astype(np.float32)
+        return Linear(self.matrix, signs, self.family, self.weights, self.intercept)
+
     @cached_property
     def _weights(self) -> Array:
         """The rows' weights for every margin, (rows * classes,), or (0,)."""
@@ -56,12 +62,12 @@ class OneAgainstRest(ClassMargins):
     def value_grad(self, at: Point) -> tuple[float, Array]:
         """The mean loss and its gradient (dim,)."""
         value, residual = self.family.value_residual(self._flat(at), self.signs, self._weights)
-        return value * self._scale, self._combine(self._table(residual))
+        return value * self._scale, self.combined(self._table(residual))
 
     def hessian(self, at: Point) -> Callable[[Array], Array]:
         """The map v -> H v; curvatures are computed once."""
         h = self.family.curvature(self._flat(at), self.signs, self._weights)
-        return lambda v: self._combine(self._table(h * self.margins(v)))
+        return lambda v: self.combined(self._table(h * self.margins(v)))
 
     def diagonal(self, at: Point) -> Array:
         """The diagonal of H, (dim,)."""
@@ -84,7 +90,7 @@ class OneAgainstRest(ClassMargins):
     def dual(self, at: Point, sums: Array | None) -> tuple[float, Array]:
         """See `Several.dual`; one pass over the rows."""
         residual, scale = self._scaled(at, sums)
-        return self.dual_distance(at, sums, 1.0), self._combine(self._table(scale * residual))
+        return self.dual_distance(at, sums, 1.0), self.combined(self._table(scale * residual))
 
     def dual_distance(self, at: Point, sums: Array | None, shrink: float) -> float:
         """See `Several.dual_distance`."""

@@ -173,7 +173,8 @@ class Box:
 
 def sliced(penalty: Penalty, cut: slice, dim: int) -> Penalty:
     """The penalty of the coordinates ``cut`` of dim: these add up to the whole."""
-    return replace(penalty, free=max(0, cut.stop - max(cut.start, dim - penalty.free)))
+    free = max(0, cut.stop - max(cut.start, dim - penalty.free))
+    return penalty.cut(cut, free) if isinstance(penalty, Cut) else replace(penalty, free=free)
 
 
 @runtime_checkable
@@ -182,6 +183,14 @@ class Kinked(Penalty, Protocol):
 
     def kinks(self, dim: int) -> Kinks:
         """What is not smooth, (dim,) each."""
+
+
+@runtime_checkable
+class Cut(Penalty, Protocol):
+    """A penalty that is not the same in all coordinates."""
+
+    def cut(self, part: slice, free: int) -> Penalty:
+        """Of some coordinates, of which the last are free."""
 
 
 def along(

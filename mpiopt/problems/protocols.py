@@ -4,6 +4,7 @@
     Loss         and a value and its gradient at a point
     Curvature    and products with its Hessian
     Margins      and what is cheap where it is a function of margins that are linear in x: searches along lines and planes
+    OfRows       and these are products of known rows
     Conjugate    and coordinate steps on its dual
     Columns      and its rows, or a part of their features alone
     Blocks       a Loss whose x is made of named matrices and vectors
@@ -162,8 +163,8 @@ class Conjugate(Margins, Protocol):
         """Raises CapabilityError, in the name of a method, where there is no step for this loss, or not on this device."""
 
 
-class Columns(Conjugate, Protocol):
-    """A loss whose margins are the products of known rows with x: of it a part of features or rows can be looked at alone.
+class OfRows(Margins, Protocol):
+    """A loss whose margins are the products of known rows with x, one for each row, or with the columns of x, several.
 
     It is a dataclass with a field ``matrix``.
     """
@@ -176,11 +177,15 @@ class Columns(Conjugate, Protocol):
 
     @property
     def intercept(self) -> bool:
-        """Whether there is one more coordinate, the last."""
+        """Whether there is one more coordinate, the last, for each margin of a row."""
 
     @property
     def matrix(self) -> "CSR | DeviceCSR":
         """The rows."""
+
+
+class Columns(Conjugate, OfRows, Protocol):
+    """A loss of rows with one margin each: of it a part of features or rows can be looked at alone."""
 
     @property
     def row_squares(self) -> Array:

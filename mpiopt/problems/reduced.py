@@ -4,7 +4,8 @@ A feature with one entry in all rows, x_j, only ever stands with the others of i
 proportion to their entries, x_j = a_ij xi / s, s^2 the sum of the row's such a_ij^2, and then their part of the margin is s xi,
 and of |x|^2 it is xi^2. So one column of value s stands for all of them. Features that occur nowhere are 0 at any optimum.
 Text in words and pairs of words has most of its features in one row. The others are numbered by how often they occur, so that
-what is looked up most lies together. Nothing of this depends on ranks, workers or lambda.
+what is looked up most lies together. Nothing of this depends on ranks, workers or lambda. Of several classes each has margins
+and coefficients of its own, and all that is said here holds for each.
 """
 
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from mpiopt.kernels.csr import CSR
 from mpiopt.kernels.host import reduction
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Team, offered
-from mpiopt.problems.protocols import Columns
+from mpiopt.problems.protocols import OfRows
 
 WORTH = 0.4  # of all features: so many at least have to go, for the rows are held twice then
 MANY = 5000  # features below which long vectors do not matter
@@ -31,7 +32,7 @@ class Reduced:
     part ``factors`` (merged,) is theirs.
     """
 
-    team: Team[Columns]
+    team: Team[OfRows]
     features: int
     free: int
     columns: Array
@@ -39,23 +40,36 @@ class Reduced:
     sources: Array
     factors: Array
 
+    @property
+    def _lines(self) -> int:
+        """Reduced coordinates of a class."""
+        return self.team.sites[0].loss.features + self.free
+
     def inward(self, x: Array) -> Array:
         """The shortest reduced point with the margins of x (dim,), to the digits of what is stored of the merged columns."""
-        out = np.zeros(self.team.dim)
-        if not x.any():
-            return out
-        out[: self.columns.size] = x[self.columns]
-        np.add.at(out, self.sources, self.factors * x[self.singles])
-        out[out.size - self.free :] = x[self.features :]
-        return out
+        x, out = _beside(x, self.features + self.free), _beside(np.zeros(self.team.dim), self._lines)
+        if x.any():
+            out[: self.columns.size] = x[self.columns]
+            np.add.at(out, self.sources, self._parts(x) * x[self.singles])
+            out[len(out) - self.free :] = x[self.features :]
+        return out.reshape(-1)
 
     def outward(self, x: Array) -> Array:
         """The user's coefficients (dim,) of a reduced point."""
-        out = np.zeros(self.features + self.free)
+        x = _beside(x, self._lines)
+        out = np.zeros((self.features + self.free, *x.shape[1:]))
         out[self.columns] = x[: self.columns.size]
-        out[self.singles] = self.factors * x[self.sources]
-        out[self.features :] = x[x.size - self.free :]
-        return out
+        out[self.singles] = self._parts(x) * x[self.sources]
+        out[self.features :] = x[len(x) - self.free :]
+        return out.reshape(-1)
+
+    def _parts(self, x: Array) -> Array:
+        return self.factors if x.ndim == 1 else self.factors[:, None]
+
+
+def _beside(x: Array, lines: int) -> Array:
+    """x (dim,), or with a column for each class where there are several."""
+    return x if x.size == lines else x.reshape(lines, -1)
 
 
 def reduced(team: Team) -> Reduced | None:
@@ -63,7 +77,7 @@ def reduced(team: Team) -> Reduced | None:
 
     It costs two passes over the rows, and between several workers half a vector round and 12 bytes for each merged feature.
     """
-    if not offered(team, Columns):
+    if not offered(team, OfRows):
         return None
     loss = team.sites[0].loss
     if not (isinstance(team.penalty, ElasticNet) and team.penalty.smooth):
@@ -82,12 +96,12 @@ def reduced(team: Team) -> Reduced | None:
     return _made(team, places, kept)
 
 
-def reducible(loss: Columns) -> bool:
+def reducible(loss: OfRows) -> bool:
     """Whether fewer coordinates are looked for."""
     return isinstance(loss.matrix, CSR) and loss.features >= MANY
 
 
-def _counts(team: Team[Columns]) -> Array | None:
+def _counts(team: Team[OfRows]) -> Array | None:
     """How many entries every column has in all rows, (features,) int32; None where few can have one at most. Collective."""
     own = []
     for site in team.sites:
@@ -105,7 +119,7 @@ def _counts(team: Team[Columns]) -> Array | None:
     return team.world.sum(own, "features", out=own[0])
 
 
-def _made(team: Team[Columns], places: Array, kept: int) -> Reduced:
+def _made(team: Team[OfRows], places: Array, kept: int) -> Reduced:
     world = team.world
     measured = [_measured(site.loss, places) for site in team.sites]
     merged = np.array([np.count_nonzero(singles) for _, singles, _ in measured], np.int64)
@@ -127,7 +141,7 @@ def _made(team: Team[Columns], places: Array, kept: int) -> Reduced:
     return Reduced(replace(team, sites=tuple(sites)), loss.features, int(loss.intercept), columns, singles, sources, factors)
 
 
-def _measured(loss: Columns, places: Array) -> tuple[Array, Array, Array]:
+def _measured(loss: OfRows, places: Array) -> tuple[Array, Array, Array]:
     """Squares and numbers of the rows' single entries, (rows,), and where the reduced rows begin, (rows + 1,)."""
     matrix = loss.matrix
     squares, singles = np.empty(loss.rows), np.empty(loss.rows, np.int32)
@@ -136,7 +150,7 @@ def _measured(loss: Columns, places: Array) -> tuple[Array, Array, Array]:
     return squares, singles, starts
 
 
-def touch(loss: Columns) -> None:
+def touch(loss: OfRows) -> None:
     """Call every kernel once, on a few rows, so that it is compiled. Not collective."""
     matrix, counts, places = loss.matrix, np.zeros(loss.features, np.int32), np.empty(loss.features, np.int32)
     reduction.occurrences(matrix.indptr, matrix.indices, counts)
@@ -145,8 +159,8 @@ def touch(loss: Columns) -> None:
 
 
 def _smaller(
-    loss: Columns, places: Array, found: tuple[Array, Array, Array], begin: int, cols: int
-) -> tuple[Columns, tuple[Array, Array, Array]]:
+    loss: OfRows, places: Array, found: tuple[Array, Array, Array], begin: int, cols: int
+) -> tuple[OfRows, tuple[Array, Array, Array]]:
     """A worker's reduced rows, and its part of the way back."""
     matrix, (squares, singles, starts) = loss.matrix, found
     small = CSR.empty(loss.rows, int(starts[-1]), cols, matrix.data.dtype)

@@ -1,9 +1,13 @@
 """What certificates ask of losses beside `Margins`: how fast they bend, and of several classes dual variables."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mpiopt.arrays import Array
-from mpiopt.problems.protocols import Margins, Point
+from mpiopt.problems.protocols import Margins, OfRows, Point
+
+if TYPE_CHECKING:
+    from mpiopt.losses.family import Family
+    from mpiopt.problems.linear import Linear
 
 
 class Concordant(Margins, Protocol):
@@ -32,3 +36,21 @@ class Several(Concordant, Protocol):
 
     def dual_distance(self, at: Point, sums: Array | None, shrink: float) -> float:
         """The mean over rows of loss + conjugate - u.m, u the dual variables times ``shrink``."""
+
+
+class Separable(Several, OfRows, Protocol):
+    """One that is the sum of a problem for each class, which have nothing in common but the rows.
+
+    Margins are (rows, classes), coefficients (features, classes), with a line of intercepts.
+    """
+
+    @property
+    def family(self) -> "Family":
+        """The loss of a margin, whose label is +1 for a row's own class and -1 for the others."""
+
+    @property
+    def y(self) -> Array:
+        """The rows' classes, (rows,) int64."""
+
+    def single(self, k: int) -> "Linear":
+        """The problem of one class."""

@@ -16,8 +16,12 @@ from mpiopt.errors import CapabilityError, DataError, UsageError
 from mpiopt.methods import catalogue, find
 from mpiopt.paths import newton_abreast
 from mpiopt.paths.path import Along, PathFits, follow
+from mpiopt.problems.class_margins import ClassMargins
+from mpiopt.problems.multinomial import Multinomial
+from mpiopt.problems.one_against_rest import OneAgainstRest
 from mpiopt.problems.penalties import ElasticNet
-from tests.adversarial_sets import Case, Extended, cases
+from mpiopt.problems.problem import Team
+from tests.adversarial_sets import LOGISTIC, Case, Extended, cases
 
 CERTAIN = {Reason.GAP, Reason.EXACT, Reason.ROUNDING}
 RIGHT = CERTAIN | {Reason.HIDDEN, Reason.STALLED}  # all of these are said of minimisers, to the last digits, and of no others
@@ -172,25 +176,78 @@ def test_a_path_on_all_problems(worlds, few, monkeypatch):
     wrong, world = [], worlds(workers=3)
     with np.errstate(all="ignore"):
         for case in PROBLEMS.values():
-            if exists(case, 0.0, case.l2) and not follows(world, case):
+            if exists(case, 0.0, case.l2) and not follows(world, case, 0.0):
                 wrong.append(case.name)
     assert not wrong
 
 
-def follows(world: World, case: Case) -> bool:
+@pytest.mark.study
+@pytest.mark.ranks(1, 3, limit=300)
+def test_an_l1_path_on_all_problems(world):
+    wrong = []
+    with np.errstate(all="ignore"):
+        for case in PROBLEMS.values():
+            if (l1 := 0.2 * case.steepest) and exists(case, l1, case.l2) and not follows(world, case, l1):
+                wrong.append(case.name)
+    assert not wrong
+
+
+def follows(world: World, case: Case, l1: float) -> bool:
     """Whether the last fit of a path is right, of all rows, and of all once more beside them."""
-    team, free = case.team(world, 0.0, case.l2), int(case.intercept)
-    path = tuple(ElasticNet(0.0, share * case.l2, free) for share in (8.0, 2.0, 1.0))
+    team, free = case.team(world, l1, case.l2), int(case.intercept)
+    path = tuple(ElasticNet(min(share, 2.0) * l1, share * case.l2, free) for share in (8.0, 2.0, 1.0))
     of = tuple(np.ones(site.loss.rows, int) for site in team.sites)  # no row is held out
     fits = PathFits(find("spcg").make(), (team, team), of, (path,), Stop(rounds=1000, gap=TOLERANCE))
     state = follow(fits, team.zeros(), Along(3)).at.begun.states
-    best, start = lowest(case.name, 0.0, case.l2)
-    truth = Extended(case, 0.0, case.l2)
+    best, start = lowest(case.name, l1, case.l2)
+    truth = Extended(case, l1, case.l2)
     above = [truth.value_grad(truth.scaled(x))[0] - best for x in state.xs[-1]]
     return bool(
         max(above) <= max(TOLERANCE, 1e-9 * (start - best), 1e-13 * abs(start))
         and above[0] <= state.proved[-1, 2] + 1e-13 * abs(start)
     )
+
+
+def two_classes(world: World, case: Case, kind: type[ClassMargins], l2: float) -> Team:
+    """A problem of two classes as one of several, of which the second is +1."""
+    losses = [
+        kind(site.loss.matrix, (site.loss.y > 0).astype(np.int64), 2, site.loss.weights, case.intercept)
+        for site in case.team(world, 0.0, l2).sites
+    ]
+    return Team.of(world, losses, ElasticNet(0.0, l2, free=2 * int(case.intercept)))
+
+
+def tells(world: World, case: Case, kind: type[ClassMargins], l2: float) -> bool:
+    """Whether spcg ends right on two classes: the softmax has half the l2 of their difference, the rest all twice."""
+    team = two_classes(world, case, kind, l2)
+    found = solve(find("spcg").make(), team, team.zeros(), Stop(rounds=1000, gap=TOLERANCE))
+    share, times = (0.5, 1) if kind is Multinomial else (1.0, 2)
+    if not exists(case, 0.0, l2):
+        return found.reason in (Reason.SEPARABLE, Reason.ROUNDS)
+    best, start = (times * each for each in lowest(case.name, 0.0, share * l2))
+    above = found.certificate.objective - best
+    allowed = TOLERANCE if found.reason is Reason.GAP else 0.0
+    near = -1e-13 * abs(start) <= above <= max(allowed, 1e-9 * (start - best), 1e-13 * abs(start))
+    return bool(near and (found.reason in RIGHT or (l2 == 0 and found.reason is Reason.ROUNDS)))
+
+
+def untold(world: World, some: list[str], kind: type[ClassMargins]) -> list[str]:
+    """Problems of two classes on which that is not so."""
+    with np.errstate(all="ignore"):
+        both = [(PROBLEMS[name], l2) for name in some for l2 in (0.0, PROBLEMS[name].l2)]
+        return [f"{case.name}, l2 {l2:g}" for case, l2 in both if case.loss == LOGISTIC and not tells(world, case, kind, l2)]
+
+
+@pytest.mark.parametrize("kind", [Multinomial, OneAgainstRest])
+def test_several_classes_on_some_problems(worlds, kind):
+    assert not untold(worlds(workers=3), ["one-hot 0", "separable", "one class", "nearly collinear logistic"], kind)
+
+
+@pytest.mark.study
+@pytest.mark.ranks(1, 3, limit=600)
+@pytest.mark.parametrize("kind", [Multinomial, OneAgainstRest])
+def test_several_classes_on_all_problems(world, kind):
+    assert not untold(world, list(PROBLEMS), kind)
 
 
 @pytest.mark.study

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from mpiopt.kernels.host import dual
+from mpiopt.kernels.host import dual, dual_many
 from mpiopt.kernels.host.made import specialised
 from mpiopt.kernels.host.sums import BLOCK, add, block_sum, inner, inner3
 
@@ -173,6 +173,10 @@ class HostRows:
     def dual_epochs(self, *arguments: Any, steps: int = 1, offset: np.ndarray = dual.NONE) -> int:
         """`host.dual.epochs`, from ``indptr`` to ``signed``, with ``steps`` and ``offset``."""
         return dual.epochs(*(self.made(dual.epoch), *arguments, self.theta, steps, offset))
+
+    def class_epochs(self, *arguments: Any) -> int:
+        """`host.dual_many.epochs_of_classes`, from ``indptr`` to ``ratio``."""
+        return dual_many.epochs_of_classes(self.made(dual_many.epoch_of_classes), *arguments, self.theta)
 
 
 @cache

@@ -43,15 +43,21 @@ def value_slopes(m, y, w, slopes):
 
 
 @_kernel
-def bent(m, w, v, out):
-    """out = the Hessian in m times v, w_i (p v - p (p.v)), overwritten; all (rows, classes)."""
+def chances(m, out):
+    """out = the rows' chances p of the classes, overwritten."""
     for i in range(m.shape[0]):
         _chances(m[i], out[i])
-        mean = 0.0
-        for c in range(m.shape[1]):
-            mean += out[i, c] * v[i, c]
-        for c in range(m.shape[1]):
-            out[i, c] *= _weight(w, i) * (v[i, c] - mean)
+
+
+@_kernel
+def bent(p, w, v, out):
+    """out = the Hessian in m times v, w_i (p v - p (p.v)), overwritten; p : `chances`; all (rows, classes)."""
+    for i in range(p.shape[0]):
+        mean, weight = 0.0, _weight(w, i)
+        for c in range(p.shape[1]):
+            mean += p[i, c] * v[i, c]
+        for c in range(p.shape[1]):
+            out[i, c] = weight * p[i, c] * (v[i, c] - mean)
 
 
 @_kernel
