@@ -2,11 +2,14 @@
 
     gradients of the classes at hand -> Mean;  T^-1 u_w of each (`work.class_models`) -> Mean;  a plane search of each class
 
+Where all rows are less to send than the rounds of all classes, every rank is sent them, once, and workers share the classes
+out (`class_copies`): a round is then a gradient and steps that lead to the minimum, each from one worker.
+
 A class is at hand while its part of |grad F|^2 counts. So a run takes the rounds and messages of its slowest class, and the
 bytes of all of them together; rows are read once for all. Steps go in float32: what they lack is a direction's last digits.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -14,14 +17,13 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.engine.method import Measured, Named, Run, measured
 from mpiopt.engine.phase import PerRow, PerWorker
+from mpiopt.methods.class_copies import models_of, shared_step
 from mpiopt.outer.class_planes import searched
-from mpiopt.problems.linear import Linear
 from mpiopt.problems.problem import Message, Point, Team, mean
 from mpiopt.problems.several import Separable
 from mpiopt.work.class_models import ClassModel
 from mpiopt.work.corrected import refuse_rough
-from mpiopt.work.counted import Counted
-from mpiopt.work.local_solvers import Auto, NewtonCG
+from mpiopt.work.local_solvers import Auto, DualDescent
 
 KEPT = 2  # last steps that span a plane, beside the direction
 REFRESH = 10  # rounds between exact recomputations of the margins
@@ -51,25 +53,26 @@ class ClassState(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassByClass(Named):
-    """``solver`` : of the local models. held : the team that was looked at last, and the models of its workers."""
+    """``solver`` : of the local models; whole : of a copy of all rows, None for none. held : the team that was looked at last,
+    the models of its workers, and that of all rows, if there is one."""
 
     solver: Auto
+    whole: DualDescent | None = None
     dvectors: int = 12
     needs: ClassVar[type] = Separable
-    held: list[tuple[Team[Any], tuple[ClassModel, ...]]] = field(default_factory=list, compare=False, repr=False)
+    held: list[tuple[Team[Any], tuple[ClassModel, ...], ClassModel | None]] = field(
+        default_factory=list, compare=False, repr=False
+    )
 
     def _models(self, team: Team[Any]) -> tuple[ClassModel, ...]:
-        """Collective when first asked for of a team, as `Counted.begin` of one class. Raises CapabilityError on every rank."""
+        """Collective when first asked for of a team, as `Counted.begin` of one class; all rows may be sent to every rank.
+
+        Raises CapabilityError on every rank.
+        """
         if not self.held or self.held[0][0] is not team:
             self.check(team, self)
             refuse_rough(team.penalty)
-            held = Counted(NewtonCG()).begin(np.zeros(team.dim // team.sites[0].loss.classes), _first(team))
-            with team.world.together("setting up the method"):
-                models = [
-                    ClassModel.of(site.loss, team.penalty.l2, each.spread, each.mine, self.solver)
-                    for site, each in zip(team.sites, held, strict=True)
-                ]
-            self.held[:] = [(team, tuple(models))]
+            self.held[:] = [(team, *models_of(team, self.solver, self.whole))]
         return self.held[0][1]
 
     def init(self, x: Array, team: Team[Any]) -> Run:
@@ -113,7 +116,11 @@ class ClassByClass(Named):
         self, models: tuple[ClassModel, ...], which: Array, slope: Array, margins: list[Array], run: Run, team: Team[Any]
     ) -> Array:
         """What the models lead to, (lines, k); their dual variables change. Collective: a vector round of float32."""
-        messages, classes = [], len(run.states.lengths)
+        messages, classes, copy = [], len(run.states.lengths), self.held[0][2]
+        if copy is not None:
+            x = _table(run.points[0].x, classes)[:, which]
+            shared = [shared_step(copy, which, slope, x, worker, team, run.round) for worker in team.world.hosted]
+            return mean(team, shared, [1.0] * len(shared)).vector.astype(np.float64).reshape(slope.shape)
         for model, seen, alpha in zip(models, margins, run.states.alpha, strict=True):
             own = None if alpha is None else alpha.reshape(-1, classes)[:, which]
             found = model(which, slope, seen, own, run.round)
@@ -157,12 +164,6 @@ class ClassByClass(Named):
     def answer(self, run: Run, team: Team[Any]) -> Point:
         """The common point."""
         return run.points[0]
-
-
-def _first(team: Team[Any]) -> Team[Linear]:
-    """The problem of the first class."""
-    penalty = replace(team.penalty, free=int(team.penalty.free > 0))  # type: ignore[type-var]
-    return replace(team, sites=tuple(replace(site, loss=site.loss.single(0), penalty=penalty) for site in team.sites))
 
 
 def _table(x: Array, classes: int) -> Array:

@@ -80,8 +80,8 @@ def spcg(
         "hessian": LazyNewton(plane=plane),
         "dual": DualSearch(),
         "face": ProxNewton(),
-        "classes": ClassByClass(solver),
         "gathered": Gathering(Auto(DualDescent(whole**2, 200), exact, EASY, few=Factored(*astuple(exact)))),
+        "classes": ClassByClass(solver, None if replicate == NEVER else DualDescent(whole**2, 200)),
     }
     if replicate not in (AUTO, NEVER):
         raise UsageError(f"spcg cannot replicate rows {replicate!r}: choose {AUTO} or {NEVER}")

@@ -24,6 +24,7 @@ POOR = 8  # rows a worker for each coefficient, below which a worker's own Hessi
 HARD, HOPELESS = 20.0, 2000.0  # h from which small Hessians pay after a few rounds, and from the start
 LIGHT = 3.0  # h up to which counts saves a round at most, and its steps cost up to twice as much
 EASY = 100.0  # h up to which epochs of dual coordinate descent converge sooner than conjugate gradients
+EASY_COPY = 10.0  # h of one worker with all rows, up to which its dual is ascended quickly, as `local_solvers.Auto` has it
 BEGIN, LOOK = 3, 4  # rounds in the form counts before a Hessian, and before a look at how they went
 AFTER = 8  # vectors of the rounds beside a Hessian
 BESIDE = 3.0  # vectors of the rounds beside a copy of all rows
@@ -143,6 +144,15 @@ def _copied(extent: Extent, hessians: bool) -> str:
     if worth * copying(extent) < ahead and entries <= max(2 * ahead * extent.dim, LITTLE):
         return f"{entries:,} entries of all rows are less than the rounds of {counted(extent.workers, 'worker')}"
     return ""
+
+
+def worth_copies(extent: Extent, classes: int) -> bool:
+    """Whether all rows with every worker are less than the rounds of so many classes, which workers then share out: each has
+    as much to do as before, and converges as one alone. extent : of one class."""
+    easy = extent.descends and extent.dim > FEW and hardness(extent) <= EASY_COPY * extent.workers
+    if extent.workers == 1 or classes < extent.workers or not easy or not 0 < extent.nonzeros <= HEAVY:
+        return False
+    return extent.nonzeros * (1 - 1 / extent.workers) < classes * (foreseen(extent) - BESIDE) * extent.dim
 
 
 def _ascends(extent: Extent) -> bool:

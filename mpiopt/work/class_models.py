@@ -55,11 +55,13 @@ class ClassModel:
         """Whether it keeps dual variables."""
         return isinstance(self.solver, DualDescent)
 
-    def begun(self, margins: Array) -> Array:
-        """Dual variables that fit margins (classes, rows), or, where all are 0, their usual start: (rows * classes,)."""
+    def begun(self, margins: Array, which: Array | None = None) -> Array:
+        """Dual variables that fit margins (k, rows), or, where all are 0, their usual start: (rows * k,). which : (k,), all
+        classes unless given."""
         if not margins.any():
             return np.full(margins.size, self.rows.loss.family.dual_start)
-        found = [self.rows.loss.family.dual_variables(m, y) for m, y in zip(margins, self.rows.signs, strict=True)]
+        signs = self.rows.signs if which is None else self.rows.signs[which]
+        found = [self.rows.loss.family.dual_variables(m, y) for m, y in zip(margins, signs, strict=True)]
         return np.array(found).T.reshape(-1)
 
     def __call__(self, which: Array, slope: Array, margins: Array, alpha: Array | None, turn: int) -> Array:

@@ -23,7 +23,7 @@ from tests.problem_sets import Data
 
 EXACT = NewtonCG(1e-14)
 TEXT = "text12:rows=1000,cols=20000,per_row=40"
-ALL = ("counts", "mean", "alone", "hessian", "dual", "face", "gathered")
+ALL = ("counts", "mean", "alone", "hessian", "dual", "face", "gathered", "classes")
 
 
 def map_of(work, team):
@@ -158,6 +158,7 @@ EXPECTED = [
     (PAIRED._replace(nonzeros=60_000_000, dim=10_000_000), "counts"),
     (PAIRED._replace(dim=75_000), "counts"),  # long rows for so few features
     (A9A._replace(columns=False), "mean"),
+    (A9A._replace(columns=False, apart=True), "classes"),
     (A9A._replace(smooth=False), "face"),
     (FARM, "gathered"),
     (FARM._replace(workers=1), "counts"),
