@@ -125,8 +125,11 @@ class Fitting:
     def _shared(
         self, small: Sequence[Team[Linear]], penalty: ElasticNet, begun: Array
     ) -> tuple[Array, list[Array], int] | None:
-        """Points (k, 1 + folds), margins and rounds of fits that share their Hessians; None where they come to no proof."""
-        if len(begun) > FEW:
+        """Points (k, 1 + folds), margins and rounds of fits that share their Hessians; None where they come to no proof.
+
+        Where all begin at 0, at the largest penalty of a path, coefficients have to stay there to the last digit: not so here.
+        """
+        if len(begun) > FEW or not begun.any():
             return None
         limit = MOST if self.stop.rounds is None else self.stop.rounds
         return kinked(Abreast.of(small, self.summed), penalty, begun, NEARER * (self.stop.gap or 0.0), limit)

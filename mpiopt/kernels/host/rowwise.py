@@ -176,7 +176,7 @@ class HostRows:
 
     def class_epochs(self, *arguments: Any) -> int:
         """`host.dual_many.epochs_of_classes`, from ``indptr`` to ``ratio``."""
-        return dual_many.epochs_of_classes(self.made(dual_many.epoch_of_classes), *arguments, self.theta)
+        return dual_many.epochs_of_classes(*(self.made(dual_many.epoch_of_classes), *arguments, self.theta))
 
 
 @cache
