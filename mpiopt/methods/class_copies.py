@@ -10,7 +10,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.engine.forms import Extent
 from mpiopt.methods.spcg_rule import worth_copies
-from mpiopt.problems.by_class import ByClass
+from mpiopt.problems.class_rows import ClassRows
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.problem import Message, Team
 from mpiopt.problems.shared_rows import shared_rows
@@ -27,8 +27,8 @@ def models_of(team: Team[Any], solver: Auto, whole: DualDescent | None) -> tuple
     first, l2 = _first(team), team.penalty.l2
     if whole is not None and worth_copies(Extent.of(first), team.sites[0].loss.classes):
         loss = shared_rows(team)
-        rows = [ByClass(site.loss, site.loss.matrix) for site in team.sites]
-        copy = ByClass(loss, loss.matrix)
+        rows = [ClassRows(site.loss, site.loss.matrix) for site in team.sites]
+        copy = ClassRows(loss, loss.matrix)
         looked = tuple(ClassModel(each, each, NONE, NONE, l2, NewtonCG()) for each in rows)
         return looked, ClassModel(copy, copy, NONE, NONE, l2, whole)
     held = Counted(NewtonCG()).begin(np.zeros(first.dim), first)

@@ -15,7 +15,7 @@ from mpiopt.problems.several import Separable
 
 
 @dataclass(frozen=True)
-class ByClass:
+class ClassRows:
     """Not collective. matrix : the loss's, or one with its columns scaled."""
 
     loss: Separable
