@@ -14,10 +14,10 @@ from mpiopt.io.dataset.source import Source
 from mpiopt.io.runs.class_fitted import ClassFitted
 from mpiopt.jobs.running.linear_data import penalty_of
 from mpiopt.kernels.csr import CSR
-from mpiopt.problems.class_rows import ClassRows
 from mpiopt.problems.problem import Team
 from mpiopt.problems.protocols import offers
 from mpiopt.problems.reduced import reducible, touch
+from mpiopt.problems.rows_by_class import RowsByClass
 from mpiopt.problems.several import Separable
 from mpiopt.work.class_models import ClassModel
 from mpiopt.work.local_solvers import DualDescent, NewtonCG
@@ -105,7 +105,7 @@ def _warm_models(loss: Separable) -> None:
     """What the form classes of spcg solves its local models by."""
     for solver in (DualDescent(), NewtonCG()):
         if loss.single(0).descends or isinstance(solver, NewtonCG):
-            rows = ClassRows(loss, loss.matrix)
+            rows = RowsByClass(loss, loss.matrix)
             model = ClassModel(rows, rows, np.empty(0), np.empty(0), 1.0, solver)
             which, margins = np.arange(loss.classes), np.zeros((loss.classes, loss.rows))
             alpha = model.begun(margins).reshape(loss.rows, -1) if model.dual else None

@@ -10,9 +10,9 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.engine.forms import Extent
 from mpiopt.methods.spcg_rule import worth_copies
-from mpiopt.problems.class_rows import ClassRows
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.problem import Message, Team
+from mpiopt.problems.rows_by_class import RowsByClass
 from mpiopt.problems.shared_rows import shared_rows
 from mpiopt.work.class_models import ClassModel
 from mpiopt.work.counted import Counted
@@ -27,8 +27,8 @@ def models_of(team: Team[Any], solver: Auto, whole: DualDescent | None) -> tuple
     first, l2 = _first(team), team.penalty.l2
     if whole is not None and worth_copies(Extent.of(first), team.sites[0].loss.classes):
         loss = shared_rows(team)
-        rows = [ClassRows(site.loss, site.loss.matrix) for site in team.sites]
-        copy = ClassRows(loss, loss.matrix)
+        rows = [RowsByClass(site.loss, site.loss.matrix) for site in team.sites]
+        copy = RowsByClass(loss, loss.matrix)
         looked = tuple(ClassModel(each, each, NONE, NONE, l2, NewtonCG()) for each in rows)
         return looked, ClassModel(copy, copy, NONE, NONE, l2, whole)
     held = Counted(NewtonCG()).begin(np.zeros(first.dim), first)

@@ -11,13 +11,13 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.numerics.newton import inner
 from mpiopt.numerics.newton_many import minima
-from mpiopt.problems.class_rows import ClassRows
 from mpiopt.problems.problem import Team, mean_scalars
+from mpiopt.problems.rows_by_class import RowsByClass
 
 
 def searched(
     team: Team,
-    rows: Sequence[ClassRows],
+    rows: Sequence[RowsByClass],
     which: Array,
     point: Array,
     directions: Sequence[Array],

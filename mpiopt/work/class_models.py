@@ -14,7 +14,7 @@ from mpiopt.arrays import Array
 from mpiopt.kernels.csr import CSR
 from mpiopt.kernels.host.products_many import room
 from mpiopt.numerics.krylov_many import columns
-from mpiopt.problems.class_rows import ClassRows
+from mpiopt.problems.rows_by_class import RowsByClass
 from mpiopt.problems.several import Separable
 from mpiopt.problems.surrogate import Reference
 from mpiopt.work.local_solvers import Auto, DualDescent, NewtonCG
@@ -28,8 +28,8 @@ class ClassModel:
     features that it does not hold, or (0,). ridge : l2; solver : as of one class.
     """
 
-    plain: ClassRows
-    rows: ClassRows
+    plain: RowsByClass
+    rows: RowsByClass
     scale: Array
     mine: Array
     ridge: float
@@ -47,8 +47,8 @@ class ClassModel:
         chosen = solver.choose(Reference(single, ridge, 0.0, int(loss.intercept)))
         if not loss.family.labels.classes:  # whose dual variables have no signs
             chosen = solver.newton
-        plain = ClassRows(loss, loss.matrix)
-        return ClassModel(plain, ClassRows(loss, matrix) if scale.size else plain, scale, mine, ridge, chosen)
+        plain = RowsByClass(loss, loss.matrix)
+        return ClassModel(plain, RowsByClass(loss, matrix) if scale.size else plain, scale, mine, ridge, chosen)
 
     @property
     def dual(self) -> bool:

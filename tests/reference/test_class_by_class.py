@@ -21,10 +21,10 @@ from mpiopt.numerics.krylov_many import columns
 from mpiopt.numerics.newton import newton
 from mpiopt.numerics.newton_many import minima
 from mpiopt.problems import reduced as reduction
-from mpiopt.problems.class_rows import ClassRows
 from mpiopt.problems.one_against_rest import OneAgainstRest
 from mpiopt.problems.penalties import L2
 from mpiopt.problems.problem import Team
+from mpiopt.problems.rows_by_class import RowsByClass
 from mpiopt.work.class_models import ClassModel
 from mpiopt.work.local_solvers import Auto, DualDescent, NewtonCG
 
@@ -93,7 +93,7 @@ def test_epochs_keep_the_image_and_raise_the_dual(seed, intercept, weighted, cou
     rng, (a, y, w) = np.random.default_rng(seed), rows(weighted, seed)
     matrix = CSR.of(a.indptr, a.indices, a.data, a.shape)
     loss = OneAgainstRest(matrix, y, CLASSES, w, intercept)
-    plain, which = ClassRows(loss, matrix), np.sort(rng.choice(CLASSES, count, replace=False))
+    plain, which = RowsByClass(loss, matrix), np.sort(rng.choice(CLASSES, count, replace=False))
     model = ClassModel(plain, plain, np.empty(0), np.empty(0), 0.1, DualDescent(1e-9, 30))
     margins, alpha = rng.standard_normal((count, ROWS)), rng.uniform(0.1, 0.9, (ROWS, count))
     pull = rng.standard_normal((plain.lines, count))

@@ -15,7 +15,7 @@ from mpiopt.problems.several import Separable
 
 
 @dataclass(frozen=True)
-class ClassRows:
+class RowsByClass:
     """Not collective. matrix : the loss's, or one with its columns scaled."""
 
     loss: Separable
