@@ -23,7 +23,8 @@ from mpiopt.transforms.side_by_side import Choosing
 from mpiopt.transforms.transform import Transform, chain
 
 QUINTIC = (3.4445, -4.7750, 2.0315)  # the authors' coefficients, of largest slope at 0
-OUTSIDE = ("*emb*", "*wte*", "*wpe*", "*head*")  # what the authors leave to AdamW beside vectors: embeddings and the output
+# what the authors leave to AdamW beside vectors: embeddings and the output, by the usual names and those of our own gpt
+OUTSIDE = ("*emb*", "*wte*", "*wpe*", "*head*", "*tokens*", "*places*")
 
 
 @dataclass(frozen=True)

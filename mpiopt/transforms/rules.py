@@ -18,7 +18,7 @@ from mpiopt.registry.entry import Registered
 from mpiopt.registry.registry import Registry
 from mpiopt.transforms.adaptive import Adadelta, Adagrad, Adam, RmsProp
 from mpiopt.transforms.bounds import Decay
-from mpiopt.transforms.fused import AdamStep, MomentumStep
+from mpiopt.transforms.fused import AdamPass, AdamStep, MomentumStep
 from mpiopt.transforms.lion import Lion
 from mpiopt.transforms.momentum import Momentum, Nesterov, Scale, SimplifiedNesterov
 from mpiopt.transforms.muon import Muon
@@ -73,12 +73,14 @@ def rmsprop(lr: float | Schedule = 1e-3, rho: float = 0.9, eps: float = 1e-8) ->
 def adam(lr: float | Schedule = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Transform:
     """Mean gradients over root mean squares, both freed of their start at 0."""
     rate = scheduled(lr)
-    return Blocked(chain(Adam(b1, b2, eps), Scale(rate)), BLOCK, AdamStep(rate, b1, b2, eps))
+    return Blocked(chain(Adam(b1, b2, eps), Scale(rate)), BLOCK, AdamStep(rate, b1, b2, eps), AdamPass(rate, b1, b2, eps))
 
 
 def adamw(lr: float | Schedule = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8, decay: float = 0.01) -> Transform:
     """Adam with decoupled weight decay: x -= lr decay x besides."""
-    return Blocked(chain(Adam(b1, b2, eps), Decay(decay), Scale(scheduled(lr))))
+    rate = scheduled(lr)
+    whole = AdamPass(rate, b1, b2, eps, decay)
+    return Blocked(chain(Adam(b1, b2, eps), Decay(decay), Scale(rate)), BLOCK, None, whole)
 
 
 def lion(lr: float | Schedule = 1e-4, b1: float = 0.9, b2: float = 0.99, decay: float = 0.0) -> Transform:
@@ -105,7 +107,8 @@ def muon(
 ) -> Transform:
     """Momentum made orthogonal for hidden matrices; for the rest AdamW with ``adam`` times the step size."""
     rate, apart = scheduled(lr), Decay(decay)
-    rest = Blocked(chain(Adam(b1, b2, eps), apart, Scale(Stretched(rate, 1, adam))))
+    slow = Stretched(rate, 1, adam)
+    rest = Blocked(chain(Adam(b1, b2, eps), apart, Scale(slow)), BLOCK, None, AdamPass(slow, b1, b2, eps, decay))
     return Muon(rest, chain(apart, Scale(rate)), gamma, steps)
 
 

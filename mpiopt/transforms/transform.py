@@ -119,12 +119,14 @@ class Blocked(Transform):
 
     inner : acts on every coordinate by itself and in place, as all of `momentum`, `adaptive`, Scale and Decay
     do. On a GPU, and for vectors of at most one block, it is applied at once. fused : (g, x, state, step) -> the next
-    state, what `Transform.move` of ``inner`` is on a GPU, in one pass. Raises UsageError unless block >= 1.
+    state, what `Transform.move` of ``inner`` is on a GPU, in one pass; host : the same on the CPU. Raises
+    UsageError unless block >= 1.
     """
 
     inner: Transform
     block: int = BLOCK
     fused: Callable[[Array, Array, State, int], State] | None = None
+    host: Callable[[Array, Array, State, int], State] | None = None
 
     def __post_init__(self) -> None:
         demand(self.block >= 1, "the length of a block", self.block, "at least 1 coordinate")
@@ -152,9 +154,11 @@ class Blocked(Transform):
 
     def move(self, g: Array, x: Array, state: State, step: int) -> State:
         """See `Transform.move`."""
-        if namespace(x) is np:
-            return super().move(g, x, state, step)
-        return (self.fused or self.inner.move)(g, x, state, step)
+        if namespace(x) is not np:
+            return (self.fused or self.inner.move)(g, x, state, step)
+        if self.host is not None and g.dtype == x.dtype:
+            return self.host(g, x, state, step)
+        return super().move(g, x, state, step)
 
 
 def _cut(state: State, cut: slice) -> State:

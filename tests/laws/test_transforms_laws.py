@@ -290,3 +290,17 @@ def revive(state):
     if isinstance(state, tuple) and state[:1] == ("array",):
         return np.array(state[1], float)
     return like(state, map(revive, state)) if isinstance(state, tuple) else state
+
+
+@given(st.sampled_from([np.float32, np.float64]), st.floats(0, 0.5), st.integers(1, 70), st.integers(0, 9))
+def test_adams_one_pass_comes_to_the_bits_of_its_transforms(dtype, decay, size, seed):
+    stream = np.random.default_rng(seed)
+    whole = adamw(0.1, decay=decay)
+    apart = Blocked(whole.inner)
+    x = stream.standard_normal(size).astype(dtype)
+    y, one, other = x.copy(), whole.init(x), apart.init(x)
+    for step in range(4):
+        g = stream.standard_normal(size).astype(dtype) * dtype(10.0) ** dtype(stream.integers(-12, 4))
+        one, other = whole.move(g.copy(), x, one, step), apart.move(g.copy(), y, other, step)
+        np.testing.assert_array_equal(x, y)
+        assert plain(one) == plain(other)

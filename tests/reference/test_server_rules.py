@@ -200,3 +200,14 @@ def test_fednova_finds_the_optimum_of_all_rows_where_averages_of_unequal_epochs_
 def _by_rows(rule, period):
     """The same steps of every worker, without FedNova's division."""
     return replace(fedavg(rule), phases=(Phase(Steps(rule, ByRows(period), reset=True), Mean()),))
+
+
+def test_muon_makes_the_hidden_matrices_of_our_transformer_orthogonal_and_nothing_else():
+    torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mpiopt[torch]'")
+    from mpiopt.training.torch.gpt import gpt
+
+    torch.manual_seed(0)
+    blocks = [Block(name, tuple(p.shape)) for name, p in gpt(11, 8, layers=1, width=8, heads=2).named_parameters()]
+    rule = muon()
+    apart = [block.name for block in blocks if rule.pick(block, False) is not rule.rest]
+    assert apart == [f"layers.0.{name}.weight" for name in ("attention.all", "attention.out", "wide", "out")]
