@@ -24,6 +24,12 @@ def run(job: Train, world: "World", console: Console) -> dict[str, Any]:
     from mpiopt.jobs.running.training import training
 
     job = complete(job)
+    if job.lr_range is not None:
+        from mpiopt.jobs.running.lr_range import suited, tested
+
+        return tested(suited(job), world, console)
+    if job.png is not None:
+        raise UsageError("--png draws what --lr-range finds: give that too, or mpiopt report --png for a training")
     return training(job, world, console)
 
 

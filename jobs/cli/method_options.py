@@ -43,7 +43,7 @@ def demand_reach(job: "Train", entry: Entry) -> None:
             why = WHY[name].format(rule=entry.rule) if stranger else "divides every matrix among its workers"
             able = ", ".join(other.name for other in TRAINERS.values() if option not in strangers(other.name))
             raise UsageError(f"{entry.name} {why}, and --{option} does not reach it: leave that out, or use one of {able}")
-    if entry.steady and (job.schedule != "constant" or job.warmup):
+    if entry.steady and (job.schedule != "constant" or job.warmup or job.lr_range):
         raise UsageError(f"{entry.name} needs a step size that stays the same: give --schedule constant --warmup 0")
 
 

@@ -1,6 +1,7 @@
 """The options of ``mpiopt train``."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -55,9 +56,15 @@ class ModelFit:
     """Compress also where the theory asks for another link."""
     rule: str | None = None
     """The local rule: sgd, momentum, nag, torch_momentum, torch_nag, adagrad, adadelta, rmsprop, adam, adamw, lion,
-    schedule_free, muon. [default: momentum, or what the method brings]"""
+    schedule_free, muon, or an optimiser of torch.optim, as "torch:AdamW(weight_decay=0.1)".
+    [default: momentum, or what the method brings]"""
     lr: float | None = None
     """Step size. [default: the rule's own]"""
+    lr_range: Annotated[str | None, Parameter(metavar="LOW:HIGH")] = None
+    """In place of a training: let the step size grow from LOW to HIGH in --epochs, whatever --lr, --schedule and --warmup say,
+    and show the loss at each."""
+    png: Path | None = None
+    """With --lr-range: draw it."""
     momentum: float | None = None
     """Momentum of the rules that have one. [default: 0.9]"""
     schedule: Literal["constant", "cosine", "step", "inverse"] = "constant"
@@ -81,7 +88,8 @@ class ModelFit:
     [default: sharded; shared for leader methods]"""
     split: str | None = None
     """How rows are shared out by their classes: dirichlet:0.3 (the smaller, the less alike are the workers), classes:2 (of so
-    many classes each), sizes:1 (worker k has 1/k of the rows of the first). [default: blocks of equal length]"""
+    many classes each), sizes:1 (worker k has 1/k of the rows of the first), column:3 (rows
+    of one value of feature 3, from 0 on, are of one worker). [default: blocks of equal length]"""
     noise: str | None = None
     """Noise on the rows of every gradient: gaussian:0.12, or on images rotation:10, translation:2, scaling:0.2."""
     redundancy: Whole = 1

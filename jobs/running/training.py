@@ -58,8 +58,8 @@ class TrainHooks:
         self._console(f"reading {job.data}")
         self._rows = opened(job, world)
         self._source = self._rows.source
-        self._per_epoch = self._source.rows / (batch_of(job, self._source.rows, world.workers) * world.workers)
-        self._method, given = method_of(job, world.workers, self._per_epoch)
+        self.per_epoch = self._source.rows / (batch_of(job, self._source.rows, world.workers) * world.workers)
+        self._method, given = method_of(job, world.workers, self.per_epoch)
         return identity(job, given, self._source, world)
 
     def demand_start(self, size: int) -> None:
@@ -67,7 +67,7 @@ class TrainHooks:
 
     def built(self) -> tuple[Team[Model], dict[str, Any]]:
         """The team of models, and those that are examined."""
-        job, steps_in, total = self.job, self._method.steps_in, self.job.epochs * self._per_epoch
+        job, steps_in, total = self.job, self._method.steps_in, self.job.epochs * self.per_epoch
         if steps_in(0) > 1.5 * total:
             steps = counted(steps_in(0), "step", form=",.0f")
             self._console.note(
@@ -76,11 +76,11 @@ class TrainHooks:
                 "epochs"
             )
         self._team = team_of(job, self._source, self._world, self._sharing)
-        self._calendar = [Calendar(steps_in, epochs * self._per_epoch, total) for epochs in (job.record, job.examine)]
+        self._calendar = [Calendar(steps_in, epochs * self.per_epoch, total) for epochs in (job.record, job.examine)]
         self._figures = FigureColumns()
         self._exam = exam_of(job, self._rows, self._world, self._calendar[1], self._sharing, self._figures.tell)
         if job.device == "gpu":
-            gpu_training.ready(self._team, self._exam, rule_of(job, rate_of(job, self._per_epoch)), self._sharing)
+            gpu_training.ready(self._team, self._exam, rule_of(job, rate_of(job, self.per_epoch)), self._sharing)
         self._about = described(job, self._source, self._team)
         return self._team, dict(self._about)
 

@@ -28,8 +28,8 @@ from mpiopt.training.torch.judging import Judge, loss_named
 from mpiopt.training.torch.library import Module, Tensor, torch_module
 from mpiopt.training.torch.loading import load, state_of
 from mpiopt.training.torch.model import CHUNK, TorchModel
+from mpiopt.training.torch.optimizers import rule_named
 from mpiopt.training.torch.sharing import maker_of, shared_out, total_rows
-from mpiopt.transforms import rules
 from mpiopt.transforms.transform import Transform
 
 Whose = Literal["sharded", "shared"]
@@ -172,7 +172,7 @@ def _rule(rule: str | Transform, lr: float | Schedule | None) -> tuple[Transform
         if lr is not None:
             raise UsageError("`lr` is the step size of a rule that is named, and this one brings its own: leave it out")
         return rule, scheduled(1.0)
-    entry = rules.find(rule)
+    entry = rule_named(rule)
     if "lr" not in entry.parameters:
         if lr is not None:
             raise UsageError(f"{rule} finds its step size itself: leave `lr` out")

@@ -8,6 +8,7 @@
     Later(inner, n)          inner(step - n): the clock of ``inner`` starts after n steps
     Stretched(inner, n, c)   c inner(n step): for rounds of n steps
     Relative(inner)          inner(step) / inner(0)
+    Growing(a, b, n)         a (b / a)^(step / n), then b
     Switching(s, mu)         1 / (2 s) at first, then (2 step + 1) / ((step + 1)^2 mu)
 
 WarmUp leaves the clock of what it wraps alone, so that milestones count from the first step; put Later between the two
@@ -111,6 +112,36 @@ class Inverse:
     def __call__(self, step: int) -> float:
         """a / (step + b)."""
         return self.a / (step + self.b)
+
+
+@dataclass(frozen=True)
+class Growing:
+    """From ``start`` to ``end`` in ``steps`` steps, each by the same factor, and the end after that.
+
+    The factor is rounded to twelve digits, and taken to a power by products: the mathematical library's last bit depends on the
+    CPU. Raises UsageError unless 0 < start < end < infinity and steps >= 1.
+    """
+
+    start: float
+    end: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        _finite("the end of a growing schedule", self.end)
+        demand(
+            0 < self.start < self.end, "the start of a growing schedule", self.start, f"above 0 and below its end {self.end:g}"
+        )
+        demand(self.steps >= 1, "the length of a growing schedule", self.steps, "at least 1 step")
+
+    def __call__(self, step: int) -> float:
+        """start (end / start)^(step / steps)."""
+        if step >= self.steps:
+            return float(self.end)
+        value, factor = self.start, round((self.end / self.start) ** (1 / self.steps), 12)
+        while step:
+            value *= factor if step & 1 else 1.0
+            factor, step = factor * factor, step >> 1
+        return value
 
 
 @dataclass(frozen=True)
