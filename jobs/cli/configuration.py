@@ -13,7 +13,7 @@ from mpiopt.registry.plugins import load_file
 
 LONGEST = 1 << 20  # characters of a job file
 # never taken from a run file: where to write, and code to run
-OWN = ("out", "overwrite", "checkpoint", "every_rounds", "every_seconds", "resume", "plugin")
+OWN = ("out", "overwrite", "checkpoint", "every_rounds", "every_seconds", "resume", "log", "plugin")
 
 
 def to_toml(job: Any) -> str:

@@ -58,7 +58,10 @@ class RunOptions:
     """Run file to write (HDF5): history, solution, configuration; none for no file. [default: NAME-METHOD-K.h5 in the
     working folder, NAME the data set's, K the first number that is free]"""
     overwrite: bool = False
-    """Replace an existing run file; nothing else is."""
+    """Replace an existing run file, and a file of --log; nothing else is."""
+    log: Annotated[tuple[str, ...], Parameter(metavar="jsonl:FILE|tensorboard:DIR|mlflow:URI")] = ()
+    """Also tell every record to a file of JSON lines, to TensorBoard or to MLflow (extras: tensorboard, mlflow); may be
+    repeated."""
     from_: Annotated[Path | None, Parameter(name="--from")] = None
     """Start from the solution of this run file."""
     plugin: Plugins = ()
@@ -107,5 +110,5 @@ def kept(job: Job) -> Job:
 
 
 def repeatable(job: Job) -> Job:
-    """The job for a run file to repeat: without the checkpoint, which is this run's own."""
-    return replace(job, checkpoint=None, every_rounds=None, every_seconds=None, resume="auto")
+    """The job for a run file to repeat: without the checkpoint and the logs, which are this run's own."""
+    return replace(job, checkpoint=None, every_rounds=None, every_seconds=None, resume="auto", log=())

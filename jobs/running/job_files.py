@@ -31,6 +31,7 @@ def of_run(job: "Solve | Train | Play | PathOptions") -> Iterator[Claim]:
     from mpiopt.io.dataset import index as layout
     from mpiopt.io.disk.held_name import partial
     from mpiopt.io.runs import checkpoint
+    from mpiopt.jobs.running.log_sinks import parted_target
     from mpiopt.jobs.running.run_name import NOWHERE
 
     if job.out not in (None, NOWHERE):
@@ -43,6 +44,9 @@ def of_run(job: "Solve | Train | Play | PathOptions") -> Iterator[Claim]:
         yield Claim(f"--graph {job.graph}", (job.edges,), False)
     for file in job.plugin:
         yield Claim(f"--plugin {file}", (file,), False)
+    for kind, target in map(parted_target, job.log):
+        if kind != "mlflow":
+            yield Claim(f"--log {kind}:{target}", (Path(target),), True)
     for name in job.inputs:
         if name is not None and Path(name).exists():  # else it is a generator
             yield Claim(f"the data set {name}", layout.names(Path(name)), False)

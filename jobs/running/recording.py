@@ -1,5 +1,6 @@
 """The run file of a job, on rank 0 and unless none was asked for, and the progress on the console beside it."""
 
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from mpiopt.engine.stop import Reason, Watcher
 from mpiopt.errors import DataError
 from mpiopt.io.runs.run_file import RunFile, claim, read_run, run_of
 from mpiopt.jobs.cli.console import Console, ProgressLine
+from mpiopt.jobs.running.log_sinks import LogBegun, RunLogs, logs
 from mpiopt.jobs.running.run_name import candidates
 
 if TYPE_CHECKING:
@@ -25,21 +27,27 @@ if TYPE_CHECKING:
 class Recording:
     """A run under way: who watches it, and where its end is written."""
 
-    def __init__(self, out: Path | None, file: RunFile | None, world: "World", console: Console) -> None:
-        self.out, self._file, self._world = out, file, world
+    def __init__(self, out: Path | None, file: RunFile | None, told: RunLogs | None, world: "World", console: Console) -> None:
+        self.out, self._file, self._logs, self._world = out, file, told, world
         self._console, self._progress = console, ProgressLine(console)
 
     @property
     def watchers(self) -> list[Watcher]:
         """What is to be called with every record."""
-        file = self._file
-        return [self._progress] if file is None else [lambda record: file.add(record._asdict()), self._progress]
+        heard: list[Watcher] = [self._progress]
+        if (file := self._file) is not None:
+            heard.insert(0, lambda record: file.add(record._asdict()))
+        if (told := self._logs) is not None:
+            heard.append(lambda record: told.record(record._asdict()))
+        return heard
 
     def note(self, values: Mapping[str, float]) -> None:
         """Put numbers beside the last record. Collective. Raises DataError on every rank."""
         with self._world.together(f"writing the run file {self.out}"):
             if self._file is not None:
                 self._file.amend(values)
+        if self._logs is not None:
+            self._logs.beside(values)
 
     def noted(self, name: str) -> list[float]:
         """What the run file has noted in a column, also before the run went on. Collective."""
@@ -76,11 +84,14 @@ def recorded(
     """
     with ExitStack() as stack:
         stack.enter_context(np.errstate(all="ignore"))
-        file = None
+        file = told = None
+        with world.together("writing the logs"):
+            if world.rank == 0 and job.log:
+                told = stack.enter_context(logs(job.log, _begun_logs(job, about, past), console.note))
         with world.together("writing the run file"), told_unasked(job):
             if world.rank == 0 and (file := _begun(job, about, past)) is not None:
                 stack.enter_context(file)
-        yield Recording(world.tell(None if file is None else file.path), file, world, console)
+        yield Recording(world.tell(None if file is None else file.path), file, told, world, console)
 
 
 def _begun(job: "Solve | Train | Play | PathOptions", about: Mapping[str, Any], past: Sequence[Any]) -> RunFile | None:
@@ -92,6 +103,11 @@ def _begun(job: "Solve | Train | Play | PathOptions", about: Mapping[str, Any], 
             if job.out is not None or not path.exists():
                 raise
     return None
+
+
+def _begun_logs(job: "Solve | Train | Play | PathOptions", about: Mapping[str, Any], past: Sequence[Any]) -> LogBegun:
+    options = {name: str(value) for name, value in tomllib.loads(about["config"]).items()}
+    return LogBegun(options, about["run_id"], past[-1].round if past else None, job.overwrite)
 
 
 def _noted(path: Path, run_id: str, past: Sequence[Any]) -> dict[str, list[float]]:

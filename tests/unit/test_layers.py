@@ -52,6 +52,8 @@ HOMES = {
     "cyclopts": ["jobs"],
     "rich": ["jobs"],
     "matplotlib": ["jobs"],
+    "tensorboard": ["jobs.running.log_sinks"],
+    "mlflow": ["jobs.running.log_sinks"],
     "sklearn": ["estimators", "jobs.benches"],
     "liblinear": ["jobs.benches"],
     "PIL": ["io.images.pictures"],
