@@ -32,6 +32,8 @@ class Report:
 
     runs: Annotated[tuple[Path, ...], Parameter(name="--run")] = field(kw_only=False)
     """Run files, written by mpiopt solve --out, by mpiopt train --out or by mpiopt reproduce."""
+    seeds: Annotated[bool, Parameter(negative=())] = False
+    """Show trainings that differ in their seed alone as one: means, with a band from the least to the most."""
     test: Annotated[bool, Parameter(negative=())] = False
     """Of two runs of mpiopt solve on the same rows, one with some of the features of the other: the likelihood-ratio test."""
     reference: Path | None = None
@@ -56,7 +58,7 @@ def run(job: Report, world: None, console: Console) -> dict[str, Any]:
         from mpiopt.jobs.reports.path_table import shown
 
         return shown(runs, console)
-    sheet = _sheet(runs, reference)
+    sheet = _sheet(runs, reference, job.seeds)
     console.show(sheet.text())
     if job.png or job.out:
         _draw(sheet, job, console)
@@ -65,10 +67,11 @@ def run(job: Report, world: None, console: Console) -> dict[str, Any]:
     return sheet.facts
 
 
-def _sheet(runs: "Sequence[RunData]", reference: "RunData | None") -> "Sheet":
+def _sheet(runs: "Sequence[RunData]", reference: "RunData | None", seeds: bool = False) -> "Sheet":
     """What is to be shown, by what the runs are of."""
     from mpiopt.jobs.reports import solves, trainings
     from mpiopt.jobs.reports.comparison import compare
+    from mpiopt.jobs.reports.seeds import gathered
 
     other = next((run for run in runs if solved(run) != solved(runs[0])), None)
     if other is not None:
@@ -77,18 +80,20 @@ def _sheet(runs: "Sequence[RunData]", reference: "RunData | None") -> "Sheet":
             "have no number in common; report them one kind at a time"
         )
     if solved(runs[0]):
+        if seeds:
+            raise UsageError("--seeds is about trainings, whose steps are drawn at random: leave it out")
         return solves.sheet(compare(runs, reference))
     if reference is not None:
         raise UsageError(
             f"--reference {reference.path} is for runs of mpiopt solve, and {runs[0].path} is one of "
             f"{_command(runs[0])}: leave it out"
         )
-    return trainings.sheet(runs)
+    return trainings.sheet(gathered(runs) if seeds else runs)
 
 
 def solved(run: "RunData") -> bool:
-    """Whether it is a run of mpiopt solve: these alone have the loss of a linear model."""
-    return "loss" in run.attributes
+    """Whether it is a run of mpiopt solve: these alone have a loss and no model, whose loss may be named too."""
+    return "loss" in run.attributes and "model" not in run.attributes
 
 
 def _command(run: "RunData") -> str:

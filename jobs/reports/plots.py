@@ -92,6 +92,9 @@ def _draw(panel: Axes, labels: Sequence[str], strip: Strip, column: str) -> None
             markersize=4,
             markevery=None if len(x) <= FEW else 0.09,
         )
+        if curve.band is not None:
+            low, high = (np.maximum(end, strip.floor) if strip.scale == "log" else end for end in curve.band)
+            panel.fill_between(x[keep], low[keep], high[keep], color=colour, alpha=0.15, linewidth=0)
 
 
 def _scale_y(panel: Axes, strip: Strip) -> None:

@@ -60,6 +60,7 @@ class Curve(NamedTuple):
 
     x: Mapping[str, np.ndarray]
     y: np.ndarray
+    band: tuple[np.ndarray, np.ndarray] | None = None  # its ends, of a mean over seeds
 
 
 class Strip(NamedTuple):

@@ -8,6 +8,7 @@ import numpy as np
 from mpiopt.errors import UsageError
 from mpiopt.io.runs.run_file import RunData
 from mpiopt.jobs.cli.console import size
+from mpiopt.jobs.reports.seeds import LEAST, MOST
 from mpiopt.jobs.reports.sheet import Column, Curve, Grid, Sheet, Strip, known
 from mpiopt.jobs.reports.traits import names_of, own, shared
 from mpiopt.words import counted
@@ -68,6 +69,9 @@ def row(run: RunData) -> dict[str, Any]:
             )
         },
         "ranks": told.get("world_size"),
+        "seeds": told.get("seeds"),
+        "test_loss_sd": told.get("test_loss_sd"),
+        "accuracy_sd": told.get("accuracy_sd"),
         "epochs": last.get("epoch"),
         "rounds": last["round"],
         "steps": last.get("steps"),
@@ -143,6 +147,7 @@ def _bytes(rows: Sequence[dict[str, Any]], name: str) -> Column:
 def _work(rows: Sequence[dict[str, Any]]) -> Grid:
     ended = Column.of("ended", [row["reason"] for row in rows], right=False)
     return Grid.of(
+        _of("seeds", rows, "seeds"),
         _of("epochs", rows, "epochs", "{:.3g}"),
         _of("steps", rows, "steps"),
         _of("rounds", rows, "rounds"),
@@ -158,8 +163,10 @@ def _outcome(rows: Sequence[dict[str, Any]]) -> Grid:
         _of(loss, rows, "train_loss", "{:.4g}"),
         _of("|gradient|", rows, "gradient_norm", "{:.2e}"),
         _of("test loss", rows, "test_loss", "{:.4g}"),
+        _of("+-", rows, "test_loss_sd", "{:.2g}"),
         _of("best", rows, "best_test_loss", "{:.4g}"),
         _percent("accuracy", rows, "accuracy"),
+        _of("+-", [{"sd": None if row["accuracy_sd"] is None else 100 * row["accuracy_sd"]} for row in rows], "sd", "{:.2g} %"),
         _percent("best", rows, "best_accuracy"),
         _of("at epoch", rows, "best_epoch", "{:.3g}"),
     )
@@ -185,6 +192,8 @@ def _note(runs: Sequence[RunData], rows: Sequence[dict[str, Any]]) -> str:
         lines.append("Train loss: running mean over the workers. Bytes: of all ranks.")
     if any(row["accuracy"] is not None for row in rows):
         lines.append("Accuracy, test loss: on held-out rows, at the end, and the best of all examinations.")
+    if any(row["seeds"] for row in rows):
+        lines.append("Of several seeds: means, +- the deviation of a run; bands from the least to the most.")
     if not comparable(runs):
         lines.append("These runs are not all of the same rows: their losses and accuracies may not be comparable.")
     return "\n".join(lines or ["Bytes: of all ranks."])
@@ -207,8 +216,20 @@ def _strip(label: str, runs: Sequence[RunData], name: str, form: Callable[[np.nd
     curves = []
     for run in runs:
         at, values = series(run, name)
-        curves.append(Curve({column: numbers[at] for column, numbers in run.history.items()}, form(values)))
-    every = np.concatenate([curve.y for curve in curves])
+        curves.append(
+            Curve({column: numbers[at] for column, numbers in run.history.items()}, form(values), _band(run, name, at, form))
+        )
+    every = np.concatenate([ends for curve in curves for ends in (curve.y, *(curve.band or ()))])
     positive = every[every > 0]
     wide = positive.size and every.min() >= 0 and every.max() > 4 * positive.min()
     return Strip(label, tuple(curves), "log" if wide else "linear", positive.min() / 2 if wide else 0.0)
+
+
+def _band(
+    run: RunData, name: str, at: np.ndarray, form: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The ends of the band of a run of several seeds, lower and upper."""
+    if f"{name}{LEAST}" not in run.history:
+        return None
+    one, other = (form(run.history[f"{name}{end}"][at]) for end in (LEAST, MOST))
+    return np.minimum(one, other), np.maximum(one, other)
