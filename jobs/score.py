@@ -35,15 +35,24 @@ class Score(RawRows):
     against the rest, and all of them by class; of numbers: RMSE, MAE, R2. Log loss, Brier score, deviance and pseudo-R2 where
     a loss has them. Rows stay on their ranks.
 
+    A run of mpiopt train is scored on dense rows, or on a dataset of torch, package.module:name: of classes as above, of text
+    and of modules of one's own by loss, perplexity and --metric.
+
     With --noise: a network of mpiopt train, which votes over noisy copies of each row, and how far a row may move (gaussian: in
     Euclidean norm) before another class could win, proved by a bound of Clopper and Pearson on the winner's share. The noise
     of a row follows from its number. Train with the same --noise.
     """
 
     files: Annotated[tuple[Path, ...], Parameter(name="--file", metavar="RUN.h5... DATA.h5")] = field(kw_only=False)
-    """Runs of mpiopt solve, and last the data: a data set, a generator, or a file of svmlight text or of a table."""
+    """Runs of mpiopt solve, or of mpiopt train, and last the data: a data set, a generator, or a file of svmlight text or of a
+    table."""
+    model: str | None = None
+    """Of a run of mpiopt train: its module of one's own, package.module:name, which is never taken from a run file."""
+    loss: str | None = None
+    """The same for its loss."""
     metric: tuple[str, ...] = ()
-    """Only this figure; may be repeated. [default: all]"""
+    """Only this figure; may be repeated. Of a run of mpiopt train also a metric of one's own,
+    package.module:name. [default: all]"""
     weights: str | None = None
     """A file of sample weights of the rows of text, a column of a table, or label where labels are LABEL:WEIGHT; a data set has
     its own."""
@@ -78,11 +87,16 @@ def run(job: Score, world: "World", console: Console) -> dict[str, Any]:
         raise UsageError("--out is for the certificates of --noise: mpiopt predict writes predictions")
     from mpiopt.jobs.reports.scores import demand_drawable, tables
     from mpiopt.jobs.running.applying import models, rows, stacked
+    from mpiopt.jobs.running.trained_run import is_training
 
     if len(job.files) < 2:
         raise UsageError("score needs a run and, last, the data: mpiopt score RUN.h5 TEST.h5")
     *runs, data = job.files
     demand_drawable(job.png)
+    if any([is_training(path, world) for path in runs]):
+        return _trainings(job, world, console)
+    if job.model is not None or job.loss is not None:
+        raise UsageError("--model and --loss are for runs of mpiopt train: leave them out")
     fitted = models(runs, world)
     console(f"reading {data}")
     with rows([data], fitted[0], world, console, job) as source:
@@ -105,6 +119,29 @@ def run(job: Score, world: "World", console: Console) -> dict[str, Any]:
         "rows": source.rows,
         "scores": [{"run": str(path), **one.said} for path, one in zip(runs, found, strict=True)],
     }
+
+
+def _trainings(job: Score, world: "World", console: Console) -> dict[str, Any]:
+    """Of runs of mpiopt train. Collective. Raises MpioptError on every rank."""
+    from mpiopt.jobs.reports.scores import tables
+    from mpiopt.jobs.running.trained_run import OwnCode, is_training, read_trained
+    from mpiopt.jobs.running.training_scores import scored
+    from mpiopt.registry.code import is_code
+
+    *runs, data = job.files
+    job.demand_none(data)
+    if job.weights or job.calibration or job.png:
+        raise UsageError("--weights, --calibration and --png are for runs of mpiopt solve: leave them out")
+    if other := [path for path in runs if not is_training(path, world)]:
+        raise UsageError(f"{other[0]} is no run of mpiopt train, and others are: score one kind at a time")
+    code = OwnCode(job.model, job.loss, tuple(filter(is_code, job.metric)))
+    figures = tuple(name for name in job.metric if name not in code.metric)
+    console(f"scoring {data} on {counted(world.size, 'rank')}")
+    told = [scored(read_trained(path, code, world), str(data), figures, world) for path in runs]
+    found, count = [one for one, _ in told], told[0][1]
+    console.show("\n\n".join([f"{data}: {counted(count, 'row')}", *tables([path.stem for path in runs], found, False)]))
+    scores = [{"run": str(path), **one.said} for path, one in zip(runs, found, strict=True)]
+    return {"data": str(data), "rows": count, "scores": scores}
 
 
 def _rows(model: "Fitted", share: "Share") -> "Rows":

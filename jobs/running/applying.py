@@ -97,14 +97,18 @@ def stacked(source: Source, world: "World") -> Share:
 
 def in_order(values: Array, share: Share, source: Source, world: "World") -> Array:
     """Values of this rank's rows, (rows,) or several each, for the rows of its block of the source's own order. Collective."""
-    seed = source.index.shuffle if isinstance(source, Dataset) else None
+    return back_in_order(values, share.lo, source.rows, source.index.shuffle if isinstance(source, Dataset) else None, world)
+
+
+def back_in_order(values: Array, lo: int, rows: int, seed: int | None, world: "World") -> Array:
+    """The same of this rank's values, of the rows from ``lo`` on. rows : of all ranks. seed : of their order. Collective."""
     if seed is None:
         return values
-    bounds = np.array([*world.tell_all(share.lo), source.rows])
-    places = Shuffle(source.rows, seed)(share.lo, share.hi - share.lo)
+    bounds = np.array([*world.tell_all(lo), rows])
+    places = Shuffle(rows, seed)(lo, len(values))
     order = np.argsort(places)
     asked = np.split(places[order], np.searchsorted(places[order], bounds[1:-1]))
-    answers = world.alltoall([values[wanted - share.lo].reshape(-1) for wanted in world.alltoall(asked, "order")], "order")
+    answers = world.alltoall([values[wanted - lo].reshape(-1) for wanted in world.alltoall(asked, "order")], "order")
     out = np.empty_like(values)
     out[order] = np.concatenate(answers).reshape(values.shape)
     return out

@@ -329,3 +329,28 @@ def test_rows_that_a_module_cannot_take():
         TorchModel(lambda: nn.Linear(6, 2), data())
     with pytest.raises(UsageError, match="at least 16 x 16"):
         small_cnn((15, 40))
+
+
+@pytest.mark.study
+@pytest.mark.parametrize("rows", [None, ROWS])
+def test_a_compiled_module_is_the_module_with_its_own_names(rows):
+    plain = TorchModel(normalised, data())
+    model = TorchModel(lambda: torch.compile(normalised(), backend="eager"), data())
+    assert model.blocks == plain.blocks and model.keys == plain.keys and model.around == plain.around
+    x = plain.initial(stream())
+    np.testing.assert_array_equal(model.initial(stream()), x)
+    (value, g), (expected, h) = (each.value_grad(Point(x), rows) for each in (model, plain))
+    assert value == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_allclose(g, h, rtol=1e-5, atol=1e-7)
+    for name, buffer in plain.buffers.items():
+        np.testing.assert_allclose(model.buffers[name], buffer, rtol=1e-6)
+    assert model.evaluate(x).correct == plain.evaluate(x).correct
+
+
+def test_bf16_rounds_the_products_and_keeps_gradients_in_single_precision():
+    exact, model = (TorchModel(net, data(), bf16=bf16) for bf16 in (False, True))
+    x = exact.initial(stream())
+    (value, g), (expected, h) = (each.value_grad(Point(x)) for each in (model, exact))
+    assert g.dtype == np.float32 and value != expected and value == pytest.approx(expected, rel=2**-7)
+    assert not np.array_equal(g, h)
+    np.testing.assert_allclose(g, h, atol=2**-6 * abs(h).max())

@@ -46,6 +46,11 @@ def unknown(z: Any, y: Any) -> float:
     return float("nan")
 
 
+def unasked(z: Any, y: Any) -> Any:
+    """The loss of who asks for outputs alone."""
+    return torch_module().zeros(())
+
+
 def likeliest(z: Any, y: Any) -> Any:
     """Share of answers y (b, ...) that are the largest of the outputs z (b, classes, ...); of negative ones none is asked."""
     if y.is_floating_point():

@@ -8,6 +8,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
 from mpiopt.training.torch.library import Module, torch_module
+from mpiopt.training.torch.memory import plain
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +24,7 @@ def state_of(arrays: Mapping[str, Array]) -> "dict[str, torch.Tensor]":
 def load(module: Module, arrays: Mapping[str, Array]) -> None:
     """Put them into a module in place. Raises UsageError where it has other names or shapes."""
     try:
-        module.load_state_dict(state_of(arrays))
+        plain(module).load_state_dict(state_of(arrays))
     except RuntimeError as fault:
         told = " ".join(str(fault).split()[:40])
         raise UsageError(f"the module is another than was trained ({told}): give one of the same layers") from fault

@@ -11,7 +11,13 @@ if TYPE_CHECKING:
 
 def kept_beside(module: Module) -> "dict[str, torch.Tensor]":
     """Its buffers, and the parameters that need no gradient."""
-    return dict(module.named_buffers()) | {name: p for name, p in module.named_parameters() if not p.requires_grad}
+    inner = plain(module)
+    return dict(inner.named_buffers()) | {name: p for name, p in inner.named_parameters() if not p.requires_grad}
+
+
+def plain(module: Module) -> Module:
+    """The module itself where torch.compile has wrapped it: its parts have names without the wrapping."""
+    return getattr(module, "_orig_mod", module)
 
 
 def joined(torch: Any, parameters: "list[torch.nn.Parameter]") -> "torch.Tensor":

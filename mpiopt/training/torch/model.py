@@ -24,7 +24,7 @@ from mpiopt.training.torch.items import Items
 from mpiopt.training.torch.judging import Judge, right_by, unknown
 from mpiopt.training.torch.library import Module, torch_module
 from mpiopt.training.torch.making import fed, made, sayable, taken
-from mpiopt.training.torch.memory import demand_one_kind, joined, kept_beside
+from mpiopt.training.torch.memory import demand_one_kind, joined, kept_beside, plain
 from mpiopt.training.torch.parted import BatchParts, parted
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class TorchModel:
         self._smaller: dict[tuple[float, ...], TorchModel] = {}
         with drawing(self._torch, 0):
             self.module = made(self.make, self.data)
-        named = [(name, p) for name, p in self.module.named_parameters() if p.requires_grad]
+        named = [(name, p) for name, p in plain(self.module).named_parameters() if p.requires_grad]
         self.blocks = tuple(Block(name, tuple(p.shape)) for name, p in named)
         self._parameters = [p for _, p in named]
         demand_one_kind(self._parameters)
@@ -102,9 +102,9 @@ class TorchModel:
     @property
     def keys(self) -> dict[str, str]:
         """For every entry of the module's ``state_dict`` the block or buffer that it is: of tied parameters there is one."""
-        places = {p.data_ptr(): name for name, p in self.module.named_parameters() if p.numel()}
+        places = {p.data_ptr(): name for name, p in plain(self.module).named_parameters() if p.numel()}
         places |= {tensor.data_ptr(): name for name, tensor in kept_beside(self.module).items() if tensor.numel()}
-        return {key: places.get(tensor.data_ptr(), key) for key, tensor in self.module.state_dict().items()}
+        return {key: places.get(tensor.data_ptr(), key) for key, tensor in plain(self.module).state_dict().items()}
 
     def restore(self, buffers: Buffers) -> None:
         """Put them back. Raises UsageError for those of another model."""
@@ -125,7 +125,7 @@ class TorchModel:
         norms = self._torch.nn.modules.batchnorm._NormBase
         ends = [
             f"{name}." if name else ""
-            for name, part in self.module.named_modules()
+            for name, part in plain(self.module).named_modules()
             if isinstance(part, norms) and part.running_var is not None
         ]
         return {f"{end}running_var": f"{end}running_mean" for end in ends}
@@ -228,6 +228,13 @@ class TorchModel:
         self.module.eval()
         with drawing(self._torch, 0), self._torch.inference_mode():
             return self.module(self._torch.from_numpy(np.ascontiguousarray(rows, self.x.dtype))).numpy()
+
+    def said(self, x: Array) -> Array:
+        """What its own rows give at x (dim,), (rows, ...); in evaluation mode. Raises UsageError where that is no tensor."""
+        self._move(x)
+        self.module.eval()
+        with sayable("say something of rows"), drawing(self._torch, 0), self._torch.inference_mode():
+            return np.concatenate([self._outputs(batch).float().numpy() for batch in self._batches(None)])
 
     def _marks(self, batch: BatchParts) -> ScoreSums:
         """Of a chunk."""

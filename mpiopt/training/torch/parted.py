@@ -15,6 +15,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
 from mpiopt.training.torch.library import Module, torch_module
+from mpiopt.training.torch.memory import plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +67,7 @@ def _counted(answers: Any) -> Any:
 
 def _named(module: Module) -> set[str] | None:
     """The parameters of a module's ``forward``; None where it takes any."""
-    found = signature(getattr(module, "forward", module)).parameters.values()
+    found = signature(getattr(plain(module), "forward", module)).parameters.values()
     return None if any(each.kind is Parameter.VAR_KEYWORD for each in found) else {each.name for each in found}
 
 
