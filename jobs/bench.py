@@ -32,7 +32,8 @@ class Bench:
     """What to measure."""
     data: str | None = None
     """A generator such as rcv1:rows=50000; for solve also DATA.h5, for convert also a text file, or table:rows=N, for gpu a
-    binary one, as kdd2010, for compress a compressor, as topk:0.01; for checkpoint the columns are the length of vectors."""
+    binary one, as kdd2010, for compress a compressor, as topk:0.01; for checkpoint the columns are the length of
+    vectors; for train gpt, or images of a DATA.h5."""
     l2: float = 1e-5
     """Lambda of bench solve, peers and scaling (mean loss; C = 1 / (N lambda))."""
     l1: float = 0.0

@@ -148,20 +148,28 @@ def held(
         return [_block(source, int(bounds[w]), int(bounds[w + 1]), dtype) for w in world.hosted]
 
 
+def _classes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return y
+
+
 def scattered(
     source: DenseSource,
     world: World,
     shares: Callable[[np.ndarray], Sequence[np.ndarray]],
     dtype: np.typing.DTypeLike | None = np.float32,
+    looks_at: Callable[[np.ndarray, np.ndarray], np.ndarray] = _classes,
 ) -> list[Held]:
-    """As `held`, of rows wherever they lie. shares : class numbers of all rows (rows,) -> each worker's rows, ascending.
+    """As `held`, of rows wherever they lie. shares : what is looked at of all rows (rows,) -> each worker's rows, ascending.
+
+    looks_at : rows as they are stored and their class numbers -> one number a row, the class unless given.
 
     Every rank reads through all rows twice and holds its own. Collective; what `shares` raises too is raised on every rank.
     """
     with world.together(f"reading {source.name}"):
         cuts = [(lo, min(lo + PASS, source.rows)) for lo in range(0, source.rows, PASS)]
-        y = np.concatenate([source.read(lo, hi, None)[1] for lo, hi in cuts])
-        wanted = shares(y)
+        parts_of = [(looks_at(x, y), y) for x, y in (source.read(lo, hi, None) for lo, hi in cuts)]
+        seen, y = (np.concatenate(column) for column in zip(*parts_of, strict=True))
+        wanted = shares(seen)
         own: list[list[np.ndarray]] = [[] for _ in world.hosted]
         for lo, hi in cuts:
             x, _ = source.read(lo, hi, dtype)

@@ -197,7 +197,8 @@ def _shares(job: "Train", source: DenseSource, world: "World") -> list[Held]:
         return held(source, world, _kept(job), None)
     with world.together("sharing out rows"):
         law = split(job.split)
-    return scattered(source, world, lambda y: law(y, world.workers, max(job.batches(world.workers)), Streams(job.seed)), None)
+    least = max(job.batches(world.workers))
+    return scattered(source, world, lambda y: law(y, world.workers, least, Streams(job.seed)), None, law.looks_at)
 
 
 def _shaken(data: Dense, law: NoiseLaw, make: Maker) -> Model:

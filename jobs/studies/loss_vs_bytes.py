@@ -2,7 +2,8 @@
 
 A comparison of ours: no accepted benchmark has it. Every method sees the same rows as often, and its step size is chosen among
 the same three, by the loss on held-out rows with the first seed; then all run with the seeds of the study. With --data and
---test images and the small convolutional network or ResNet-20 (extra: torch); made-up blobs and a perceptron else. Seconds are
+--test text and the transformer, or images and the small convolutional network or ResNet-20 (extra: torch); made-up blobs and a
+perceptron else. Seconds are
 a model: those that the steps took, shared out over the workers, and what a worker sent over the rate of its link.
 """
 
@@ -18,7 +19,7 @@ from mpiopt.jobs.cli.train_options import Train
 from mpiopt.jobs.studies import Findings
 from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, short
 from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
-from mpiopt.jobs.studies.apparatus.trained import bytes_of, model_for, trained
+from mpiopt.jobs.studies.apparatus.trained import GPT, bytes_of, model_for, trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -108,8 +109,9 @@ def _all(lab: Lab, world: World) -> tuple[list[Trail], list[Became]]:
         lr=BASE,
         schedule="cosine",
         warmup=0.2,
-        batch=lab.pick(8, 32),
-        epochs=lab.pick(3.0, 1.5),
+        clip=1.0 if model == GPT else None,
+        batch=lab.pick(2 if model == GPT else 8, 32),
+        epochs=lab.pick(1.0 if model == GPT else 3.0, 1.5),
         record=lab.pick(0.25, 1.0),
         examine=lab.pick(0.5, 1.0),
     )

@@ -3,6 +3,7 @@
 dirichlet:0.3     of every class shares drawn from Dirichlet(0.3): the smaller, the fewer classes has a worker
 classes:2         rows of so many classes each, every class cut into as many pieces as workers have it
 sizes:1           rows of any class, but worker k has 1 / (k + 1)^1 of the rows of the first
+column:3          by the values of feature 3, from 0 on, such as the number of a client: rows of one value are of one worker
 
 Hsu, Qi, Brown, Measuring the effects of non-identical data distribution for federated visual classification, 2019; by class:
 McMahan, Moore, Ramage, Hampson, Aguera y Arcas, Communication-efficient learning of deep networks, AISTATS 2017, section 3.
@@ -24,15 +25,19 @@ TRIES = 1000
 class Split(Protocol):
     """A law by which rows are shared out. Pure: equal arguments give equal shares on every rank."""
 
+    def looks_at(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """What it looks at of rows x (b, *shape) with class numbers y (b,): one number a row; the class unless it says so."""
+        return y
+
     def __call__(self, y: np.ndarray, workers: int, least: int, streams: Streams) -> list[np.ndarray]:
-        """The rows of every worker, ascending, from the class numbers y (rows,) of all; at least ``least`` each.
+        """The rows of every worker, ascending, from what it looks at, y (rows,) of all; at least ``least`` each.
 
         Raises UsageError where that cannot be.
         """
 
 
 @dataclass(frozen=True)
-class Dirichlet:
+class Dirichlet(Split):
     """Of every class unequal shares, drawn at random.
 
     Raises UsageError unless the concentration is above 0.
@@ -61,7 +66,7 @@ class Dirichlet:
 
 
 @dataclass(frozen=True)
-class ByClass:
+class ByClass(Split):
     """Rows of ``count`` classes each.
 
     In a random order of classes worker 0 has the first, worker 1 the next, and so on in a circle. Raises UsageError.
@@ -99,7 +104,7 @@ class ByClass:
 
 
 @dataclass(frozen=True)
-class BySize:
+class BySize(Split):
     """Shares of unlike size, drawn from all rows alike: worker k has 1 / (k + 1)^power of the rows of worker 0.
 
     A law of ours: the papers have sizes as their data sets do. Raises UsageError unless 0 <= power < infinity.
@@ -124,6 +129,47 @@ class BySize:
         return [np.sort(part) for part in found]
 
 
+@dataclass(frozen=True)
+class ByColumn(Split):
+    """Rows by the values of a feature, counted from 0: the commonest value first, each to the worker with the fewest rows.
+
+    A law of ours. The feature stays among those that a model sees. Raises UsageError unless column >= 0.
+    """
+
+    column: int = 0
+
+    def __post_init__(self) -> None:
+        if self.column < 0:
+            raise UsageError(f"the column of a split is {self.column}: give the number of a feature, from 0 on")
+
+    def looks_at(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """See `Split`. Raises UsageError where rows have no such feature."""
+        flat = x.reshape(len(x), int(np.prod(x.shape[1:])))
+        if self.column >= flat.shape[1]:
+            raise UsageError(
+                f"column:{self.column} is none of the {flat.shape[1]} features of a row, from 0 on: give one of them"
+            )
+        return flat[:, self.column]
+
+    def __call__(self, y: np.ndarray, workers: int, least: int, streams: Streams) -> list[np.ndarray]:
+        """See `Split`."""
+        _, kinds, counts = np.unique(y, return_inverse=True, return_counts=True)
+        if len(counts) < workers:
+            raise UsageError(
+                f"column:{self.column} has {len(counts)} values, which cannot be shared out among {workers} workers"
+            )
+        loads, whose = np.zeros(workers), np.zeros(len(counts), np.int64)
+        for kind in np.argsort(-counts, kind="stable"):
+            whose[kind] = loads.argmin()
+            loads[whose[kind]] += counts[kind]
+        if loads.min() < least:
+            raise UsageError(
+                f"column:{self.column} leaves one of {workers} workers with fewer than {least} rows: give smaller batches or "
+                "fewer workers"
+            )
+        return [np.flatnonzero(whose[kinds] == worker) for worker in range(workers)]
+
+
 SPLITS: Registry[Spelt] = Registry(
     "split",
     (
@@ -132,6 +178,7 @@ SPLITS: Registry[Spelt] = Registry(
         ),
         Spelt(ByClass, "McMahan, Moore, Ramage, Hampson, Aguera y Arcas, AISTATS 2017", "count", name="classes"),
         Spelt(BySize, "-", "power", name="sizes"),
+        Spelt(ByColumn, "-", "column", name="column"),
     ),
 )
 

@@ -223,11 +223,38 @@ def test_sizes_fall_as_a_power_and_all_rows_have_a_worker(power):
     np.testing.assert_allclose([len(part) for part in found], 1000 * shares / shares.sum(), atol=1)
 
 
+@given(st.integers(1, 5), st.integers(0, 9))
+def test_rows_of_one_value_of_a_column_are_of_one_worker(workers, seed):
+    x = np.random.default_rng(seed).integers(0, 9, (200, 2, 3))
+    law = split("column:4")
+    values = law.looks_at(x, np.zeros(200))
+    assert (values == x[:, 1, 1]).all()
+    parts = law(values, workers, 1, Streams(seed))
+    assert sorted(np.concatenate(parts).tolist()) == list(range(200))
+    assert sum(len(np.unique(values[part])) for part in parts) == len(np.unique(values))
+    assert max(map(len, parts)) - min(map(len, parts)) <= np.bincount(values).max()  # as even as values allow
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("column:-1", "give the number of a feature"),
+        ("column:6", "none of the 6 features"),
+        ("column:0", "cannot be shared out among 9"),
+    ],
+)
+def test_a_column_that_cannot_split_is_a_sentence(text, said):
+    with pytest.raises(UsageError, match=said):
+        law = split(text)
+        law(law.looks_at(np.zeros((20, 2, 3)), np.zeros(20)), 9, 1, Streams(0))
+
+
 def test_every_law_is_spelt():
     assert list(NOISES) == ["gaussian", "rotation", "translation", "scaling"] and list(SPLITS) == [
         "dirichlet",
         "classes",
         "sizes",
+        "column",
     ]
 
 

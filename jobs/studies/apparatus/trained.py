@@ -21,11 +21,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+GPT = "gpt:layers=4,width=128,heads=4"
+
+
 def model_for(lab: Lab, world: World, small: str) -> str:
-    """resnet20 for coloured images, cnn for others, ``small`` for made-up rows. Collective."""
+    """The transformer for text, resnet20 for coloured images, cnn for others, ``small`` for made-up rows. Collective."""
     if lab.data is None:
         return small
-    shape = open_dense(lab.data, world).shape
+    source = open_dense(lab.data, world)
+    if source.item.vocabulary is not None:
+        return GPT
+    shape = source.shape
     return small if len(shape) < 2 else "resnet20" if len(shape) > 2 and 3 in (shape[0], shape[-1]) else "cnn"
 
 
