@@ -26,7 +26,9 @@ from tests.rank import Rank
 from tests.second import WORTH_IT, Second, Taker
 from tests.teller import JOB, Teller
 
-settings.register_profile("serial", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "serial", max_examples=40, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("serial")
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -98,7 +98,6 @@ def squares(x):
     return float(x.astype(np.float64) @ x.astype(np.float64))
 
 
-@settings(max_examples=100)
 @given(some, vectors, seeds)
 def test_bytes_follow_the_formula_and_types_are_kept(compressor, x, seed):
     before, key = x.copy(), stream(seed)
@@ -111,7 +110,6 @@ def test_bytes_follow_the_formula_and_types_are_kept(compressor, x, seed):
     np.testing.assert_array_equal(x, before)
 
 
-@settings(max_examples=100)
 @given(some, vectors, seeds)
 def test_equal_streams_give_equal_payloads(compressor, x, seed):
     first = compressor.encode(x, stream(seed))
@@ -119,7 +117,6 @@ def test_equal_streams_give_equal_payloads(compressor, x, seed):
     np.testing.assert_array_equal(first, compressor.encode(x.copy(), stream(seed)))
 
 
-@settings(max_examples=100)
 @given(some, vectors, seeds, st.floats(-3, 3, allow_subnormal=False))
 def test_adding_is_decoding_and_adding(compressor, x, seed, scale):
     key = stream(seed)
@@ -157,7 +154,6 @@ def test_what_is_sent_and_what_is_left_make_the_vector(compressor, x, seed):
         assert np.count_nonzero(y) <= compressor.length(x.size)
 
 
-@settings(max_examples=100)
 @given(st.sampled_from([c for c in ALL if c.linear]), st.integers(1, 40), st.data(), seeds)
 def test_the_sum_of_linear_payloads_is_the_payload_of_the_sum(compressor, d, data, seed):
     whole = st.integers(-1000, 1000).map(float)
@@ -170,7 +166,6 @@ def test_the_sum_of_linear_payloads_is_the_payload_of_the_sum(compressor, d, dat
         np.testing.assert_allclose(decoded, sent(compressor, x, key) + sent(compressor, y, other), atol=1e-9)
 
 
-@settings(max_examples=100)
 @given(
     st.sampled_from(
         [
@@ -299,7 +294,6 @@ def test_nothing_stays_nothing(compressor, d, kind, seed):
     assert not sent(compressor, np.zeros(d, kind), stream(seed)).any()
 
 
-@settings(max_examples=100)
 @given(st.sampled_from(PLAIN), st.integers(1, 30), st.sampled_from([-900, -300, 300, 900]), seeds)
 def test_size_does_not_matter(text, d, power, seed):
     compressor, key = known(text), stream(seed)

@@ -23,7 +23,7 @@ from mpiopt.problems.problem import Message, Team
 from mpiopt.sampling.clients import Clients
 from tests.exchange_sets import AROUND, COMPRESSORS, DIM, SHAPES, Speaker, agreements, said, team_of
 
-ONE, LAW = pytest.mark.ranks(1), settings(max_examples=30)
+ONE, LAW = pytest.mark.ranks(1), settings(max_examples=12)
 texts, seeds, counts = st.sampled_from(COMPRESSORS), st.integers(0, 2**63 - 1), st.integers(1, 5)
 UNBIASED = [text for text in COMPRESSORS if find(text).unbiased]
 

@@ -85,7 +85,7 @@ def close(found, expected, dtype=np.float64):
     np.testing.assert_allclose(found[1], expected[1], rtol=tolerance, atol=tolerance * (1 + abs(expected[1]).max()))
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(models, seeds, st.data())
 def test_the_gradient_is_the_slope(model, seed, data):
     x, direction = somewhere(model, seed), somewhere(model, seed + 1)

@@ -160,7 +160,7 @@ def test_there_are_sixty():
 
 @pytest.mark.ranks(1, limit=300)
 def test_some_methods_on_some_problems(worlds):
-    assert not check(worlds(workers=3), chosen(60))[0]
+    assert not check(worlds(workers=3), chosen(25))[0]
 
 
 @pytest.mark.ranks(1, limit=300)

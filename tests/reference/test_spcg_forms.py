@@ -67,7 +67,7 @@ def test_where_all_hold_all_features_it_is_the_mean_bit_for_bit(worlds, intercep
     np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("intercept", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_inverse_is_bounded_by_counts_and_they_by_the_mean(worlds, seed, intercept, weighted):
@@ -190,7 +190,7 @@ def test_a_hessian_is_taken_where_it_sends_less_than_the_rounds_to_come():
 
 
 def test_rounds_to_come_are_those_of_the_rate_that_is_seen():
-    decreases = 0.5 * 0.1 ** np.arange(4)
+    decreases = 0.5 * 0.1 ** np.arange(2)
     objectives = tuple(1.0 + 1.0 - np.concatenate([[0.0], np.cumsum(decreases)]))
     assert remaining(objectives) == pytest.approx(np.log10(5e-4 / (1e-9 * objectives[-1])), rel=1e-6)
     assert remaining(objectives[1:]) == 0 and remaining((1.0,) * 5) == 0
@@ -215,7 +215,7 @@ def test_a_run_killed_in_any_round_goes_on_as_if_it_had_not_been(worlds, shared_
     data, method = Data(rows=1200, features=40, density=0.1, weighted=True), find("spcg").make()
     team = data.team(worlds(workers=3, deterministic=True), L2(1e-5))
     whole = solve(method, team, team.zeros(), Stop(rounds=6))
-    for k in range(1, 6):
+    for k in (1, 3, 5):
         store = Store(shared_tmp / f"c{k}.h5", team.world, "run")
         solve(method, team, team.zeros(), Stop(rounds=k), (), [lambda at, _, store=store: store.save(at, {}, team)])
         found = solve(method, team, store.load(store.find(), team), Stop(rounds=6))
@@ -258,7 +258,7 @@ def test_a_run_in_fewer_coordinates_killed_in_any_round_goes_on(worlds, shared_t
     for workers in {worlds().size, 3}:
         team = team_of(source, worlds(workers=workers, deterministic=True), L2(1e-3))
         whole = solve(method, team, team.zeros(), Stop(rounds=4))
-        for k in range(1, 4):
+        for k in (1, 3):
             store = Store(shared_tmp / f"{workers}-{k}.h5", team.world, "run")
             solve(
                 method, team, team.zeros(), Stop(rounds=k), (), [lambda at, _, store=store, team=team: store.save(at, {}, team)]

@@ -95,7 +95,7 @@ def plainly(module, x, buffers, inputs, y) -> tuple[float, float]:
 
 
 # ---------------------------------------------------------------------------------------------- every method
-@pytest.mark.ranks(1, 2)
+@pytest.mark.ranks(2)
 @pytest.mark.parametrize("name", sorted(GENERAL))
 def test_the_answer_of_every_method_is_what_is_recorded(worlds, shared_tmp, name):
     """Also after a checkpoint, out of which it comes as it went in."""

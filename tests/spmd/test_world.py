@@ -11,7 +11,7 @@ from mpiopt.errors import CapabilityError, DataError, LaunchError, MpioptError, 
 from mpiopt.words import counted
 
 SIZES = pytest.mark.ranks(1, 2, 3)
-FEW = settings(max_examples=25)
+FEW = settings(max_examples=12)
 SEEDS = st.integers(0, 2**32 - 1)
 
 

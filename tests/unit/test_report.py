@@ -147,9 +147,8 @@ def test_any_name_is_drawn_as_it_stands(tmp_path, capfd):
         for k, name in enumerate(names)
     ]
     files = [tmp_path / f"page.{kind}" for kind in ("html", "svg", "png", "pdf")]
-    for picture in files[1:]:
+    for picture in (*files[1:], files[1]):  # its own may be written again
         run(Report(runs=tuple(runs), png=picture, out=files[0]), None, Console())
-        run(Report(runs=tuple(runs), png=picture, out=files[0]), None, Console())  # its own may be written again
     for text in (files[0].read_text(), files[1].read_text()):
         assert all(name in text for name in ("$x_{1$", "_hidden", "$\\frac{a}{b}$", r"\x1b[31mred", r"\udcff"))
         assert "\x1b" not in text and "<script>" not in text
