@@ -49,6 +49,7 @@ ROUNDS = 12  # enough to fill the memory of L-BFGS
 NARROW, WIDE, TALL = 1 << 6, 1 << 16, 1 << 14  # features of the rehearsals, rows of a rank in the narrow one
 ENTRY = 8  # bytes of a number: vectors are float64
 MOST = 1 << 48
+FEWER = (0.6, 0.4, 0.2)  # of all coordinates: at most so many are left where rows are reduced, and often fewer
 
 
 class Effort(NamedTuple):
@@ -179,9 +180,10 @@ def foreseen(source: Source) -> int:
 def settled(method: Method, job: "Solve", source: Source, workers: int) -> tuple[Method, Taken | None]:
     """A method in the form that it will begin with, and which that is, if it has several. Not collective.
 
-    The entries of rows that are not normalised are taken for ones, since none is read; nor is it known in how many fewer
-    coordinates a method will run.
+    The entries of rows that are not normalised are taken for ones, since none is read. Nor is it known in how many fewer
+    coordinates a method will run: a form that it may then take is named beside.
     """
+    fewer = FEWER if reduces(method, job, source) else ()
     method = method.inner if isinstance(method, Reducing) else method
     if not isinstance(method, Forms):
         return method, None
@@ -193,7 +195,13 @@ def settled(method: Method, job: "Solve", source: Source, workers: int) -> tuple
     extent = extent._replace(smooth=not job.kink, descends=find(job.loss).descends and job.device == "cpu")
     extent = extent._replace(nonzeros=foreseen(source) if job.device == "cpu" else 0)
     taken = method.rule.first(extent, method.forms)
-    return method.form(taken), taken
+    chosen = method.form(taken)
+    dims = [max(1, round(part * extent.dim)) for part in fewer]
+    others = {method.rule.first(extent._replace(dim=dim), method.forms).form for dim in dims} - {taken.form}
+    if others:
+        beside = " or ".join(sorted(others))
+        taken = taken._replace(why=f"{taken.why}; perhaps {beside} in fewer coordinates, if the rows have such")
+    return chosen, taken
 
 
 def overheard(method: Method) -> tuple[Method, list[Asked]]:

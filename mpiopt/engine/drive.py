@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Generic, NamedTuple
 
 from mpiopt.arrays import Array, is_array
+from mpiopt.engine.aim import aimed
 from mpiopt.engine.fingerprint import fingerprint
 from mpiopt.engine.method import Method, Run, proved_above
 from mpiopt.engine.stop import R, Reason, Record, Rule, Stop, Watcher, ended
@@ -126,7 +127,7 @@ def solve(
     the best point before; raises NumericalError on every rank where there is none, and UnlikeError where ranks hold unlike
     numbers (`fingerprint`).
     """
-    team = lifted(team)
+    team, method = lifted(team), aimed(method, stop.gap)
     begun = x if isinstance(x, Standing) else Standing()
     examiner = Examiner.of(method, team, stop, begun.history, begun.best)
     start, latest = [x], [begun._replace(run=None)]

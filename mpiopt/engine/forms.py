@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.engine.method import Measured, Method, Named, Run, limit
+from mpiopt.engine.aim import aimed
+from mpiopt.engine.method import Measured, Method, Named, Run, limit, proved_above
 from mpiopt.engine.phase import Tree
 from mpiopt.kernels.csr import CSR
 from mpiopt.problems.problem import Point, Team
@@ -144,6 +145,10 @@ class Forms(Named):
         found = {name: change(form) for name, form in self.forms.items()}
         return replace(self, forms={name: form for name, form in found.items() if form is not None})
 
+    def aiming(self, gap: float) -> "Forms":
+        """See `Aiming`."""
+        return self.only(lambda form: aimed(form, gap))
+
     def init(self, x: Array, team: Team[Any]) -> Run:
         """The form that the rule takes, at x. Collective. Raises CapabilityError on every rank."""
         extent = Extent.of(team)
@@ -182,6 +187,10 @@ class Forms(Named):
     def answer(self, run: Run, team: Team[Any]) -> Point:
         """That of the form."""
         return self.form(run.states.taken).answer(self._inner(run), team)
+
+    def lower(self, run: Run, team: Team[Any]) -> float:
+        """See `Bounding`. Collective where that of the form is."""
+        return proved_above(self.form(run.states.taken), self._inner(run), team)
 
 
 def taken_by(run: Run | None) -> Taken | None:

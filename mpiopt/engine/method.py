@@ -7,12 +7,13 @@ agreed on. Methods whose mathematics does not fit (SPAG, truncated Newton) imple
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 
 from mpiopt.arrays import Array
+from mpiopt.engine.aim import aimed
 from mpiopt.engine.phase import Agreed, Exchange, Joint, Local, Outer, PerWorker, Phase, Tree, Work, told
 from mpiopt.errors import CapabilityError
 from mpiopt.problems.certificate import gradient_bound
@@ -148,6 +149,10 @@ class Composed(Named):
     def most(self) -> int | None:
         """Coordinates that it takes at most; None for any number."""
         return min((phase.work.most for phase in self.walked if phase.work.most is not None), default=None)
+
+    def aiming(self, gap: float) -> Self:
+        """See `Aiming`: works that go on to an end go no further than that."""
+        return replace(self, phases=tuple(phase._replace(work=aimed(phase.work, gap)) for phase in self.phases))
 
     def init(self, x: Array, team: Team[Any]) -> Run:
         """Evaluate at x, the same array on every rank. Collective. Raises CapabilityError on every rank."""

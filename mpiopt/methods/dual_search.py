@@ -8,8 +8,8 @@ intercept is held near x, as `local_solvers.DualDescent` has it, and D(alpha) is
 (`problems.dual_bound`). After Shalev-Shwartz and Zhang 2013; the search is ours.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -41,6 +41,10 @@ class DualSearch(Named):
     plane: PlaneSearch = field(default_factory=PlaneSearch)
     dvectors: int = 12
     needs: ClassVar[type] = Conjugate
+
+    def aiming(self, gap: float) -> Self:
+        """See `Aiming`."""
+        return replace(self, solver=self.solver.aiming(gap))
 
     def init(self, x: Array, team: Team[Any]) -> Run:
         """Dual variables that fit the margins at x, or their usual start at 0. Collective. Raises CapabilityError."""

@@ -6,11 +6,14 @@
 A round ends near the minimum, and two or three are a solve: gradients, the search and the certificate are of rows as they are
 shared out, so that nothing rests on what worker 0 alone has found. It is for rows that are shorter than the vectors of the
 rounds that workers with so few of them would need; what parallel work there is, is given up. The copy is no state: a run that
-goes on has it sent again.
+goes on has it sent again. Where worker 0 ascends the dual, its variables go to whom the rows belong when a round is recorded,
+and prove there how far F may yet fall.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
+
+import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.engine.method import Composed, Measured, Named, Run
@@ -18,7 +21,8 @@ from mpiopt.engine.phase import Phase
 from mpiopt.exchange.mean import From
 from mpiopt.methods.dane import GRADIENT
 from mpiopt.outer.plane_search import PlaneSearch
-from mpiopt.problems.copied import copied
+from mpiopt.problems.copied import copied, returned_to
+from mpiopt.problems.dual_bound import above, dual_bound
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.protocols import Columns
 from mpiopt.work.by_copy import ByCopy
@@ -30,12 +34,16 @@ from mpiopt.work.local_solvers import Auto
 class Gathering(Named):
     """``solver`` finds the minimum on worker 0's copy.
 
-    held : the team whose rows were copied last, and the method with the copy.
+    held : the team whose rows were copied last, and the copy where it is.
     """
 
     solver: Auto
     dvectors: int = 16
-    held: list[tuple[Team[Any], Composed]] = field(default_factory=list, compare=False, repr=False)
+    held: list[tuple[Team[Any], Columns | None]] = field(default_factory=list, compare=False, repr=False)
+
+    def aiming(self, gap: float) -> Self:
+        """See `Aiming`."""
+        return replace(self, solver=self.solver.aiming(gap))
 
     def method(self, copy: Columns | None = None) -> Composed:
         """With such a copy."""
@@ -45,8 +53,8 @@ class Gathering(Named):
         """Collective when first asked for of a team. Raises CapabilityError on every rank."""
         if not self.held or self.held[0][0] is not team:
             refuse_rough(team.penalty)
-            self.held[:] = [(team, self.method(copied(team, self.name)))]
-        return replace(self.held[0][1], name=self.name)
+            self.held[:] = [(team, copied(team, self.name))]
+        return self.method(self.held[0][1])
 
     def init(self, x: Array, team: Team[Any]) -> Run:
         """Copy the rows, and evaluate at x. Collective. Raises CapabilityError on every rank."""
@@ -61,8 +69,15 @@ class Gathering(Named):
         return self._made(team).step(run, team)
 
     def measure(self, run: Run, team: Team[Any]) -> Measured:
-        """From the gradient at hand. Collective: one small sum."""
-        return self.method().measure(run, team)
+        """From the gradient at hand, and the dual variables. Collective: a vector round of recording with these."""
+        found = self.method().measure(run, team)
+        return found._replace(gap=min(found.gap, above(self.lower(run, team), found.objective)))
+
+    def lower(self, run: Run, team: Team[Any]) -> float:
+        """See `Bounding`. Collective: one vector round where there are dual variables, and what they are long."""
+        duals = [state.alpha if state else np.empty(0) for state in run.states.works[1]]
+        alphas = returned_to(team, duals[0])
+        return -np.inf if alphas is None else dual_bound(team, alphas)
 
     def answer(self, run: Run, team: Team[Any]) -> Point:
         """The common point."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mpiopt.arrays import Array
+from mpiopt.engine.aim import aimed
 from mpiopt.engine.method import Measured, Method, Named, Run, proved_above
 from mpiopt.errors import DataError
 from mpiopt.problems.problem import Point, Team
@@ -43,6 +44,10 @@ class Reducing(Named):
     def _team(self, team: Team[Any]) -> Team[Any]:
         small = self.small(team)
         return team if small is None else small.team
+
+    def aiming(self, gap: float) -> "Reducing":
+        """See `Aiming`."""
+        return replace(self, inner=aimed(self.inner, gap))
 
     def init(self, x: Array, team: Team[Any]) -> Run:
         """Reduce, and the method's own. Collective. Raises CapabilityError on every rank."""

@@ -1,8 +1,8 @@
 """SPCG: every worker's own loss is a model of the whole, and conjugate gradients make up for what it lacks.
 
-    mean      Gradient -> Mean; Corrected(mu) -> Mean           PlaneSearch of the last step
-    counts    Gradient -> Mean; Counted(mu) -> Mean             PlaneSearch of the last steps
-    alone     the same, solved to the end                       one worker, whose rows are all rows
+    mean      Gradient -> Changes; Corrected(mu) -> Narrowed   PlaneSearch of the last step
+    counts    Gradient -> Changes; Counted(mu) -> Narrowed     PlaneSearch of the last steps
+    alone     the same, solved to the end                     one worker, whose rows are all rows
     hessian   Newton's method from the summed Hessian           `lazy_newton`
     dual      one worker's dual coordinate ascent               `dual_search`
     gathered  one worker has a copy of all rows                 `gathering`
@@ -10,7 +10,7 @@
     classes   as counts, each class against the rest            `class_by_class`
 
 One name, whose form follows from the problem (`spcg_rule`), or is asked for, in fewer coordinates where there are many rare
-features (`reducing`).
+features (`reducing`). Long messages of counts and mean travel in 32 bits a number (`exchange.narrow`).
 """
 
 from dataclasses import astuple
@@ -19,9 +19,8 @@ from mpiopt.engine.forms import Forms
 from mpiopt.engine.method import Composed, Method
 from mpiopt.engine.phase import Phase
 from mpiopt.errors import UsageError
-from mpiopt.exchange.mean import Mean
+from mpiopt.exchange.narrow import Changes, Narrowed
 from mpiopt.methods.class_by_class import ClassByClass
-from mpiopt.methods.dane import GRADIENT
 from mpiopt.methods.dual_search import DualSearch
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.gathering import Gathering
@@ -33,6 +32,7 @@ from mpiopt.methods.spcg_rule import EASY, AskedFor, ByCost
 from mpiopt.outer.plane_search import PlaneSearch
 from mpiopt.work.corrected import Corrected
 from mpiopt.work.counted import Counted
+from mpiopt.work.gradient import Gradient
 from mpiopt.work.local_solvers import Auto, DualDescent, Factored, NewtonCG
 
 AUTO, NEVER = "auto", "never"
@@ -99,7 +99,7 @@ def spcg(
 
 
 def _composed(work: Corrected | Counted, plane: PlaneSearch, dvectors: int) -> Composed:
-    return Composed(GRADIENT, (Phase(work, Mean()),), plane, dvectors=dvectors)
+    return Composed(Phase(Gradient(), Changes()), (Phase(work, Narrowed()),), plane, dvectors=dvectors)
 
 
 ENTRIES = (

@@ -1,6 +1,7 @@
 """Which form SPCG takes: by what is sent until the end, as it is foreseen from the problem, and later as it is seen.
 
-A message of b bytes a worker counts as b / (8 d) vectors. A round of counts is two vectors. How many rounds it takes grows with
+A message of b bytes a worker counts as b / (8 d) vectors. A round of counts is two vectors, of more than `FEW` coefficients
+one, since both then travel in 32 bits (`exchange.narrow`). How many rounds it takes grows with
 
     h = c mean|a_i|^2 workers / (l2 N),
 
@@ -31,6 +32,7 @@ BESIDE = 3.0  # vectors of the rounds beside a copy of all rows
 WORTH = 2.0  # times what is foreseen has to be more than a copy: one worker then works for all
 MOVED = 1 << 22  # entries that are copied at most: one worker passes over them in about 10 ms
 FELLOWS, HEAVY = 3, 50_000_000  # workers of which each takes so many more epochs of the dual that one is as quick; entries then
+SPARED = 2.0  # times the vectors of their rounds may then be copied
 LITTLE = 1 << 17  # entries, a megabyte, that a network brings in the time of some dozen messages
 EARLY, LATE = 4.0, 1.5  # Hessians of a run that begins with one, and of one that comes to it
 DONE = 1e-9  # of F: a decrease of no account
@@ -107,9 +109,10 @@ def price(extent: Extent, hessians: float) -> float:
     return hessians * (extent.dim + 1) / (4 if fits_single(extent) else 2) + AFTER
 
 
-def foreseen(extent: Extent) -> float:
-    """Vectors that the form counts sends."""
-    return 2 * (5 + sqrt(hardness(extent)) / 3)
+def foreseen(extent: Extent, a_round: int | None = None) -> float:
+    """Vectors that the form counts sends; or with so many a round."""
+    each = (1 if extent.dim > FEW else 2) if a_round is None else a_round
+    return each * (5 + sqrt(hardness(extent)) / 3)
 
 
 def copying(extent: Extent) -> float:
@@ -133,12 +136,13 @@ def _copied(extent: Extent, hessians: bool) -> str:
     """Why a copy of all rows with one worker pays from the start; empty where it does not.
 
     It has to be less than the rounds by what each worker sends, and no more by what one worker receives; but for `LITTLE`.
-    Where parallel work is worth as little as among `FELLOWS`, any less will do, of up to `HEAVY` entries.
+    Where parallel work is worth as little as among `FELLOWS`, `SPARED` times as much will do, of up to `HEAVY` entries.
     """
     few = extent.dim <= FEW and hessians
     ahead = min(foreseen(extent), price(extent, EARLY) if few else inf)
     entries = extent.nonzeros
     worth, most = (1.0, HEAVY) if _ascends(extent) else (WORTH, MOVED)
+    ahead *= SPARED if _ascends(extent) else 1.0
     if extent.workers == 1 or extent.dim <= TINY or not 0 < entries <= most or ahead == inf:
         return ""
     if worth * copying(extent) < ahead and entries <= max(2 * ahead * extent.dim, LITTLE):
@@ -152,7 +156,7 @@ def worth_copies(extent: Extent, classes: int) -> bool:
     easy = extent.descends and extent.dim > FEW and hardness(extent) <= EASY_COPY * extent.workers
     if extent.workers == 1 or classes < extent.workers or not easy or not 0 < extent.nonzeros <= HEAVY:
         return False
-    return extent.nonzeros * (1 - 1 / extent.workers) < classes * (foreseen(extent) - BESIDE) * extent.dim
+    return extent.nonzeros * (1 - 1 / extent.workers) < classes * (foreseen(extent, 2) - BESIDE) * extent.dim
 
 
 def _ascends(extent: Extent) -> bool:

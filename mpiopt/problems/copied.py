@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -59,3 +60,18 @@ def _brought(team: Team, parts: Sequence[Array]) -> Array | None:
     if world.rank != root:
         return None
     return np.concatenate([parts[ROOT - world.hosted.start], *arrived])
+
+
+def returned_to(team: Team[Columns], values: Array) -> list[Array] | None:
+    """Of one number for each of all rows, where the copy is, those of each hosted worker's rows; None where there are none.
+
+    values : (rows,) float64 in worker order there, (0,) elsewhere, or everywhere. Collective.
+    """
+    world, root = team.world, team.world.host_of(ROOT)
+    rows = np.array([site.loss.rows for site in team.sites], np.int64)
+    told = world.gather(np.append(rows, values.size), "rows")
+    if not any(each[-1] for each in told):
+        return None
+    bounds = np.cumsum([0, *(each[:-1].sum() for each in told)]).tolist()
+    parts = [values[a:b] if world.rank == root else values[:0] for a, b in pairwise(bounds)]
+    return np.split(world.alltoall(parts, "rows")[root], np.cumsum(rows)[:-1])

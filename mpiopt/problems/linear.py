@@ -44,13 +44,22 @@ class Linear(LinearMargins):
         return 1 / (ridge[: self.features] if isinstance(ridge, np.ndarray) else np.array([ridge]))
 
     def dual_descent(
-        self, alpha: Array, z: Array, ridge: float | Array, bias: float, seed: int, epochs: int, ratio: float, steps: int = 1
+        self,
+        alpha: Array,
+        z: Array,
+        ridge: float | Array,
+        bias: float,
+        seed: int,
+        epochs: int,
+        ratio: float,
+        steps: int = 1,
+        enough: float = 0.0,
     ) -> Array:
         """At most ``epochs`` of dual coordinate descent in place on alpha (rows,) and z (dim,), which satisfy the map.
 
         ridge, bias : as there. steps : of a visit to a row at most; one goes near the row's best dual variable (for some losses
         to it), and rows that gain little rest for an epoch or two; `EXACTLY` so many go to the last digit in every row. Returns
-        the duality gap as each epoch met it, (epochs done,); ends once it fell to ``ratio`` of the first.
+        the duality gap as each epoch met it, (epochs done,); ends once it fell to ``ratio`` of the first, or to ``enough``.
         """
         self.demand_descent()
         a, gaps = self.matrix, np.empty(epochs)
@@ -72,6 +81,7 @@ class Linear(LinearMargins):
             self.family.labels.classes,
             steps=steps,
             offset=self.offset,
+            enough=enough,
         )
         return gaps[:done]
 

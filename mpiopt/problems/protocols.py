@@ -155,7 +155,16 @@ class Conjugate(Margins, Protocol):
         """The x (dim,) that dual variables (rows,) stand for."""
 
     def dual_descent(
-        self, alpha: Array, z: Array, ridge: float | Array, bias: float, seed: int, epochs: int, ratio: float, steps: int = 1
+        self,
+        alpha: Array,
+        z: Array,
+        ridge: float | Array,
+        bias: float,
+        seed: int,
+        epochs: int,
+        ratio: float,
+        steps: int = 1,
+        enough: float = 0.0,
     ) -> Array:
         """Epochs in place on alpha and z, of at most so many steps a row; the duality gap that each met."""
 

@@ -9,11 +9,12 @@ and coefficients of its own, and all that is said here holds for each.
 """
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.kernels.csr import CSR
+from mpiopt.kernels.csr import CSR, PAD
 from mpiopt.kernels.host import reduction
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Team, offered
@@ -90,10 +91,11 @@ def reduced(team: Team) -> Reduced | None:
     places = np.empty(loss.features, np.int32)
     kept = reduction.popularity(counts, places)
     # a merged column for each row that has single entries: at most one for each
-    if np.count_nonzero(counts == 1) + np.count_nonzero(counts == 0) < WORTH * loss.features:
+    if loss.features - kept < WORTH * loss.features:
         return None
+    singles = int(np.count_nonzero(counts == 1))
     del counts
-    return _made(team, places, kept)
+    return _made(team, places, kept, singles)
 
 
 def reducible(loss: OfRows) -> bool:
@@ -119,35 +121,61 @@ def _counts(team: Team[OfRows]) -> Array | None:
     return team.world.sum(own, "features", out=own[0])
 
 
-def _made(team: Team[OfRows], places: Array, kept: int) -> Reduced:
+class _Rows(NamedTuple):
+    """A worker's reduced rows, merged columns numbered from ``kept`` on, and its part of the way back."""
+
+    starts: Array
+    indices: Array
+    data: Array
+    merged: int
+    columns: Array
+    sources: Array
+    factors: Array
+
+
+def _made(team: Team[OfRows], places: Array, kept: int, singles: int) -> Reduced:
     world = team.world
-    measured = [_measured(site.loss, places) for site in team.sites]
-    merged = np.array([np.count_nonzero(singles) for _, singles, _ in measured], np.int64)
+    found = [_smaller(site.loss, places, kept, singles) for site in team.sites]
+    merged = np.array([rows.merged for rows in found], np.int64)
     everyone = np.concatenate(world.gather(merged)) if world.workers > 1 else merged
-    begins = kept + np.cumsum(everyone) - everyone
+    before = np.cumsum(everyone) - everyone
     cols = kept + int(everyone.sum())
-    sites, undone = [], []
-    for site, found, begin in zip(team.sites, measured, begins[world.hosted.start : world.hosted.stop].tolist(), strict=True):
-        small, back = _smaller(site.loss, places, found, begin, cols)
-        sites.append(replace(site, loss=small))
-        undone.append(back)
-    singles, sources, factors = (np.concatenate(parts) for parts in zip(*undone, strict=True))
+    for rows, more in zip(found, before[world.hosted.start : world.hosted.stop].tolist(), strict=True):
+        _renumber(rows, kept, more)
+    sites = [
+        replace(site, loss=replace(site.loss, matrix=CSR(rows.starts, rows.indices, rows.data, (site.loss.rows, cols))))
+        for site, rows in zip(team.sites, found, strict=True)
+    ]
+    columns, sources, factors = (np.concatenate(parts) for parts in zip(*(rows[4:] for rows in found), strict=True))
     if world.workers > 1:
-        singles, sources, factors = (np.concatenate(world.gather(part, "merged")) for part in (singles, sources, factors))
-    columns = np.empty(kept, np.int32)
+        columns, sources, factors = (np.concatenate(world.gather(part, "merged")) for part in (columns, sources, factors))
+    numbered = np.empty(kept, np.int32)
     held = np.flatnonzero(places >= 0)
-    columns[places[held]] = held
+    numbered[places[held]] = held
     loss = team.sites[0].loss
-    return Reduced(replace(team, sites=tuple(sites)), loss.features, int(loss.intercept), columns, singles, sources, factors)
+    return Reduced(replace(team, sites=tuple(sites)), loss.features, int(loss.intercept), numbered, columns, sources, factors)
 
 
-def _measured(loss: OfRows, places: Array) -> tuple[Array, Array, Array]:
-    """Squares and numbers of the rows' single entries, (rows,), and where the reduced rows begin, (rows + 1,)."""
+def _smaller(loss: OfRows, places: Array, kept: int, singles: int) -> _Rows:
+    """singles : of all workers. Rows do not become longer: what they leave of the room is not touched."""
     matrix = loss.matrix
-    squares, singles = np.empty(loss.rows), np.empty(loss.rows, np.int32)
-    starts = np.empty(loss.rows + 1, np.int64)
-    reduction.measure(matrix.indptr, matrix.indices, matrix.data, places, squares, singles, starts)
-    return squares, singles, starts
+    room = CSR.empty(loss.rows, matrix.nnz, matrix.shape[1], matrix.data.dtype)
+    most = min(singles, matrix.nnz)
+    columns, sources, factors = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, matrix.data.dtype)
+    back = columns, sources, factors
+    rows = matrix.indptr, matrix.indices, matrix.data, places, np.int64(kept)
+    count, merged = reduction.reduce_rows(*rows, room.indptr, room.indices, room.data, *back)
+    entries = int(room.indptr[-1])
+    room.indices[entries : entries + PAD] = 0  # which kernels that look ahead may see
+    return _Rows(room.indptr, room.indices[:entries], room.data[:entries], int(merged), *(part[:count] for part in back))
+
+
+def _renumber(rows: _Rows, kept: int, more: int) -> None:
+    """Merged columns, the last of their rows, by so much more, in place."""
+    if more:
+        last = rows.starts[1:][np.diff(rows.starts) > 0] - 1
+        rows.indices[last] += (more * (rows.indices[last] >= kept)).astype(np.int32)
+        rows.sources[:] += np.int32(more)
 
 
 def touch(loss: OfRows) -> None:
@@ -155,18 +183,4 @@ def touch(loss: OfRows) -> None:
     matrix, counts, places = loss.matrix, np.zeros(loss.features, np.int32), np.empty(loss.features, np.int32)
     reduction.occurrences(matrix.indptr, matrix.indices, counts)
     kept = reduction.popularity(counts, places)
-    _smaller(loss, places, _measured(loss, places), kept, kept + loss.rows)
-
-
-def _smaller(
-    loss: OfRows, places: Array, found: tuple[Array, Array, Array], begin: int, cols: int
-) -> tuple[OfRows, tuple[Array, Array, Array]]:
-    """A worker's reduced rows, and its part of the way back."""
-    matrix, (squares, singles, starts) = loss.matrix, found
-    small = CSR.empty(loss.rows, int(starts[-1]), cols, matrix.data.dtype)
-    small.indptr[:] = starts
-    count = int(singles.sum())
-    columns, sources, factors = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, matrix.data.dtype)
-    rows = matrix.indptr, matrix.indices, matrix.data, places, squares
-    reduction.reduce_rows(*rows, np.int64(begin), small.indices, small.data, columns, sources, factors)
-    return replace(loss, matrix=small), (columns, sources, factors)
+    _smaller(loss, places, kept, loss.features)

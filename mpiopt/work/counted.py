@@ -12,7 +12,7 @@ are alike, and H^-1 itself where no two workers hold the same feature.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from mpiopt.problems.problem import Message, Point, Site, Team, mean
 from mpiopt.problems.protocols import Columns
 from mpiopt.problems.surrogate import Reference
 from mpiopt.work.corrected import LocalSolver, refuse_rough
+from mpiopt.work.local_solvers import NewtonCG
 
 WHOLE = 1e-5  # further from 1 than the sum of all shares is by rounding of float32
 
@@ -49,6 +50,10 @@ class Counted(Work):
     needs: ClassVar[type] = Columns
     solver: LocalSolver
     mu: float = 0.0
+
+    def aiming(self, gap: float) -> Self:
+        """See `Aiming`; of the solvers that choose, all are loose here."""
+        return replace(self, solver=self.solver.aiming(gap)) if isinstance(self.solver, NewtonCG) else self
 
     def begin(self, x: Array, team: Team[Columns]) -> PerWorker:
         """Who holds which features. Collective: a small sum, and one vector round of float32 unless all hold all of them.

@@ -7,7 +7,7 @@ Auto           DualDescent where its epochs hardly depend on the conditioning, N
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -29,6 +29,7 @@ NOISE = 64  # eps of q, which a local gradient of that length is the difference 
 class NewtonCG:
     """Until the local gradient has fallen to ``ratio`` of its start, or in rounding no longer falls; at most ``steps`` steps.
 
+    enough : of a distance from the minimum, which a gradient tells where every coordinate has the same ridge.
     One step of a loose solve needs no search and no second gradient: the outer search decides how far to go. Without a ridge
     the Hessian may be singular, and CG ends where its residual is rounding.
     Nocedal and Wright, Numerical Optimization, 2006, algorithm 7.1.
@@ -37,6 +38,11 @@ class NewtonCG:
     ratio: float = 0.1
     steps: int = 1
     products: int = 200
+    enough: float = 0.0
+
+    def aiming(self, gap: float) -> Self:
+        """See `Aiming`; a loose solve ends long before."""
+        return self if self.steps == 1 else replace(self, enough=gap)
 
     def init(self, x: Array, phi: Reference) -> Tree:
         """Nothing to remember."""
@@ -45,7 +51,8 @@ class NewtonCG:
     def __call__(self, phi: Reference, q: Array, at: Point, memory: Tree) -> tuple[Array, Tree]:
         """A minimiser to the stated accuracy."""
         g = phi.grad(at) - q
-        target, noise, last = self.ratio * norm(g), NOISE * float(np.finfo(q.dtype).eps) * norm(q), np.inf
+        target = max(self.ratio * norm(g), self._short(phi))
+        noise, last = NOISE * float(np.finfo(q.dtype).eps) * norm(q), np.inf
         inner = self.ratio if self.steps == 1 else 0.1
         for _ in range(self.steps):
             size = norm(g)
@@ -64,6 +71,11 @@ class NewtonCG:
     def direction(self, phi: Reference, at: Point, g: Array, forcing: float, floor: float) -> Array:
         """-H^-1 g, (dim,), as nearly as ``forcing``, or until what is left of it is below ``floor``."""
         return krylov.solve(phi.hessian(at), -g, phi.jacobi(at), forcing, self.products, floor=floor).x
+
+    def _short(self, phi: Reference) -> float:
+        """A gradient that tells of half the distance that is enough, which leaves room for the search that follows."""
+        known = isinstance(phi.ridge, int | float) and phi.ridge > 0 and not phi.free
+        return float(np.sqrt(phi.ridge * self.enough)) if known else 0.0
 
 
 @dataclass(frozen=True)
@@ -104,7 +116,7 @@ class DualMemory(NamedTuple):
 
 @dataclass(frozen=True)
 class DualDescent:
-    """Dual coordinate descent until the estimated duality gap has fallen to ``ratio``, in at most ``epochs`` epochs.
+    """Dual coordinate descent until the estimated duality gap has fallen to ``ratio``, or to ``enough``, in at most ``epochs``.
 
     Yu, Huang, Lin, Dual coordinate descent methods for logistic regression and maximum entropy models, 2011, with the
     linear term of the local problem as a shift of z. The dual variables alpha stay from call to call, and with them
@@ -115,7 +127,12 @@ class DualDescent:
 
     ratio: float = 0.1
     epochs: int = 5
+    enough: float = 0.0
     floor: ClassVar[float] = 0.01
+
+    def aiming(self, gap: float) -> Self:
+        """See `Aiming`."""
+        return replace(self, enough=gap)
 
     def init(self, x: Array, phi: Reference[Columns]) -> DualMemory:
         """Dual variables at their start, their image unknown."""
@@ -136,7 +153,7 @@ class DualDescent:
         else:
             z = phi.unscaled(q)
             z += memory.image
-        loss.dual_descent(alpha, z, *ridges, calls, self.epochs, self.ratio)
+        loss.dual_descent(alpha, z, *ridges, calls, self.epochs, self.ratio, enough=self.enough)
         image = phi.unscaled(q)
         np.subtract(z, image, out=image)
         return z, DualMemory(memory.alpha, image, calls + 1)
@@ -159,6 +176,11 @@ class Auto:
     difficulty: float = 10.0
     features: int = 1000
     few: NewtonCG | None = None
+
+    def aiming(self, gap: float) -> Self:
+        """See `Aiming`."""
+        few = self.few and self.few.aiming(gap)
+        return replace(self, dual=self.dual.aiming(gap), newton=self.newton.aiming(gap), few=few)
 
     def choose(self, phi: Reference[Any]) -> DualDescent | NewtonCG:
         """The solver for one worker's rows."""

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 from mpiopt.engine.drive import Standing, solve
+from mpiopt.engine.forms import taken_by
+from mpiopt.engine.method import proved_above
 from mpiopt.engine.stop import Reason, Stop
 from mpiopt.errors import CapabilityError
+from mpiopt.io.dataset.linear_team import team_of
+from mpiopt.io.dataset.synthetic import from_spec
 from mpiopt.io.runs.state_tree import flatten, unflatten
 from mpiopt.losses.registry import find as loss_named
 from mpiopt.methods import find
@@ -97,3 +101,17 @@ def test_what_it_refuses(worlds):
         losses = [replace(site.loss, family=loss_named(text), y=abs(site.loss.y)) for site in team.sites]
         with pytest.raises(CapabilityError, match=told):
             solve(DualSearch(), Team.of(world, losses, penalty), np.zeros(12), Stop(rounds=1))
+
+
+def test_spcg_ends_by_its_dual_variables_no_further_than_is_asked(worlds):
+    """In fewer coordinates, too."""
+    team = team_of(from_spec("text12:rows=1000,cols=20000,per_row=40"), worlds(workers=1), L2(1e-3))
+    method = find("spcg").make()
+    loose, tight = (solve(method, team, team.zeros(), Stop(rounds=60, gap=gap)) for gap in (1e-5, 1e-9))
+    for found, gap in ((loose, 1e-5), (tight, 1e-9)):
+        assert found.reason is Reason.GAP and taken_by(found.run).form == "dual"
+        assert found.certificate.gap <= gap
+        lower = proved_above(method, found.run, team)
+        assert found.certificate.objective - 2 * gap <= lower <= tight.certificate.objective + 1e-12
+    assert tight.certificate.objective < loose.certificate.objective <= tight.certificate.objective + 1e-5
+    assert (loose.run.states.states.dual[0].alpha[0] != tight.run.states.states.dual[0].alpha[0]).any()

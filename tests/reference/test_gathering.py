@@ -5,14 +5,16 @@ import pytest
 
 from mpiopt.engine.drive import solve
 from mpiopt.engine.forms import taken_by
+from mpiopt.engine.method import proved_above
 from mpiopt.engine.stop import Reason, Stop
 from mpiopt.errors import CapabilityError, UsageError
 from mpiopt.io.dataset.linear_team import team_of
 from mpiopt.io.dataset.synthetic import from_spec
 from mpiopt.kernels.csr import CSR
 from mpiopt.methods import find
-from mpiopt.problems.copied import copied
+from mpiopt.problems.copied import copied, returned_to
 from mpiopt.problems.examples import Sparse
+from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import L2
 from mpiopt.problems.problem import Team
 from mpiopt.problems.softmax import Softmax
@@ -83,3 +85,41 @@ def test_what_cannot_be_is_refused(worlds):
     team = Team.of(worlds(workers=1), [Softmax(rows, 3)], L2(1.0))
     with pytest.raises(CapabilityError, match="spcg copies rows"):
         solve(find("spcg").make(form="gathered"), team, team.zeros(), Stop(rounds=1))
+
+
+@pytest.mark.ranks(1, 2, 3)
+@pytest.mark.parametrize("intercept", [False, True])
+def test_worker_0_goes_no_further_than_is_asked_and_its_dual_variables_prove_it(worlds, monkeypatch, intercept):
+    epochs, descend = [], Linear.dual_descent
+
+    def counted(self, *given, **more):
+        found = descend(self, *given, **more)
+        epochs.append(len(found))
+        return found
+
+    monkeypatch.setattr(Linear, "dual_descent", counted)
+    world = worlds(workers=4, deterministic=True)
+    team = team_of(from_spec("default:rows=400,cols=3000,per_row=12,exponent=1"), world, L2(1e-3, int(intercept)))
+    spent, method = [], find("spcg").make(form="gathered")
+    for gap in (1e-3, 1e-6, 1e-10):
+        epochs.clear()
+        found = solve(method, team, team.zeros(), Stop(rounds=30, gap=gap))
+        assert found.reason is Reason.GAP and found.certificate.gap <= gap
+        spent.append(int(sum(world.tell_all(sum(epochs)))))
+        if world.rank:
+            assert not epochs
+    assert 0 < spent[0] < spent[1] < spent[2] <= 200
+    lower, objective = proved_above(method, found.run, team), found.certificate.objective
+    assert objective - 1e-8 < lower <= objective + 1e-14
+
+
+@pytest.mark.ranks(1, 2, 3)
+def test_what_worker_0_knows_of_all_rows_goes_to_whom_they_belong(worlds):
+    world = worlds(workers=5)
+    team = Data(rows=23, features=4).team(world, L2(1.0))
+    mine = np.concatenate(world.gather(np.array([site.loss.rows for site in team.sites])))
+    ends = np.cumsum(mine)
+    values = np.arange(23.0) if 0 in world.hosted else np.empty(0)
+    for site, part in zip(team.sites, returned_to(team, values), strict=True):
+        np.testing.assert_array_equal(part, np.arange(ends[site.worker] - mine[site.worker], ends[site.worker]))
+    assert returned_to(team, np.empty(0)) is None

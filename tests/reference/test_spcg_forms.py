@@ -246,7 +246,7 @@ def test_text_is_solved_in_fewer_coordinates_and_by_one_worker_in_the_dual(world
     found = solve(find("spcg").make(), team, team.zeros(), Stop(rounds=60, gap=1e-9))
     assert found.reason is Reason.GAP and found.x.shape == (20_000,)
     assert found.run.points[0].x.size < 10_000
-    assert taken_by(found.run).form == ("dual" if world.workers == 1 else "gathered")
+    assert taken_by(found.run).form == ("dual" if world.workers == 1 else "mean")
     exact = solve(find("lbfgs").make(), team, team.zeros(), Stop(rounds=500, gradient=1e-10)).certificate.objective
     assert abs(found.certificate.objective - exact) <= 1e-9
 

@@ -19,6 +19,7 @@ from mpiopt.exchange.gossip import Remembered, Repeated
 from mpiopt.exchange.handout import HandOut
 from mpiopt.exchange.leader import Leader
 from mpiopt.exchange.mean import Alone, From, Mean
+from mpiopt.exchange.narrow import Changes, Narrowed
 from mpiopt.exchange.neighbours import Neighbours
 from mpiopt.exchange.robust import MiddleOf
 from mpiopt.exchange.shifted import Refreshed
@@ -38,6 +39,8 @@ SKETCHED = Slices(mask("randk:0.3"))
 PARTIAL = (Mean(), SKETCHED, *(Compressed(find(text)) for text in TWO))
 ALL = (
     Mean(),
+    Narrowed(),
+    Changes(),
     Sum(),
     SKETCHED,
     Slices(mask("permk")),

@@ -236,14 +236,14 @@ def test_rows_rest_and_come_back():
     )
     slept = rest > 0
     left = np.maximum(rest, 1) - 1
-    _, seen = visit(*given, (0, 1, 0), True, (), 1, ONES, rest, 0.0)
+    _, seen, *_ = visit(*given, (0, 1, 0), True, (), 1, ONES, rest, 0.0)
     assert seen == (~slept).sum()
     assert (alpha[slept] == before[slept]).all()
     assert (alpha[~slept & (norms > 0)] != before[~slept & (norms > 0)]).all()
     np.testing.assert_array_equal(rest, left)
     rest[:] = 0
-    met, _ = visit(*given, (0, 1, 0), True, (), 1, ONES, rest, np.inf)
-    assert met > 0
+    met, _, brief, longer = visit(*given, (0, 1, 0), True, (), 1, ONES, rest, np.inf)
+    assert met > 0 and longer == met and brief == 0
     assert (rest == 2).all()  # a tenth of infinity is above every part
 
 

@@ -115,7 +115,8 @@ dual_step = cast("Callable[..., tuple[float, float]]", None)  # what the templat
 
 
 def epoch(start, index, data, y, w, norms, alpha, total, inverse, bias, z, order, signed, theta, steps, offset, rest, cut):
-    """One visit to every row awake: the sum of their parts of the gap as they were found, and how many these were.
+    """One visit to every row awake: the sum of their parts of the gap as they were found, how many these were, and of that sum
+    what is of rows that are put to rest, for one epoch and for two.
 
     A template, whose ``dual_step(m, y, alpha, c)`` gives the row's new dual variable and its part of the gap at the margin m.
     order : log2 of the rows of a block, blocks from one to the next, and the first row. steps : how many a visit makes at
@@ -133,7 +134,7 @@ def epoch(start, index, data, y, w, norms, alpha, total, inverse, bias, z, order
     farther = far
     for _ in range(ahead):
         farther = after(farther, n, shift, stride)
-    gap, seen = 0.0, 0
+    gap, seen, brief, longer = 0.0, 0, 0.0, 0.0
     for _ in range(n):
         following = after(i, n, shift, stride)
         farther = after(farther, n, shift, stride)
@@ -178,7 +179,12 @@ def epoch(start, index, data, y, w, norms, alpha, total, inverse, bias, z, order
             part *= weight
             gap += part
             if part < cut:
-                rest[i] = 1 if part > 0.1 * cut else 2
+                if part > 0.1 * cut:
+                    rest[i] = 1
+                    brief += part
+                else:
+                    rest[i] = 2
+                    longer += part
             alpha[i] = new
             f = change * (weight / total)
             if bias > 0.0:
@@ -193,7 +199,7 @@ def epoch(start, index, data, y, w, norms, alpha, total, inverse, bias, z, order
                     z[index[begin]] += f * data[begin] * inverse[index[begin]]
                     begin += _1
         i = following
-    return gap / total, seen
+    return gap / total, seen, brief / total, longer / total
 
 
 def epochs(
@@ -216,16 +222,17 @@ def epochs(
     theta,
     steps=1,
     offset=NONE,
+    enough=0.0,
 ):
     """Up to progress.size epochs, in place on (z, alpha), a pair of `dual_start`; epochs done.
 
     visit : `epoch` compiled for the loss; steps, offset : as there, and with steps = 1 rows rest. y : (rows,) labels, and
     factors of alpha in the map where ``signed``; w : (rows,), or (0,) for all ones; norms : (rows,) |a_i|^2; alpha : (rows,);
     inverse : 1 / D, (cols,), or (1,) where all are the same; z : (cols,), or (cols + 1,) where bias > 0. progress : (epochs,)
-    float64, overwritten: the duality gap that each epoch's visits met, for logistic regression to second order; it ends after
-    the first epoch, without a row at rest, that met at most ratio times what the first one met. seed : what the order of
-    visits is drawn from; give another in every call. The dual objective never worsens, and alpha stays where the conjugate is
-    finite.
+    float64, overwritten: the duality gap that each epoch met, for logistic regression to second order, rows at rest with what
+    they were left with; it ends after the first epoch that met at most ``enough``, or ratio times what the first one met.
+    seed : what the order of visits is drawn from; give another in every call. The dual objective never worsens, and alpha
+    stays where the conjugate is finite.
     """
     start, index = indptr.view(np.uint64), indices.view(np.uint32)
     n = alpha.size
@@ -233,19 +240,16 @@ def epochs(
         progress[:] = 0.0
         return 0
     shift = block_shift(start, index, data, norms, total, inverse, bias)
-    rest, cut, before = np.zeros(n, np.uint8), 0.0, np.inf
+    rest, cut, before, asleep, longest = np.zeros(n, np.uint8), 0.0, np.inf, 0.0, 0.0
     for number in range(progress.size):
         stride = stride_of(n, shift, seed, number)
         order = shift, stride, first_row(n, shift, seed, number)
-        met, seen = visit(
+        met, seen, brief, longer = visit(
             start, index, data, y, w, norms, alpha, total, inverse, bias, z, order, signed, theta, steps, offset, rest, cut
         )
-        progress[number] = met
-        enough = met <= ratio * progress[0]
-        if enough and seen == n:
+        progress[number] = met + asleep
+        if progress[number] <= max(ratio * progress[0], enough):
             return number + 1
-        if enough:
-            rest[:] = 0  # those at rest have to bear it out
-        cut = REST * met * total / seen if steps == 1 and not enough and met > QUICK * before else 0.0
-        before = met if seen else before
+        cut = REST * met * total / seen if steps == 1 and met > QUICK * before else 0.0
+        asleep, longest, before = brief + longer + longest, longer, met if seen else before
     return progress.size

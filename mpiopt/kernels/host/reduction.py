@@ -49,53 +49,38 @@ def popularity(counts, places):
 
 
 @_kernel
-def measure(indptr, indices, data, places, squares, singles, starts):
-    """What the rows come to: the sum of the squares of each row's single entries, (rows,) float64, and its entries then.
+def reduce_rows(indptr, indices, data, places, first, starts, out_indices, out_data, columns, sources, factors):
+    """Fill the reduced rows, one after the other, and what undoes the merging; how many single entries and merged columns.
 
-    singles : (rows,) int32, how many single entries it has; starts : (rows + 1,) int64, where the new rows begin.
-    All three are overwritten.
-    """
-    start, index = indptr.view(np.uint64), indices.view(np.uint32)
-    starts[0] = 0
-    for i in range(squares.size):
-        total, count, k, end = 0.0, 0, start[i], start[i + 1]
-        while k < end:
-            prefetch(places, index[k + _AHEAD])
-            if places[index[k]] == SINGLE:
-                total += np.float64(data[k]) * data[k]
-                count += 1
-            k += np.uint64(1)
-        squares[i], singles[i] = total, count
-        starts[i + 1] = starts[i] + np.int64(end - start[i]) - count + (1 if count else 0)
-
-
-@_kernel
-def reduce_rows(indptr, indices, data, places, squares, first, out_indices, out_data, columns, sources, factors):
-    """Fill the reduced rows, one after the other, and what undoes the merging.
-
-    first : the number of the first row's merged column; rows with single entries have one after the other. A merged column
-    has the length of what it stands for, and its coefficient times ``factors`` are theirs: columns, sources : (singles,) int32,
-    the user's column and the merged one; factors : (singles,), a_ij s / s'^2 where s' is that length and s what is stored.
+    first : the number of the first row's merged column, after all others; rows with single entries have one after the other, at
+    their end. A merged column has the length of what it stands for, and its coefficient times ``factors`` are theirs. starts :
+    (rows + 1,) int64, where the new rows begin; out_indices, out_data : as long as the old ones at least; columns, sources :
+    (singles,) int32 or longer, the user's column and the merged one; factors : as these, a_ij s / s'^2 where s' is that length
+    and s what is stored. All are overwritten.
     """
     start, index = indptr.view(np.uint64), indices.view(np.uint32)
     at, single, merged = np.uint64(0), np.uint64(0), first
     one = np.uint64(1)
-    for i in range(squares.size):
-        factor, k, end, begun = 0.0, start[i], start[i + 1], single
+    starts[0] = 0
+    for i in range(starts.size - 1):
+        square, k, end, begun = 0.0, start[i], start[i + 1], single
         while k < end:
             prefetch(places, index[k + _AHEAD])
             place = places[index[k]]
             if place == SINGLE:
                 columns[single], sources[single], factors[single] = index[k], merged, data[k]
+                square += np.float64(data[k]) * data[k]
                 single += one
             else:
                 out_indices[at], out_data[at] = place, data[k]
                 at += one
             k += one
         if single > begun:
-            out_indices[at], out_data[at] = merged, np.sqrt(squares[i])
-            factor = out_data[at] / squares[i] if squares[i] > 0.0 else 0.0
+            out_indices[at], out_data[at] = merged, np.sqrt(square)
+            factor = out_data[at] / square if square > 0.0 else 0.0
             for j in range(begun, single):
                 factors[j] *= factor
             merged += 1
             at += one
+        starts[i + 1] = np.int64(at)
+    return np.int64(single), merged - first

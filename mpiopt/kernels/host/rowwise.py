@@ -170,9 +170,9 @@ class HostRows:
         """See the function."""
         return self.made(dual_gaps)(m, y, w, alpha, self.theta)
 
-    def dual_epochs(self, *arguments: Any, steps: int = 1, offset: np.ndarray = dual.NONE) -> int:
-        """`host.dual.epochs`, from ``indptr`` to ``signed``, with ``steps`` and ``offset``."""
-        return dual.epochs(*(self.made(dual.epoch), *arguments, self.theta, steps, offset))
+    def dual_epochs(self, *arguments: Any, steps: int = 1, offset: np.ndarray = dual.NONE, enough: float = 0.0) -> int:
+        """`host.dual.epochs`, from ``indptr`` to ``signed``, with ``steps``, ``offset`` and ``enough``."""
+        return dual.epochs(*(self.made(dual.epoch), *arguments, self.theta, steps, offset, enough))
 
     def class_epochs(self, *arguments: Any) -> int:
         """`host.dual_many.epochs_of_classes`, from ``indptr`` to ``ratio``."""
