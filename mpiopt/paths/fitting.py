@@ -81,7 +81,8 @@ class Fitting:
         if self.together is not None and penalty.smooth:
             found = self._abreast(self.together, penalty, ahead(before, [one.l2 for one in (*last, penalty)]))
         elif self.together is not None:
-            found = self._screened(self.together, penalty, before[-1], last[-1].l1 if last else penalty.l1, slope)
+            lead = onward(before, [one.l1 for one in (*last, penalty)], penalty.free)
+            found = self._screened(self.together, penalty, before[-1], last[-1].l1 if last else penalty.l1, slope, lead)
         return self._each(penalty, before[-1]) if found is None else found
 
     def _abreast(self, together: Abreast, penalty: ElasticNet, start: Array) -> Fits | None:
@@ -96,13 +97,23 @@ class Fitting:
         gap = proved_gap(under(self.teams[0], penalty), xs[0], length)
         return Fits(xs, found.margins, (float(found.values[0]), length, gap), found.rounds)
 
-    def _screened(self, together: Abreast, penalty: ElasticNet, before: Array, l1: float, slope: Array = UNSEEN) -> Fits | None:
-        """Fits on the features that may matter after those at another l1; None where that is no gain. Collective."""
+    def _screened(
+        self,
+        together: Abreast,
+        penalty: ElasticNet,
+        before: Array,
+        l1: float,
+        slope: Array = UNSEEN,
+        lead: Array | None = None,
+    ) -> Fits | None:
+        """Fits on the features that may matter after those at another l1, begun at ``lead`` if it is given; None where that is
+        no gain. Collective."""
         x, goal = np.ascontiguousarray(before.T), self.stop.gap or 0.0
         if slope.shape != x.shape:
             slope = together.gradient(together.margins(x))[1]
         end, rounds = len(x) - penalty.free, 0
         held = candidates(slope[:end], x[:end], penalty.l1, l1)
+        x = x if lead is None else np.ascontiguousarray(lead.T)
         for _ in range(TURNS):
             if held.sum() > WORTH * end:
                 break
@@ -161,6 +172,17 @@ class Fitting:
 def under(team: Team[Linear], penalty: ElasticNet) -> Team[Linear]:
     """The team with another penalty. Not collective."""
     return replace(team, sites=tuple(replace(site, penalty=penalty) for site in team.sites))
+
+
+def onward(xs: Array, penalties: Sequence[float], free: int) -> Array:
+    """As `ahead` by the last two answers, of l1: a line, on which zeros and signs of penalised coefficients stay."""
+    if len(xs) < 2 or len(penalties) < 3 or not 0 < penalties[-2] < penalties[-3] or penalties[-1] * WIDE < penalties[-2]:
+        return xs[-1]
+    first, middle, at = np.sqrt(np.sqrt(np.sqrt(penalties[-3:]))).tolist()
+    out = xs[-1] + (at - middle) / (middle - first) * (xs[-1] - xs[-2])
+    turned = out * xs[-1] <= 0
+    turned[..., out.shape[-1] - free :] = False
+    return np.where(turned, 0.0, out)
 
 
 def ahead(xs: Array, penalties: Sequence[float]) -> Array:

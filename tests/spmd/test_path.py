@@ -44,9 +44,10 @@ def test_a_path_has_the_coefficients_of_single_fits(world, shared_tmp):
 
 
 @pytest.mark.ranks(1, 2)
-def test_a_path_that_was_stopped_goes_on_bit_for_bit(world, shared_tmp):
+@pytest.mark.parametrize("kind", [{"lambdas": "1e-1:1e-3:4"}, {"lambdas": "max:0.2:4", "l1_ratio": "1"}], ids=["l2", "l1"])
+def test_a_path_that_was_stopped_goes_on_bit_for_bit(world, shared_tmp, kind):
     console = Console(first=world.rank == 0)
-    job = PathOptions(data=DATA, lambdas="1e-1:1e-3:4", folds=3, out=shared_tmp / "whole.h5")
+    job = PathOptions(data=DATA, folds=3, out=shared_tmp / "whole.h5", **kind)
     whole = run(job, world, console)
     part = replace(job, out=shared_tmp / "part.h5", checkpoint=shared_tmp / "c.h5", overwrite=True)
     sent = whole["history"]["bytes_sent"]  # of one World, which counts on

@@ -6,7 +6,7 @@ import pytest
 from mpiopt.engine.stop import Stop
 from mpiopt.methods import find
 from mpiopt.paths import newton_abreast
-from mpiopt.paths.fitting import Fitting, ahead
+from mpiopt.paths.fitting import Fitting, ahead, onward
 from mpiopt.paths.folds import folds, without_fold
 from mpiopt.paths.lambdas import steepest
 from mpiopt.paths.newton_abreast import minimised
@@ -57,6 +57,17 @@ def test_a_parabola_leads_on():
         found = ahead(xs[3 - known : 3], penalties[3 - known :])[0]
         assert np.isclose(found, xs[3, 0])[[2, 0, 1][:known]].all()
     np.testing.assert_array_equal(ahead(xs[:3], [0.4, 0.2, 0.1, 1e-3]), xs[2])  # too far
+
+
+def test_a_line_leads_on_and_keeps_signs():
+    penalties = [0.4, 0.2, 0.1]
+    at = np.array(penalties) ** 0.125
+    xs = np.stack([3 - 2 * at, np.zeros(3), at - 0.8 * at[1], np.array([1.0, 0.1, -1.0]), at - 0.9], axis=1)[:, None]
+    found = onward(xs[:2], penalties, 1)[0]
+    np.testing.assert_allclose(found[[0, 1, 2, 4]], xs[2, 0][[0, 1, 2, 4]], atol=1e-12)
+    assert found[3] == 0  # it would have changed its sign
+    for few, steps in ((xs[:1], penalties[1:]), (xs[:2], [0.4, 0.2, 1e-3]), (xs[:2], [0.0, 0.0, 0.0])):
+        np.testing.assert_array_equal(onward(few, steps, 1), few[-1])
 
 
 @pytest.mark.parametrize("loss", ["logistic", "least_squares"])
