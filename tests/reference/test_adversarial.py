@@ -45,7 +45,8 @@ BOLD = {  # how methods may end away from the optimum with their default paramet
     "server_dane": {Reason.DIVERGED},  # the server's rows tell little of the others', and mu is of the size of what they
     "spag": {Reason.DIVERGED},  # lack, and no bound
     "aeg": {Reason.DIVERGED},  # as these
-    **dict.fromkeys(("csl", "prox_csl"), frozenset({Reason.DIVERGED})),  # with no mu at all, or that of the server's rows
+    "csl": {Reason.DIVERGED, Reason.BROKEN},  # with no mu at all, so that its server may have no minimiser: off the numbers
+    "prox_csl": {Reason.DIVERGED},  # with that of the server's rows
     **dict.fromkeys(("owa", "acowa"), frozenset({Reason.STALLED})),  # an average changes nothing more after its last round
     "cocoa": {Reason.DIVERGED},  # climb in the dual alone, and F at the point of their dual variables stays high for long
     **dict.fromkeys(("adom", "adom_plus"), frozenset({Reason.DIVERGED})),  # where l2 is small
@@ -118,7 +119,8 @@ def fits(world: World, name: str, case: Case, l1: float, l2: float, found: Solut
         return False
     if not exists(case, l1, l2):
         unseen = name not in SURE or (world.workers > 1 and case.name in UNSEEN.get(name, ()))
-        return found.reason is Reason.SEPARABLE or (unseen and found.reason is Reason.ROUNDS)
+        astray = found.reason is Reason.DIVERGED and found.reason in BOLD.get(name, ())
+        return found.reason is Reason.SEPARABLE or astray or (unseen and found.reason is Reason.ROUNDS)
     if found.reason in BOLD.get(name, ()):
         return True
     if found.reason in RIGHT:

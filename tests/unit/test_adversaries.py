@@ -13,12 +13,14 @@ from mpiopt.io.images.recognise import scan
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.studies.apparatus import pictures
 from mpiopt.jobs.studies.apparatus.lab import Lab
-from mpiopt.jobs.studies.apparatus.pictures import WAYS, Gallery, drawn, frechet
+from mpiopt.jobs.studies.apparatus.pictures import MOMENTUM, WAYS, Gallery, drawn, extra_adam, frechet
 from mpiopt.problems import gan
-from mpiopt.problems.problem import Point
+from mpiopt.problems.games import game_of
+from mpiopt.problems.problem import Point, Team
 from mpiopt.training.torch import adversaries
 from mpiopt.training.torch.adversaries import TorchAdversaries, picture_modules
 from mpiopt.training.torch.library import use_threads
+from mpiopt.transforms import rules
 from tests.image_files import npz, pixels
 
 torch = pytest.importorskip("torch")
@@ -152,6 +154,20 @@ def test_all_ways_are_given_as_many_gradients_and_real_pictures_are_nearest(smal
     assert gallery.apart(np.full((4, 8, 8), np.nan)) == np.inf and gallery.found(np.full((4, 8, 8), np.nan)) == 0
 
 
+def test_extragradient_by_adam_is_two_steps_of_adam(world):
+    game, method, rule = game_of("quadratic:dim=2,samples=5"), extra_adam(0.1), rules.adam(0.1, b1=MOMENTUM)
+    team = Team.of(world, [game.whole], game.penalty)
+    z, run = game.start.copy(), method.init(game.start, team)
+    ahead, along = rule.init(z), rule.init(z)
+    for step in range(6):
+        look = z.copy()
+        ahead = rule.move(game.whole.field(Point(z)), look, ahead, step)
+        along = rule.move(game.whole.field(Point(look)), z, along, step)
+        run = method.step(run, team)
+        np.testing.assert_allclose(run.points[0].x, z, rtol=1e-12)
+    assert run.states.works[1][0].fields == 6
+
+
 def test_other_rows_are_refused(world):
-    with pytest.raises(UsageError, match="ask for 6,144 grey square pictures or more"):
+    with pytest.raises(UsageError, match="ask for 4,096 grey square pictures or more"):
         Gallery(Lab(world, Console(first=False), data="blobs"))

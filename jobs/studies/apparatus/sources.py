@@ -112,7 +112,7 @@ SOURCES: Mapping[str, Sequence[Shown]] = {
             "weights of few bits with feedback",
             "trains where rounding alone stalls",
             "mpiopt train --method rounded_sgd --set model_bits=3",
-            "blobs, 3 bits: 83.4 % with feedback, 49.8 % without (--set feedback=false), 83.7 % with all bits",
+            "blobs, 3 bits: loss 0.418 with feedback, 0.420 with all bits; without (--set feedback=false) one worker diverges",
         ),
         Shown(
             "one-shot averaging",
@@ -142,7 +142,7 @@ SOURCES: Mapping[str, Sequence[Shown]] = {
             "larger batches against local steps",
             "of as many samples and agreements local steps lead further",
             "mpiopt reproduce local-work",
-            "F - F* 27 times lower after 30 rounds of 16 steps",
+            "F - F* 71 times lower (+- 41, five seeds) after 30 rounds of 16 steps",
         ),
         Shown(
             "slow networks",
@@ -157,6 +157,12 @@ SOURCES: Mapping[str, Sequence[Shown]] = {
             "the mean is kept to 1e-12 where plain quantised gossip stalls; 0.13 of the bytes of D-PSGD",
         ),
         Shown(
+            "push-sum (SGP)",
+            "neighbours that hear and do not answer are enough, with the steps of SGD",
+            "mpiopt train --method sgp --workers 8 --split classes:2",
+            "blobs, two classes a worker, 4 epochs: loss 0.442 on held-out rows, sgd 0.441, d_psgd on a ring 0.444",
+        ),
+        Shown(
             "unlike rows without a centre",
             "gradient tracking, EXTRA and D^2 are exact, descent is not",
             "mpiopt reproduce decentralised-logistic --data a9a.h5",
@@ -168,7 +174,7 @@ SOURCES: Mapping[str, Sequence[Shown]] = {
             "SGD with any sampling",
             "its constants predict the best minibatch and when steps should fall",
             "mpiopt reproduce sgd-sampling",
-            "least work where predicted; switching beats the constant step",
+            "least work where predicted, and sgd_as finds that number of rows by itself; switching beats the constant step",
         ),
         Shown(
             "shifted compression, GDCI",
