@@ -57,11 +57,7 @@ BOLD = {  # how methods may end away from the optimum with their default paramet
 TOLERANCE = 1e-8
 ENOUGH = 40  # problems, at least, on which another method is right, or uses up its rounds, whatever the penalty
 COMPRESSED = ("dcgd", "ef", "ef21", "diana", "rand_diana", "marina", "gdci", "vr_gdci")
-FEW = (
-    {"cocoa": 25}
-    | dict.fromkeys((*COMPRESSED, "dgd", "choco", "diging", "adom", "adom_plus", "extra", "d2"), 5)
-    | {"sgd_as": 0}
-)
+FEW = {"cocoa": 25} | dict.fromkeys((*COMPRESSED, "dgd", "choco", "diging", "adom", "adom_plus"), 5) | {"sgd_as": 0}
 # problems, at least, on which these are right within 100 rounds; the others on ENOUGH
 
 

@@ -28,6 +28,7 @@ from mpiopt.numerics.streams import Streams
 from mpiopt.outer.descend import Descend
 from mpiopt.playing.drive import Settled, play
 from mpiopt.playing.method import Playing
+from mpiopt.problems.operators import Operator
 from mpiopt.problems.penalties import Zero
 from mpiopt.problems.problem import Message, Point, Site, Team
 from mpiopt.sampling.laws import Draws, Nice
@@ -72,11 +73,11 @@ class Foreseeing(Field):
 
     rule: Transform = dataclass_field(default_factory=rules.adam)
 
-    def init(self, x: np.ndarray, site: Site) -> Foreseen:  # type: ignore[override]
+    def init(self, x: np.ndarray, site: Site[Operator]) -> Foreseen:  # type: ignore[override]
         """Before the first."""
         return Foreseen(rule=self.rule.init(x))
 
-    def __call__(self, at: Point, agreed: Any, state: Any, here: Local) -> tuple[Point, Message, Any]:
+    def __call__(self, at: Point, agreed: Any, state: Any, here: Local[Operator]) -> tuple[Point, Message, Any]:
         """Not collective."""
         look = at.x.copy()
         kept = self.rule.move(agreed.vector.copy(), look, state.rule, here.round)
