@@ -61,7 +61,7 @@ def _ends(runs: Sequence[RunData]) -> dict[str, Any]:
     """What the run of all seeds says of itself."""
     told: dict[str, Any] = {name: value for name, value in runs[0].attributes.items() if name != "seed"}
     for name in FINAL:
-        values = [run.attributes.get(name) for run in runs]
-        if all(map(known, values)):
+        values = [run.attributes[name] for run in runs if known(run.attributes.get(name))]
+        if len(values) == len(runs):
             told |= {name: fmean(values), f"{name}_sd": stdev(values)}
     return told | {"seeds": len(runs)}
