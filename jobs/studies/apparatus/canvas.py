@@ -40,7 +40,8 @@ def band(
     panel: Axes, x: np.typing.ArrayLike, runs: np.typing.ArrayLike, number: int, label: str | None = None, **options: object
 ) -> None:
     """The geometric mean of runs (seeds, readings) as a `curve`, within all that they reach; for logarithmic axes."""
-    y = np.maximum(np.asarray(runs, float), np.finfo(float).tiny)
+    y = np.asarray(runs, float)
+    y = np.maximum(y, 1e-35 * y[np.isfinite(y)].max(initial=1.0))  # 0 would stretch the axis to the least of all numbers
     curve(panel, x, np.exp(np.log(y).mean(axis=0)), number, label, **options)
     if len(y) > 1:
         panel.fill_between(x, y.min(axis=0), y.max(axis=0), color=COLOURS[number % len(COLOURS)], alpha=0.2, linewidth=0)

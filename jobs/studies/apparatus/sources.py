@@ -191,8 +191,9 @@ SOURCES: Mapping[str, Sequence[Shown]] = {
         Shown(
             "stochastic extragradient",
             "the same sample twice converges where fresh ones do not",
-            "mpiopt reproduce extragradient",
-            "below 1e-12 over 20 seeds, Mirror-Prox beyond 10^6; negative momentum is best; on a small GAN no order over seeds",
+            "mpiopt reproduce extragradient --data mnist.h5",
+            "below 1e-12 over 20 seeds, Mirror-Prox beyond 10^6; negative momentum is best; a GAN on MNIST: ahead by rounds "
+            "(distance 0.81 of that of Adam alone), behind by gradients (1.43)",
         ),
         Shown(
             "ADOM",
