@@ -230,9 +230,9 @@ def epochs(
     factors of alpha in the map where ``signed``; w : (rows,), or (0,) for all ones; norms : (rows,) |a_i|^2; alpha : (rows,);
     inverse : 1 / D, (cols,), or (1,) where all are the same; z : (cols,), or (cols + 1,) where bias > 0. progress : (epochs,)
     float64, overwritten: the duality gap that each epoch met, for logistic regression to second order, rows at rest with what
-    they were left with; it ends after the first epoch that met at most ``enough``, or ratio times what the first one met.
-    seed : what the order of visits is drawn from; give another in every call. The dual objective never worsens, and alpha
-    stays where the conjugate is finite.
+    they were left with; it ends after the first epoch that met at most ``enough``, or ratio times what the first one met; where
+    nothing is said to be enough, after one without a row at rest. seed : what the order of visits is drawn from;
+    give another in every call. The dual objective never worsens, and alpha stays where the conjugate is finite.
     """
     start, index = indptr.view(np.uint64), indices.view(np.uint32)
     n = alpha.size
@@ -248,8 +248,12 @@ def epochs(
             start, index, data, y, w, norms, alpha, total, inverse, bias, z, order, signed, theta, steps, offset, rest, cut
         )
         progress[number] = met + asleep
-        if progress[number] <= max(ratio * progress[0], enough):
+        near = progress[number] <= max(ratio * progress[0], enough)
+        if near and (seen == n or enough > 0.0):
             return number + 1
-        cut = REST * met * total / seen if steps == 1 and met > QUICK * before else 0.0
+        if near:
+            rest[:] = 0  # those at rest have to bear it out
+            brief = longer = longest = 0.0
+        cut = REST * met * total / seen if steps == 1 and met > QUICK * before and not near else 0.0
         asleep, longest, before = brief + longer + longest, longer, met if seen else before
     return progress.size
