@@ -14,6 +14,7 @@ import numpy as np
 
 from mpiopt.errors import NumericalError, UsageError
 from mpiopt.jobs.cli.console import Console, table
+from mpiopt.jobs.reports.scores import demand_drawable
 from mpiopt.jobs.running.local_rule import rate_of
 from mpiopt.jobs.running.run_name import NOWHERE
 from mpiopt.jobs.running.run_script import Course
@@ -82,6 +83,7 @@ def tested(job: "Train", world: "World", console: Console) -> dict[str, Any]:
     """Try the step sizes, show and draw. Collective. Raises MpioptError on every rank."""
     from mpiopt.jobs.running.training import TrainHooks
 
+    demand_drawable(job.png)
     hooks = TrainHooks(job, world, console)
     hooks.opened()
     _, about = hooks.built()

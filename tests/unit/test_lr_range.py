@@ -72,3 +72,10 @@ def test_a_test_of_a_softmax_ends_where_it_diverges_and_is_drawn(worlds, shared_
 def test_what_cannot_be_tested_is_a_sentence(world, more, said):
     with pytest.raises(UsageError, match=said):
         run(job(*more), world, Console(first=False))
+
+
+def test_a_file_of_something_else_is_not_drawn_over(world, tmp_path):
+    (tmp_path / "mine.png").write_bytes(b"precious")
+    with pytest.raises(UsageError, match="exists, and mpiopt has not drawn it"):
+        run(job("--lr-range", "1e-3:1", "--png", str(tmp_path / "mine.png")), world, Console(first=False))
+    assert (tmp_path / "mine.png").read_bytes() == b"precious"
