@@ -51,13 +51,14 @@ class Bench:
     limit: int = 1000
     """Vector rounds that a method may take on a shape of bench family."""
     seconds: float = 60.0
-    """Seconds that it may take there."""
+    """Seconds of a CPU that it may take there."""
     most: int = 256
     """Workers of bench scaling, at most."""
     png: Path | None = None
     """The picture of bench peers (extra: report)."""
     csv: Path | None = None
-    """Lines of bench family, one a shape and method, added as they are found; what is there already is not run again."""
+    """Lines of bench family, one a shape and method, added as they are found; what is there already is not run again, what is
+    taken out is."""
 
 
 def run(job: Bench, world: "World", console: Console) -> dict[str, Any]:

@@ -1,26 +1,27 @@
 """``mpiopt bench family``: methods on many shapes of problems, by what they send until they are there.
 
 A message of b bytes of a worker counts as b / (8 d) vector rounds, whatever it holds, so that Hessians, scalars and short
-numbers count for what they are. Every method stops at a relative suboptimality (F - F*) / (F(0) - F*); where it is behind it
-is stopped after twice what the best so far has sent (ours after four times as much), or after some time of its own: it is
-then not the best. Sums are taken in worker order: counts do not depend on the number of ranks.
+numbers count for what they are. Every method stops at a relative suboptimality (F - F*) / (F(0) - F*); once it is no longer
+near the best so far it is stopped, but for ours, which goes first; and after some time of its own. Sums are taken in worker
+order: counts do not depend on the number of ranks, nor on how busy they are.
 """
 
-import csv
 from collections.abc import Mapping
 from math import inf, isfinite
 from pathlib import Path
-from statistics import median
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from time import process_time
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpiopt.engine.drive import rounds, solve
+from mpiopt.engine.forms import taken_by
 from mpiopt.engine.stop import Stop
 from mpiopt.errors import NumericalError, UsageError
 from mpiopt.io.dataset.linear_team import team_of
 from mpiopt.io.dataset.source import open_source
+from mpiopt.jobs.benches.family_lines import NOWHERE, Raced, Results, Spent, resumed, write
+from mpiopt.jobs.benches.family_report import OURS, facts, near, report
 from mpiopt.jobs.benches.shapes import Drawn, shapes
-from mpiopt.jobs.cli.console import Console, table
+from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.studies.apparatus.lab import Lab
 from mpiopt.methods import find
 from mpiopt.problems.penalties import L2
@@ -30,35 +31,24 @@ if TYPE_CHECKING:
     from mpiopt.engine.method import Method
     from mpiopt.problems.problem import Team
 
-# in this order, so that little is wasted on what is hopeless
+# in this order: ours decides how far the others are followed
 METHODS: Mapping[str, tuple[str, dict[str, object]]] = {
+    OURS: ("spcg", {}),
     "lbfgs jacobi": ("lbfgs", {"jacobi": True}),
-    "spcg": ("spcg", {}),
+    "lbfgs": ("lbfgs", {}),
     "tron": ("tron", {}),
     "giant": ("giant", {}),
     "dane": ("dane", {}),
-    "lbfgs": ("lbfgs", {}),
 }
-OURS, NEAR, FAR, SPARE = "spcg", 1.2, 2.0, 2.0  # within 1.2 times the best, or 2 vector rounds; never above 2 times
+PATIENT = 4.0  # times a method's seconds for the optimum, by the clock
+EXACT = 0.03  # of what is asked for: how well the optimum is known
 
 
 class Limit(NamedTuple):
-    """What a method may take on a shape."""
+    """What a method may take on a shape: vector rounds, and seconds of a CPU."""
 
     vector_rounds: float
     seconds: float
-
-
-class Spent(NamedTuple):
-    """What a method took on a shape; infinitely many vector rounds where it was not done within its limit."""
-
-    vector_rounds: float = inf
-    rounds: int = 0
-    bytes: int = 0
-    seconds: float = inf
-
-
-Results = dict[str, dict[str, Spent]]  # by shape and method
 
 
 def surveying(
@@ -66,7 +56,7 @@ def surveying(
 ) -> dict[str, Any]:
     """Run all methods on the first ``count`` shapes of a seed, small ones first, but for those in ``file``. Collective.
 
-    file : a CSV to go on with, to which every shape is added as it is done.
+    file : a CSV to go on with, to which every shape is added as it is done; lines that are taken out of it are run again.
     """
     if count < 1 or limit.vector_rounds < 1 or not limit.seconds > 0:
         raise UsageError(f"--shapes {count} --limit {limit.vector_rounds} --seconds {limit.seconds}: give at least 1 of each")
@@ -75,173 +65,76 @@ def surveying(
     found = world.tell(found)
     family, lab = shapes(count, seed), Lab(world, console)
     for number, shape in enumerate(family, 1):
-        if shape.name not in found:
+        before = found.get(shape.name)
+        if before is None or (before.known and not before.spent.keys() >= METHODS.keys()):
             console(f"{number} of {count}: {shape.name}")
-            found[shape.name] = _raced(shape, target, limit, lab)
+            now = _raced(shape, target, limit, lab, before)
+            found[shape.name] = Raced(now.goal, {**(before or NOWHERE).spent, **now.spent})
             with world.together("writing"):
                 if file and world.rank == 0:
-                    write({shape.name: found[shape.name]}, target, file, "a")
-    done = {shape.name: found[shape.name] for shape in family}
+                    write({shape.name: now}, target, file, "a")
+    done: Results = {shape.name: found[shape.name] for shape in family}
     console.show(report(done, target))
     return facts(done, target, seed)
 
 
-def _raced(shape: Drawn, target: float, limit: Limit, lab: Lab) -> dict[str, Spent]:
-    """Every method on a shape. Collective."""
-    spent: dict[str, Spent] = {}
-    with lab.crew(1) as alone:
-        goal = None if alone is None else _goal(_team(shape, alone), target, limit.seconds)
-    goal = lab.world.tell(goal)
+def _raced(shape: Drawn, target: float, limit: Limit, lab: Lab, before: Raced | None) -> Raced:
+    """What the methods take on a shape that are not among those before. Collective."""
+    goal = before.goal if before else None
+    if goal is None:
+        with lab.crew(1) as alone:
+            goal = None if alone is None else _goal(_team(shape, alone), target, limit.seconds)
+        goal = lab.world.tell(goal)
+    done = dict(before.spent) if before else {}
+    missing = [name for name in METHODS if name not in done and isfinite(goal)]
     with lab.crew(shape.workers) as world:
-        if world is not None and goal is not None:
+        if world is not None and missing:
             team = _team(shape, world)
-            for name, (method, given) in METHODS.items():
-                best = min((each.vector_rounds for each in spent.values()), default=inf)
-                most = min(limit.vector_rounds, (4 if name == OURS else 2) * best + 10)
-                spent[name] = _walked(find(method).make(**given), team, goal, Limit(most, limit.seconds))
-    return lab.world.tell(spent)
+            for name in missing:
+                best = min((each.vector_rounds for each in done.values()), default=inf)
+                most = min(limit.vector_rounds, inf if name == OURS else near(best))
+                done[name] = _walked(name, team, goal, Limit(most, limit.seconds))
+    done = lab.world.tell(done)
+    return Raced(goal, {name: done[name] for name in missing})
 
 
 def _team(shape: Drawn, world: "World") -> "Team[Any]":
     return team_of(open_source(shape.data, world), world, L2(shape.l2))
 
 
-def _goal(team: "Team[Any]", target: float, seconds: float) -> float | None:
-    """The objective to come down to; None where no method finds the optimum well enough in its time. Collective."""
-    names = ("newton", "spcg", "tron") if team.dim <= 500 else ("spcg", "tron")
-    for name in names:
-        stop = Stop(rounds=2000 if name == "tron" else 200, seconds=seconds, gap=1e-14)
-        found = solve(find(name).make(), team, team.zeros(), stop)
-        least, start = found.certificate.objective, found.history[0].objective
-        if found.certificate.gap <= 0.1 * target * (start - least):
-            return least + target * (start - least)
-    return None
+def _goal(team: "Team[Any]", target: float, seconds: float) -> float:
+    """The objective to come down to; nan where no method finds the optimum well enough in its time. Collective."""
+    for name in ("newton", "spcg", "tron") if team.dim <= 500 else ("spcg", "tron"):
+        fallen = 1.0
+        for _ in range(2):  # how far it falls is known after the first
+            stop = Stop(2000 if name == "tron" else 200, None, PATIENT * seconds, None, EXACT * target * fallen)
+            found = solve(find(name).make(), team, team.zeros(), stop)
+            least, start = found.certificate.objective, found.history[0].objective
+            fallen = start - least
+            if found.certificate.gap <= 2 * EXACT * target * fallen:
+                return least + target * fallen
+    return NOWHERE.goal
 
 
-def _walked(method: "Method", team: "Team[Any]", goal: float, limit: Limit) -> Spent:
+def _walked(name: str, team: "Team[Any]", goal: float, limit: Limit) -> Spent:
     """A method from 0 until its objective is at most ``goal``. Collective."""
-    world = team.world
+    world, (method, given) = team.world, METHODS[name]
     unit, begun, clock = 8.0 * world.workers * team.dim, world.tallied(0.0)[0], 0.0
-    start = perf_counter()
+    walker: Method = find(method).make(**given)
+    start = process_time()
     try:
-        for run in rounds(method, team, team.zeros()):
-            clock += perf_counter() - start
+        for run in rounds(walker, team, team.zeros()):
+            clock += process_time() - start
             with world.tally.paused():
-                objective = method.measure(run, team).objective
+                objective = walker.measure(run, team).objective
                 sent, seconds, _ = world.tallied(clock)
-            spent = Spent((sent - begun) / unit, run.round, sent - begun, seconds)
+            taken = taken_by(run)
+            spent = Spent((sent - begun) / unit, run.round, sent - begun, seconds, taken.form if taken else "")
             if objective <= goal:
                 return spent
             if not isfinite(objective) or spent.vector_rounds > limit.vector_rounds or seconds > limit.seconds:
-                break
-            start = perf_counter()
+                return Spent(form=spent.form)
+            start = process_time()
     except NumericalError:
         pass  # which all ranks raise: a method that breaks is not there
     return Spent()
-
-
-def resumed(file: Path, target: float) -> Results:
-    """What a file says of shapes that all methods have been on; the rest of it is given up. Raises UsageError."""
-    if not file.exists():
-        write({}, target, file, "w")
-        return {}
-    text = file.read_text(encoding="utf-8")
-    lines = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
-    found: Results = {}
-    try:
-        for line in lines:
-            if float(line["target"]) != target:
-                raise UsageError(
-                    f"{file} is of --target {line['target']}, and this is {target:g}: name another file with --csv"
-                )
-            spent = found.setdefault(line["shape"], {})
-            if line["method"]:
-                values = zip(Spent._fields, (float, int, int, float), strict=True)
-                spent[line["method"]] = Spent(*[kind(line[name]) for name, kind in values])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"{file} is not of this bench ({error}): name another file with --csv") from error
-    whole = {shape: spent for shape, spent in found.items() if not spent or spent.keys() == METHODS.keys()}
-    write(whole, target, file, "w")
-    return whole
-
-
-def write(found: Results, target: float, file: Path, mode: Literal["w", "a"]) -> None:
-    """A line for every shape and method; one without a method for a shape without an optimum. Raises OSError."""
-    with file.open(mode, newline="", encoding="utf-8") as lines:
-        to = csv.writer(lines, lineterminator="\n")
-        if mode == "w":
-            to.writerow(("shape", "target", "method", *Spent._fields))
-        for shape, spent in found.items():
-            to.writerows((shape, target, method, *each) for method, each in (spent or {"": Spent()}).items())
-
-
-class Against(NamedTuple):
-    """How ours stands on a shape."""
-
-    shape: str
-    ours: float  # vector rounds
-    best: float  # of the others
-
-    @property
-    def ratio(self) -> float:
-        """Ours over the best; 1 where none is there."""
-        return self.ours / self.best if isfinite(self.best) else 1.0 if isfinite(self.ours) else inf
-
-    @property
-    def near(self) -> bool:
-        """Whether ours is about the best."""
-        return self.ours <= max(NEAR * self.best, self.best + SPARE) and isfinite(self.ours)
-
-    @property
-    def far(self) -> bool:
-        """Whether it is another one that should have been taken."""
-        return not self.near and self.ratio > FAR
-
-
-def standings(found: Results) -> list[Against]:
-    """Of ours on every shape whose optimum is known, the worst first."""
-    vectors = {shape: {name: each.vector_rounds for name, each in spent.items()} for shape, spent in found.items() if spent}
-    stands = [Against(shape, of.pop(OURS), min(of.values())) for shape, of in vectors.items()]
-    return sorted(stands, key=lambda at: (at.near, -at.ratio))
-
-
-def report(found: Results, target: float) -> str:
-    """How often which method is best, how far ours is from it, and where it is worst."""
-    stands = standings(found)
-    unknown = [shape for shape, spent in found.items() if not spent]
-    near, far = sum(at.near for at in stands), sum(at.far for at in stands)
-    known = [spent for spent in found.values() if spent]
-    rows = []
-    for name in METHODS:
-        vectors = [spent[name].vector_rounds for spent in known]
-        least = [min(each.vector_rounds for each in spent.values()) for spent in known]
-        ratios = [mine / best for mine, best in zip(vectors, least, strict=True) if isfinite(mine)]
-        wins = sum(mine == best < inf for mine, best in zip(vectors, least, strict=True))
-        shown = [f"{median(ratios):.2f}", f"{max(ratios):.1f}"] if ratios else ["-", "-"]
-        rows.append([name, str(wins), str(len(ratios)), *shown])
-    worst = [[f"{at.ours:.1f}", f"{at.best:.1f}", at.shape] for at in stands[:10]]
-    lines = [
-        f"{len(known)} shapes, to {target:g}, vector rounds by bytes; {OURS} within {NEAR} times the best or {SPARE:g} vector "
-        f"rounds on {near}, above {FAR:g} times on {far}",
-        *(f"no optimum found, left out: {shape}" for shape in unknown),
-        "",
-        table(["method", "best", "done", "median ratio", "worst"], rows, "lrrrr"),
-        "",
-        table([OURS, "best other", "the worst ten shapes"], worst, "rrl"),
-    ]
-    return "\n".join(lines)
-
-
-def facts(found: Results, target: float, seed: int) -> dict[str, Any]:
-    """The same for programs."""
-    stands = standings(found)
-    return {
-        "seed": seed,
-        "target": target,
-        "shapes": len(found),
-        "unknown": [shape for shape, spent in found.items() if not spent],
-        "near": sum(at.near for at in stands),
-        "far": sum(at.far for at in stands),
-        "worst": [{"shape": at.shape, "ours": at.ours, "best": at.best} for at in stands[:10]],
-        "spent": {shape: {name: each._asdict() for name, each in spent.items()} for shape, spent in found.items()},
-    }

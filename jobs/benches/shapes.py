@@ -6,8 +6,8 @@ import numpy as np
 
 from mpiopt.numerics.streams import Streams
 
-LARGEST = 2e7  # nonzeros
-HELD = 5e7  # numbers in a d-vector of every worker
+LARGEST = 2e7  # nonzeros and numbers in a vector of every worker, together
+LITTLE = 1e4  # of so many every shape is taken, of more the fewer the larger they are: else the largest would be all the work
 
 
 class Drawn(NamedTuple):
@@ -31,13 +31,17 @@ class Drawn(NamedTuple):
 
 
 def shapes(count: int, seed: int) -> list[Drawn]:
-    """The first ``count`` shapes of a seed that are small enough to be held here, the smallest first."""
+    """The first ``count`` shapes of a seed that are taken, the smallest first.
+
+    One of a size s is taken with the chance log(LARGEST / s) / log(LARGEST / LITTLE).
+    """
     found: list[Drawn] = []
     streams, tries = Streams(seed), 0
     while len(found) < count:
-        shape = _drawn(streams("shape", tries), tries)
+        stream = streams("shape", tries)
+        shape = _drawn(stream, tries)
         tries += 1
-        if shape.nonzeros <= LARGEST and shape.workers * shape.cols <= HELD:
+        if shape.size <= _even(stream, LITTLE, LARGEST):
             found.append(shape)
     return sorted(found, key=lambda shape: shape.size)
 

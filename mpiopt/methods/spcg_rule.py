@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from math import inf, log, sqrt
 
 from mpiopt.engine.forms import Extent, Taken
+from mpiopt.errors import CapabilityError
 from mpiopt.methods.lazy_newton import fits_single
 from mpiopt.words import counted
 
@@ -43,8 +44,12 @@ class AskedFor:
     """The one form that there is."""
 
     def first(self, extent: Extent, forms: Collection[str]) -> Taken:
-        """It."""
+        """It. Raises CapabilityError where it is for one worker, and here are several."""
         (form,) = forms
+        if form == "alone" and extent.workers > 1:
+            raise CapabilityError(
+                f"the form alone of spcg is for one worker, and here are {extent.workers}: leave the form out"
+            )
         return Taken(form, "asked for")
 
     def watches(self, taken: Taken, extent: Extent, forms: Collection[str]) -> bool:

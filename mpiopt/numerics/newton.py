@@ -15,6 +15,7 @@ from mpiopt.errors import NumericalError
 RIDGE = 1e-10  # of a Hessian whose diagonal is 1
 
 Evaluated = tuple[float, Array, Array]  # value, gradient (k,), Hessian (k, k)
+Evaluate = Callable[[Array], Evaluated]
 
 
 def unpack(sums: Array, k: int) -> tuple[float, Array, Array]:
@@ -24,40 +25,49 @@ def unpack(sums: Array, k: int) -> tuple[float, Array, Array]:
     return float(sums[0]), sums[1 : 1 + k], hessian + np.triu(hessian, 1).T
 
 
-def newton(evaluate: Callable[[Array], Evaluated], c: Array, limit: int = 20) -> Array:
+def newton(evaluate: Evaluate, c: Array, limit: int = 20, value: Callable[[Array], float] | None = None) -> Array:
     """Damped Newton on a convex function of a few coefficients, begun at c (k,), or at 0 where that is lower.
 
     The value at the answer is never above that at 0. A point where anything is not finite counts as infinitely high. Stops
-    once a step gains less than a thousandth of all that is gained. Raises NumericalError where 0 has no value.
+    once a step gains less than a thousandth of all that is gained. value : the same as the first that ``evaluate`` returns,
+    where it takes less; asked for at 0 and where a step is foreseen to be the last. Raises NumericalError where 0 has no value.
     """
     zero = np.zeros_like(c)
     evaluate = partial(_finite, evaluate)
-    start = evaluate(zero)
-    if not np.isfinite(start[0]):
+    alone = evaluate if value is None else partial(_finite, lambda c: (value(c), c[:0], c[:0]))
+    start = alone(zero)[0]
+    if not np.isfinite(start):
         raise NumericalError("the objective is not finite before the search for a step: check the data for huge values")
     now = evaluate(c)
-    if not now[0] <= start[0]:
-        c, now = zero, start
+    if not now[0] <= start:
+        c, now = zero, evaluate(zero)
     for _ in range(limit):
         step = newton_step(now[1], now[2])
         promised = -0.5 * inner(now[1], step)
-        trial = _damped(evaluate, c, step, now[0])
+        last = _little(promised, start, now[0] - promised)
+        trial = _damped(alone if last else evaluate, c, step, now[0])
         if trial is None:
             return c
-        c, now = trial
-        if promised <= max(1e-3 * (start[0] - now[0]), 1e-17 * abs(now[0])):
+        c, found = trial
+        if _little(promised, start, found[0]):
             return c
+        now = evaluate(c) if last and value is not None else found
     return c
 
 
-def _finite(evaluate: Callable[[Array], Evaluated], c: Array) -> Evaluated:
+def _little(promised: float, start: float, now: float) -> bool:
+    """Whether what a step has promised is too little to go on after it."""
+    return promised <= max(1e-3 * (start - now), 1e-17 * abs(now))
+
+
+def _finite(evaluate: Evaluate, c: Array) -> Evaluated:
     """What ``evaluate`` finds at c, the value infinite where anything is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
         value, gradient, hessian = evaluate(c)
     return (value if np.isfinite([value, *gradient, *hessian.ravel()]).all() else np.inf), gradient, hessian
 
 
-def _damped(evaluate: Callable[[Array], Evaluated], c: Array, step: Array, value: float) -> tuple[Array, Evaluated] | None:
+def _damped(evaluate: Evaluate, c: Array, step: Array, value: float) -> tuple[Array, Evaluated] | None:
     """The first of c + step, c + step/2, ... that does not raise the value beyond rounding; out of where it is infinite by
     larger leaps, since an exponential may be in the way.
     """

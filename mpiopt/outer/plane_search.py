@@ -158,15 +158,21 @@ def minimised(
     places = asked(products)
     pairs = along(team.penalty, points[0].x, directions, places)
 
-    def evaluate(c: Array) -> tuple[float, Array, Array]:
+    def summed(c: Array, numbers: int | None = None) -> Array:
         nonlocal products, pairs
-        parts = [site.loss.plane(at, p, c) for site, at, p in zip(team.sites, points, rows, strict=True)]
+        parts = [site.loss.plane(at, p, c)[:numbers] for site, at, p in zip(team.sites, points, rows, strict=True)]
         sums = mean_scalars(team, parts, "search", pairs)
         if pairs:  # the penalty's part, asked for once
             products = filled(products, places, sums[-len(pairs) :])
             sums, pairs = sums[: -len(pairs)], []
-        value, gradient, hessian = unpack(sums, k)
+        return sums
+
+    def evaluate(c: Array) -> tuple[float, Array, Array]:
+        value, gradient, hessian = unpack(summed(c), k)
         more, slope = model(c, l2 * products[:, 0], l2 * products[:, 1:])
         return value + more, gradient + slope, hessian + l2 * products[:, 1:]
 
-    return newton(evaluate, np.eye(k)[0]), products
+    def value(c: Array) -> float:
+        return float(summed(c, 1)[0]) + model(c, l2 * products[:, 0], l2 * products[:, 1:])[0]
+
+    return newton(evaluate, np.eye(k)[0], value=value), products

@@ -48,6 +48,39 @@ def test_no_value_ahead_is_no_reason_to_go_there():
     assert newton(evaluate, np.ones(1))[0] == pytest.approx(0.25)
 
 
+@given(planes, arrays(float, 2, elements=st.floats(-10, 10)))
+def test_to_ask_for_values_alone_where_they_do_changes_no_bit(plane, start):
+    evaluate, asked = logistic(*plane), []
+
+    def whole(c):
+        asked.append("whole")
+        return evaluate(c)
+
+    def value(c):
+        asked.append("value")
+        return evaluate(c)[0]
+
+    plain = newton(whole, start)
+    before, asked[:] = len(asked), []
+    np.testing.assert_array_equal(newton(whole, start, value=value), plain)
+    assert asked[0] == "value" and asked.count("whole") <= before
+
+
+def test_a_quadratic_is_asked_for_its_hessian_twice():
+    asked = []
+
+    def whole(c):
+        asked.append("whole")
+        return (c[0] - 0.25) ** 2, 2 * (c - 0.25), 2 * np.eye(1)
+
+    def value(c):
+        asked.append("value")
+        return (c[0] - 0.25) ** 2
+
+    assert newton(whole, np.full(1, 0.5), value=value)[0] == pytest.approx(0.25)
+    assert asked == ["value", "whole", "whole", "value"]
+
+
 def test_sums_unpack_to_a_symmetric_hessian():
     value, gradient, hessian = unpack(np.arange(6.0), 2)
     assert value == 0 and gradient.tolist() == [1, 2] and hessian.tolist() == [[3, 4], [4, 5]]

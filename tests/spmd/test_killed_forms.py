@@ -1,0 +1,87 @@
+"""A run of spcg that is killed where ranks agree goes on from its last checkpoint to the same bits."""
+
+from contextlib import closing
+from math import inf
+
+import numpy as np
+import pytest
+
+from mpiopt.comm.gate import WHOLE
+from mpiopt.engine.drive import solve
+from mpiopt.engine.forms import taken_by
+from mpiopt.engine.stop import Stop
+from mpiopt.errors import CapabilityError
+from mpiopt.io.runs.checkpoint import Store
+from mpiopt.methods import find
+from mpiopt.problems.penalties import L1, L2
+from tests.problem_sets import Data
+
+ROUNDS = 3
+FACE = {"features": 30, "weighted": True}, L1(0.01), {}, 3
+ALONE = {"features": 30, "weighted": True}, L2(1e-4), {"accuracy": 0.5}, 1
+
+
+class Killed(BaseException):
+    """What no code of ours catches."""
+
+
+class Fuse:
+    """Ends its rank as it comes to an agreement of all; writes down those that it has come to."""
+
+    def __init__(self, at: float) -> None:
+        self.at, self.met = at, []
+
+    def entered(self, name: str, who: str) -> None:
+        self.met += [name] if who == WHOLE else []
+        if len(self.met) > self.at:
+            raise Killed(name)
+
+    def left(self, who: str) -> None:
+        pass
+
+
+def walked(worlds, path, setting, at: float = inf):
+    """From where a checkpoint stands, if there is one, to the last round; and what was agreed about on the way."""
+    kind, penalty, given, workers = setting
+    world, fuse = worlds(workers=workers, deterministic=True), Fuse(at)
+    team = Data(**kind).team(world, penalty)
+    with closing(Store(path, world, "run")) as store:
+        world.watches.append(fuse)
+        try:
+            found = store.find()
+            begun = team.zeros() if found is None else store.load(found, team)
+            keep = [lambda at, _: store.save(at, {}, team)]
+            return solve(find("spcg").make(**given), team, begun, Stop(rounds=ROUNDS), (), keep), fuse.met
+        finally:
+            world.watches.remove(fuse)
+
+
+def killed_everywhere(worlds, folder, setting, form: str, phases: set[str]) -> None:
+    """In every kind of agreement, halfway through them."""
+    whole, met = walked(worlds, folder / "whole.h5", setting)
+    assert taken_by(whole.run).form == form and whole.final.round == ROUNDS and set(met) >= phases
+    for number, name in enumerate(sorted(set(met))):
+        places = [place for place, other in enumerate(met) if other == name]
+        path, at = folder / f"{number}.h5", places[len(places) // 2]
+        with pytest.raises(Killed, match=name):
+            walked(worlds, path, setting, at)
+        found, rest = walked(worlds, path, setting)
+        np.testing.assert_array_equal(found.x, whole.x, name)
+        assert found.certificate == whole.certificate and len(rest) < len(met) + 5
+
+
+@pytest.mark.ranks(1, 2, 3)
+def test_a_face_goes_on_wherever_it_was_killed(worlds, shared_tmp):
+    killed_everywhere(worlds, shared_tmp, FACE, "face", {"gradient", "face", "search"})
+
+
+@pytest.mark.ranks(1)
+def test_a_worker_alone_goes_on_wherever_it_was_killed(worlds, shared_tmp):
+    killed_everywhere(worlds, shared_tmp, ALONE, "alone", {"gradient", "search"})
+
+
+@pytest.mark.ranks(2, 3)
+def test_several_workers_are_not_alone(worlds):
+    team = Data().team(worlds(), L2(1e-4))
+    with pytest.raises(CapabilityError, match=f"the form alone of spcg is for one worker, and here are {team.world.size}: "):
+        find("spcg").make(form="alone").init(team.zeros(), team)
