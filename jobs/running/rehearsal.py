@@ -193,7 +193,8 @@ def settled(method: Method, job: "Solve", source: Source, workers: int) -> tuple
     bend = bend if isfinite(bend) else 1.0
     extent = Extent(source.rows, source.rows, source.cols + job.intercept, squares, workers, job.l2, bend)
     extent = extent._replace(smooth=not job.kink, descends=find(job.loss).descends and job.device == "cpu")
-    extent = extent._replace(nonzeros=foreseen(source) if job.device == "cpu" else 0)
+    entry = np.dtype(job.values or source.values).itemsize + np.min_scalar_type(extent.dim).itemsize
+    extent = extent._replace(nonzeros=foreseen(source) if job.device == "cpu" else 0, width=float(entry))
     taken = method.rule.first(extent, method.forms)
     chosen = method.form(taken)
     dims = [max(1, round(part * extent.dim)) for part in fewer]

@@ -29,7 +29,8 @@ class Extent(NamedTuple):
     weight : the sum of the rows' weights; dim : coefficients; squares : the mean of the rows' squared lengths, 0 where a loss
     is not of such rows; bend : the largest curvature of a row's loss, 1 where it has no bound; columns : whether margins are
     products of known rows with x; smooth : whether the penalty is; descends : whether its dual can be ascended row by row;
-    nonzeros : entries of the rows, 0 where these cannot be sent elsewhere; apart : whether each class is a problem of its own.
+    nonzeros : entries of the rows, 0 where these cannot be sent elsewhere; apart : whether each class is a problem of its own;
+    width : bytes of an entry that is sent.
     """
 
     rows: int
@@ -44,6 +45,7 @@ class Extent(NamedTuple):
     descends: bool = False
     nonzeros: int = 0
     apart: bool = False
+    width: float = 8.0
 
     @staticmethod
     def of(team: Team) -> "Extent":
@@ -65,6 +67,7 @@ class Extent(NamedTuple):
             offers(loss, Columns) and loss.descends,
             int(sums[1]),
             offers(loss, Separable) and isinstance(loss.matrix, CSR),
+            _width(loss, team.dim),
         )
 
 
@@ -78,6 +81,12 @@ def _squares(loss: object) -> float:
 def _entries(loss: object) -> int:
     """Those of the rows, where they are in the memory of a CPU."""
     return loss.matrix.nnz if offers(loss, Columns) and isinstance(loss.matrix, CSR) else 0
+
+
+def _width(loss: object, dim: int) -> float:
+    """Bytes of an entry and its column's number as `problems.copied` sends them."""
+    entry = loss.matrix.data.itemsize if offers(loss, Columns) and isinstance(loss.matrix, CSR) else 8
+    return float(entry + np.min_scalar_type(dim).itemsize)
 
 
 class Taken(NamedTuple):
@@ -109,7 +118,9 @@ class FormRule(Protocol):
     def watches(self, taken: Taken, extent: Extent, forms: Collection[str]) -> bool:
         """Whether another form may be taken after this one."""
 
-    def later(self, taken: Taken, extent: Extent, rounds: int, objectives: tuple[float, ...]) -> Taken:
+    def later(
+        self, taken: Taken, extent: Extent, forms: Collection[str], rounds: int, objectives: tuple[float, ...]
+    ) -> Taken:
         """The form to go on with, after so many rounds in this one. objectives : the last F, at the start and after rounds."""
 
 
@@ -161,7 +172,7 @@ class Forms(Named):
         run = self._seen(self.form(now.taken).step(self._inner(run), team), now, team)
         if not self._watched(now):
             return run
-        taken = self.rule.later(now.taken, now.extent, run.round - now.begun, run.states.objectives)
+        taken = self.rule.later(now.taken, now.extent, self.forms, run.round - now.begun, run.states.objectives)
         if taken.form == now.taken.form:
             return run
         onward = cast(Onward, self.form(taken)).onward(self._inner(run), team)

@@ -59,7 +59,7 @@ def spcg(
 
     form : mean, counts, alone or dual for one worker, hessian, gathered on one worker, face where the penalty has kinks or
     walls, or classes where each class is a problem of its own; auto for what serves the problem best. accuracy : what a local
-    solve reduces its error to, None for 0.03 of few features and 0.1 of many; epochs : at most so many of dual coordinate
+    solve reduces its error to, None for 0.003 of few features and 0.1 of many; epochs : at most so many of dual coordinate
     descent a round; jacobi : search along the Jacobi direction too, which helps where workers hold few rows. replicate :
     whether auto may have all rows sent to one worker, once, where that is less than what it saves; auto or never. Where mu,
     accuracy, epochs or jacobi are given, auto takes a form that they change.
@@ -69,7 +69,7 @@ def spcg(
     within(1, epochs=epochs)
     loose = 0.1 if accuracy is None else accuracy
     solver = Auto(
-        DualDescent(loose**2, epochs), NewtonCG(loose), few=NewtonCG(0.03 if accuracy is None else accuracy, products=500)
+        DualDescent(loose**2, epochs), NewtonCG(loose), few=NewtonCG(0.003 if accuracy is None else accuracy, products=500)
     )
     whole = ALONE if accuracy is None else accuracy
     exact, plane = NewtonCG(whole, 60, 1000), PlaneSearch(jacobi, wide=True)

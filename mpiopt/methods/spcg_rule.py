@@ -1,13 +1,17 @@
 """Which form SPCG takes: by what is sent until the end, as it is foreseen from the problem, and later as it is seen.
 
 A message of b bytes a worker counts as b / (8 d) vectors. A round of counts is two vectors, of more than `FEW` coefficients
-one, since both then travel in 32 bits (`exchange.narrow`). How many rounds it takes grows with
+one, since both then travel in 32 bits (`exchange.narrow`), and some `SPOKEN` numbers of the search. How many rounds it takes
+grows with what parts a worker's Hessian from that of all rows: at most
 
     h = c mean|a_i|^2 workers / (l2 N),
 
-what a row adds to the Hessian of a worker's rows over l2: about 5 + h^(1/2) / 3 (measured; conjugate gradients take rounds as
-the square root of a condition number). A Hessian is (d + 1) / 4 vectors in float32, twice as many where l2 is too small for
-that. All rows are as many vectors as they have entries for each feature and worker; on one worker they are solved at once.
+what a row adds to the Hessian of a worker's rows over l2, and less where workers have many rows for each coefficient: then
+Hessians of samples are alike. About 5 + min(h^(1/2) / 3, s) rounds, s = (1 + g^(1/2)) / (1 - g^(1/2)) the square root of the
+condition of one sample's covariance in the other's, for g = `UNEVEN` d workers / N (measured; conjugate gradients take rounds as
+the square root of a condition number; Marchenko, Pastur, Distribution of eigenvalues for some sets of random matrices, 1967). A
+Hessian is (d + 1) / 4 vectors in float32, twice as many where l2 is too small for that. All rows are sent once, and then solved
+by one worker.
 """
 
 from collections.abc import Collection
@@ -20,16 +24,17 @@ from mpiopt.methods.lazy_newton import fits_single
 from mpiopt.words import counted
 
 FEW = 1500  # coefficients of which a Hessian is summed and factored
-TINY = 16  # of so few it costs about what two rounds do
 SMALL = 128  # of so few it is 33 kB, which cost a network little more than a message of any length
-POOR = 8  # rows a worker for each coefficient, below which a worker's own Hessian tells little of all rows'
-HARD, HOPELESS = 20.0, 2000.0  # h from which small Hessians pay after a few rounds, and from the start
+UNEVEN = 2.0  # features are not equally frequent: as if there were so many times as many
+HARD = 20.0  # h from which small Hessians pay where rounds gain little
 LIGHT = 3.0  # h up to which counts saves a round at most, and its steps cost up to twice as much
 EASY = 100.0  # h up to which epochs of dual coordinate descent converge sooner than conjugate gradients
 EASY_COPY = 10.0  # h of one worker with all rows, up to which its dual is ascended quickly, as `local_solvers.Auto` has it
-BEGIN, LOOK = 3, 4  # rounds in the form counts before a Hessian, and before a look at how they went
+BEGIN, LOOK = 3, 4  # rounds in the form counts before a first look at how they went, and a second
+LONG = 16.0  # rounds to come that are more than a small Hessian takes
+SPOKEN = 32  # numbers of a round's search, where features are few
 AFTER = 8  # vectors of the rounds beside a Hessian
-BESIDE = 3.0  # vectors of the rounds beside a copy of all rows
+BESIDE = 2.5  # vectors of the rounds beside a copy of all rows
 WORTH = 2.0  # times what is foreseen has to be more than a copy: one worker then works for all
 MOVED = 1 << 22  # entries that are copied at most: one worker passes over them in about 10 ms
 FELLOWS, HEAVY = 3, 50_000_000  # workers of which each takes so many more epochs of the dual that one is as quick; entries then
@@ -56,17 +61,18 @@ class AskedFor:
         """Never."""
         return False
 
-    def later(self, taken: Taken, extent: Extent, rounds: int, objectives: tuple[float, ...]) -> Taken:
+    def later(
+        self, taken: Taken, extent: Extent, forms: Collection[str], rounds: int, objectives: tuple[float, ...]
+    ) -> Taken:
         """It."""
         return taken
 
 
 @dataclass(frozen=True)
 class ByCost:
-    """counts; classes where each class is a problem of its own; hessian where features are few and counts would send more,
-    gathered where both send more than all rows are;
-    dual where one worker has all rows and h is no more than `EASY`; mean where h is no more than `LIGHT`, or a loss is not of
-    rows and columns."""
+    """classes where each class is a problem of its own; hessian where features are few and counts would send more, gathered
+    where both send more than all rows are; where one worker has all rows dual while h is no more than `EASY`, else alone; mean
+    where h is no more than `LIGHT`, or a loss is not of rows and columns; else counts."""
 
     def first(self, extent: Extent, forms: Collection[str]) -> Taken:
         """By the size of the problem and h."""
@@ -76,30 +82,38 @@ class ByCost:
             return Taken("classes", "each class is a problem of its own")
         if not extent.columns:
             return Taken("mean", "the loss is not one of rows and columns")
-        if extent.workers == 1 and "alone" in forms and TINY < extent.dim <= FEW:
-            return Taken("alone", f"{_size(extent)} on one worker")
+        h = hardness(extent)
+        if extent.workers == 1 and (found := _alone(extent, h)) and found.form in forms:
+            return found
         if "gathered" in forms and (why := _copied(extent, "hessian" in forms)):
             return Taken("gathered", why)
-        if "hessian" in forms and (why := _few(extent)):
-            return Taken("hessian", why)
-        h = hardness(extent)
-        if "dual" in forms and extent.workers == 1 and extent.descends and extent.dim > FEW and h <= EASY:
-            return Taken("dual", f"one worker, h = {h:.3g}")
-        if "mean" in forms and extent.dim > FEW and h <= LIGHT:
+        if "hessian" in forms and extent.dim <= FEW and price(extent, EARLY) < foreseen(extent) < inf:
+            return Taken("hessian", f"{_size(extent)}, {counted(round(extent.rows / extent.workers), 'row')} a worker, h = {h:.3g}")
+        if "mean" in forms and h <= LIGHT:
             return Taken("mean", f"workers' rows are alike, h = {h:.3g}")
         return Taken("counts", f"{counted(extent.workers, 'worker')}, h = {h:.3g}")
 
     def watches(self, taken: Taken, extent: Extent, forms: Collection[str]) -> bool:
-        """Where a Hessian may still come to pay."""
-        return taken.form == "counts" and "hessian" in forms and extent.dim <= FEW
+        """Where a Hessian or a copy may still come to pay."""
+        few = "hessian" in forms and extent.dim <= FEW
+        return taken.form == "counts" and (few or ("gathered" in forms and _moves(extent)))
 
-    def later(self, taken: Taken, extent: Extent, rounds: int, objectives: tuple[float, ...]) -> Taken:
-        """A Hessian where the rounds to come would send more."""
-        h = hardness(extent)
-        if _small(extent) and HARD < h < inf and rounds >= BEGIN:
-            return Taken("hessian", f"{_size(extent)}, after {counted(rounds, 'round')} of counts since h = {h:.3g}")
-        if rounds >= LOOK and 2 * remaining(objectives) > 1.5 * price(extent, LATE):
-            return Taken("hessian", f"{_size(extent)}, after {counted(rounds, 'round')} of counts with slow progress")
+    def later(
+        self, taken: Taken, extent: Extent, forms: Collection[str], rounds: int, objectives: tuple[float, ...]
+    ) -> Taken:
+        """A Hessian, or a copy of all rows, where the rounds to come would send more."""
+        few, h = "hessian" in forms and extent.dim <= FEW, hardness(extent)
+        if few and extent.dim <= SMALL and h > HARD and rounds == BEGIN and _stands(objectives):
+            return Taken("hessian", f"{_size(extent)}, after {counted(rounds, 'round')} of counts that gained little")
+        if rounds < LOOK:
+            return taken
+        left = min(remaining(objectives), 3 * (5 + sqrt(h) / 3))
+        costs = {"hessian": price(extent, LATE)} if few else {}
+        if "gathered" in forms and _moves(extent):
+            costs["gathered"] = copying(extent)
+        form = min(costs, key=costs.__getitem__)
+        if _vectors(extent) * left > 1.5 * costs[form] or (few and extent.dim <= SMALL and h > HARD and left > LONG):
+            return Taken(form, f"{_size(extent)}, after {counted(rounds, 'round')} of counts with slow progress")
         return taken
 
 
@@ -111,30 +125,58 @@ def hardness(extent: Extent) -> float:
 
 def price(extent: Extent, hessians: float) -> float:
     """Vectors that the form hessian sends, with so many of them."""
-    return hessians * (extent.dim + 1) / (4 if fits_single(extent) else 2) + AFTER
+    return hessians * (extent.dim + 1) / (4 if fits_single(extent) else 2) + AFTER + 6 * SPOKEN / extent.dim
 
 
 def foreseen(extent: Extent, a_round: int | None = None) -> float:
-    """Vectors that the form counts sends; or with so many a round."""
-    each = (1 if extent.dim > FEW else 2) if a_round is None else a_round
-    return each * (5 + sqrt(hardness(extent)) / 3)
+    """Vectors that the form counts sends, or with so many a round; infinitely many without l2, of which nothing is foreseen."""
+    h, g = hardness(extent), UNEVEN * extent.dim * extent.workers / max(extent.rows, 1)
+    if h == inf:
+        return inf
+    alike = (1 + sqrt(g)) / (1 - sqrt(g)) if g < 1 else inf
+    return ((_vectors(extent) if a_round is None else a_round) + SPOKEN / extent.dim) * (5 + min(sqrt(h) / 3, alike))
+
+
+def _vectors(extent: Extent) -> int:
+    """What a round of counts sends beside its search."""
+    return 1 if extent.dim > FEW else 2
 
 
 def copying(extent: Extent) -> float:
     """Vectors that the form gathered sends: what a worker has of the rows, and the rounds."""
     entries = extent.nonzeros * (1 - 1 / extent.workers)
-    return entries / (extent.workers * extent.dim) + BESIDE
+    return entries * extent.width / 8 / (extent.workers * extent.dim) + BESIDE
 
 
 def remaining(objectives: tuple[float, ...]) -> float:
     """Rounds until a decrease is of no account, if the last three go on as they did; 0 where they already do not count."""
     if len(objectives) < 5:
         return 0.0
-    earlier, last = objectives[-5] - objectives[-4], objectives[-2] - objectives[-1]
+    earlier, last = objectives[-4] - objectives[-3], objectives[-2] - objectives[-1]
     least = DONE * abs(objectives[-1])
     if not last > least:
         return 0.0
-    return log(last / least) / log(earlier / last) * 3 if earlier > last else inf
+    return log(last / least) / log(earlier / last) * 2 if earlier > last else inf
+
+
+def _stands(objectives: tuple[float, ...]) -> bool:
+    """Whether the last round gained more than half of what the one before did: nothing tells that the end is near."""
+    earlier, last = objectives[-3] - objectives[-2], objectives[-2] - objectives[-1]
+    return last > max(0.5 * earlier, DONE * abs(objectives[-1]))
+
+
+def _alone(extent: Extent, h: float) -> Taken | None:
+    """How one worker solves: few coefficients, or hard for the dual, to the end while that takes little; None by counts."""
+    if extent.dim <= FEW:
+        return Taken("alone", f"{_size(extent)} on one worker")
+    if extent.descends and h <= EASY:
+        return Taken("dual", f"one worker, h = {h:.3g}")
+    return Taken("alone", f"{extent.nonzeros:,} entries on one worker, h = {h:.3g}") if _moves(extent) else None
+
+
+def _moves(extent: Extent) -> bool:
+    """Whether there are rows that can be sent, so few that one worker passes over them in no time."""
+    return 0 < extent.nonzeros <= MOVED
 
 
 def _copied(extent: Extent, hessians: bool) -> str:
@@ -148,7 +190,7 @@ def _copied(extent: Extent, hessians: bool) -> str:
     entries = extent.nonzeros
     worth, most = (1.0, HEAVY) if _ascends(extent) else (WORTH, MOVED)
     ahead *= SPARED if _ascends(extent) else 1.0
-    if extent.workers == 1 or extent.dim <= TINY or not 0 < entries <= most or ahead == inf:
+    if extent.workers == 1 or not 0 < entries <= most or ahead == inf:
         return ""
     if worth * copying(extent) < ahead and entries <= max(2 * ahead * extent.dim, LITTLE):
         return f"{entries:,} entries of all rows are less than the rounds of {counted(extent.workers, 'worker')}"
@@ -170,23 +212,5 @@ def _ascends(extent: Extent) -> bool:
     return extent.workers <= FELLOWS and extent.descends and extent.dim > FEW and h > LIGHT and h <= EASY * extent.workers
 
 
-def _small(extent: Extent) -> bool:
-    return extent.dim <= SMALL and extent.workers > 1
-
-
-def _few(extent: Extent) -> str:
-    """Why a Hessian pays from the start; empty where it does not."""
-    h = hardness(extent)
-    if extent.dim <= TINY:
-        return _size(extent)
-    if h == inf:  # nothing is foreseen without l2
-        return ""
-    if _small(extent) and h > HOPELESS:
-        return f"{_size(extent)}, h = {h:.3g}"
-    if extent.dim <= FEW and extent.rows < POOR * extent.dim * extent.workers and price(extent, EARLY) < foreseen(extent):
-        return f"{_size(extent)}, {counted(round(extent.rows / extent.workers), 'row')} a worker, h = {h:.3g}"
-    return ""
-
-
 def _size(extent: Extent) -> str:
-    return f"few coefficients ({extent.dim:,})"
+    return f"few coefficients ({extent.dim:,})" if extent.dim <= FEW else f"{counted(extent.dim, 'coefficient')}"

@@ -30,6 +30,7 @@ from mpiopt.problems.protocols import Margins
 REFRESH = 10  # rounds between exact recomputations of the margins, which are otherwise updated by sums
 CANCEL = 1e-6  # of a sum's longest term: of a shorter sum too few digits are left
 MANY, SOME, SPARSE = 20, 5, 20_000  # steps kept of fewer coefficients than that, and of more; of very few by their root
+TINY = 16  # coefficients of which a search of three directions sends more than the rounds that it saves
 DENSE = 1500  # coefficients up to which the gradient adds nothing to the steps kept
 SLIGHT = 1e-5  # of the margins: what a shorter step changes in F is near its rounding, and none of that may be drift
 
@@ -73,6 +74,8 @@ class PlaneSearch(Outer):
     def kept(self, dim: int) -> int:
         """Last steps that are among the directions: what a search sends grows as the square of their number."""
         if not self.wide:
+            return 1
+        if dim <= TINY:
             return 1
         return min(MANY, max(2, 2 * isqrt(dim) // 3)) if dim < SPARSE else SOME
 

@@ -41,6 +41,18 @@ def test_products_equal_scipys(seed, shape, density, dtype):
 
 
 @few
+@given(seeds, shapes, st.floats(0, 1), precisions)
+def test_a_gram_matrix_is_the_same_in_whatever_order_a_row_has_its_columns(seed, shape, density, dtype):
+    """As in rows in fewer coordinates."""
+    rng, ours, _ = matrices(seed, shape, density, dtype)
+    h, order = rng.random(shape[0]), np.arange(ours.nnz)
+    for lo, hi in zip(ours.indptr[:-1], ours.indptr[1:], strict=True):
+        rng.shuffle(order[lo:hi])
+    mixed = CSR.of(ours.indptr, ours.indices[: ours.nnz][order], ours.data[: ours.nnz][order], shape)
+    np.testing.assert_allclose(mixed.gram(h), ours.gram(h), atol=1e-12)
+
+
+@few
 @given(seeds, shapes, st.floats(0, 1), precisions, st.integers(1, 12))
 def test_products_of_several_vectors_are_those_of_each(seed, shape, density, dtype, count):
     rng, ours, _ = matrices(seed, shape, density, dtype)

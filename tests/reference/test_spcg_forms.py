@@ -138,16 +138,19 @@ A9A = Extent(rows=32561, weight=32561.0, dim=123, squares=13.87, workers=8, l2=1
 FARM = A9A._replace(rows=4143, weight=4143.0, dim=54_877, squares=197.0, workers=2, nonzeros=817_141)
 PAIRED = Extent(25_000, 25_000.0, 384_288, 1.0, 2, 1e-6, bend=0.25, descends=True, nonzeros=7_653_422)  # text in word pairs
 EXPECTED = [
-    (A9A._replace(l2=1e-3), "counts"),
+    (A9A._replace(l2=1e-3), "mean"),  # h is 0.9
     (A9A, "counts"),  # and a Hessian after some rounds
-    (A9A._replace(l2=1e-7), "hessian"),
+    (A9A._replace(l2=1e-7), "counts"),  # the same
+    (A9A._replace(l2=1e-7, rows=1000, weight=1000.0), "hessian"),  # few rows a worker for a coefficient
     (A9A._replace(l2=1e-7, workers=1), "alone"),
-    (A9A._replace(dim=10), "hessian"),
+    (A9A._replace(dim=10), "counts"),
+    (A9A._replace(dim=10, l2=1e-2), "mean"),
     (A9A._replace(dim=75_000, l2=1e-7), "counts"),
     (A9A._replace(dim=75_000, workers=1, descends=True), "dual"),
     (A9A._replace(dim=75_000, workers=2, descends=True), "counts"),
     (A9A._replace(dim=75_000, workers=1), "counts"),
-    (A9A._replace(dim=75_000, workers=1, descends=True, l2=1e-7), "counts"),  # h is 1065
+    (A9A._replace(dim=75_000, workers=1, descends=True, l2=1e-7), "counts"),  # h is 1065, and nothing told of the rows
+    (A9A._replace(dim=75_000, workers=1, descends=True, l2=1e-7, nonzeros=451_592), "alone"),
     (A9A._replace(dim=75_000, workers=1, descends=True, l2=0.0), "counts"),
     (A9A._replace(rows=2000, weight=2000.0, dim=500, squares=1e8, l2=1e-4), "hessian"),
     (PAIRED, "gathered"),
@@ -161,12 +164,12 @@ EXPECTED = [
     (A9A._replace(columns=False, apart=True), "classes"),
     (A9A._replace(smooth=False), "face"),
     (FARM, "gathered"),
-    (FARM._replace(workers=1), "counts"),
+    (FARM._replace(workers=1), "alone"),
     (FARM._replace(l2=1e-2), "mean"),  # h is 2
     (FARM._replace(l2=0.0), "counts"),
     (FARM._replace(nonzeros=0), "counts"),  # rows on a GPU
     (FARM._replace(dim=5_000_000, nonzeros=8_000_000), "counts"),  # too much for one worker
-    (A9A._replace(l2=1e-7, nonzeros=451_592), "hessian"),
+    (A9A._replace(l2=1e-7, nonzeros=451_592), "counts"),
     (A9A._replace(rows=409, weight=409.0, dim=253, l2=3.8e-9, workers=32, nonzeros=6000), "gathered"),
 ]
 
@@ -182,11 +185,18 @@ def test_a_hessian_is_taken_where_it_sends_less_than_the_rounds_to_come():
     rule, begun = ByCost(), ByCost().first(A9A, ALL)
     assert rule.watches(begun, A9A, ALL) and not rule.watches(begun, A9A, ("counts",))
     assert not rule.watches(begun, A9A._replace(dim=75_000), ALL)
+    assert rule.watches(begun, A9A._replace(dim=75_000, nonzeros=451_592), ALL)
     fast, slow = (1.0, 0.5, 0.45, 0.4495, 0.44949), (1.0, 0.99, 0.9805, 0.9712, 0.962)
-    assert [rule.later(begun, A9A, k, fast).form for k in (2, 3)] == ["counts", "hessian"]  # h above 20, and small
-    large = A9A._replace(dim=1000)
-    assert rule.later(begun, large, 4, fast).form == "counts"
-    assert rule.later(begun, large, 4, slow).form == "hessian" and "slow" in rule.later(begun, large, 4, slow).why
+    ways = [rule.later(begun, A9A, ALL, k, way[: k + 1]).form for way in (fast, slow) for k in (2, 3, 4)]
+    assert ways == ["counts"] * 4 + ["hessian"] * 2  # h above 20, and small
+    large = A9A._replace(dim=1000, l2=1e-9)
+    assert rule.later(begun, large, ALL, 4, fast).form == "counts"
+    told = rule.later(begun, large, ALL, 4, slow)
+    assert told.form == "hessian" and "slow" in told.why
+    assert rule.later(begun, large._replace(l2=1e-5), ALL, 4, slow).form == "counts"  # h bounds how slow it can be
+    rows = large._replace(nonzeros=451_592)
+    assert rule.later(begun, rows, ALL, 4, slow).form == "gathered"  # all rows are less than a Hessian
+    assert rule.later(begun, rows, ("counts", "hessian"), 4, slow).form == "hessian"
 
 
 def test_rounds_to_come_are_those_of_the_rate_that_is_seen():
@@ -199,8 +209,8 @@ def test_rounds_to_come_are_those_of_the_rate_that_is_seen():
 
 
 def test_the_form_is_changed_on_the_way_and_the_run_goes_on(worlds):
-    data = Data(rows=800, features=40, density=0.1)
-    team = data.team(worlds(workers=2), L2(1e-5))
+    data = Data(rows=1200, features=40, density=0.1, weighted=True)
+    team = data.team(worlds(workers=3, deterministic=True), L2(1e-5))
     seen, objectives, method = [], [], find("spcg").make()
     for run, _ in zip(rounds(method, team, team.zeros()), range(9), strict=False):
         seen.append(taken_by(run).form)
@@ -210,17 +220,19 @@ def test_the_form_is_changed_on_the_way_and_the_run_goes_on(worlds):
 
 
 @pytest.mark.ranks(1, 2, 3)
-def test_a_run_killed_in_any_round_goes_on_as_if_it_had_not_been(worlds, shared_tmp):
+@pytest.mark.parametrize("rows, l2, form, begun", [(1200, 1e-5, "hessian", 3), (300, 1e-3, "gathered", 4)])
+def test_a_run_killed_in_any_round_goes_on_as_if_it_had_not_been(worlds, shared_tmp, rows, l2, form, begun):
     """Also before and after the form is changed, on any number of ranks."""
-    data, method = Data(rows=1200, features=40, density=0.1, weighted=True), find("spcg").make()
-    team = data.team(worlds(workers=3, deterministic=True), L2(1e-5))
-    whole = solve(method, team, team.zeros(), Stop(rounds=6))
-    for k in (1, 3, 5):
+    data, method = Data(rows=rows, features=40, density=0.1, weighted=True), find("spcg").make()
+    team = data.team(worlds(workers=3, deterministic=True), L2(l2))
+    whole = solve(method, team, team.zeros(), Stop(rounds=begun + 2))
+    assert (whole.run.states.taken.form, whole.run.states.begun) == (form, begun)
+    for k in range(begun - 1, begun + 2):
         store = Store(shared_tmp / f"c{k}.h5", team.world, "run")
         solve(method, team, team.zeros(), Stop(rounds=k), (), [lambda at, _, store=store: store.save(at, {}, team)])
-        found = solve(method, team, store.load(store.find(), team), Stop(rounds=6))
+        found = solve(find("spcg").make(), team, store.load(store.find(), team), Stop(rounds=begun + 2))
         np.testing.assert_array_equal(found.x, whole.x)
-        assert taken_by(found.run) == taken_by(whole.run) and found.run.states.begun == 3
+        assert taken_by(found.run) == taken_by(whole.run) and found.run.states.begun == begun
 
 
 @pytest.mark.ranks(1, 2, 3)
@@ -249,6 +261,13 @@ def test_text_is_solved_in_fewer_coordinates_and_by_one_worker_in_the_dual(world
     assert taken_by(found.run).form == ("dual" if world.workers == 1 else "mean")
     exact = solve(find("lbfgs").make(), team, team.zeros(), Stop(rounds=500, gradient=1e-10)).certificate.objective
     assert abs(found.certificate.objective - exact) <= 1e-9
+
+
+@pytest.mark.parametrize("form", ["hessian", "gathered"])
+def test_forms_that_sum_or_factor_a_hessian_do_in_fewer_coordinates_too(worlds, form):
+    team = team_of(from_spec("default:rows=160,cols=5200,per_row=60,exponent=2"), worlds(workers=8), L2(1e-4))
+    found = solve(find("spcg").make(form=form), team, team.zeros(), Stop(rounds=12, gap=1e-9))
+    assert found.run.points[0].x.size < 1000 and found.reason is Reason.GAP, found.reason_text
 
 
 @pytest.mark.ranks(1, 2, 3)

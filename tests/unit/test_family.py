@@ -26,7 +26,7 @@ def test_shapes_follow_from_the_seed_and_cover_what_they_are_to():
 
 
 def test_the_larger_shapes_are_the_fewer():
-    sizes = [shape.size for shape in shapes(2000, 3)]
+    sizes = [shape.size for shape in shapes(300, 3)]
     middle = (LITTLE * LARGEST) ** 0.5
     low, high = sum(LITTLE < size < middle for size in sizes), sum(size >= middle for size in sizes)
     assert 0 < high < low

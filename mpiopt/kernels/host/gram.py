@@ -14,17 +14,31 @@ _kernel = njit(cache=True, nogil=True, error_model="numpy")
 
 
 @_kernel
+def _before(j, cols):
+    """Where line j of a triangle would have its column 0."""
+    line = np.uint64(j)
+    return line * np.uint64(cols) - line * (line + _1) // np.uint64(2)
+
+
+@_kernel
 def gram(indptr, indices, data, h, cols, out):
-    """out += sum_i h_i a_i a_i^T, its upper triangle; h : (rows,); columns ascend within a row."""
+    """out += sum_i h_i a_i a_i^T, its upper triangle; h : (rows,). The columns of a row need not ascend (`host.reduction`)."""
     start, index = indptr.view(np.uint64), indices.view(np.uint32)
     for i in range(h.size):
         k, end = start[i], start[i + 1]
+        ascends = True
+        for at in range(k + _1, end):
+            ascends &= index[at] > index[at - _1]
         while k < end:
-            j = np.uint64(index[k])
-            line = j * np.uint64(cols) - j * (j + _1) // np.uint64(2)
+            line = _before(index[k], cols)
             s = np.float64(h[i]) * np.float64(data[k])
-            for other in range(k, end):
-                out[line + index[other]] += s * np.float64(data[other])
+            if ascends:
+                for other in range(k, end):
+                    out[line + index[other]] += s * np.float64(data[other])
+            else:
+                for other in range(k, end):
+                    low, high = min(index[k], index[other]), max(index[k], index[other])
+                    out[_before(low, cols) + high] += s * np.float64(data[other])
             k += _1
 
 
