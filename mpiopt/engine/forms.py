@@ -118,9 +118,7 @@ class FormRule(Protocol):
     def watches(self, taken: Taken, extent: Extent, forms: Collection[str]) -> bool:
         """Whether another form may be taken after this one."""
 
-    def later(
-        self, taken: Taken, extent: Extent, forms: Collection[str], rounds: int, objectives: tuple[float, ...]
-    ) -> Taken:
+    def later(self, taken: Taken, extent: Extent, forms: Collection[str], rounds: int, objectives: tuple[float, ...]) -> Taken:
         """The form to go on with, after so many rounds in this one. objectives : the last F, at the start and after rounds."""
 
 

@@ -1,47 +1,27 @@
-"""Which form SPCG takes: by what is sent until the end, as it is foreseen from the problem, and later as it is seen.
-
-A message of b bytes a worker counts as b / (8 d) vectors. A round of counts is two vectors, of more than `FEW` coefficients
-one, since both then travel in 32 bits (`exchange.narrow`), and some `SPOKEN` numbers of the search. How many rounds it takes
-grows with what parts a worker's Hessian from that of all rows: at most
-
-    h = c mean|a_i|^2 workers / (l2 N),
-
-what a row adds to the Hessian of a worker's rows over l2, and less where workers have many rows for each coefficient: then
-Hessians of samples are alike. About 5 + min(h^(1/2) / 3, s) rounds, s = (1 + g^(1/2)) / (1 - g^(1/2)) the square root of the
-condition of one sample's covariance in the other's, for g = `UNEVEN` d workers / N (measured; conjugate gradients take rounds as
-the square root of a condition number; Marchenko, Pastur, Distribution of eigenvalues for some sets of random matrices, 1967). A
-Hessian is (d + 1) / 4 vectors in float32, twice as many where l2 is too small for that. All rows are sent once, and then solved
-by one worker.
-"""
+"""Which form SPCG takes: by what is sent until the end, as it is foreseen, and later as it is seen (`spcg_costs`)."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from math import inf, log, sqrt
+from math import inf, sqrt
 
 from mpiopt.engine.forms import Extent, Taken
 from mpiopt.errors import CapabilityError
-from mpiopt.methods.lazy_newton import fits_single
+from mpiopt.methods.spcg_costs import BESIDE, DONE, FEW, copying, foreseen, hardness, price, remaining, vectors
 from mpiopt.words import counted
 
-FEW = 1500  # coefficients of which a Hessian is summed and factored
 SMALL = 128  # of so few it is 33 kB, which cost a network little more than a message of any length
-UNEVEN = 2.0  # features are not equally frequent: as if there were so many times as many
 HARD = 20.0  # h from which small Hessians pay where rounds gain little
 LIGHT = 3.0  # h up to which counts saves a round at most, and its steps cost up to twice as much
 EASY = 100.0  # h up to which epochs of dual coordinate descent converge sooner than conjugate gradients
 EASY_COPY = 10.0  # h of one worker with all rows, up to which its dual is ascended quickly, as `local_solvers.Auto` has it
 BEGIN, LOOK = 3, 4  # rounds in the form counts before a first look at how they went, and a second
 LONG = 16.0  # rounds to come that are more than a small Hessian takes
-SPOKEN = 32  # numbers of a round's search, where features are few
-AFTER = 8  # vectors of the rounds beside a Hessian
-BESIDE = 2.5  # vectors of the rounds beside a copy of all rows
 WORTH = 2.0  # times what is foreseen has to be more than a copy: one worker then works for all
 MOVED = 1 << 22  # entries that are copied at most: one worker passes over them in about 10 ms
 FELLOWS, HEAVY = 3, 50_000_000  # workers of which each takes so many more epochs of the dual that one is as quick; entries then
 SPARED = 2.0  # times the vectors of their rounds may then be copied
 LITTLE = 1 << 17  # entries, a megabyte, that a network brings in the time of some dozen messages
 EARLY, LATE = 4.0, 1.5  # Hessians of a run that begins with one, and of one that comes to it
-DONE = 1e-9  # of F: a decrease of no account
 
 
 @dataclass(frozen=True)
@@ -61,9 +41,7 @@ class AskedFor:
         """Never."""
         return False
 
-    def later(
-        self, taken: Taken, extent: Extent, forms: Collection[str], rounds: int, objectives: tuple[float, ...]
-    ) -> Taken:
+    def later(self, taken: Taken, extent: Extent, forms: Collection[str], rounds: int, objectives: tuple[float, ...]) -> Taken:
         """It."""
         return taken
 
@@ -88,7 +66,9 @@ class ByCost:
         if "gathered" in forms and (why := _copied(extent, "hessian" in forms)):
             return Taken("gathered", why)
         if "hessian" in forms and extent.dim <= FEW and price(extent, EARLY) < foreseen(extent) < inf:
-            return Taken("hessian", f"{_size(extent)}, {counted(round(extent.rows / extent.workers), 'row')} a worker, h = {h:.3g}")
+            return Taken(
+                "hessian", f"{_size(extent)}, {counted(round(extent.rows / extent.workers), 'row')} a worker, h = {h:.3g}"
+            )
         if "mean" in forms and h <= LIGHT:
             return Taken("mean", f"workers' rows are alike, h = {h:.3g}")
         return Taken("counts", f"{counted(extent.workers, 'worker')}, h = {h:.3g}")
@@ -98,9 +78,7 @@ class ByCost:
         few = "hessian" in forms and extent.dim <= FEW
         return taken.form == "counts" and (few or ("gathered" in forms and _moves(extent)))
 
-    def later(
-        self, taken: Taken, extent: Extent, forms: Collection[str], rounds: int, objectives: tuple[float, ...]
-    ) -> Taken:
+    def later(self, taken: Taken, extent: Extent, forms: Collection[str], rounds: int, objectives: tuple[float, ...]) -> Taken:
         """A Hessian, or a copy of all rows, where the rounds to come would send more."""
         few, h = "hessian" in forms and extent.dim <= FEW, hardness(extent)
         if few and extent.dim <= SMALL and h > HARD and rounds == BEGIN and _stands(objectives):
@@ -112,51 +90,9 @@ class ByCost:
         if "gathered" in forms and _moves(extent):
             costs["gathered"] = copying(extent)
         form = min(costs, key=costs.__getitem__)
-        if _vectors(extent) * left > 1.5 * costs[form] or (few and extent.dim <= SMALL and h > HARD and left > LONG):
+        if vectors(extent) * left > 1.5 * costs[form] or (few and extent.dim <= SMALL and h > HARD and left > LONG):
             return Taken(form, f"{_size(extent)}, after {counted(rounds, 'round')} of counts with slow progress")
         return taken
-
-
-def hardness(extent: Extent) -> float:
-    """h, infinity without l2."""
-    ridge = extent.l2 * extent.weight
-    return extent.bend * extent.squares * extent.workers / ridge if ridge > 0 else inf
-
-
-def price(extent: Extent, hessians: float) -> float:
-    """Vectors that the form hessian sends, with so many of them."""
-    return hessians * (extent.dim + 1) / (4 if fits_single(extent) else 2) + AFTER + 6 * SPOKEN / extent.dim
-
-
-def foreseen(extent: Extent, a_round: int | None = None) -> float:
-    """Vectors that the form counts sends, or with so many a round; infinitely many without l2, of which nothing is foreseen."""
-    h, g = hardness(extent), UNEVEN * extent.dim * extent.workers / max(extent.rows, 1)
-    if h == inf:
-        return inf
-    alike = (1 + sqrt(g)) / (1 - sqrt(g)) if g < 1 else inf
-    return ((_vectors(extent) if a_round is None else a_round) + SPOKEN / extent.dim) * (5 + min(sqrt(h) / 3, alike))
-
-
-def _vectors(extent: Extent) -> int:
-    """What a round of counts sends beside its search."""
-    return 1 if extent.dim > FEW else 2
-
-
-def copying(extent: Extent) -> float:
-    """Vectors that the form gathered sends: what a worker has of the rows, and the rounds."""
-    entries = extent.nonzeros * (1 - 1 / extent.workers)
-    return entries * extent.width / 8 / (extent.workers * extent.dim) + BESIDE
-
-
-def remaining(objectives: tuple[float, ...]) -> float:
-    """Rounds until a decrease is of no account, if the last three go on as they did; 0 where they already do not count."""
-    if len(objectives) < 5:
-        return 0.0
-    earlier, last = objectives[-4] - objectives[-3], objectives[-2] - objectives[-1]
-    least = DONE * abs(objectives[-1])
-    if not last > least:
-        return 0.0
-    return log(last / least) / log(earlier / last) * 2 if earlier > last else inf
 
 
 def _stands(objectives: tuple[float, ...]) -> bool:

@@ -13,7 +13,8 @@ from mpiopt.io.dataset.linear_team import team_of
 from mpiopt.io.dataset.synthetic import from_spec
 from mpiopt.io.runs.checkpoint import Store
 from mpiopt.methods import find
-from mpiopt.methods.spcg_rule import ByCost, foreseen, remaining
+from mpiopt.methods.spcg_costs import foreseen, remaining
+from mpiopt.methods.spcg_rule import ByCost
 from mpiopt.problems.penalties import L2
 from mpiopt.problems.problem import Message, mean
 from mpiopt.work.corrected import Corrected
