@@ -201,7 +201,7 @@ def test_a_hessian_is_taken_where_it_sends_less_than_the_rounds_to_come():
 
 
 def test_rounds_to_come_are_those_of_the_rate_that_is_seen():
-    decreases = 0.5 * 0.1 ** np.arange(2)
+    decreases = 0.5 * 0.1 ** np.arange(4)
     objectives = tuple(1.0 + 1.0 - np.concatenate([[0.0], np.cumsum(decreases)]))
     assert remaining(objectives) == pytest.approx(np.log10(5e-4 / (1e-9 * objectives[-1])), rel=1e-6)
     assert remaining(objectives[1:]) == 0 and remaining((1.0,) * 5) == 0
