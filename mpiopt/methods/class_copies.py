@@ -56,5 +56,5 @@ def shared_step(copy: ClassModel, which: Array, slope: Array, x: Array, worker: 
 
 def _first(team: Team[Any]) -> Team[Linear]:
     """The problem of the first class."""
-    penalty = replace(team.penalty, free=int(team.penalty.free > 0))  # type: ignore[type-var]
+    penalty = replace(team.penalty, free=int(team.penalty.free > 0))
     return replace(team, sites=tuple(replace(site, loss=site.loss.single(0), penalty=penalty) for site in team.sites))

@@ -94,7 +94,7 @@ def _steps(
     world, parts = problem.world, []
     for worker in world.hosted:
         part = np.zeros_like(x)
-        for k in np.flatnonzero(going):
+        for k in np.flatnonzero(going).tolist():
             if k % world.workers == worker:
                 h = hessians[k].copy()
                 h[np.diag_indices(len(x))] += bend + damping * np.diag(hessians[k])

@@ -62,8 +62,9 @@ def certify(team: Team, x: Array, products: int, lower: float = -np.inf) -> Cert
     objective, size, gap, tight, noise, floor = found.tolist()
     if terms.limit < noise <= floor and _promising(team, points, residual, terms, products):
         floor = terms.limit
-    looked = escaping_classes if offered(team, Several) else escaping
-    return Certificate(objective, size, gap, tight, noise, floor, looked(team, x, noise <= floor))
+    settled = noise <= floor
+    away = escaping_classes(team, x, settled) if offered(team, Several) else escaping(team, x, settled)
+    return Certificate(objective, size, gap, tight, noise, floor, away)
 
 
 def proved_gap(team: Team, x: Array, residual_norm: float) -> float:

@@ -6,33 +6,35 @@ of maximum likelihood estimates in logistic regression models, 1984): pairs of a
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from mpiopt.arrays import Array, norm
 from mpiopt.numerics import krylov
 from mpiopt.problems.class_margins import ClassMargins
-from mpiopt.problems.problem import Message, Team, mean, offered
+from mpiopt.problems.problem import Message, Site, Team, mean, offered
 from mpiopt.problems.recession import GUESSES, PRODUCTS, PROJECTIONS, PULLING, RIGHT, SURE, WRONG, escaping
-from mpiopt.problems.several import Separable, Several
+from mpiopt.problems.several import Separable
 
 
-def escaping_classes(team: Team[Several], x: Array, settled: bool = True) -> int:
+def escaping_classes(team: Team[Any], x: Array, settled: bool = True) -> int:
     """As `escaping`. Collective: as there, for every class of a separable loss."""
     if team.penalty.grows and not team.penalty.free:
         return 0
+    held: tuple[Site[Any], ...] = team.sites
     if offered(team, Separable):
         classes, free = team.sites[0].loss.classes, int(team.penalty.free > 0)
-        penalty = replace(team.penalty, free=free)  # type: ignore[type-var]
+        penalty = replace(team.penalty, free=free)
         found = 0
         for k in range(classes):
-            sites = tuple(replace(site, loss=site.loss.single(k), penalty=penalty) for site in team.sites)
+            sites = tuple(replace(site, loss=site.loss.single(k), penalty=penalty) for site in held)
             found = found or escaping(replace(team, sites=sites), np.ascontiguousarray(x.reshape(-1, classes)[:, k]), settled)
         return found
     return _escaping_pairs(team, x, settled) if isinstance(team.sites[0].loss, ClassMargins) else 0
 
 
-def _escaping_pairs(team: Team, x: Array, settled: bool) -> int:
+def _escaping_pairs(team: Team[Any], x: Array, settled: bool) -> int:
     d = x.copy()
     if team.penalty.grows:  # the intercepts alone, of which a class that no row has leads away
         d[: d.size - team.penalty.free] = 0
@@ -62,7 +64,7 @@ def _counted(loss: ClassMargins) -> Array:
     return out & (loss.weights > 0)[:, None] if loss.weights.size else out
 
 
-def _right(team: Team, d: Array) -> int:
+def _right(team: Team[Any], d: Array) -> int:
     """Rows that d (dim,) takes ahead; 0 where it takes one back. Collective: a small sum."""
     size, counts = norm(d), []
     for loss in (site.loss for site in team.sites):
@@ -82,7 +84,7 @@ def _pulls(loss: ClassMargins, x: Array, pulling: float) -> Array:
     return 1.0 * (((odds > pulling) | (ahead < 0)) & _counted(loss))
 
 
-def _projected(team: Team, d: Array, pulls: list[Array]) -> Array:
+def _projected(team: Team[Any], d: Array, pulls: list[Array]) -> Array:
     """d (dim,) without what the pulling pairs see of it: conjugate gradients on their least squares. Collective."""
 
     def spread(loss: ClassMargins, each: Array) -> Array:

@@ -6,11 +6,11 @@ that the rows of a class lie together and the kernels of one class serve (`losse
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.kernels.csr import CSR
 from mpiopt.problems.several import Separable
 
 
@@ -19,7 +19,7 @@ class RowsByClass:
     """Not collective. matrix : the loss's, or one with its columns scaled."""
 
     loss: Separable
-    matrix: CSR
+    matrix: Any  # a CSR
 
     @property
     def lines(self) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -25,10 +26,10 @@ def shared_rows(team: Team[Separable]) -> Separable:
         matrix = CSR.empty(len(lengths), len(data), cols, data.dtype)
         np.cumsum(lengths, out=matrix.indptr[1:])
         matrix.indices[:], matrix.data[:] = indices, data
-        return replace(losses[0], matrix=matrix, **beside)  # type: ignore[type-var]
+        return replace(losses[0], matrix=matrix, **beside)
 
 
-def _packed(matrix: CSR) -> CSR:
+def _packed(matrix: Any) -> CSR:
     """Rows with nothing before them."""
     begin, end = int(matrix.indptr[0]), int(matrix.indptr[-1])
     return CSR(matrix.indptr - begin, matrix.indices[begin:end], matrix.data[begin:end], matrix.shape)

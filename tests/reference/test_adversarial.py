@@ -55,6 +55,8 @@ BOLD = {  # how methods may end away from the optimum with their default paramet
     **dict.fromkeys(("dcgd", "dgd", "choco"), frozenset({Reason.DIVERGED, Reason.STALLED})),
     "gdci": {Reason.DIVERGED, Reason.STALLED},  # as far off as the points that gradient steps lead to from there
 }
+# of one against the rest: entries whose squares, times those of slopes, leave the range of numbers
+UNFIT = tuple(f"times 1e{power:+} logistic" for power in (-150, -100, 100, 150))
 TOLERANCE = 1e-8
 ENOUGH = 40  # problems, at least, on which another method is right, or uses up its rounds, whatever the penalty
 COMPRESSED = ("dcgd", "ef", "ef21", "diana", "rand_diana", "marina", "gdci", "vr_gdci")
@@ -251,7 +253,8 @@ def test_separable_classes_are_seen(worlds, kind, name, rows):
 @pytest.mark.parametrize("kind", [Multinomial, OneAgainstRest])
 def test_several_classes_on_all_problems(world, kind):
     with np.errstate(all="ignore"):
-        cases = [case for case in PROBLEMS.values() if case.loss == LOGISTIC]
+        far = UNFIT if kind is OneAgainstRest else ()
+        cases = [case for case in PROBLEMS.values() if case.loss == LOGISTIC and case.name not in far]
         assert not [case.name for case in cases if not tells(world, case, kind, case.l2)]
 
 
