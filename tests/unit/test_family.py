@@ -41,7 +41,7 @@ def test_methods_are_counted_by_bytes_alike_on_any_ranks_and_only_what_is_missin
     spent = found["spent"][SMALL.name]
     assert list(spent) == list(METHODS) and found["near"] + found["far"] <= 1 and not found["unknown"]
     assert spent["spcg"]["vector_rounds"] == pytest.approx(spent["spcg"]["bytes"] / (8 * 12 * 4))
-    assert spent["spcg"]["rounds"] < spent["spcg"]["vector_rounds"] < 60 and spent["spcg"]["form"] == "hessian"
+    assert spent["spcg"]["rounds"] < spent["spcg"]["vector_rounds"] < 60 and spent["spcg"]["form"] == "gathered"
     assert {name: each["vector_rounds"] for name, each in spent.items()} == world.tell(
         {name: each["vector_rounds"] for name, each in spent.items()}
     )
