@@ -28,7 +28,7 @@ class LocalSolver(Protocol):
         """What it keeps from call to call."""
 
     def __call__(self, phi: Reference[Any], q: Array, at: Point, memory: Tree) -> tuple[Array, Tree]:
-        """An approximate minimiser z (dim,), started at or near ``at``."""
+        """An approximate minimiser z (dim,), started at or near ``at``: never its array, for z is the caller's to change."""
 
 
 class Modelled(NamedTuple):

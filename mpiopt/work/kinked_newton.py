@@ -71,7 +71,7 @@ class KinkedNewton:
             if tau > LAST:
                 break
             at, last = _moved(at, step, t), size
-        return at.x, memory
+        return at.x.copy(), memory
 
 
 def _candidate(phi: Reference[Any], at: Point, slope: Array, short: Array, tau: float) -> Candidate:

@@ -66,7 +66,7 @@ class NewtonCG:
                 return at.x + p, memory
             at = _search(phi, q, at, p)
             g = phi.grad(at) - q
-        return at.x, memory
+        return at.x.copy(), memory  # which is the caller's to change
 
     def direction(self, phi: Reference, at: Point, g: Array, forcing: float, floor: float) -> Array:
         """-H^-1 g, (dim,), as nearly as ``forcing``, or until what is left of it is below ``floor``."""

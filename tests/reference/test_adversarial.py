@@ -48,7 +48,7 @@ BOLD = {  # how methods may end away from the optimum with their default paramet
     "aeg": {Reason.DIVERGED},  # as these
     "csl": {Reason.DIVERGED, Reason.BROKEN},  # with no mu at all, so that its server may have no minimiser: off the numbers
     "prox_csl": {Reason.DIVERGED},  # with that of the server's rows
-    **dict.fromkeys(("owa", "acowa"), frozenset({Reason.STALLED})),  # an average changes nothing more after its last round
+    **dict.fromkeys(("owa", "acowa"), frozenset({Reason.STALLED, Reason.DIVERGED})),  # averages of few rows each, which end
     "cocoa": {Reason.DIVERGED},  # climb in the dual alone, and F at the point of their dual variables stays high for long
     **dict.fromkeys(("adom", "adom_plus"), frozenset({Reason.DIVERGED})),  # where l2 is small
     # hover about the optimum, as far off as the workers' own gradients there are long
@@ -161,7 +161,7 @@ def test_there_are_sixty():
 
 @pytest.mark.ranks(1, limit=300)
 def test_some_methods_on_some_problems(worlds):
-    assert not check(worlds(workers=3), chosen(25))[0]
+    assert not check(worlds(workers=3), chosen(100))[0]
 
 
 @pytest.mark.ranks(1, limit=300)

@@ -7,7 +7,8 @@ import pytest
 
 from mpiopt.problems.surrogate import Reference
 from mpiopt.work import local_solvers
-from mpiopt.work.local_solvers import Auto, DualDescent, DualMemory, NewtonCG
+from mpiopt.work.kinked_newton import KinkedNewton
+from mpiopt.work.local_solvers import Auto, DualDescent, DualMemory, Factored, NewtonCG
 from tests.adversarial_sets import LOGISTIC, SQUARES, dense
 
 
@@ -26,6 +27,18 @@ def test_a_local_solve_ends_where_its_gradient_is_rounding(worlds, monkeypatch, 
         z, _ = NewtonCG(1e-8, steps=50)(phi, q, phi.loss.point(z), ())
     assert len(steps) < 60
     assert np.linalg.norm(phi.grad(phi.loss.point(z)) - q) < 1e-13
+
+
+@pytest.mark.parametrize(
+    "solver", [NewtonCG(1e-8, steps=50), NewtonCG(1e-8, 50).aiming(1e9), Factored(1e-8, 50), KinkedNewton()]
+)
+def test_the_answer_at_the_minimum_is_an_array_of_its_own(worlds, solver):
+    """Or who takes the point from it would take it from the point."""
+    (site,) = dense("local", 5, n=8, d=3).team(worlds(), 0.0, 0.1).sites
+    phi, at = Reference.of(site.loss, site.penalty, 0.0), site.loss.point(np.ones(3))
+    z, _ = solver(phi, phi.grad(at), at, solver.init(at.x, phi))
+    assert z is not at.x and not np.shares_memory(z, at.x)
+    np.testing.assert_allclose(z, 1.0, rtol=1e-12)
 
 
 @pytest.mark.parametrize("intercept", [False, True])

@@ -34,7 +34,7 @@ def ended(worlds, tmp_path, monkeypatch):
     [
         (ONE_HOT, ["--l2", "0", "--intercept"], "ROUNDING", 0),
         (ONE_HOT, ["--l2", "0.01"], "GAP", 0),
-        (ONE_HOT, ["--l2", "0", "--intercept", "--rounds", "1"], "ROUNDS", 3),
+        (ONE_HOT, ["--l2", "0", "--intercept", "--method", "gradient", "--rounds", "1"], "ROUNDS", 3),
         (PURE, ["--l2", "0", "--intercept"], "SEPARABLE", 3),
         (PURE, ["--l2", "0", "--intercept", "--method", "giant"], "SEPARABLE", 3),
         (HUGE, ["--l2", "1e-5", "--no-intercept"], "HIDDEN", 3),
