@@ -118,7 +118,7 @@ def compare(
     ]
     # two solves to a gap each may end that far apart
     least = min(rows[2][1], rows[2][2])
-    allowed = max(0.0, min(found.certificate.gap, again.certificate.gap)) / max(abs(least), 1e-300)
+    allowed = max(0.0, found.certificate.gap, again.certificate.gap) / max(abs(least), 1e-300)
     rows[2] = (*rows[2][:3], _apart(rows[2][1], rows[2][2]))
     cells = [[name, f"{a:.12g}", f"{b:.12g}", f"{apart:.1e}" if name != "seconds" else ""] for name, a, b, apart in rows]
     console.show(table(["", "GPU", "CPU", "apart"], cells, "lrrr"))

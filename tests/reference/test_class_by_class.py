@@ -55,7 +55,7 @@ def single(whole: Team[OneAgainstRest], k: int, l2: float) -> Team:
     return Team.of(whole.world, losses, L2(l2, free=int(losses[0].intercept)))
 
 
-@pytest.mark.ranks(1, 2, 3)
+@pytest.mark.ranks(3)
 @pytest.mark.parametrize("solver", [None, ClassByClass(DUAL), ClassByClass(DUAL, DualDescent(1e-12, 200))])
 @pytest.mark.parametrize(("intercept", "family"), [(False, Logistic()), (True, Logistic()), (True, SquaredHinge())])
 def test_minima_are_those_of_the_single_problems(world, solver, intercept, family, monkeypatch):
@@ -86,7 +86,7 @@ def test_messages_are_those_of_the_slowest_class(world):
     assert together <= 1.6 * max(messages) < 0.6 * sum(messages)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=10)
 @given(st.integers(0, 2**32 - 1), st.booleans(), st.booleans(), st.integers(1, CLASSES))
 def test_epochs_keep_the_image_and_raise_the_dual(seed, intercept, weighted, count):
     """z stays the image of the dual variables, and no class's dual objective falls."""

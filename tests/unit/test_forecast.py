@@ -141,7 +141,7 @@ SENT = {  # methods whose rounds are all alike after the first
 }
 
 
-@pytest.mark.ranks(1, 2)
+@pytest.mark.ranks(2)
 @pytest.mark.parametrize("how", SENT)
 def test_what_a_round_sends_is_what_a_run_sends(worlds, comm, monkeypatch, how):
     monkeypatch.setattr(rehearsal, "WIDE", 1 << 10)
