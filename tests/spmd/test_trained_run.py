@@ -62,27 +62,8 @@ def test_a_perceptron_says_of_every_row_in_the_order_of_its_source(world, pictur
 def test_a_module_of_ones_own_asks_for_its_code(world, shared_tmp):
     pytest.importorskip("torch", reason="torch is not installed: pip install 'mpiopt[torch]'")
     out, rows = shared_tmp / "shop.h5", f"{SHOP}:orders"
-    said(
-        world,
-        "train",
-        *OWN,
-        "--data",
-        rows,
-        "--test",
-        rows,
-        "--rule",
-        "adamw",
-        "--lr",
-        0.01,
-        "--epochs",
-        2,
-        "--batch",
-        10,
-        "--set",
-        "period=4",
-        "--out",
-        out,
-    )
+    given = "--rule adamw --lr 0.01 --epochs 2 --batch 10 --set period=4".split()
+    said(world, "train", *OWN, "--data", rows, "--test", rows, *given, "--out", out)
     metric = ["--metric", f"{SHOP}:accuracy"]
     (score,) = said(world, "score", out, rows, *OWN, *metric)["scores"]
     told = read_run(out).attributes
@@ -110,22 +91,8 @@ def test_a_transformer_is_scored_by_loss_and_perplexity(world, shared_tmp):
     world.barrier()
     rows, out = shared_tmp / "it.h5", shared_tmp / "gpt.h5"
     said(world, "convert", shared_tmp / "it.txt", rows, "--tokens", "characters", "--block", 8)
-    said(
-        world,
-        "train",
-        "--data",
-        rows,
-        "--test",
-        rows,
-        "--model",
-        "gpt:layers=1,width=8,heads=1",
-        "--batch",
-        4,
-        "--epochs",
-        1,
-        "--out",
-        out,
-    )
+    given = "--model gpt:layers=1,width=8,heads=1 --batch 4 --epochs 1".split()
+    said(world, "train", "--data", rows, "--test", rows, *given, "--out", out)
     (score,) = said(world, "score", out, rows)["scores"]
     told = read_run(out).attributes
     assert score["mean_loss"] == pytest.approx(told["test_loss"], rel=1e-6)
