@@ -148,7 +148,7 @@ class Stop(Limits[Record]):
         yield from self.met(now.gradient_norm, now.gap)
         yield from super()._holding(history)
         if len(history) > PATIENCE:
-            yield from _stuck(history[:-PATIENCE], history[-PATIENCE:])
+            yield from stuck(history)
 
     def met(self, gradient_norm: float, gap: float) -> Iterator[tuple[Reason, str]]:
         """The tolerances that a point reaches, with the numbers that say so."""
@@ -165,13 +165,17 @@ def ended(reason: Reason, details: str) -> tuple[Reason, str]:
     return reason, f"{reason.sentence[:-1]} ({details})."
 
 
-def _stuck(before: Sequence[Record], lately: Sequence[Record]) -> Iterator[tuple[Reason, str]]:
-    """Whether the last rounds only went up, or nowhere. Methods with momentum may rise for a while and yet be on their way."""
+def stuck(history: Sequence[Record], doubt: float = 0.0) -> Iterator[tuple[Reason, str]]:
+    """Whether the last rounds only went up, or nowhere. Methods with momentum may rise for a while and yet be on their way.
+
+    history : more than `PATIENCE` records. doubt : what rounding may do to an objective, beyond its last digits.
+    """
+    before, lately = history[:-PATIENCE], history[-PATIENCE:]
     objectives = [record.objective for record in lately]
     best, highest = min(objectives), max(objectives)
-    if best > before[0].objective:
+    if best > before[0].objective + doubt:
         yield Reason.DIVERGED, f"for {PATIENCE} rounds; F = {objectives[-1]:.6g}, at the start {before[0].objective:.6g}"
-    better = best < min(record.objective for record in before)
+    better = best < min(record.objective for record in before) - doubt
     steeper = min(record.gradient_norm for record in lately) >= min(record.gradient_norm for record in before)
-    if not better and steeper and highest - best <= 1e-13 * abs(best):
+    if not better and steeper and highest - best <= 1e-13 * abs(best) + doubt:
         yield Reason.STALLED, f"{PATIENCE} rounds, |grad F| = {lately[-1].gradient_norm:.3g}"

@@ -9,7 +9,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.engine.fingerprint import fingerprint
 from mpiopt.engine.method import Measured, Method, Run, proved_above
-from mpiopt.engine.stop import Reason, Record, Stop, ended
+from mpiopt.engine.stop import PATIENCE, Reason, Record, Stop, ended, stuck
 from mpiopt.errors import NumericalError
 from mpiopt.kernels.replicated import length
 from mpiopt.problems.certificate import Certificate, duality_gap, gradient_bound, proved_gap, tight_gap
@@ -77,6 +77,8 @@ class Examiner:
         best, settled = self.best, found is not None and found[0].converged
         if not settled and best is not None and best.noise <= self.terms.limit:
             return ended(Reason.ROUNDING, _rounding(best.gradient_norm, best.noise))
+        if found is None and best is not None and len(history) > PATIENCE:
+            found = next((ended(*each) for each in stuck(history, self._doubt(best.x))), None)
         return found
 
     def __call__(self, run: Run, clock: float, word: str) -> tuple[Record, bool, str]:
@@ -94,13 +96,14 @@ class Examiner:
         sent, seconds, word = self.team.world.tallied(clock, word, *alike)
         counts = sent, tally.vector_rounds, tally.messages
         record = Record(run.round, seconds, found.objective, found.gradient_norm, found.gap, *counts)
-        if self.best is None or (found.fresh and self.best.beaten(record, self._doubt(run))):
-            self.best = Best(self.method.answer(run, self.team).x, found.objective, found.gradient_norm, noise)
+        x = self.method.answer(run, self.team).x
+        if self.best is None or (found.fresh and self.best.beaten(record, self._doubt(x))):
+            self.best = Best(x, found.objective, found.gradient_norm, noise)
         return record, found.fresh, word
 
-    def _doubt(self, run: Run) -> float:
+    def _doubt(self, x: Array) -> float:
         """What rounding A x may do to the objective: coefficients that have grown along a null space fit its errors."""
-        return self.terms.eps * self.terms.slope * self.terms.length * length(self.method.answer(run, self.team).x)
+        return self.terms.eps * self.terms.slope * self.terms.length * length(x)
 
     def _within(self, gap: float) -> bool:
         return self.stop.gap is not None and gap <= REACH * self.stop.gap

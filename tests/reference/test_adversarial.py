@@ -170,6 +170,12 @@ def test_a_quick_method_on_all_problems(world, method):
     everything(world, method)
 
 
+@pytest.mark.ranks(1)
+def test_a_solve_ends_where_rounding_hides_what_it_gains(world):
+    found = ended(world, "spcg", PROBLEMS["nearly collinear least_squares"], 0.0, 0.0)
+    assert found is not None and found.reason in RIGHT and found.history[-1].round < 200
+
+
 @pytest.mark.ranks(1, limit=300)
 @pytest.mark.parametrize("few", [0, 300])
 def test_a_path_on_all_problems(worlds, few, monkeypatch):
