@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DIM = 256
 DRAWS = 200  # encodings of each vector
 ETA, SUPPORT = 0.7, 0.5
-DIMS = (1024, 4096)
+DIMS, SHORT = (1024, 4096), (512,)
 MARKS = "sD^v<>Pph*Xd"
 
 LABELS = {"gaussian": "Gaussian", "one-hot": "one-hot", "cauchy": "Cauchy", "adversarial": "column of the frame"}
@@ -94,7 +94,7 @@ def run(lab: Lab) -> Findings:
     found = _found(lab) if lab.world.rank == 0 else None
     losses, growth = lab.world.tell(found)
     plain, clipped, against, cured = _spreads()
-    dims = lab.pick(DIMS, DIMS[:1])
+    dims = lab.pick(DIMS, SHORT)
     one = {name: losses["kashin:bits=1,frame=orthogonal", name].variance for name in ("gaussian", "one-hot", "cauchy")}
     checks = [
         Check("one-hot, K of plain coefficients", Near(3.05, 1.25), plain),
@@ -110,7 +110,7 @@ def run(lab: Lab) -> Findings:
 
 
 def _found(lab: Lab) -> tuple[dict[tuple[str, str], Distortion], dict[tuple[str, int], float]]:
-    draws, inputs = lab.pick(DRAWS, 20), vectors()
+    draws, dims, inputs = lab.pick(DRAWS, 20), lab.pick(DIMS, SHORT), vectors()
     losses = {
         (text, name): measured(text, x, draws if text not in BIASED else 1)
         for text in [*KASHIN, *OTHERS, *BIASED]
@@ -118,8 +118,8 @@ def _found(lab: Lab) -> tuple[dict[tuple[str, str], Distortion], dict[tuple[str,
     }
     growth: dict[tuple[str, int], float] = {}
     for name, text in (("kashin", "kashin:bits=1,bucket=0"), ("qsgd", "qsgd:bits=2,bucket=0")):
-        base, *others = (measured(text, gaussian(d), draws // 2).variance for d in (DIM, *lab.pick(DIMS, DIMS[:1])))
-        growth |= {(name, d): value / base for d, value in zip(DIMS, others, strict=False)}
+        base, *others = (measured(text, gaussian(d), draws // 2).variance for d in (DIM, *dims))
+        growth |= {(name, d): value / base for d, value in zip(dims, others, strict=True)}
     return losses, growth
 
 
