@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp, softmax
 
 from mpiopt.arrays import Array
 from mpiopt.errors import DataError
@@ -96,6 +95,8 @@ class ClassFitted:
     def chances(self, margins: Array) -> Array:
         """The probabilities of the classes, (rows, classes): of one against the rest, brought to a sum of 1."""
         if self.kind == MULTINOMIAL or self.family.chance is None:
+            from scipy.special import softmax  # a tenth of a second, which only those who predict wait for
+
             return softmax(margins, axis=1)
         found = self.family.chance(margins)
         total = found.sum(1, keepdims=True)
@@ -114,6 +115,8 @@ class ClassFitted:
     def loss(self, margins: Array, y: Array, weights: Array | None) -> float:
         """The weighted sum of the rows' losses, as they are minimised. y : (rows,) class numbers."""
         if self.kind == MULTINOMIAL:
+            from scipy.special import logsumexp
+
             lost = logsumexp(margins, axis=1) - margins[np.arange(len(y)), y]
             return float(lost.sum() if weights is None else weights @ lost)
         signs = 2.0 * (np.arange(margins.shape[1]) == y[:, None]) - 1

@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING
 from mpiopt.arrays import Array
 from mpiopt.engine.drive import Solution
 from mpiopt.errors import CapabilityError, MpioptError, UsageError
-from mpiopt.inference.named_errors import named_errors
 from mpiopt.inference.normal import Estimates
 from mpiopt.inference.seen import Kind
-from mpiopt.inference.standard_errors import standard_errors
 from mpiopt.io.dataset.source import Source
 from mpiopt.io.runs.beside_solution import ERRORS
 from mpiopt.io.runs.coefficients import INTERCEPT
@@ -100,6 +98,10 @@ class Inferring:
 
         Collective. What is wrong is raised by `demand`, once the solution is kept.
         """
+        # a tenth of a second, which only those who ask for errors wait for
+        from mpiopt.inference.named_errors import named_errors
+        from mpiopt.inference.standard_errors import standard_errors
+
         apart = () if self.feature is None else (self.feature,)
         try:
             with team.world.tally.paused():

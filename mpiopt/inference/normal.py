@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import chdtrc, ndtr, ndtri
 
 from mpiopt.arrays import Array
 
@@ -25,11 +24,15 @@ class Estimates(NamedTuple):
     @property
     def p(self) -> Array:
         """The probability of a |z| at least as large, were the true coefficient 0."""
+        from scipy.special import ndtr  # a tenth of a second, which only those who ask for errors wait for
+
         return 2 * ndtr(-abs(self.z))
 
     @property
     def interval(self) -> tuple[Array, Array]:
         """The ends of the interval of level `LEVEL`."""
+        from scipy.special import ndtri
+
         half = ndtri(0.5 + LEVEL / 2) * self.errors
         return self.x - half, self.x + half
 
@@ -49,4 +52,6 @@ def likelihood_ratio(smaller: float, larger: float, weight: float, freedom: int,
     weight : the sum of the sample weights. rows : of least squares, whose variance is estimated: rows log(smaller / larger).
     """
     statistic = 2 * weight * (smaller - larger) if rows is None else rows * float(np.log(smaller / larger))
+    from scipy.special import chdtrc
+
     return LikelihoodRatio(max(statistic, 0.0), freedom, float(chdtrc(freedom, max(statistic, 0.0))))
