@@ -120,15 +120,14 @@ def test_features_are_called_by_their_numbers():
         names.index("8")
 
 
-@pytest.mark.ranks(2)
-def test_a_model_goes_by_the_numbers_in_the_text(series, ranks, tmp_path):
+def test_a_model_goes_by_the_numbers_in_the_text(series, tmp_path):
     """Solved, listed, exported, scored and applied, it is the one of the same rows numbered without gaps."""
     plain = random_text(80, 12, base=1, labels=(0, 1))
     (tmp_path / "a.svm").write_text(plain)
     (tmp_path / "h.svm").write_text(renumbered(plain, [None, *IDS[-12:]]))
     a, h = ([f"{tmp_path}/{name}{end}" for end in (".svm", ".h5", "-run.h5", ".csv")] for name in "ah")
     done = series(
-        ranks,
+        2,
         ["convert", a[0], a[1]],
         ["convert", h[0], h[1], "--compact"],
         *(["solve", one[1], "--l2", "1e-2", "--deterministic", "--out", one[2]] for one in (a, h)),

@@ -82,7 +82,7 @@ def test_values_are_solved_as_they_are_stored(series, tmp_path):
     small, large = (["convert", str(tmp_path / name), target, "--values", "float64", "--overwrite"] for name in texts)
     solve = ["solve", target, "--l2", "1e-3"]
     done, *solved, refused, normal, last = series(
-        2,
+        1,
         small,
         [*solve, "--json"],
         [*solve, "--json", "--values", "float32"],
