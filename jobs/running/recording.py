@@ -117,7 +117,15 @@ def _noted(path: Path, run_id: str, past: Sequence[Any]) -> dict[str, list[float
     history = read_run(path).history
     if history["round"][: len(past)].tolist() != [record.round for record in past]:
         return {}
-    return {name: column[: len(past)].tolist() for name, column in history.items() if name not in past[0]._fields}
+    known = columns(past)
+    return {name: _filled(known.get(name), column[: len(past)]) for name, column in history.items()}
+
+
+def _filled(known: Sequence[float] | None, column: np.ndarray) -> list[float]:
+    """A column as it was recorded, and as it was noted where nothing was."""
+    if known is None:
+        return column.tolist()
+    return [float(b) if a != a else a for a, b in zip(known, column, strict=True)]
 
 
 @contextmanager

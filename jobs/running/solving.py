@@ -123,10 +123,10 @@ class SolveHooks:
             course.standing() or start(self.job, self._team, self._source),
             self._stop,
             course.watch,
-            [
-                *course.keep,
+            [  # a checkpoint last: what goes on from it does not say these again
                 *NodeColumns.of(self.method, self._team, course.note),
                 *([] if test is None else [test.keeper(self.method, self._team, course.note, losses)]),
+                *course.keep,
             ],
             course.interruption,
         )

@@ -96,11 +96,11 @@ class TrainHooks:
                 goal,
                 self._exam,
                 course.watch,
-                [
-                    *course.keep,
+                [  # a checkpoint last: what goes on from it does not say these again
                     self._figures.keeper(course.note),
                     *NodeColumns.of(self._method, self._team, course.note),
                     *UnlikeColumn.of(job.method, self._method, self._team, course.note),
+                    *course.keep,
                 ],
                 course.interruption,
                 due(self._calendar, self._console),

@@ -6,7 +6,6 @@ from math import inf
 import numpy as np
 import pytest
 
-from mpiopt.comm.gate import WHOLE
 from mpiopt.engine.drive import solve
 from mpiopt.engine.forms import taken_by
 from mpiopt.engine.stop import Stop
@@ -14,30 +13,12 @@ from mpiopt.errors import CapabilityError
 from mpiopt.io.runs.checkpoint import Store
 from mpiopt.methods import find
 from mpiopt.problems.penalties import L1, L2
+from tests.fuse import Fuse, Killed
 from tests.problem_sets import Data
 
 ROUNDS = 2
 FACE = {"features": 30, "weighted": True}, L1(0.01), {}, 3
 ALONE = {"features": 30, "weighted": True}, L2(1e-4), {"accuracy": 0.5}, 1
-
-
-class Killed(BaseException):
-    """What no code of ours catches."""
-
-
-class Fuse:
-    """Ends its rank as it comes to an agreement of all; writes down those that it has come to."""
-
-    def __init__(self, at: float) -> None:
-        self.at, self.met = at, []
-
-    def entered(self, name: str, who: str) -> None:
-        self.met += [name] if who == WHOLE else []
-        if len(self.met) > self.at:
-            raise Killed(name)
-
-    def left(self, who: str) -> None:
-        pass
 
 
 def walked(worlds, path, setting, at: float = inf):

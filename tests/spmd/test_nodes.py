@@ -56,13 +56,18 @@ def test_it_does_on_four_ranks(worlds, shared_tmp):
 
 
 @pytest.mark.ranks(2)
-def test_a_training_without_a_centre_says_it_too(worlds, shared_tmp):
-    job = Train(
-        data="blobs:rows=240", method="d2_sgd", set=(("graph", "ring"),), workers=5, epochs=1.0, out=shared_tmp / "t.h5"
-    )
-    train(replace(job, rule="sgd"), worlds(workers=5), Console(first=False))
-    found = read_run(shared_tmp / "t.h5").history
+def test_a_training_without_a_centre_says_it_too_and_goes_on_with_it(worlds, shared_tmp):
+    job = Train(data="blobs:rows=240", batch=8, method="d2_sgd", set=(("graph", "ring"),), workers=5, epochs=1.0)
+    job = replace(job, rule="sgd", out=shared_tmp / "t.h5")
+    world, quiet = worlds(workers=5, deterministic=True), Console(first=False)
+    train(job, world, quiet)
+    found = read_run(job.out).history
     assert (found["edge_bytes"][1:] > 0).all() and (found["consensus"][1:] > 0).all() and found["exchanges"][-1] >= 1
+    kept = replace(job, out=shared_tmp / "kept.h5", checkpoint=shared_tmp / "kept.cp.h5", epochs=0.5)
+    train(kept, world, quiet)
+    assert train(replace(kept, epochs=1.0), world, quiet)["resumed_after"]
+    for name in ("consensus", "edge_bytes", "exchanges"):
+        np.testing.assert_array_equal(read_run(kept.out).history[name], found[name], err_msg=name)
 
 
 @pytest.mark.ranks(2)
