@@ -132,7 +132,10 @@ def fill(key, lo, indptr, indices, data, y, shape, shared, exponent, kind, topic
     """
     rows, cols = shape
     weights = _stream(key, _WEIGHT, 0)
-    scratch = np.empty(np.max(np.diff(indptr)) + 1)
+    longest = np.int64(0)
+    for i in range(y.size):
+        longest = max(longest, indptr[i + 1] - indptr[i])
+    scratch = np.empty(longest + 1)
     for i in range(y.size):
         row = lo + i
         index, value = indices[indptr[i] : indptr[i + 1]], data[indptr[i] : indptr[i + 1]]

@@ -43,7 +43,7 @@ def forecast(job: "Solve", make: Make, world: "World", console: Console) -> dict
     """Tell what the job would need, rank by rank and node by node. Collective. Raises MpioptError on every rank."""
     job, source = opened(job, world)
     if not compiled():
-        console.note("compiling kernels: once on this machine, about half a minute")
+        console.note("compiling kernels: once on this machine, about 15 seconds")
     console(f"rehearsing {job.method} on {counted(world.size, 'rank')}")
     dim = source.cols + job.intercept
     method = made(job, make)

@@ -59,7 +59,7 @@ class SolveHooks:
         if self.job.device == "gpu":
             gpu_solving.take(self._world)
         elif not compiled():
-            self._console.note("compiling kernels: once on this machine, about half a minute")
+            self._console.note("compiling kernels: once on this machine, about 15 seconds")
         self._console(f"reading {self.job.data}")
         self.job, self._source = opened(self.job, self._world)
         self._factors = penalty_factors.factors_of(self.job, self._source, self._world)

@@ -2,6 +2,9 @@
 
 numba lets errors of its cache end the program: a full disk, a quota, a home that cannot be written, a file cut short. And
 ranks begin together and want the same kernels: one of a node compiles one, while the others wait and then read it.
+
+What is short to write may be long to compile: ``z[:] = q`` of two arrays takes a second, most of it for the words that say that
+their lengths differ, `numpy.diff` more, `numpy.max`, sums of arrays and views a tenth. Kernels have loops, which run as fast.
 """
 
 from collections.abc import Callable

@@ -26,7 +26,7 @@ from typing import cast
 import numpy as np
 
 from mpiopt.kernels.compiling import njit
-from mpiopt.kernels.host.prefetch import prefetch
+from mpiopt.kernels.host.prefetch import prefetch, unsigned
 from mpiopt.kernels.host.products import row_add
 from mpiopt.kernels.host.visits import after, block_shift, first_row, row_energy, stride_of
 
@@ -48,8 +48,9 @@ def dual_start(indptr, indices, data, y, w, alpha, q, total, inverse, bias, z):
     1,) with an intercept, whose own D is bias (0.0: no intercept); total : the sum of weights that divides the loss;
     inverse : 1 / D, (cols,), or (1,) where all are the same.
     """
-    start, index = indptr.view(np.uint64), indices.view(np.uint32)
-    z[:] = q
+    start, index = unsigned(indptr), unsigned(indices)
+    for j in range(z.size):
+        z[j] = q[j]
     intercept = 0.0
     for i in range(alpha.size):
         f = alpha[i] / total

@@ -7,6 +7,7 @@ j cols - j (j + 1) / 2 + k.
 import numpy as np
 
 from mpiopt.kernels.compiling import njit
+from mpiopt.kernels.host.prefetch import unsigned
 
 _1 = np.uint64(1)
 
@@ -23,7 +24,7 @@ def _before(j, cols):
 @_kernel
 def gram(indptr, indices, data, h, cols, out):
     """out += sum_i h_i a_i a_i^T, its upper triangle; h : (rows,). The columns of a row need not ascend (`host.reduction`)."""
-    start, index = indptr.view(np.uint64), indices.view(np.uint32)
+    start, index = unsigned(indptr), unsigned(indices)
     for i in range(h.size):
         k, end = start[i], start[i + 1]
         ascends = True
@@ -45,7 +46,7 @@ def gram(indptr, indices, data, h, cols, out):
 @_kernel
 def gram_rows(indptr, indices, data, h, lo, out):
     """out[j - lo] += line j of sum_i h_i a_i a_i^T from column lo on, lines from lo; h : (rows,)."""
-    start, index, hi = indptr.view(np.uint64), indices.view(np.uint32), lo + out.shape[0]
+    start, index, hi = unsigned(indptr), unsigned(indices), lo + out.shape[0]
     for i in range(h.size):
         k, end = start[i], start[i + 1]
         while k < end and index[k] < lo:

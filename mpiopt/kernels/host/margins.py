@@ -119,7 +119,9 @@ def plane(m, p, c, y, w):
     Returns (1 + k + k (k + 1) / 2,): the sum of losses, its gradient, the upper triangle of its Hessian row by row.
     """
     k = c.size
-    sums, lost = np.zeros(1 + k + k * (k + 1) // 2), np.zeros(1 + k + k * (k + 1) // 2)
+    sums, lost = np.empty(1 + k + k * (k + 1) // 2), np.empty(1 + k + k * (k + 1) // 2)
+    for j in range(sums.size):
+        sums[j] = lost[j] = 0.0
     t, value, slope, bend = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
     for lo in range(0, m.size, BLOCK):
         n = min(BLOCK, m.size - lo)
@@ -149,7 +151,9 @@ def plane(m, p, c, y, w):
                 term = inner3(bend, p[j, lo : lo + n], p[h, lo : lo + n], n)
                 sums[at], lost[at] = add(sums[at], lost[at], term)
                 at += 1
-    return sums + lost
+    for j in range(sums.size):
+        sums[j] += lost[j]
+    return sums
 
 
 @_kernel

@@ -1,7 +1,12 @@
-"""Software prefetch for the sparse loops: one instruction that LLVM knows and Python does not."""
+"""What LLVM knows and Python does not, for the sparse loops.
+
+prefetch   one instruction
+unsigned   none at all; numpy's `view` says the same, but is long to compile
+"""
 
 from llvmlite import ir
 from numba import types
+from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 
 
@@ -23,3 +28,13 @@ def prefetch(typingctx, array, index):
         return context.get_dummy_value()
 
     return types.void(array, index), codegen
+
+
+@intrinsic
+def unsigned(typingctx, array):
+    """The same array of integers taken as unsigned ones of their size: an index needs no test for numbers below 0."""
+
+    def codegen(context, builder, signature, args):
+        return impl_ret_borrowed(context, builder, signature.return_type, args[0])
+
+    return array.copy(dtype=types.Integer.from_bitwidth(array.dtype.bitwidth, signed=False))(array), codegen

@@ -13,7 +13,7 @@ every page.
 import numpy as np
 
 from mpiopt.kernels.compiling import njit
-from mpiopt.kernels.host.prefetch import prefetch
+from mpiopt.kernels.host.prefetch import prefetch, unsigned
 
 AHEAD = 128
 _AHEAD = np.uint64(AHEAD)
@@ -73,7 +73,7 @@ def row_add(k, end, index, data, s, out):
 @_kernel
 def dot(indptr, indices, data, x, out):
     """out = A x; x : (cols,), out : (rows,), overwritten."""
-    start, index = indptr.view(np.uint64), indices.view(np.uint32)
+    start, index = unsigned(indptr), unsigned(indices)
     for i in range(out.size):
         out[i] = _row_dot(start[i], start[i + 1], index, data, x)
 
@@ -81,7 +81,7 @@ def dot(indptr, indices, data, x, out):
 @_kernel
 def tdot(indptr, indices, data, r, out):
     """out = A^T r; r : (rows,), out : (cols,), overwritten."""
-    start, index = indptr.view(np.uint64), indices.view(np.uint32)
+    start, index = unsigned(indptr), unsigned(indices)
     out[:] = 0
     for i in range(r.size):
         row_add(start[i], start[i + 1], index, data, np.float64(r[i]), out)
@@ -90,7 +90,7 @@ def tdot(indptr, indices, data, r, out):
 @_kernel
 def hvp(indptr, indices, data, h, v, out):
     """out = A^T (h * (A v)) in one pass over the rows; h : (rows,), v, out : (cols,), out overwritten."""
-    start, index = indptr.view(np.uint64), indices.view(np.uint32)
+    start, index = unsigned(indptr), unsigned(indices)
     out[:] = 0
     for i in range(h.size):
         s = h[i] * _row_dot(start[i], start[i + 1], index, data, v)
@@ -100,7 +100,7 @@ def hvp(indptr, indices, data, h, v, out):
 @_kernel
 def squares(indptr, indices, data, h, out):
     """out_j = sum_i h_i a_ij^2; h : (rows,), or (0,) for all ones; out : (cols,), overwritten."""
-    start, index = indptr.view(np.uint64), indices.view(np.uint32)
+    start, index = unsigned(indptr), unsigned(indices)
     out[:] = 0
     for i in range(start.size - 1):
         s = np.float64(h[i]) if h.size else 1.0
@@ -116,7 +116,7 @@ def squares(indptr, indices, data, h, out):
 @_kernel
 def row_squares(indptr, data, out):
     """out_i = |a_i|^2; out : (rows,) float64, overwritten."""
-    start = indptr.view(np.uint64)
+    start = unsigned(indptr)
     for i in range(out.size):
         s = 0.0
         for k in range(start[i], start[i + 1]):

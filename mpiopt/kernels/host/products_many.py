@@ -9,7 +9,7 @@ import numpy as np
 
 from mpiopt.kernels.compiling import njit
 from mpiopt.kernels.host.lanes import row_add, row_dot
-from mpiopt.kernels.host.prefetch import prefetch
+from mpiopt.kernels.host.prefetch import prefetch, unsigned
 
 AHEAD = 64  # entries
 _AHEAD, _0, _1, _2, _4, _8, _16 = (np.uint64(each) for each in (AHEAD, 0, 1, 2, 4, 8, 16))
@@ -48,7 +48,7 @@ def fits(table: np.ndarray) -> bool:
 @_kernel
 def dot_many(indptr, indices, data, x, out):
     """out = A x, overwritten; x : (cols, k), out : (rows, k)."""
-    start, index = indptr.view(np.uint64), indices.view(np.uint32)
+    start, index = unsigned(indptr), unsigned(indices)
     flat, into, width = x.reshape(-1), out.reshape(-1), np.uint64(x.shape[1])
     for i in range(out.shape[0]):
         k, end, c, at = start[i], start[i + 1], _0, np.uint64(i) * width
@@ -68,7 +68,7 @@ def dot_many(indptr, indices, data, x, out):
 @_kernel
 def tdot_many(indptr, indices, data, r, out):
     """out = A^T r, overwritten; r : (rows, k), out : (cols, k)."""
-    start, index = indptr.view(np.uint64), indices.view(np.uint32)
+    start, index = unsigned(indptr), unsigned(indices)
     flat, factors, width = out.reshape(-1), r.reshape(-1), np.uint64(out.shape[1])
     out[:] = 0.0
     for i in range(r.shape[0]):
@@ -98,7 +98,7 @@ def _ask(flat, first, width):
 @_kernel
 def squares_many(indptr, indices, data, h, out):
     """out_j = sum_i a_ij^2 h_i, overwritten; h : (rows, k), out : (cols, k)."""
-    start, index = indptr.view(np.uint64), indices.view(np.uint32)
+    start, index = unsigned(indptr), unsigned(indices)
     flat, width = out.reshape(-1), np.uint64(out.shape[1])
     out[:] = 0.0
     for i in range(h.shape[0]):

@@ -6,7 +6,7 @@ Arrays as in `host.products`. The columns of a row do not ascend afterwards.
 import numpy as np
 
 from mpiopt.kernels.compiling import njit
-from mpiopt.kernels.host.prefetch import prefetch
+from mpiopt.kernels.host.prefetch import prefetch, unsigned
 
 _AHEAD = np.uint64(64)  # entries
 SINGLE, NOWHERE = -2, -1
@@ -17,7 +17,7 @@ _kernel = njit(cache=True, nogil=True, error_model="numpy")
 @_kernel
 def occurrences(indptr, indices, counts):
     """Add to counts : (cols,) int32 how many entries each column has."""
-    index = indices.view(np.uint32)
+    index = unsigned(indices)
     for k in range(np.uint64(indptr[0]), np.uint64(indptr[-1])):
         prefetch(counts, index[k + _AHEAD])
         counts[index[k]] += np.int32(1)
@@ -29,8 +29,12 @@ def popularity(counts, places):
 
     counts : (cols,) int32. places : (cols,) int32, overwritten: the number, `SINGLE` or `NOWHERE`.
     """
-    most = max(1, np.max(counts)) if counts.size else 1
-    begins = np.zeros(most + 2, np.int64)
+    most = np.int64(1)
+    for j in range(counts.size):
+        most = max(most, np.int64(counts[j]))
+    begins = np.empty(most + 2, np.int64)
+    for count in range(begins.size):
+        begins[count] = 0
     for j in range(counts.size):
         begins[counts[j]] += 1
     kept = np.int64(0)
@@ -58,7 +62,7 @@ def reduce_rows(indptr, indices, data, places, first, starts, out_indices, out_d
     (singles,) int32 or longer, the user's column and the merged one; factors : as these, a_ij s / s'^2 where s' is that length
     and s what is stored. All are overwritten.
     """
-    start, index = indptr.view(np.uint64), indices.view(np.uint32)
+    start, index = unsigned(indptr), unsigned(indices)
     at, single, merged = np.uint64(0), np.uint64(0), first
     one = np.uint64(1)
     starts[0] = 0

@@ -61,7 +61,9 @@ def plane(m, p, c, y, w, theta):
     triangle of its Hessian row by row; and the rounding errors of these.
     """
     k = c.size
-    sums, lost = np.zeros(1 + k + k * (k + 1) // 2), np.zeros(1 + k + k * (k + 1) // 2)
+    sums, lost = np.empty(1 + k + k * (k + 1) // 2), np.empty(1 + k + k * (k + 1) // 2)
+    for j in range(sums.size):
+        sums[j] = lost[j] = 0.0
     t, values, slopes, bends = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
     for lo in range(0, m.size, BLOCK):
         n = min(BLOCK, m.size - lo)

@@ -16,13 +16,24 @@ SMALL = 1e-2  # of an exponent, below which e^d - 1 - d is taken from its series
 @_kernel
 def _chances(m, p):
     """p = softmax(m); the logarithm of the sum of exponentials."""
-    top, total = m.max(), 0.0
+    top, total = m[0], 0.0
+    for c in range(m.size):
+        if m[c] > top:
+            top = m[c]
     for c in range(m.size):
         p[c] = np.exp(m[c] - top)
         total += p[c]
     for c in range(m.size):
         p[c] /= total
     return top + np.log(total)
+
+
+@_kernel
+def _mean(p, values):
+    total = 0.0
+    for c in range(p.size):
+        total += p[c] * values[c]
+    return total
 
 
 @_kernel
@@ -38,7 +49,8 @@ def value_slopes(m, y, w, slopes):
         size = _chances(m[i], slopes[i])
         total, lost = add(total, lost, _weight(w, i) * (size - m[i, y[i]]))
         slopes[i, y[i]] -= 1.0
-        slopes[i] *= _weight(w, i)
+        for c in range(m.shape[1]):
+            slopes[i, c] *= _weight(w, i)
     return total + lost
 
 
@@ -73,24 +85,31 @@ def bends(m, w, out):
 def softmax_plane(m, directions, c, y, w):
     """The sum of losses at m + sum_j c_j d_j, its gradient and upper Hessian triangle in c; directions : (k, rows, classes)."""
     k, classes = c.size, m.shape[1]
-    sums, lost = np.zeros(1 + k + k * (k + 1) // 2), np.zeros(1 + k + k * (k + 1) // 2)
+    sums, lost = np.empty(1 + k + k * (k + 1) // 2), np.empty(1 + k + k * (k + 1) // 2)
+    for j in range(sums.size):
+        sums[j] = lost[j] = 0.0
     t, p, means = np.empty(classes), np.empty(classes), np.empty(k)
     for i in range(y.size):
-        t[:] = m[i]
-        for j in range(k):
-            t += c[j] * directions[j, i]
+        for a in range(classes):
+            t[a] = m[i, a]
+            for j in range(k):
+                t[a] += c[j] * directions[j, i, a]
         weight = _weight(w, i)
         sums[0], lost[0] = add(sums[0], lost[0], weight * (_chances(t, p) - t[y[i]]))
         for j in range(k):
-            means[j] = (p * directions[j, i]).sum()
+            means[j] = _mean(p, directions[j, i])
             sums[1 + j], lost[1 + j] = add(sums[1 + j], lost[1 + j], weight * (means[j] - directions[j, i, y[i]]))
         at = 1 + k
         for j in range(k):
             for h in range(j, k):
-                term = (p * (directions[j, i] - means[j]) * (directions[h, i] - means[h])).sum()
+                term = 0.0
+                for a in range(classes):
+                    term += p[a] * (directions[j, i, a] - means[j]) * (directions[h, i, a] - means[h])
                 sums[at], lost[at] = add(sums[at], lost[at], weight * term)
                 at += 1
-    return sums + lost
+    for j in range(sums.size):
+        sums[j] += lost[j]
+    return sums
 
 
 @_kernel
@@ -99,12 +118,14 @@ def softmax_bregman(m, delta, w):
 
     With u = d - p.d it is log1p(sum_c p_c (e^u - 1 - u)), all of whose terms are positive.
     """
-    total, lost, p = 0.0, 0.0, np.empty(m.shape[1])
+    total, lost, p, moved = 0.0, 0.0, np.empty(m.shape[1]), np.empty(m.shape[1])
     for i in range(m.shape[0]):
         size = _chances(m[i], p)
-        mean = (p * delta[i]).sum()
-        if delta[i].max() - mean > 300.0:
-            term = _chances(m[i] + delta[i], p) - size - mean
+        mean, most = _mean(p, delta[i]), delta[i, 0]
+        for c in range(p.size):
+            moved[c], most = m[i, c] + delta[i, c], max(most, delta[i, c])
+        if most - mean > 300.0:
+            term = _chances(moved, p) - size - mean
         else:
             rise = 0.0
             for c in range(p.size):

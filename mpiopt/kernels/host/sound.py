@@ -3,6 +3,7 @@
 import numpy as np
 
 from mpiopt.kernels.compiling import njit
+from mpiopt.kernels.host.prefetch import unsigned
 
 LARGEST = 1e150  # magnitude of a value: the sum of many of its squares is still finite
 _U = np.uint64
@@ -19,7 +20,7 @@ def sound(indptr, indices, data, cols, largest):
     Over all entries at once, several at a time, wherever rows begin: there alone columns may fall.
     """
     first, end = _U(indptr[0]), _U(indptr[-1])
-    index, top = indices.view(np.uint32), np.uint32(cols)
+    index, top = unsigned(indices), np.uint32(cols)
     wrong, falls = np.int32(0), np.int64(0)
     for j in range(first, end):
         wrong |= np.int32(index[j] >= top) | np.int32(not np.abs(data[j]) <= largest)

@@ -60,7 +60,9 @@ def _draw(seed, counter, n):
 def block_shift(start, index, data, norms, total, inverse, bias):
     """log2 of the rows per block: a quarter of `reach`, estimated from 256 pairs of rows."""
     n, even = norms.size, inverse.size == 1
-    held, value = np.full(SLOTS, _FREE), np.empty(SLOTS)
+    held, value = np.empty(SLOTS, np.uint32), np.empty(SLOTS)
+    for slot in range(SLOTS):
+        held[slot] = _FREE
     shared, own = 0.0, 0.0
     for pair in range(256):
         i, j = _draw(1, 2 * pair, n), _draw(1, 2 * pair + 1, n)
