@@ -18,6 +18,7 @@ from mpiopt.problems.problem import Team, gradient, measures
 from mpiopt.problems.rounding import TermSizes, relative, scale
 
 TIE = 4 * np.finfo(float).eps  # relative differences of objectives that say nothing
+DIGITS = 1e-10  # of an objective: what rounding may do beyond them ends no solve
 REACH = 1e4  # times the tolerance: a bound below may hide a tighter one that meets it
 PATIENT = 8  # rounds within reach before the tight bound is looked at, and then after twice as many each time
 
@@ -78,7 +79,8 @@ class Examiner:
         if not settled and best is not None and best.noise <= self.terms.limit:
             return ended(Reason.ROUNDING, _rounding(best.gradient_norm, best.noise))
         if found is None and best is not None and len(history) > PATIENCE:
-            found = next((ended(*each) for each in stuck(history, self._doubt(best.x))), None)
+            doubt = min(self._doubt(best.x), DIGITS * abs(best.objective))
+            found = next((ended(*each) for each in stuck(history, doubt)), None)
         return found
 
     def __call__(self, run: Run, clock: float, word: str) -> tuple[Record, bool, str]:
