@@ -70,6 +70,11 @@ class RunOptions:
     where to write (out, checkpoint, overwrite, resume) is never taken from a run file."""
 
     @property
+    def also_read(self) -> dict[str, Path]:
+        """Files that are read beside those that every run may be given, by the options that name them."""
+        return {}
+
+    @property
     def edges(self) -> Path | None:
         """The file of edges that --graph names, where it is no name of a graph."""
         from mpiopt.graphs.topology import FAMILIES, LIST

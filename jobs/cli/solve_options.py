@@ -104,6 +104,11 @@ class Solve(RunOptions, LinearFit):
         return next((f"--{name} {value:g}" for name, value in given.items() if value is not None), "")
 
     @property
+    def also_read(self) -> dict[str, Path]:
+        """The file of penalty factors."""
+        return {} if self.penalty_factors is None else {"--penalty-factors": self.penalty_factors}
+
+    @property
     def inputs(self) -> tuple[str | None, ...]:
         """Where rows come from: files and generators."""
         return (self.data, self.test)

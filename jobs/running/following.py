@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpiopt.engine.drive import solve
+from mpiopt.engine.method import Method
 from mpiopt.engine.stop import Reason, Stop
 from mpiopt.errors import UsageError
 from mpiopt.jobs.cli.console import Console, size
@@ -22,6 +23,7 @@ from mpiopt.paths.lambdas import lambdas, penalties, ratios, steepest
 from mpiopt.paths.path import Along, Followed, PathFits, follow
 from mpiopt.problems.columns import column, without
 from mpiopt.problems.linear import Linear
+from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Team
 from mpiopt.words import counted
 
@@ -85,10 +87,9 @@ class PathHooks:
         pick = self._picked() if whole and job.folds else done - 1
         penalty = self._fits.points[max(pick, 0)]
         start = self._state.path[pick] if done else team.zeros()
+        stop = replace(self._stop, rounds=self._stop.rounds if whole else 0)
         with team.world.tally.paused():
-            best = solve(
-                self._fits.inner, under(team, penalty), start, replace(self._stop, rounds=self._stop.rounds if whole else 0)
-            )
+            best = solve(self._last(penalty, pick), under(team, penalty), start, stop)
         if whole and not best.reason.converged:
             reason, text = best.reason, best.reason_text
         end = Followed(best.x, reason, text, at.history)
@@ -99,6 +100,11 @@ class PathHooks:
         final = (*FINAL, "l1", "l2", "chosen")
         made = self._inner.made
         return Outcome(end, end.reason.converged, found, final, list(told.items()), job.intercept, buffers, made)
+
+    def _last(self, penalty: ElasticNet, pick: int) -> Method:
+        """What fits once more: of a smooth penalty and proved already, the one of which a start is a gradient alone."""
+        done = pick >= 0 and self._state.proved[pick, 2] <= (self._stop.gap or 0.0)
+        return find("lbfgs").make() if done and penalty.smooth else self._fits.inner
 
     def _picked(self) -> int:
         held, auc = self._state.held, self._fits.figures[1] == "roc_auc"

@@ -42,6 +42,8 @@ def of_run(job: "Solve | Train | Play | PathOptions") -> Iterator[Claim]:
         yield Claim(f"--from {job.from_}", (job.from_,), False)
     if job.edges is not None:
         yield Claim(f"--graph {job.graph}", (job.edges,), False)
+    for option, file in job.also_read.items():
+        yield Claim(f"{option} {file}", (file,), False)
     for file in job.plugin:
         yield Claim(f"--plugin {file}", (file,), False)
     for kind, target in map(parted_target, job.log):

@@ -110,7 +110,8 @@ class LogisticRegression(LinearClassifier):
 
     C : inverse strength of the penalty; infinity for none. l1_ratio : share of l1 in it. tol : the gap that is certified,
     as a share of the mean loss at 0. solver : a method of `mpiopt.catalogue`; by default spcg, in the form that
-    serves the problem best.
+    serves the problem best. penalty_factors : (features,), what the penalty of each is multiplied by, of two classes; where one
+    is 0, tol is the norm of the subgradient.
     """
 
     def __init__(
@@ -124,18 +125,21 @@ class LogisticRegression(LinearClassifier):
         max_iter: int = 1000,
         warm_start: bool = False,
         rows: str = "same",
+        penalty_factors: Any = None,
     ) -> None:
         super().__init__(C, fit_intercept, class_weight, solver, tol, max_iter, warm_start, rows)
         self.l1_ratio = l1_ratio
+        self.penalty_factors = penalty_factors
 
     several = True
 
     def _solved(self, X: Any, y: Any, weight: Any, offset: Any, before: np.ndarray | None) -> LinearSolution | ClassesSolution:
         if len(self.classes_) == 2:
             return super()._solved(X, y, weight, offset, before)
-        if offset is not None or self.l1_ratio:
+        if offset is not None or self.l1_ratio or self.penalty_factors is not None:
             raise ValueError(
-                "offsets and l1_ratio above 0 are for two classes: leave them out, or fit one class against the rest"
+                "offsets, penalty_factors and l1_ratio above 0 are for two classes: leave them out, or fit one class against "
+                "the rest"
             )
         start, rows = None, cast(Place, self.rows)
         if before is not None and before.shape == (len(self.classes_), X.shape[1]):
@@ -177,7 +181,8 @@ class LogisticRegression(LinearClassifier):
         return "logistic"
 
     def _penalty(self) -> dict[str, Any]:
-        return {"l2": (1 - self.l1_ratio) / self.C, "l1": self.l1_ratio / self.C, "per_weight": True}
+        penalty = {"l2": (1 - self.l1_ratio) / self.C, "l1": self.l1_ratio / self.C, "per_weight": True}
+        return penalty | {"penalty_factors": self.penalty_factors}
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probabilities of the classes, (rows, classes)."""

@@ -26,6 +26,7 @@ from mpiopt.methods import find
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.multinomial import Multinomial
 from mpiopt.problems.penalties import ElasticNet
+from mpiopt.problems.per_feature import PerFeature
 from mpiopt.problems.problem import Team
 
 Place = Literal["same", "mine"]
@@ -60,6 +61,7 @@ def fit(
     world: World | None = None,
     each: Callable[[np.ndarray], None] | None = None,
     interruption: Callable[[], str] = undisturbed,
+    penalty_factors: Any = None,
 ) -> LinearSolution:
     """Minimise the weighted mean of the rows' losses plus l2/2 |x|^2 + l1 |x|_1. Collective: all ranks get the same.
 
@@ -70,7 +72,9 @@ def fit(
     tol : the gap F - F* that is to be certified, as a share of the mean loss at 0; the norm of the gradient where no gap can
     be. rows : "same" where every rank has all rows and takes its share, "mine" where each brings its own. start : (features,),
     or one more for the intercept. world : by default all ranks. each : called on every rank with the point (dim,) of every
-    round, the start first; interruption : asked after that for what ends the fit, in a few words, or for "".
+    round, the start first; interruption : asked after that for what ends the fit, in a few words, or for "". penalty_factors :
+    (features,), what the penalty of each is multiplied by; where one is 0, no gap is certified, and tol is the norm of the
+    subgradient.
 
     Raises UsageError, DataError, CapabilityError on every rank.
     """
@@ -79,16 +83,28 @@ def fit(
     zeros = np.zeros(losses[0].dim)
     weight, sums = world.total([np.array([one.weight, one.weight * one.value(one.point(zeros))]) for one in losses])
     scale = float(weight) if per_weight else 1.0
-    team = Team.of(world, losses, ElasticNet(l1 / scale, l2 / scale, free=int(intercept)))
+    penalty = _penalty(l1 / scale, l2 / scale, int(intercept), penalty_factors, losses[0].features)
+    team = Team.of(world, losses, penalty)
     method = find(solver or "spcg").make()
     gap = tol * float(sums / weight) if weight > 0 else tol
-    stop = Stop(rounds=max_iter, gap=gap, gradient=None if l1 or l2 else tol)
+    proved = (l1 or l2) and (isinstance(penalty, ElasticNet) or penalty.factors.min(initial=1.0) > 0)
+    stop = Stop(rounds=max_iter, gap=gap, gradient=None if proved else tol)
     x = team.zeros()
     if start is not None:
         x[: len(start)] = start
     found = watched(method, team, x, stop, each, interruption)
     coef, b = (found.x[:-1], float(found.x[-1])) if intercept else (found.x, 0.0)
     return LinearSolution(coef, b, found)
+
+
+def _penalty(l1: float, l2: float, free: int, factors: Any, features: int) -> ElasticNet | PerFeature:
+    """Raises UsageError for factors that do not fit."""
+    if factors is None:
+        return ElasticNet(l1, l2, free=free)
+    p = np.asarray(factors, np.float64)
+    if p.shape != (features,):
+        raise UsageError(f"penalty_factors has the shape {p.shape}, and X {features:,} features: give one a feature")
+    return PerFeature(l1, l2, p, free)
 
 
 def linear_losses(

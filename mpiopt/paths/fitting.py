@@ -22,6 +22,8 @@ from mpiopt.kernels.csr import CSR
 from mpiopt.paths.kinked_abreast import MOST as FEW
 from mpiopt.paths.kinked_abreast import kinked
 from mpiopt.paths.newton_abreast import minimised
+from mpiopt.paths.possible import reach
+from mpiopt.paths.preconditioner import HeaviestColumns
 from mpiopt.paths.screened import TURNS, WORTH, candidates, parts, proved
 from mpiopt.problems.abreast import Abreast
 from mpiopt.problems.certificate import proved_gap
@@ -39,7 +41,7 @@ class Fits(NamedTuple):
     """At one penalty, of all rows and without each fold.
 
     xs : (1 + folds, dim); margins : (1 + folds, rows) for each worker; proved : of all rows F, the gradient norm, the gap.
-    slope : of the losses, (dim, 1 + folds), where all features were looked at, else (0, 0).
+    slope : of the losses in all features that may be away from 0, (theirs, 1 + folds), where they were looked at, else (0, 0).
     """
 
     xs: Array
@@ -51,12 +53,16 @@ class Fits(NamedTuple):
 
 @dataclass(frozen=True)
 class Fitting:
-    """See `PathFits`, whose fields these are."""
+    """See `PathFits`, whose fields these are. least : the least l1 of its penalties with any, or 0 where that is not known;
+    total : features, if those of the teams are some of them.
+    """
 
     inner: Method
     teams: tuple[Team[Linear], ...]
     stop: Stop
     summed: bool
+    least: float = 0.0
+    total: int = 0
 
     @cached_property
     def together(self) -> Abreast | None:
@@ -66,10 +72,23 @@ class Fitting:
         return Abreast.of(self.teams, self.summed) if known else None
 
     @cached_property
-    def bends(self) -> Array:
-        """See `Abreast.squares`. Collective when first asked for: one vector round, which is not counted."""
+    def heavy(self) -> HeaviestColumns:
+        """See `preconditioner`. Collective when first asked for: one vector round, which is not counted."""
         with self.teams[0].world.tally.paused():
-            return Abreast.of(self.teams[:1]).squares()
+            return HeaviestColumns.of(Abreast.of(self.teams[:1]))
+
+    @cached_property
+    def possible(self) -> tuple["Fitting", Array] | None:
+        """The same on the features that may be away from 0, and where they stand in x; None where that is no gain.
+
+        Collective when first asked for: one vector round, which is not counted.
+        """
+        with self.teams[0].world.tally.paused():
+            found = reach(self.together) if self.together is not None and self.least else None
+        if found is None or not 0 < (found >= self.least).sum() <= WORTH * found.size:
+            return None
+        small, where = parts(self.teams, np.flatnonzero(found >= self.least))
+        return replace(self, teams=tuple(small), least=0.0, total=found.size), where
 
     def at(self, penalty: ElasticNet, before: Array, last: Sequence[ElasticNet], slope: Array = UNSEEN) -> Fits:
         """The fits at a penalty. Collective. Raises what a solve does.
@@ -82,7 +101,7 @@ class Fitting:
             found = self._abreast(self.together, penalty, ahead(before, [one.l2 for one in (*last, penalty)]))
         elif self.together is not None:
             lead = onward(before, [one.l1 for one in (*last, penalty)], penalty.free)
-            found = self._screened(self.together, penalty, before[-1], last[-1].l1 if last else penalty.l1, slope, lead)
+            found = self._possible(penalty, before[-1], last[-1].l1 if last else penalty.l1, slope, lead)
         return self._each(penalty, before[-1]) if found is None else found
 
     def _abreast(self, together: Abreast, penalty: ElasticNet, start: Array) -> Fits | None:
@@ -90,12 +109,24 @@ class Fitting:
         ridge, x = penalty.grad(np.ones(start.shape[1])), np.ascontiguousarray(start.T)
         goal, limit = self.stop.gap or 0.0, MOST if self.stop.rounds is None else self.stop.rounds
         with np.errstate(over="ignore", invalid="ignore"):
-            found = minimised(together, ridge, self.bends, x, goal, limit)
+            found = minimised(together, ridge, lambda: self.heavy, x, goal, limit)
         if not (found.gaps <= goal).all():
             return None
         xs, length = np.ascontiguousarray(found.x.T), float(found.lengths[0])
         gap = proved_gap(under(self.teams[0], penalty), xs[0], length)
         return Fits(xs, found.margins, (float(found.values[0]), length, gap), found.rounds)
+
+    def _possible(self, penalty: ElasticNet, before: Array, l1: float, slope: Array, lead: Array) -> Fits | None:
+        """`_screened`, on the features that may be away from 0."""
+        part, where = self.possible or (self, np.arange(before.shape[1]))
+        if part.together is None:
+            return None
+        found = part._screened(part.together, penalty, before[:, where], l1, slope, lead[:, where])
+        if found is None or part is self:
+            return found
+        xs = np.zeros_like(before)
+        xs[:, where] = found.xs
+        return found._replace(xs=xs)
 
     def _screened(
         self,
@@ -115,7 +146,7 @@ class Fitting:
         held = candidates(slope[:end], x[:end], penalty.l1, l1)
         x = x if lead is None else np.ascontiguousarray(lead.T)
         for _ in range(TURNS):
-            if held.sum() > WORTH * end:
+            if held.sum() > WORTH * (self.total or end):
                 break
             small, where = parts(self.teams, np.flatnonzero(held))
             begun, x = np.ascontiguousarray(x[where]), np.zeros_like(x)

@@ -78,13 +78,7 @@ def _summed(problem: Abreast, x: Array, margins: Sequence[Array]) -> list[Array]
     triangles = problem.world.sum(parts, "hessian", out=parts[0])
     whole = triangles.sum(0)
     lacking = [0.0, *triangles][: x.shape[1]]
-    return [unfolded(factor * (whole - each), len(x)) for factor, each in zip(_factors(problem), lacking, strict=True)]
-
-
-def _factors(problem: Abreast) -> list[float]:
-    """What a row counts for in each problem, over what it does in the first. Collective: one small sum."""
-    ratios = [np.max(np.divide(w, w[0], out=np.zeros_like(w), where=w[0] > 0), axis=1, initial=0.0) for w in problem.weights]
-    return problem.world.extremes(np.max(ratios, axis=0))[1].tolist()
+    return [unfolded(factor * (whole - each), len(x)) for factor, each in zip(problem.factors(), lacking, strict=True)]
 
 
 def _steps(

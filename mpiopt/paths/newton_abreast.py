@@ -1,6 +1,5 @@
 """Newton's method for problems abreast, smooth and each with an l2 penalty: conjugate gradients whose products are one pass and
-one message for all of them, with the diagonal of the Hessian as it would be if all rows were bent alike for a preconditioner.
-Of few coefficients the Hessians are summed.
+one message for all of them, with a preconditioner for all (`preconditioner`). Of few coefficients the Hessians are summed.
 
     gap_k <= (|g_k| + R |s_k|)^2 / (2 l2) + sum_i u_ik (loss + conjugate at minus the duals + duals times margins)
 
@@ -9,7 +8,7 @@ what the residuals add up to where there is one; those of the sign that outweigh
 g by R |s| at most, R the longest row (`problems.dual_bound`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,13 +16,16 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.kernels.definite import Factor
 from mpiopt.outer.line_search import ENOUGH
+from mpiopt.paths.preconditioner import HeaviestColumns, NearHessian
 from mpiopt.problems.abreast import Abreast
 from mpiopt.problems.linear import Linear
 
 FEW = 300  # coefficients of which Hessians are summed and factored
 PRODUCTS = 500  # of a Newton step at most
 HALVINGS = 30
+ALIKE = 0.1  # of what all rows are bent by: how much it may change while a preconditioner is kept
 FORCING, LAST = 0.1, 0.5  # of the gradient, and of what the tolerance allows: what conjugate gradients leave
+CLOSE = 1e-4  # of an objective: what it may have to fall by where one Newton step is to be the last
 PATIENCE = 4  # Newton steps without a better gap, after which rounding is all that is left
 
 
@@ -41,14 +43,17 @@ class SolvedAbreast(NamedTuple):
     rounds: int
 
 
-def minimised(problem: Abreast, ridge: Array, bends: Array, x: Array, tolerance: float, limit: int) -> SolvedAbreast:
+def minimised(
+    problem: Abreast, ridge: Array, heavy: Callable[[], HeaviestColumns], x: Array, tolerance: float, limit: int
+) -> SolvedAbreast:
     """The minima of the problems' losses plus sum_j ridge_j x_j^2 / 2, begun at x (dim, k). Collective.
 
-    ridge : (dim,), 0 for an intercept alone; bends : (dim,), `Abreast.squares`. tolerance : the gap asked of each; limit : of
-    Newton steps.
+    ridge : (dim,), 0 for an intercept alone; heavy : asked for where conjugate gradients are, on every rank. tolerance : the
+    gap asked of each; limit : of Newton steps.
     """
     column, least = ridge[:, None], float(ridge[ridge > 0].min())
     margins, best, waited, rounds = problem.margins(x), np.inf, 0, 0
+    near: tuple[float, NearHessian] | None = None
     while True:
         values, slope, rows = problem.gradient(margins)
         slope += column * x
@@ -62,11 +67,13 @@ def minimised(problem: Abreast, ridge: Array, bends: Array, x: Array, tolerance:
             step, images = _factored(problem, x, margins, ridge, slope)
         else:
             goal = LAST * np.sqrt(2 * least * tolerance)
-            left = np.minimum(np.maximum(FORCING * np.sqrt(length), goal), 0.3 * np.sqrt(length))
+            last = np.minimum(goal, 0.3 * np.sqrt(length))
             h = problem.bends(margins)
-            bent = problem.dots([(x[:0], x[:0])], [each.sum(1)[None] for each in h])[-1]
-            inverse = 1 / np.maximum(np.multiply.outer(bends, bent) + column, np.finfo(float).tiny)
-            step, images = _conjugate_gradients(problem, h, column, -slope, inverse, left)
+            bent = float(problem.dots([(x[:0], x[:0])], [each.sum(1)[None] for each in h])[-1, 0])
+            if near is None or abs(bent - near[0]) > ALIKE * near[0]:
+                near = bent, heavy().preconditioner(problem, ridge, x, margins, h)
+            close = CLOSE * (values + energy / 2)
+            step, images = _conjugate_gradients(problem, h, column, -slope, near[1], last, close)
         t = _lengths(problem, margins, images, slope, column, step)
         x = x + t * step
         margins = [m + t[:, None] * image for m, image in zip(margins, images, strict=True)]
@@ -121,26 +128,30 @@ def _factored(problem: Abreast, x: Array, margins: Sequence[Array], ridge: Array
 
 
 def _conjugate_gradients(
-    problem: Abreast, h: Sequence[Array], ridge: Array, b: Array, inverse: Array, left: Array
+    problem: Abreast, h: Sequence[Array], ridge: Array, b: Array, near: NearHessian, last: Array, close: Array
 ) -> tuple[Array, list[Array]]:
-    """x of (H + D) x = b but for residuals as long as ``left`` (k,), and their margins. Collective: a vector round each."""
+    """x of (H + D) x = b but for residuals as long as ``last`` (k,), and their margins. Collective: a vector round each.
+
+    Where objectives are to fall by more than ``close`` (k,), as far as the preconditioner tells, residuals may be longer.
+    """
     x, r, images = np.zeros_like(b), b.copy(), [np.zeros_like(each) for each in h]
-    p = inverse * r
+    p, work = near.times(r), np.empty_like(r)
     rz, rr = problem.dots([(r, p), (r, r)])
+    left = np.where(rz / 2 > close, np.maximum(last, FORCING * np.sqrt(rr)), last)
     for _ in range(PRODUCTS):
         hp, image = problem.product(h, p)
-        hp += ridge * p
+        hp += np.multiply(ridge, p, out=work)
         bent = problem.dots([(p, hp)])[0]
         going = (np.sqrt(rr) > left) & (bent > 0)
         if not going.any():
             break
         alpha = np.divide(rz, bent, out=np.zeros_like(rz), where=going)
-        x += alpha * p
+        x += np.multiply(alpha, p, out=work)
         hp *= alpha
         r -= hp
         for total, each in zip(images, image, strict=True):
             total += alpha[:, None] * each
-        z = inverse * r
+        z = near.times(r)
         before = rz
         rz, rr = problem.dots([(r, z), (r, r)])
         if not (np.sqrt(rr) > left).any():

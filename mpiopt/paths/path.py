@@ -38,7 +38,7 @@ class PathState(NamedTuple):
     proved: Array  # (points, 3): objective, gradient norm, certified gap
     rounds: Array  # (points,), of all solves together
     held: Array  # (points, folds, 3): figures of the rows that were held out
-    slope: Array = UNSEEN  # (dim, 1 + folds): see `Fits`
+    slope: Array = UNSEEN  # see `Fits`
 
 
 class PathRecord(NamedTuple):
@@ -96,7 +96,8 @@ class PathFits(Named):
     @cached_property
     def fitting(self) -> Fitting:
         """What solves at a penalty."""
-        return Fitting(self.inner, self.teams, self.stop, self.summed)
+        least = min((each.l1 for each in self.points if each.l1), default=0.0)
+        return Fitting(self.inner, self.teams, self.stop, self.summed, least)
 
     def init(self, x: Array, team: Team[Any]) -> Run:
         """Nothing is solved yet. Not collective."""

@@ -92,13 +92,18 @@ class Abreast:
             out.append(np.array([loss.family.bregman(loss.shifted(m), d, loss.y, w) for m, d, w in rows]))
         return out
 
-    def squares(self) -> Array:
-        """sum_i w_i a_ij^2 of the first problem, (dim,). Collective: one vector round."""
+    def squares(self, rows: Sequence[Array]) -> Array:
+        """sum_i h_i a_ij^2, (dim,), from (rows,) for each worker. Collective: one vector round."""
         parts = []
-        for loss, weights in zip(self.losses, self.weights, strict=True):
-            squared = loss.matrix.squares(weights[0].copy())
-            parts.append(np.append(squared, weights[0].sum()) if loss.intercept else squared)
+        for loss, h in zip(self.losses, rows, strict=True):
+            squared = loss.matrix.squares(h)
+            parts.append(np.append(squared, h.sum()) if loss.intercept else squared)
         return self.world.sum(parts, "squares")
+
+    def factors(self) -> list[float]:
+        """What a row counts for in each problem, over what it does in the first. Collective: one small sum."""
+        ratios = [np.max(np.divide(w, w[0], out=np.zeros_like(w), where=w[0] > 0), axis=1, initial=0.0) for w in self.weights]
+        return self.world.extremes(np.max(ratios, axis=0))[1].tolist()
 
     def dots(self, pairs: Sequence[tuple[Array, Array]], parts: Sequence[Array] = ()) -> Array:
         """Inner products of columns, (pairs, k), of vectors that all ranks hold, each finding those of its slices; and behind

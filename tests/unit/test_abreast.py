@@ -1,5 +1,7 @@
 """Problems abreast: each has the minimum that it has alone, and is no further from it than is proved."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,8 @@ from mpiopt.paths.fitting import Fitting, ahead, onward
 from mpiopt.paths.folds import folds, without_fold
 from mpiopt.paths.lambdas import steepest
 from mpiopt.paths.newton_abreast import minimised
+from mpiopt.paths.possible import reach
+from mpiopt.paths.preconditioner import HeaviestColumns
 from mpiopt.paths.screened import proved
 from mpiopt.problems.abreast import Abreast
 from mpiopt.problems.penalties import ElasticNet
@@ -32,7 +36,7 @@ def test_answers_are_those_of_each_alone(world, loss, intercept, few, monkeypatc
     teams = [data.team(world, penalty) for data in parts]
     problem, ridge = Abreast.of(teams), penalty.grad(np.ones(teams[0].dim))
     for tolerance in (1e-2, 1e-4, 1e-13):
-        found = minimised(problem, ridge, problem.squares(), np.zeros((teams[0].dim, 3)), tolerance, 50)
+        found = minimised(problem, ridge, partial(HeaviestColumns.of, problem, 5), np.zeros((teams[0].dim, 3)), tolerance, 50)
         for k, data in enumerate(parts):
             x, best = found.x[:, k], data.optimum(penalty)
             value, least = data.objective(x, penalty)[0], data.objective(best, penalty)[0]
@@ -45,7 +49,8 @@ def test_what_rows_weigh_is_all_that_differs(worlds):
     data, penalty = Data(rows=50), ElasticNet(0.0, L2)
     team = data.team(worlds(workers=3), penalty)
     twice = Team.of(team.world, [site.loss for site in team.sites], penalty)
-    found = minimised(Abreast.of([team, twice]), np.full(15, L2), np.ones(15), np.zeros((15, 2)), 1e-10, 50)
+    problem = Abreast.of([team, twice])
+    found = minimised(problem, np.full(15, L2), partial(HeaviestColumns.of, problem), np.zeros((15, 2)), 1e-10, 50)
     np.testing.assert_array_equal(found.x[:, 0], found.x[:, 1])
 
 
@@ -101,3 +106,23 @@ def test_what_is_proved_of_loose_fits_is_true(worlds, share):
         x = (best.xs * (1 + size * rng.standard_normal(best.xs.shape))).T.copy()
         values, gaps, _ = proved(problem, penalty, problem.margins(x), x)
         assert 0 <= values[0] - best.proved[0] <= gaps[0] + 1e-13 and gaps[0] < 10
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_features_out_of_reach_stay_at_0(worlds, signed):
+    data, world = Data(rows=150, features=300, intercept=True, weighted=True, density=0.02), worlds(workers=2)
+    rare = np.where(np.arange(300) % 3, 0.05, 1.0)  # two of three features
+    data.a = (data.a if signed else abs(data.a)).multiply(rare).tocsr()
+    team = data.team(world, ElasticNet(free=1))
+    teams, least = (team, without_fold(team, folds(team, 2), 0)), 0.5 * steepest(team)
+    bound = reach(Abreast.of(teams))
+    fitting = Fitting(find("spcg").make(), teams, Stop(rounds=200, gap=1e-11), False, least)
+    penalty, before = ElasticNet(least, free=1), np.zeros((1, 2, team.dim))
+    part, where = fitting.possible
+    assert 20 < where.size <= 150 and part.total == 300
+    plain, found = fitting._each(penalty, before[-1]), fitting.at(penalty, before, ())
+    assert (plain.xs[:, :300][:, bound < least] == 0).all() and (plain.xs != 0).sum() > 4
+    np.testing.assert_allclose(found.xs, plain.xs, atol=1e-5)
+    for x in np.random.default_rng(0).standard_normal((3, team.dim)) * 30:  # residuals of all kinds
+        slope = sum(site.share * site.loss.value_grad(site.loss.point(x))[1] for site in team.sites)
+        assert (abs(slope[:300]) <= bound).all()

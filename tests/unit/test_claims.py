@@ -92,6 +92,8 @@ def test_every_pair_of_claims_is_looked_at(place):
     for one, other in permutations(claims, 2):
         with pytest.raises(UsageError):
             apart([one._replace(written=True), other._replace(paths=(*other.paths, one.paths[-1]))])
+    with pytest.raises(UsageError, match=r"penalty-factors f\.csv would both have"):
+        apart(of_run(Solve(out=Path("f.csv"), penalty_factors=Path("f.csv"))))
 
 
 def test_nothing_that_says_where_to_write_is_taken_from_a_run_file(tmp_path):

@@ -93,6 +93,21 @@ def test_several_classes_are_scikit_learns(intercept):
         mpiopt.LogisticRegression(l1_ratio=0.5).fit(X, y)
 
 
+def test_penalty_factors_are_other_units_and_0_is_no_penalty():
+    data, p = Data(weighted=True), np.tile([0.5, 1.0, 3.0], 5)
+    X, given = data.a.toarray(), {"C": 0.2, "l1_ratio": 1.0, "tol": 1e-13}
+    found = mpiopt.LogisticRegression(**given, penalty_factors=p).fit(X, data.y, data.w)
+    plain = mpiopt.LogisticRegression(**given).fit(X / p, data.y, data.w)
+    assert 0 < (found.coef_ == 0).sum() < 15
+    np.testing.assert_allclose(found.coef_ * p, plain.coef_, atol=1e-5)
+    free = mpiopt.LogisticRegression(**given | {"tol": 1e-9}, penalty_factors=p * (p < 3)).fit(X, data.y, data.w)
+    slope = (data.w / (1 + np.exp(data.y * free.decision_function(X))) * data.y) @ X
+    assert abs(slope[p == 3]).max() < 1e-6 and (free.coef_ == 0).any()
+    for wrong, told in ((p[:3], "give one a feature"), (-p, "at least 0")):
+        with pytest.raises(UsageError, match=told):
+            mpiopt.LogisticRegression(penalty_factors=wrong).fit(X, data.y)
+
+
 def test_bad_input_is_told_in_a_sentence():
     X, y = np.eye(3), np.array([1.0, -1.0, 1.0])
     for given, said in (
