@@ -58,6 +58,7 @@ class Examiner:
     best: Best | None = None
     near: int = 0  # rounds so far with the gap within reach
     last: Measured | None = None  # of the answer as it stands
+    start: float = np.inf  # the objective there
 
     @staticmethod
     def of(method: Method, team: Team, stop: Stop, history: Sequence[Record], best: Best | None) -> "Examiner":
@@ -65,6 +66,7 @@ class Examiner:
         idle = stop.gap is None and np.isfinite(gradient_bound(team, 0.0))
         made = Examiner(method, team, stop, TermSizes(0.0, 0.0, 0.0) if idle else scale(team), best)
         made.near = sum(made._within(record.gap) for record in history)
+        made.start = history[0].objective if history else np.inf
         return made
 
     @property
@@ -99,7 +101,10 @@ class Examiner:
         counts = sent, tally.vector_rounds, tally.messages
         record = Record(run.round, seconds, found.objective, found.gradient_norm, found.gap, *counts)
         x = self.method.answer(run, self.team).x
-        if self.best is None or (found.fresh and self.best.beaten(record, self._doubt(x))):
+        if self.best is None:
+            self.start = found.objective
+        above_start = found.objective > self.start + TIE * abs(self.start)  # whatever rounding may do to it
+        if self.best is None or (found.fresh and not above_start and self.best.beaten(record, self._doubt(x))):
             self.best = Best(x, found.objective, found.gradient_norm, noise)
         return record, found.fresh, word
 

@@ -118,6 +118,12 @@ def test_the_best_point_answers_even_where_the_run_breaks(worlds, limit, reason)
     assert found.history[-1].objective > best
 
 
+def test_no_answer_is_above_the_start_however_much_of_that_might_be_rounding(worlds):
+    found = solved(worlds(workers=3), CASES["columns from 1e-8 to 1e8 logistic"], "prox_csl", rounds=8)
+    assert found.history[-1].gradient_norm < found.history[0].gradient_norm  # and F there is six times that of the start
+    assert found.certificate.objective == found.history[0].objective
+
+
 def test_a_start_that_is_no_number_is_refused(worlds):
     data = Data()
     with pytest.raises(NumericalError, match="at the start"):
