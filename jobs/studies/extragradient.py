@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mpiopt.comm.world import World
 from mpiopt.jobs.studies import Findings
 from mpiopt.jobs.studies.apparatus.checks import Above, Below, Check, Equal, Near
 from mpiopt.jobs.studies.apparatus.lab import Lab, Trail
@@ -31,6 +32,7 @@ USES = ("data",)
 ROUNDS, EVERY, SEED = 2000, 10, 9
 FAR, NEAR = 1e6, 1e-12
 METHODS = {"extragradient": "the same sample", "mirror_prox": "independent samples", "simultaneous": "simultaneous gradient"}
+LABELS = {**METHODS, "extragradient-noise": "the same sample, noise"}
 BUILT = {"extragradient": extragradient, "mirror_prox": mirror_prox, "simultaneous": simultaneous}
 SPECTRA = {1.0: (0.866, 0.477), 0.5: (0.919, 0.850), 0.1: (0.9952, 0.9932)}  # least singular value -> rates without and with
 STEPS, MOMENTA = np.linspace(0.05, 1.4, 136), np.linspace(-0.6, 0.2, 81)
@@ -38,21 +40,23 @@ STEPS, MOMENTA = np.linspace(0.05, 1.4, 136), np.linspace(-0.6, 0.2, 81)
 
 def run(lab: Lab) -> Findings:
     """Collective."""
-    seeds, trails = range(1, lab.pick(21, 2)), []
-    ends: dict[str, list[float]] = {name: [] for name in (*METHODS, "noisy")}
-    for seed in seeds:
-        for name in METHODS:
-            trails.append(follow(lab, name, f"bilinear:seed={seed}", seed))
-            far = trails[-1].readings["distance"]
-            ends[name].append(float(far.min() if name == "extragradient" else far.max()))
-        noisy = follow(lab, "extragradient", f"bilinear:noise=0.1,seed={seed}", seed, "noise")
-        trails.append(noisy)
-        ends["noisy"].append(float(np.median(noisy.readings["distance"][-20:])))
+    seeds = range(1, lab.pick(21, 2))
+    games = [(name, seed, "") for seed in seeds for name in METHODS] + [("extragradient", seed, "noise") for seed in seeds]
+    trails = lab.shared(games, lambda world, task: follow(lab, world, *task))
+    ends = {name: [trail.readings["distance"] for trail in trails if trail.name == name] for name in LABELS}
     checks = [
-        Check(f"same sample: distance within {ROUNDS} rounds, the worst of all seeds", Below(NEAR), max(ends["extragradient"])),
-        Check("independent samples: distance, the least far of all seeds", Above(FAR), min(ends["mirror_prox"])),
-        Check("simultaneous gradient: the same", Above(FAR), min(ends["simultaneous"])),
-        Check.over("same sample with random linear terms: a floor", Above(1e-3), ends["noisy"]),
+        Check(
+            f"same sample: distance within {ROUNDS} rounds, the worst of all seeds",
+            Below(NEAR),
+            max(map(np.min, ends["extragradient"])),
+        ),
+        Check("independent samples: distance, the least far of all seeds", Above(FAR), min(map(np.max, ends["mirror_prox"]))),
+        Check("simultaneous gradient: the same", Above(FAR), min(map(np.max, ends["simultaneous"]))),
+        Check.over(
+            "same sample with random linear terms: a floor",
+            Above(1e-3),
+            [float(np.median(far[-20:])) for far in ends["extragradient-noise"]],
+        ),
     ]
     tables = {least: best(least) for least in SPECTRA}
     for least, (plain, damped) in SPECTRA.items():
@@ -64,7 +68,9 @@ def run(lab: Lab) -> Findings:
         )
         checks.append(Check(f"spectrum [{least:g}, 1]: that momentum is negative", Below(-0.1), beta))
     if not lab.quick:
-        near = {name: [adversaries(lab, name, seed) for seed in (1, 2, 3)] for name in METHODS}
+        networks = [(name, seed) for name in METHODS for seed in (1, 2, 3)]
+        found = lab.shared(networks, lambda world, task: adversaries(lab, world, *task))
+        near = {name: [each for (other, _), each in zip(networks, found, strict=True) if other == name] for name in METHODS}
         checks += [
             Check(
                 "networks: places of 8 that the generator finds, the least of seeds",
@@ -93,40 +99,40 @@ def _pictures(lab: Lab, checks: list[Check]) -> tuple[list[Generated], str]:
     return found, "\n" + told(found, floor)
 
 
-def follow(lab: Lab, name: str, text: str, seed: int, also: str = "") -> Trail:
-    """One run on one worker, to the end or until it is far away. Collective."""
+def follow(lab: Lab, world: World, name: str, seed: int, also: str) -> Trail:
+    """One run on one worker, to the end or until it is far away; ``also`` : "noise" for random linear terms. Not collective."""
+    text = f"bilinear:noise=0.1,seed={seed}" if also else f"bilinear:seed={seed}"
     game, label = game_of(text), f"{name}-{also}".rstrip("-")
     lab.console.phase = f"running {label}, seed {seed}"
-    with lab.alone(1) as world:
-        draws = Draws(Nice(game.whole.rows, 1), Streams(seed), 0)
-        team = Team.of(world, [game.whole], game.penalty, seed, [draws])
-        moves: list[Move] = []
-        played = play(
-            BUILT[name](),
-            team,
-            game.start,
-            Settled(ROUNDS, distance=NEAR / 2),
-            game.solution,
-            [moves.append],
-            interruption=lambda: "far away" if moves and moves[-1].distance > 10 * FAR else "",
-            due=lambda k: k % EVERY == 0,
-        )
+    draws = Draws(Nice(game.whole.rows, 1), Streams(seed), 0)
+    team = Team.of(world, [game.whole], game.penalty, seed, [draws])
+    moves: list[Move] = []
+    played = play(
+        BUILT[name](),
+        team,
+        game.start,
+        Settled(ROUNDS, distance=NEAR / 2),
+        game.solution,
+        [moves.append],
+        interruption=lambda: "far away" if moves and moves[-1].distance > 10 * FAR else "",
+        due=lambda k: k % EVERY == 0,
+    )
     readings = {column: np.array([getattr(move, column) for move in played.history]) for column in Move._fields}
     about = {"seed": seed, "game": text, "sampling": "nice:1"}
     nothing = np.empty((0, 0, 0))
     return Trail(label, name, 1, lab.world.size, game.whole.rows, readings, played.x[None], nothing, about)
 
 
-def adversaries(lab: Lab, name: str, seed: int) -> tuple[int, float]:
+def adversaries(lab: Lab, world: World, name: str, seed: int) -> tuple[int, float]:
     """Of a generator of eight spots, trained for as many rounds: those that it finds, and its share of points near one.
 
-    Collective.
+    On one worker; not collective.
     """
+    lab.console.phase = f"networks by {name}, seed {seed}"
     game = game_of(f"gan:samples=2048,seed={seed}")
     assert isinstance(game.whole, Adversaries)
-    with lab.alone(1) as world:
-        team = Team.of(world, [game.whole], game.penalty, seed, [Draws(Nice(2048, 128), Streams(seed), 0)])
-        x = play(BUILT[name](0.1), team, game.start, Settled(ROUNDS), due=lambda k: k == ROUNDS).x
+    team = Team.of(world, [game.whole], game.penalty, seed, [Draws(Nice(2048, 128), Streams(seed), 0)])
+    x = play(BUILT[name](0.1), team, game.start, Settled(ROUNDS), due=lambda k: k == ROUNDS).x
     noise = Streams(SEED)("examined").standard_normal((2000, game.whole.noise.shape[1]))
     apart = np.linalg.norm(game.whole.generated(x, noise)[:, None] - centres(), axis=2)
     held = apart.min(axis=1) < 0.2
@@ -185,10 +191,9 @@ def draw(found: Findings) -> "Figure":
     """Distances against rounds; the rate over step and momentum; where there are pictures, how far they are from real ones."""
     from mpiopt.jobs.studies.apparatus.canvas import curve, legend, logarithmic, sheet
 
-    labels = {**METHODS, "extragradient-noise": "the same sample, noise"}
     pictures = found.facts["pictures"]
     with sheet(4 if pictures else 2, width=4.6 if pictures else 6, height=4.4) as (figure, (panels,)):
-        for number, (name, label) in enumerate(labels.items()):
+        for number, (name, label) in enumerate(LABELS.items()):
             runs = [trail for trail in found.facts["all"] if trail.name == name]
             for k, trail in enumerate(runs):
                 look = {"alpha": 1.0 if len(runs) == 1 else 0.35, "linewidth": 1.0}

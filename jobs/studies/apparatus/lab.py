@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from mpiopt.jobs.cli.console import Console
 from mpiopt.problems.problem import Point, Team, gradient
 from mpiopt.training.method import Training
 from mpiopt.work.log import Logging
+
+Task = TypeVar("Task")
+Done = TypeVar("Done")
 
 
 class Reading(NamedTuple):
@@ -118,6 +121,13 @@ class Lab:
             _freed(everybody.split(everybody.rank)) as one,
         ):
             yield one
+
+    def shared(self, tasks: Sequence[Task], work: Callable[[World, Task], Done]) -> list[Done]:
+        """What each task comes to in a World of one worker, in their order; the ranks share them out. Collective."""
+        with self.alone(1) as one:
+            mine = [work(one, task) for task in tasks[self.world.rank :: self.world.size]]
+        told = self.world.tell_all(mine)
+        return [told[k % self.world.size][k // self.world.size] for k in range(len(tasks))]
 
     def follow(
         self,

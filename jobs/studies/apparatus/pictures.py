@@ -165,18 +165,15 @@ def drawn(lab: Lab, gradients: int = GRADIENTS, seeds: int = SEEDS) -> tuple[lis
     The ranks share the trainings out. Collective. Raises UsageError for other data than grey square pictures.
     """
     gallery = Gallery(lab)
-    tried = _shared(lab, gallery, [(name, step, 0) for name, way in WAYS.items() for step in way.steps], gradients)
+
+    def trained(one: World, task: tuple[str, float, int]) -> Generated:
+        return _trained(lab, one, gallery, *task, gradients)
+
+    tried = lab.shared([(name, step, 0) for name, way in WAYS.items() for step in way.steps], trained)
     best = {name: min((one for one in tried if one.way == name), key=lambda one: one.apart[-1]) for name in WAYS}
     more = [(name, one.step, seed) for name, one in best.items() for seed in range(1, seeds)]
-    found = [*best.values(), *_shared(lab, gallery, more, gradients)]
+    found = [*best.values(), *lab.shared(more, trained)]
     return sorted(found, key=lambda one: [*WAYS].index(one.way)), gallery.apart(gallery.real[:MADE])
-
-
-def _shared(lab: Lab, gallery: Gallery, tasks: list[tuple[str, float, int]], gradients: int) -> list[Generated]:
-    """Collective."""
-    with lab.alone(1) as one:
-        mine = [_trained(lab, one, gallery, *task, gradients) for task in tasks[lab.world.rank :: lab.world.size]]
-    return [each for told in lab.world.tell_all(mine) for each in told]
 
 
 def _trained(lab: Lab, one: World, gallery: Gallery, name: str, step: float, seed: int, gradients: int) -> Generated:
