@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogFormatterSciNotation, LogLocator
 
 from mpiopt.jobs.reports.plots import COLOURS, ROOM, STYLE, thinned
 
@@ -51,7 +51,7 @@ def logarithmic(panel: Axes, floor: float | None = None) -> None:
     """A logarithmic y axis with few numbers, cut off below ``floor``."""
     panel.set_yscale("log")
     panel.yaxis.set_major_locator(LogLocator(numticks=9))
-    panel.yaxis.set_minor_formatter(NullFormatter())
+    panel.yaxis.set_minor_formatter(LogFormatterSciNotation(minor_thresholds=(1.3, 0.4)))  # of about a decade some between
     if floor is not None:
         panel.set_ylim(bottom=max(floor, panel.get_ylim()[0]))
 
@@ -74,4 +74,7 @@ def bars(
 def legend(figure: Figure, panel: Axes, columns: int) -> None:
     """One legend below, of what a panel shows."""
     handles, labels = panel.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=3)
+    made = figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=3)
+    for shown in made.legend_handles:
+        if shown is not None:
+            shown.set_alpha(1)  # also where many pale curves lie over one another
