@@ -96,13 +96,14 @@ class Changes(Mean):
         if not state:
             return self._whole(messages, here)
         parts = [
-            site.share * message.vector - said for site, message, said in zip(team.sites, messages, state.own, strict=True)
+            _less(site.share * each.vector, said) for site, each, said in zip(team.sites, messages, state.own, strict=True)
         ]
         scalars, peaks = self._few(messages, parts, here)
         unit = _unit(float(peaks.max()), team.world.workers)
         if not unit > 0:
             return self._whole(messages, here)
         whole = [_counted(part, unit, said) for part, said in zip(parts, state.own, strict=True)]
+        del parts  # long vectors
         total = team.world.sum(whole, "mean", out=whole[0])
         common = total * unit
         common += state.common
@@ -130,6 +131,11 @@ class Changes(Mean):
             told.append(each)
         sums = world.total(told, "changes")
         return sums[:few], sums[few:]
+
+
+def _less(vector: Array, said: Array) -> Array:
+    vector -= said
+    return vector
 
 
 def _unit(largest: float, workers: int) -> float:

@@ -113,14 +113,14 @@ def sgd_as(sampling: str | None = None, accuracy: float | None = None) -> Sample
     """
     if accuracy is None:
         work = DrawnRows(None if sampling is None else plan_of(sampling))
-        return SampledDescent(None, (Phase(work, Mean()),), Falling(), dvectors=13)
+        return SampledDescent(None, (Phase(work, Mean()),), Falling(), dvectors=11)
     demand(0 < accuracy < np.inf, "`accuracy`", accuracy, "a finite number above 0")
     if sampling is not None:
         raise UsageError(
             f"`sampling={sampling}` says which rows a step looks at, and `accuracy={accuracy:g}` lets sgd_as find how many: "
             "give one of the two"
         )
-    return ChosenDescent(None, (Phase(SizedRows(), Mean()),), Falling(), dvectors=13, accuracy=accuracy)
+    return ChosenDescent(None, (Phase(SizedRows(), Mean()),), Falling(), dvectors=11, accuracy=accuracy)
 
 
 ENTRIES = (Entry(sgd_as, GOWER),)

@@ -39,7 +39,7 @@ class Cocoa(Named):
     """Points carry no margins: the method never needs them, only its record does."""
 
     work: DualAscent
-    dvectors: int = 11
+    dvectors: int = 7
 
     def init(self, x: Array, team: Team[Conjugate]) -> Run:
         """alpha for x, and w(alpha), which is x only where x is 0 or optimal. Collective: one vector round."""

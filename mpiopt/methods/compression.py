@@ -47,7 +47,7 @@ class Compressing(Training):
 
     law: Law = lambda c, d: (1 / c.L,)
     steps: tuple[float | None, ...] = (None,)
-    dvectors: int = field(default=14, compare=False)
+    dvectors: int = field(default=12, compare=False)
     needs: ClassVar[type] = Curvature  # where steps are to be found
 
     def init(self, x: Array, team: Team[Curvature]) -> Run:

@@ -65,7 +65,7 @@ def noloco(
 
 def dgd(gamma: float | None = None, graph: str = "ring", graph_every: int = 0, weights: str = "metropolis") -> Decentralised:
     """Decentralised gradient descent: to a neighbourhood of the optimum as large as the step and the workers' differences."""
-    return replace(d_psgd(plain(1.0), graph, graph_every, weights), length=gamma, dvectors=15)
+    return replace(d_psgd(plain(1.0), graph, graph_every, weights), length=gamma, dvectors=13)
 
 
 def choco(
@@ -76,7 +76,7 @@ def choco(
     weights: str = "metropolis",
 ) -> Decentralised:
     """Decentralised gradient descent whose neighbours send compressed differences."""
-    return replace(choco_sgd(plain(1.0), compress, gain, graph, weights), length=gamma)
+    return replace(choco_sgd(plain(1.0), compress, gain, graph, weights), length=gamma, dvectors=14)
 
 
 TRAINERS = (

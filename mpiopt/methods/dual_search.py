@@ -39,7 +39,7 @@ class DualSearch(Named):
 
     solver: DualDescent = field(default_factory=lambda: DualDescent(0.001, 12))
     plane: PlaneSearch = field(default_factory=PlaneSearch)
-    dvectors: int = 12
+    dvectors: int = 9
     needs: ClassVar[type] = Conjugate
 
     def aiming(self, gap: float) -> Self:

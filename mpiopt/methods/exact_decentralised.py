@@ -41,18 +41,18 @@ def d2_sgd(lr: Schedule, graph: str = "ring", weights: str = "lazy") -> Decentra
 
 def diging(gamma: float | None = None, graph: str = "ring", graph_every: int = 0, weights: str = "metropolis") -> Decentralised:
     """Gradient tracking: exact whatever the workers' losses are; two vectors a neighbour."""
-    return replace(nodes(Tracking(), near(graph, graph_every, weights)), length=gamma, law=_tracking, dvectors=18)
+    return replace(nodes(Tracking(), near(graph, graph_every, weights)), length=gamma, law=_tracking, dvectors=15)
 
 
 def d2(gamma: float | None = None, graph: str = "ring", weights: str = "lazy") -> Decentralised:
     """D^2: exact at one vector a neighbour; W needs eigenvalues above -1/3, as lazy weights have."""
     heard = replace(near(graph, 0, weights), least=THIRD)
-    return replace(nodes(Doubled(), heard), length=gamma, law=_half, dvectors=16)
+    return replace(nodes(Doubled(), heard), length=gamma, law=_half, dvectors=13)
 
 
 def extra(gamma: float | None = None, graph: str = "ring", weights: str = "metropolis") -> Decentralised:
     """EXTRA: exact at one vector a neighbour."""
-    return replace(nodes(Extra(), replace(near(graph, 0, weights), fixed=True)), length=gamma, dvectors=16)
+    return replace(nodes(Extra(), replace(near(graph, 0, weights), fixed=True)), length=gamma, dvectors=13)
 
 
 def adom(

@@ -30,7 +30,7 @@ def gradient(lipschitz: float | None = None) -> Method:
 
     lipschitz : L of the loss without its penalty; None to have it found.
     """
-    return evaluated(SmoothOnly(Proximal(Forward(lipschitz))), 13)
+    return evaluated(SmoothOnly(Proximal(Forward(lipschitz))), 11)
 
 
 def heavy_ball(lipschitz: float | None = None, beta: float | None = None) -> Method:
@@ -38,7 +38,7 @@ def heavy_ball(lipschitz: float | None = None, beta: float | None = None) -> Met
 
     lipschitz : as for gradient. beta : the momentum, None for (1 - sqrt(l2 / (L + l2)))^2.
     """
-    return evaluated(SmoothOnly(Polyak(Forward(lipschitz), beta)), 15)
+    return evaluated(SmoothOnly(Polyak(Forward(lipschitz), beta)), 13)
 
 
 def nesterov(lipschitz: float | None = None) -> Method:
@@ -46,7 +46,7 @@ def nesterov(lipschitz: float | None = None) -> Method:
 
     lipschitz : as for gradient.
     """
-    return evaluated(SmoothOnly(Accelerated(Forward(lipschitz))), 14)
+    return evaluated(SmoothOnly(Accelerated(Forward(lipschitz))), 12)
 
 
 def prox_gradient(lipschitz: float | None = None) -> Method:
@@ -54,7 +54,7 @@ def prox_gradient(lipschitz: float | None = None) -> Method:
 
     lipschitz : as for gradient. The objective never rises.
     """
-    return evaluated(Proximal(Forward(lipschitz)), 13)
+    return evaluated(Proximal(Forward(lipschitz)), 11)
 
 
 def fista(lipschitz: float | None = None, active_set: bool = True) -> Method:
@@ -63,7 +63,7 @@ def fista(lipschitz: float | None = None, active_set: bool = True) -> Method:
     lipschitz : as for gradient. active_set : one step is then one cycle of `ActiveSet` (a vector round over all features,
     and many of a few numbers); without it, or without an l1 part, one step is one vector round.
     """
-    plain = evaluated(Accelerated(Forward(lipschitz)), 14)
+    plain = evaluated(Accelerated(Forward(lipschitz)), 12)
     return ActiveSet(plain) if active_set else plain
 
 
@@ -72,7 +72,7 @@ def lbfgs(memory: int = 10, jacobi: bool = False) -> Method:
 
     memory : pairs of vectors kept. jacobi : begin with the inverse of the Hessian's diagonal (one more vector round, once).
     """
-    return evaluated(QuasiNewton(memory, jacobi), 2 * memory + 16 + jacobi)
+    return evaluated(QuasiNewton(memory, jacobi), 2 * memory + 13 + jacobi)
 
 
 def owlqn(memory: int = 10) -> Method:

@@ -38,7 +38,7 @@ class Gathering(Named):
     """
 
     solver: Auto
-    dvectors: int = 16
+    dvectors: int = 14
     held: list[tuple[Team[Any], Columns | None]] = field(default_factory=list, compare=False, repr=False)
 
     def aiming(self, gap: float) -> Self:

@@ -74,9 +74,9 @@ def spcg(
     whole = ALONE if accuracy is None else accuracy
     exact, plane = NewtonCG(whole, 60, 1000), PlaneSearch(jacobi, wide=True)
     forms: dict[str, Method] = {
-        "counts": _composed(Counted(solver, mu), plane, 22 + jacobi),
-        "mean": _composed(Corrected(solver, mu), PlaneSearch(jacobi), 15 + jacobi),
-        "alone": _composed(Counted(exact, mu), plane, 22 + jacobi),
+        "counts": _composed(Counted(solver, mu), plane, 20 + jacobi),
+        "mean": _composed(Corrected(solver, mu), PlaneSearch(jacobi), 14 + jacobi),
+        "alone": _composed(Counted(exact, mu), plane, 20 + jacobi),
         "hessian": LazyNewton(plane=plane),
         "dual": DualSearch(),
         "face": ProxNewton(),

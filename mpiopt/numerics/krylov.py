@@ -60,12 +60,13 @@ def advance(cg: CG, hp: Array, precondition: Map, dots: Dots = alone) -> CG:
         return cg._replace(products=cg.products + 1, rz=0.0)
     alpha = cg.rz / php
     x, r = cg.x, cg.r
-    x += alpha * cg.p
+    p = cg.p
     hp *= alpha
     r -= hp
+    x += namespace(p).multiply(p, alpha, out=hp)
+    del hp
     z = precondition(r)
     rz, rr = dots([(r, z), (r, r)])
-    p = cg.p
     ratio = rz / cg.rz
     p *= ratio
     p += z

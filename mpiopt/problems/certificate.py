@@ -52,6 +52,7 @@ def certify(team: Team, x: Array, products: int, lower: float = -np.inf) -> Cert
     residual = team.penalty.residual(x, agreed.vector)
     size, value = measures(team, x, agreed.vector)
     objective = float(agreed.scalars[0]) + value
+    del agreed  # a long vector
     if not np.isfinite(objective):
         return Certificate(objective, size, np.inf, np.inf)
     gap = min(proved_gap(team, x, size), above(lower, objective))
@@ -199,13 +200,17 @@ def _promising(team: Team, points: Sequence[Point], residual: Array, terms: Term
 def _newton(team: Team[Curvature], points: Sequence[Point]) -> tuple[krylov.Map, krylov.Map]:
     """v -> H v, H the Hessian of F, and r -> M^-1 r, M its diagonal. Collective, as every product: one vector round."""
     hessians = [site.loss.hessian(at) for site, at in zip(team.sites, points, strict=True)]
-    l2 = team.penalty.grad(beside(points[0].x, points[0].x.size, 1))
 
     def product(v: Array) -> Array:
-        return mean(team, [Message(h(v), np.empty(0)) for h in hessians], name="certificate").vector + l2 * v
+        bent = mean(team, [Message(h(v), np.empty(0)) for h in hessians], name="certificate").vector
+        out = team.penalty.grad(v)  # which is linear
+        out += bent
+        return out
 
     parts = [Message(site.loss.diagonal(at), np.empty(0)) for site, at in zip(team.sites, points, strict=True)]
-    diagonal = mean(team, parts, name="certificate").vector + l2
+    diagonal = mean(team, parts, name="certificate").vector
+    del parts
+    diagonal = diagonal + team.penalty.grad(beside(diagonal, diagonal.size, 1))
     scale = 1 / namespace(diagonal).where(diagonal > 0, diagonal, 1.0)
     return product, lambda r: r * scale
 

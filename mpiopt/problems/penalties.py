@@ -43,7 +43,8 @@ class ElasticNet:
     def value(self, x: Array) -> float:
         """l1 |x|_1 + (l2/2) |x|^2 over the penalised coordinates."""
         x = self._penalised(x)
-        return self.l1 * float(abs(x).sum()) + self.l2 / 2 * float(x @ x)
+        kinked = self.l1 * float(abs(x).sum()) if self.l1 else 0.0
+        return kinked + self.l2 / 2 * float(x @ x)
 
     def grad(self, x: Array) -> Array:
         """l2 x, zero on free coordinates: the gradient of the quadratic part."""

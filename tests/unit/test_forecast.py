@@ -186,7 +186,7 @@ def test_what_is_compressed_is_told(worlds, capsys):
 
 
 NARROW, WIDEST, FEW_ROWS = 1 << 6, 1 << 13, 8
-SPARE = 3  # vectors that a number may be too large by; the interpreter itself takes up to one
+SPARE = 4  # vectors that a number may be too large by; the interpreter itself takes up to one
 VARIANTS = [
     *((name, {}, 0.0) for name in catalogue() if name != "spcg"),
     ("spcg", {"form": "counts"}, 0.0),
