@@ -122,13 +122,14 @@ def _counts(team: Team[OfRows]) -> Array | None:
 def _hopeful(team: Team[OfRows]) -> bool:
     """Whether enough columns of a sample have at most one entry. Collective: one small sum of at most 2 `SAMPLE` numbers."""
     shift = max((team.sites[0].loss.features // SAMPLE).bit_length() - 1, 0)
-    counts = team.world.total([_sampled(site.loss.matrix, shift) for site in team.sites], "sample")
+    counts = team.world.total([_sampled(site.loss, shift) for site in team.sites], "sample")
     return float(np.mean(counts <= 1)) >= WORTH
 
 
-def _sampled(matrix: CSR, shift: int) -> Array:
+def _sampled(loss: OfRows, shift: int) -> Array:
     """Entries of a column in each whole block of 2^shift, (blocks,), at another place in each, should there be a pattern."""
-    counts, indices = np.zeros(matrix.shape[1] >> shift), matrix.indices[matrix.indptr[0] : matrix.indptr[-1]]
+    matrix, counts = loss.matrix, np.zeros(loss.features >> shift)
+    indices = matrix.indices[matrix.indptr[0] : matrix.indptr[-1]]
     for first in range(0, indices.size, CHUNK):
         columns = indices[first : first + CHUNK]
         blocks = columns >> shift
