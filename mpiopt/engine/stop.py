@@ -175,7 +175,9 @@ def stuck(history: Sequence[Record], doubt: float = 0.0) -> Iterator[tuple[Reaso
     best, highest = min(objectives), max(objectives)
     if best > before[0].objective + doubt:
         yield Reason.DIVERGED, f"for {PATIENCE} rounds; F = {objectives[-1]:.6g}, at the start {before[0].objective:.6g}"
+    if not highest - best <= 1e-13 * abs(best) + doubt:
+        return  # before all that went before is looked at, which grows from round to round
     better = best < min(record.objective for record in before) - doubt
     steeper = min(record.gradient_norm for record in lately) >= min(record.gradient_norm for record in before)
-    if not better and steeper and highest - best <= 1e-13 * abs(best) + doubt:
+    if not better and steeper:
         yield Reason.STALLED, f"{PATIENCE} rounds, |grad F| = {lately[-1].gradient_norm:.3g}"

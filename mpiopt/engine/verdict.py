@@ -100,13 +100,16 @@ class Examiner:
         sent, seconds, word = self.team.world.tallied(clock, word, *alike)
         counts = sent, tally.vector_rounds, tally.messages
         record = Record(run.round, seconds, found.objective, found.gradient_norm, found.gap, *counts)
-        x = self.method.answer(run, self.team).x
+        best = Best(self.method.answer(run, self.team).x, found.objective, found.gradient_norm, noise)
         if self.best is None:
-            self.start = found.objective
-        above_start = found.objective > self.start + TIE * abs(self.start)  # whatever rounding may do to it
-        if self.best is None or (found.fresh and not above_start and self.best.beaten(record, self._doubt(x))):
-            self.best = Best(x, found.objective, found.gradient_norm, noise)
+            self.best, self.start = best, best.objective
+        elif found.fresh and self._below_start(best.objective) and self.best.beaten(record, self._doubt(best.x)):
+            self.best = best
         return record, found.fresh, word
+
+    def _below_start(self, objective: float) -> bool:
+        """Whether it is no higher than that of the start, whatever rounding may do to it."""
+        return objective <= self.start + TIE * abs(self.start)
 
     def _doubt(self, x: Array) -> float:
         """What rounding A x may do to the objective: coefficients that have grown along a null space fit its errors."""
