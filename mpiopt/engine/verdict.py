@@ -109,7 +109,7 @@ class Examiner:
 
     def _below_start(self, objective: float) -> bool:
         """Whether it is no higher than that of the start, whatever rounding may do to it."""
-        return objective <= self.start + TIE * abs(self.start)
+        return bool(objective <= self.start + TIE * abs(self.start))
 
     def _doubt(self, x: Array) -> float:
         """What rounding A x may do to the objective: coefficients that have grown along a null space fit its errors."""
