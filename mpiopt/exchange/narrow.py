@@ -37,7 +37,7 @@ class Narrowed(Mean):
     """The mean in float32, in doubles again; as it is where there are scalars, or where float32 does not hold the numbers."""
 
     def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[float], Tree]:
-        """One allreduce of dim + 1 numbers of 4 bytes. Collective."""
+        """One allreduce of dim + 1 numbers of 4 bytes; what is agreed takes the place of the first message. Collective."""
         first, xp = messages[0], namespace(messages[0].vector)
         if not self._narrow(first.vector.size, first.scalars.size, first.vector.dtype, here):
             return super().__call__(messages, state, here)
@@ -52,7 +52,8 @@ class Narrowed(Mean):
         agreed = here.team.world.sum(parts, "mean", out=parts[0])
         if float(agreed[-1]) > 0:
             return super().__call__(messages, state, here)
-        return Message(agreed[:-1].astype(first.vector.dtype), first.scalars), [0.0] * len(messages), state
+        first.vector[...] = agreed[:-1]
+        return Message(first.vector, first.scalars), [0.0] * len(messages), state
 
     def traffic(self, shape: Shape, here: Joint) -> Traffic:
         """See `Exchange`."""

@@ -102,7 +102,7 @@ class PlaneSearch(Outer):
         k, due = len(directions), here.round % REFRESH == REFRESH - 1
         known = unknown(k) if due else widened(state.products, fresh)
         c, products = minimised(team, points, directions, [buffer[:k] for buffer in buffers], known)
-        step = sum(factor * direction for factor, direction in zip(c.tolist(), directions, strict=True))
+        step = _combined(c.tolist(), directions)
         x, place = points[0].x + step, fresh + state.turn
         moved = PerWorker(
             _move(site, at, x, step, c, buffer, place, due)
@@ -122,6 +122,16 @@ class PlaneSearch(Outer):
             if self._descends(at.x.size):
                 found.append(-residual)
         return found
+
+
+def _combined(factors: Sequence[float], directions: Sequence[Array]) -> Array:
+    """sum_k c_k d_k, (dim,), with one long vector beside it."""
+    out = factors[0] * directions[0]
+    part = namespace(out).empty_like(out) if len(directions) > 1 else out
+    for factor, direction in zip(factors[1:], directions[1:], strict=True):
+        namespace(out).multiply(direction, factor, out=part)
+        out += part
+    return out
 
 
 def _move(site: Site[Margins], at: Point, x: Array, step: Array, c: Array, buffer: Array, place: int, afresh: bool) -> Point:

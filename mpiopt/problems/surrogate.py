@@ -62,9 +62,9 @@ class Reference(Generic[S]):
         out[z.size - self.free :] = self.ridge_free * z[z.size - self.free :]
         return out
 
-    def unscaled(self, q: Array) -> Array:
-        """D^-1 q, a new array; needs D > 0."""
-        out = q / self.ridge
+    def unscaled(self, q: Array, out: Array | None = None) -> Array:
+        """D^-1 q, a new array unless there is one for it; needs D > 0."""
+        out = namespace(q).divide(q, self.ridge, out=out)
         if self.free:
             out[-self.free :] = q[-self.free :] / self.ridge_free
         return out
@@ -76,7 +76,9 @@ class Reference(Generic[S]):
     def grad(self, at: Point) -> Array:
         """grad phi, (dim,), using the slope where the point carries it."""
         slope = self.loss.value_grad(at)[1] if at.slope is None else at.slope
-        return self.scaled(at.x) + slope
+        out = self.scaled(at.x)
+        out += slope
+        return out
 
     def bregman(self, to: Point, at: Point) -> float:
         """D_phi(to, at) = phi(to) - phi(at) - grad phi(at).(to - at), without cancellation; both carry their margins."""

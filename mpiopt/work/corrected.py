@@ -89,8 +89,12 @@ class Corrected(Work):
         own = at if self.rows is None else Point(at.x, at.known[: self.rows])
         if own.slope is None:
             own = own._replace(slope=phi.loss.value_grad(own)[1])
-        q = phi.grad(own)
-        q -= self.eta * (agreed.vector + here.site.penalty.grad(at.x))
+        q, pull = phi.grad(own), here.site.penalty.grad(at.x)
+        pull += agreed.vector
+        if self.eta != 1:
+            pull *= self.eta
+        q -= pull
+        del pull  # a long vector
         z, memory = self.solver(phi, q, own, state.memory)
         z -= at.x
         return at._replace(gradient=agreed.vector), Message(z, np.empty(0)), state._replace(memory=memory)

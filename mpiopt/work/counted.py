@@ -88,11 +88,13 @@ class Counted(Work):
         phi, xp = self._phi(here.site, state.spread), namespace(at.x)
         if at.slope is None:
             at = at._replace(slope=phi.loss.value_grad(at)[1])
-        q, pull = phi.grad(at), agreed.vector + here.site.penalty.grad(at.x)
+        q, pull = phi.grad(at), here.site.penalty.grad(at.x)
+        pull += agreed.vector
         weigh = xp.where(state.mine, state.spread, 0.0) if state.spread.size else None
         if weigh is not None:
             pull *= weigh
         q -= pull
+        del pull  # a long vector
         z, memory = self.solver(phi, q, at, state.memory)
         z -= at.x
         if weigh is not None:

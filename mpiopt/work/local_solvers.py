@@ -154,7 +154,7 @@ class DualDescent:
             z = phi.unscaled(q)
             z += memory.image
         loss.dual_descent(alpha, z, *ridges, calls, self.epochs, self.ratio, enough=self.enough)
-        image = phi.unscaled(q)
+        image = phi.unscaled(q, memory.image)  # the one before has served
         np.subtract(z, image, out=image)
         return z, DualMemory(memory.alpha, image, calls + 1)
 

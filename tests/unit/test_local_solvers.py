@@ -5,6 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mpiopt.io.dataset.linear_team import team_of
+from mpiopt.io.dataset.synthetic import from_spec
+from mpiopt.kernels.host import dual
+from mpiopt.problems.penalties import L2
 from mpiopt.problems.surrogate import Reference
 from mpiopt.work import local_solvers
 from mpiopt.work.kinked_newton import KinkedNewton
@@ -56,3 +60,30 @@ def test_every_coordinate_may_have_a_ridge_of_its_own(worlds, intercept):
         auto = Auto(DualDescent(), NewtonCG(), difficulty, features=0)
         chosen = [isinstance(auto.init(start.x, one), DualMemory) for one in (same, replace(phi, ridge=0.2))]
         assert chosen == [difficulty == 10.0] * 2
+
+
+def test_a_loose_solve_ends_while_rows_rest(worlds, monkeypatch):
+    """What is at rest is judged by twice what it was left with; else it has to bear that out in an epoch of its own."""
+    loss, seen, l2 = team_of(from_spec("kdd2010:rows=4000,cols=9600"), worlds(), L2(1e-4)).sites[0].loss, [], 1e-4
+    visit = loss.family.host().made(dual.epoch)
+
+    def watched(*given):
+        found = visit(*given)
+        seen.append(found[1])
+        return found
+
+    def solved(q, alpha, number):
+        a, z, gaps = loss.matrix, loss.dual_point(alpha, q, l2, 0.0), np.empty(20)
+        rows = a.indptr, a.indices, a.data, loss.y, loss.weights, loss.row_squares, alpha, loss.weight, np.array([1 / l2]), 0.0
+        dual.epochs(watched, *rows, z, number, gaps, 1e-2, True, ())
+        left = loss.family.host().dual_gaps(loss.margins(z), loss.y, loss.weights, alpha) / loss.weight
+        return left / gaps[0], alpha
+
+    start = solved(np.zeros(loss.dim), np.full(loss.rows, 1e-3), 1)[1]
+    q = 1e-6 * np.random.default_rng(1).standard_normal(loss.dim)
+    seen.clear()
+    assert solved(q, start.copy(), 2)[0] <= 1e-2
+    assert seen[-1] < loss.rows
+    monkeypatch.setattr(dual, "LOOSE", 1.0)
+    assert solved(q, start.copy(), 2)[0] <= 1e-2
+    assert seen[-1] == loss.rows

@@ -33,6 +33,7 @@ from mpiopt.kernels.host.visits import after, block_shift, first_row, row_energy
 _LINE = np.uint64(16)
 _1, _2, _3, _4, _8 = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4), np.uint64(8)
 REST, QUICK = 0.3, 0.4
+LOOSE = 1e-3  # a ratio from which nobody asks rows at rest to bear out what is thought of them: twice that is taken for them
 _STAYS = 2e-16  # relative: half the last digit
 NONE = np.empty(0)  # offsets where there are none
 
@@ -232,8 +233,9 @@ def epochs(
     inverse : 1 / D, (cols,), or (1,) where all are the same; z : (cols,), or (cols + 1,) where bias > 0. progress : (epochs,)
     float64, overwritten: the duality gap that each epoch met, for logistic regression to second order, rows at rest with what
     they were left with; it ends after the first epoch that met at most ``enough``, or ratio times what the first one met; where
-    nothing is said to be enough, after one without a row at rest. seed : what the order of visits is drawn from;
-    give another in every call. The dual objective never worsens, and alpha stays where the conjugate is finite.
+    nothing is said to be enough, after one without a row at rest, or of a ratio of `LOOSE` or more, one that met so little with
+    those counted twice. seed : what the order of visits is drawn from; give another in every call. The dual objective never
+    worsens, and alpha stays where the conjugate is finite.
     """
     start, index = indptr.view(np.uint64), indices.view(np.uint32)
     n = alpha.size
@@ -249,8 +251,10 @@ def epochs(
             start, index, data, y, w, norms, alpha, total, inverse, bias, z, order, signed, theta, steps, offset, rest, cut
         )
         progress[number] = met + asleep
-        near = progress[number] <= max(ratio * progress[0], enough)
-        if near and (seen == n or enough > 0.0):
+        target = max(ratio * progress[0], enough)
+        near = progress[number] <= target
+        borne = seen == n or (ratio >= LOOSE and met + 2 * asleep <= target)
+        if near and (borne or enough > 0.0):
             return number + 1
         if near:
             rest[:] = 0  # those at rest have to bear it out
