@@ -39,10 +39,10 @@ def run(job: Solve, world: "World", console: Console) -> dict[str, Any]:
 def complete(job: Solve) -> Solve:
     """The job with the defaults that depend on other options. Raises UsageError for values that cannot be."""
     from mpiopt.io.dataset.class_weight import pair
-    from mpiopt.jobs.running import class_data, gpu_solving, inferring, penalty_factors
+    from mpiopt.jobs.running import class_data, feature_groups, gpu_solving, inferring, penalty_factors
     from mpiopt.jobs.running.linear_data import penalty_of
 
-    demand_not_negative(job, "rounds", "gradient_tol", "gap_tol", "l1", "l2")
+    demand_not_negative(job, "rounds", "gradient_tol", "gap_tol", "l1", "group_l1", "l2")
     apart(of_run(job))
     if job.patience is not None and (job.test is None or job.patience < 1):
         raise UsageError(f"--patience {job.patience}: give a whole number of rounds, at least 1, and --test")
@@ -55,6 +55,7 @@ def complete(job: Solve) -> Solve:
     gpu_solving.check(job)
     inferring.check(job)
     penalty_factors.check(job)
+    feature_groups.check(job)
     return kept(replace(job, data=DEFAULT if job.data is None else job.data))
 
 

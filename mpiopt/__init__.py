@@ -36,6 +36,7 @@ if _CHECKING:
     from mpiopt.losses.squared_hinge import SquaredHinge
     from mpiopt.methods import catalogue, find
     from mpiopt.problems.examples import Dense
+    from mpiopt.problems.grouped import GroupLasso
     from mpiopt.problems.linear import Linear
     from mpiopt.problems.penalties import L1, L2, Box, ElasticNet, Zero
     from mpiopt.problems.per_feature import PerFeature
@@ -76,6 +77,7 @@ _HOMES = {
     "losses.squared_hinge": "SquaredHinge",
     "methods": "catalogue find",
     "problems.examples": "Dense",
+    "problems.grouped": "GroupLasso",
     "problems.linear": "Linear",
     "problems.penalties": "Box ElasticNet L1 L2 Zero",
     "problems.per_feature": "PerFeature",
@@ -104,6 +106,7 @@ __all__ = [
     "Exam",
     "Family",
     "Goal",
+    "GroupLasso",
     "Huber",
     "HuberRegressor",
     "LaunchError",

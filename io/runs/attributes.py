@@ -14,9 +14,13 @@ PERHAPS = {
         ("method", "config", "dataset", "loss", "run_id", "checkpoint", "compress", "link", "model", "rule", "study"), str
     ),
     **dict.fromkeys(("positive", "label_positive", "label_negative", "normalize", "multiclass", "class_names"), str),
-    **dict.fromkeys(("rows", "features", "nonzeros", "classes", "parameters", "world_size", "workers", "seed"), int),
+    **dict.fromkeys(
+        ("rows", "features", "group_count", "nonzeros", "classes", "parameters", "world_size", "workers", "seed"), int
+    ),
     "number_base": int,
-    **dict.fromkeys(("l1", "l2", "objective", "gradient_norm", "gap", "tight_gap", "test_loss", "accuracy"), NUMBER),
+    **dict.fromkeys(
+        ("l1", "group_l1", "l2", "objective", "gradient_norm", "gap", "tight_gap", "test_loss", "accuracy"), NUMBER
+    ),
     **dict.fromkeys(("converged", "intercept"), bool),
 }
 

@@ -54,6 +54,10 @@ class LinearFit(LinearRows):
     """Keep every coefficient but the intercept at this number or below it."""
     penalty_factors: Path | None = None
     """A file with lines FEATURE,FACTOR: what the penalty of a feature is multiplied by, 0 for none; 1 for those not named."""
+    group_l1: float = 0.0
+    """Lambda of the sum over groups g of features of sqrt(|g|) |x_g|, which keeps or drops a group as one; with --groups."""
+    groups: Path | None = None
+    """A file with lines FEATURE,GROUP, one for every feature: what is in which group of --group-l1."""
     rounds: Whole = 1000
     """Stop after so many rounds."""
     gradient_tol: float | None = None
@@ -100,13 +104,14 @@ class Solve(RunOptions, LinearFit):
     @property
     def kink(self) -> str:
         """The option by which the penalty is not smooth; "" where it is."""
-        given = {"l1": self.l1 or None, "lower": self.lower, "upper": self.upper}
+        given = {"l1": self.l1 or None, "group-l1": self.group_l1 or None, "lower": self.lower, "upper": self.upper}
         return next((f"--{name} {value:g}" for name, value in given.items() if value is not None), "")
 
     @property
     def also_read(self) -> dict[str, Path]:
-        """The file of penalty factors."""
-        return {} if self.penalty_factors is None else {"--penalty-factors": self.penalty_factors}
+        """The files of penalty factors and of groups."""
+        found = {"--penalty-factors": self.penalty_factors, "--groups": self.groups}
+        return {name: path for name, path in found.items() if path is not None}
 
     @property
     def inputs(self) -> tuple[str | None, ...]:

@@ -18,7 +18,7 @@ from mpiopt.io.runs.run_file import RunData
 from mpiopt.words import counted
 
 TARGETS = {f"1e-{digits}": 10.0**-digits for digits in (2, 4, 6, 8)}
-PROBLEM = ("rows", "features", "nonzeros", "loss", "l2", "l1", "lower", "upper", "intercept", "positive")
+PROBLEM = ("rows", "features", "nonzeros", "loss", "l2", "l1", "group_l1", "groups", "lower", "upper", "intercept", "positive")
 EPSILON = 1e-15  # relative gaps below this are rounding
 
 Trait = Callable[[Mapping[str, Any]], str | None]

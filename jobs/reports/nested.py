@@ -44,7 +44,7 @@ def _pair(runs: Sequence[RunData]) -> tuple[RunData, RunData]:
             )
         if "multiclass" in told:
             raise UsageError(f"{run.path} is a model of several classes, and the test counts coefficients of one margin a row")
-        if told.get("l1") or told.get("l2") or "lower" in told or "upper" in told:
+        if any(told.get(name) for name in ("l1", "group_l1", "l2")) or "lower" in told or "upper" in told:
             raise UsageError(f"{run.path} has a penalty, and its loss is not the least one: fit with --l2 0")
         if not told.get("converged"):
             raise UsageError(f"{run.path} had not converged: give that run more rounds")

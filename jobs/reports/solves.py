@@ -35,7 +35,7 @@ def sheet(comparison: Comparison) -> Sheet:
 def problem(comparison: Comparison) -> str:
     """What was solved, in a line."""
     a = comparison.runs[0].attributes
-    penalty = " + ".join(f"{name} {a[name]:g}" for name in ("l2", "l1") if a.get(name)) or "no penalty"
+    penalty = " + ".join(f"{name} {a[name]:g}" for name in ("l2", "l1", "group_l1") if a.get(name)) or "no penalty"
     ranks = {run.attributes.get("world_size") for run in comparison.runs}
     return (
         f"{a.get('dataset', 'unnamed data')}: {counted(a.get('rows', 0), 'row')}, "

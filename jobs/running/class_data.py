@@ -40,6 +40,7 @@ def check(job: "Solve") -> None:
         ("--dry-run", job.dry_run),
         ("--device gpu", job.device == "gpu"),
         ("--penalty-factors", job.penalty_factors),
+        ("--group-l1", job.group_l1),
     ):
         if asked:
             raise CapabilityError(f"{name} is for one margin a row: leave it, or --multiclass {job.multiclass}, out")

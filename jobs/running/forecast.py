@@ -16,6 +16,7 @@ from mpiopt.io.dataset.source import Source
 from mpiopt.io.dataset.synthetic import Synthetic
 from mpiopt.jobs.cli.console import WIDTH, Console, size, table
 from mpiopt.jobs.machine.node import compiled, memory_room
+from mpiopt.jobs.running.feature_groups import groups_of
 from mpiopt.jobs.running.linear_data import opened
 from mpiopt.jobs.running.rehearsal import Effort, Make, foreseen, made, reduces, rehearse, settled
 from mpiopt.losses.registry import find
@@ -42,6 +43,7 @@ NONE = Footprint(0, 0)
 def forecast(job: "Solve", make: Make, world: "World", console: Console) -> dict[str, Any]:
     """Tell what the job would need, rank by rank and node by node. Collective. Raises MpioptError on every rank."""
     job, source = opened(job, world)
+    groups_of(job, source, world)  # which are looked at, and no more: all else is of made-up rows
     if not compiled():
         console.note("compiling kernels: once on this machine, about 15 seconds")
     console(f"rehearsing {job.method} on {counted(world.size, 'rank')}")

@@ -8,6 +8,7 @@ from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
 from mpiopt.io.dataset.source import Source, open_source
 from mpiopt.jobs.cli.solve_options import DEFAULT
+from mpiopt.problems.grouped import GroupLasso
 from mpiopt.problems.penalties import Box, ElasticNet
 from mpiopt.problems.per_feature import PerFeature
 from mpiopt.problems.protocols import Penalty
@@ -17,15 +18,23 @@ if TYPE_CHECKING:
     from mpiopt.jobs.cli.solve_options import Solve
 
 
-def penalty_of(job: "Solve", l2: float | None = None, margins: int = 1, factors: Array | None = None) -> Penalty:
+def penalty_of(
+    job: "Solve",
+    l2: float | None = None,
+    margins: int = 1,
+    factors: Array | None = None,
+    groups: Array | None = None,
+) -> Penalty:
     """The penalty of a job, perhaps with another l2; margins : of a row, each with an intercept of its own; factors :
-    (features,), where features have such.
+    (features,), where features have such; groups : (features,), where they are in such.
 
     Raises UsageError for one that cannot be. Not collective.
     """
     l2, free = job.l2 if l2 is None else l2, margins * int(job.intercept)
     if factors is not None:
         return PerFeature(job.l1, l2, factors, free)
+    if groups is not None:
+        return GroupLasso(job.group_l1, l2, groups, free)
     if job.lower is None and job.upper is None:
         return ElasticNet(job.l1, l2, free=free)
     if job.l1 > 0:

@@ -9,6 +9,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.errors import CapabilityError, DataError, UsageError
 from mpiopt.io.dataset.source import Source
+from mpiopt.jobs.running.feature_lines import feature_lines
 from mpiopt.jobs.running.feature_names import FeatureNames
 
 if TYPE_CHECKING:
@@ -58,21 +59,12 @@ def digest(factors: Array | None) -> str | None:
 def _lines(path: Path) -> list[tuple[str, float]]:
     """Features and factors. Raises DataError."""
     found = []
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    for number, line in enumerate(text.splitlines(), 1):
-        feature, _, factor = (part.strip() for part in line.rpartition("," if "," in line else " "))
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
+    for number, text, feature, factor in feature_lines(path):
         try:
             value = float(factor)
         except ValueError:
             value = np.nan
         if not (feature and 0 <= value < np.inf):
-            raise DataError(
-                f"{path}, line {number}: {line.strip()[:40]!r} is no feature and its factor: write age,0.5, 0 or more"
-            )
+            raise DataError(f"{path}, line {number}: {text!r} is no feature and its factor: write age,0.5, 0 or more")
         found.append((feature, value))
     return found

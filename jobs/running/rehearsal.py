@@ -30,6 +30,7 @@ from mpiopt.io.dataset.source import Source
 from mpiopt.io.dataset.sparse_rows import SparseRows
 from mpiopt.io.dataset.synthetic import Synthetic
 from mpiopt.jobs.machine.node import resident
+from mpiopt.jobs.running.feature_groups import neighbouring
 from mpiopt.jobs.running.linear_data import penalty_of
 from mpiopt.jobs.running.warm_up import warm
 from mpiopt.losses.registry import find
@@ -244,7 +245,8 @@ class MadeUp(Synthetic):
 
 def _team(job: "Solve", world: "World", features: int, rows: int, l2: float = 1e-3) -> Team:
     source = MadeUp(rows=max(rows, world.workers), cols=features, per_row=4.0)
-    penalty = penalty_of(job, max(job.l2, l2) if job.l2 else 0.0)
+    groups = neighbouring(features) if job.group_l1 else None
+    penalty = penalty_of(job, max(job.l2, l2) if job.l2 else 0.0, groups=groups)
     team = team_of(source, world, penalty, loss=job.loss, values=job.values)
     warm(team)
     return team

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpiopt.arrays import on_host
+from mpiopt.arrays import Array, on_host
 from mpiopt.engine.drive import Solution
 from mpiopt.engine.forms import taken_by
 from mpiopt.jobs.cli.console import size
@@ -22,8 +22,8 @@ SHOWN = 8  # classes that are named
 FINAL = ("gradient_norm", "gap", "tight_gap", "coefficient_error", "form", "form_why", "coordinates")
 
 
-def facts(job: "Solve", solution: Solution) -> dict[str, Any]:
-    """What is known of the answer, beside what is of every run's."""
+def facts(job: "Solve", solution: Solution, groups: Array | None = None) -> dict[str, Any]:
+    """What is known of the answer, beside what is of every run's. groups : (features,), where they are in such."""
     proved, taken = solution.certificate, taken_by(solution.run)
     return {
         "objective": proved.objective,
@@ -32,6 +32,7 @@ def facts(job: "Solve", solution: Solution) -> dict[str, Any]:
         "tight_gap": proved.tight_gap,
         "coefficient_error": distance(proved.tight_gap, job.l2 if job.penalty_factors is None else 0.0),
         "nonzero_coefficients": int(np.count_nonzero(on_host(solution.x))),
+        **({} if groups is None else {"nonzero_groups": int(np.unique(groups[solution.x[: groups.size] != 0]).size)}),
         "form": taken and taken.form,
         "form_why": taken and taken.why,
         "coordinates": None if taken is None or solution.run is None else solution.run.points[0].x.size,
@@ -80,6 +81,8 @@ def lines(
     several = json.loads(about["class_names"]) if "class_names" in about else []
     count = (about["features"] + job.intercept) * max(1, len(several))
     support = f"{found['nonzero_coefficients']:,} of {count:,} coefficients are not 0"
+    if "group_count" in about:
+        support += f", in {found['nonzero_groups']:,} of {counted(about['group_count'], 'group')}"
     loss = f"{job.loss}, {job.multiclass} of {counted(len(several), 'class', 'classes')}" if several else job.loss
     signs = f"{about['label_positive']} is +1, {about['label_negative']} is -1" if "label_positive" in about else ""
     return [

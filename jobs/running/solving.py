@@ -18,7 +18,7 @@ from mpiopt.io.dataset.source import Source
 from mpiopt.io.runs.run_file import read_solution
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.machine.node import compiled
-from mpiopt.jobs.running import class_data, gpu_solving, penalty_factors
+from mpiopt.jobs.running import class_data, feature_groups, gpu_solving, penalty_factors
 from mpiopt.jobs.running.held_out import HeldOut
 from mpiopt.jobs.running.inferring import Inferring, left_out
 from mpiopt.jobs.running.linear_data import opened, penalty_of
@@ -63,9 +63,11 @@ class SolveHooks:
         self._console(f"reading {self.job.data}")
         self.job, self._source = opened(self.job, self._world)
         self._factors = penalty_factors.factors_of(self.job, self._source, self._world)
+        self._groups = feature_groups.groups_of(self.job, self._source, self._world)
         self._inferring = Inferring.of(self.job, self._source)
         self._test = None if self.job.test is None else HeldOut(self.job, self._source, self._world)
-        return identity(self.job, self._source, self._world) | {"penalty_factors": penalty_factors.digest(self._factors)}
+        told = {"penalty_factors": penalty_factors.digest(self._factors), "groups": feature_groups.digest(self._groups)}
+        return identity(self.job, self._source, self._world) | told
 
     @property
     def source(self) -> Source:
@@ -107,6 +109,8 @@ class SolveHooks:
         self._about = described(self.job, self._source) | {"weight": self._team.weight}
         if self._factors is not None:
             self._about |= {"penalty_factors": str(self.job.penalty_factors)}
+        if self._groups is not None:
+            self._about |= {"groups": str(self.job.groups), "group_count": int(self._groups.max()) + 1}
         if self._test is not None:
             self._test.read()
         return self._team, dict(self._about)
@@ -130,7 +134,7 @@ class SolveHooks:
             ],
             course.interruption,
         )
-        found = facts(self.job, self._found)
+        found = facts(self.job, self._found, self._groups)
         told = lines(self.job, self._about, self._found, found, self._world)
         if test is not None:
             seen = test.figures(self._found.x)
@@ -168,7 +172,7 @@ class SolveHooks:
         return team_of(
             self._source,
             self._world,
-            penalty_of(job, factors=self._factors),
+            penalty_of(job, factors=self._factors, groups=self._groups),
             loss=job.loss,
             positive=job.positive,
             values=job.values,
@@ -210,6 +214,7 @@ def identity(job: "Solve", source: Source, world: "World") -> dict[str, Any]:
         "class_weight": job.class_weight,
         "l2": job.l2,
         "l1": job.l1,
+        "group_l1": job.group_l1 or None,
         "lower": job.lower,
         "upper": job.upper,
         "intercept": job.intercept,
@@ -234,6 +239,7 @@ def described(job: "Solve", source: Source) -> dict[str, Any]:
         "loss": job.loss,
         "l2": job.l2,
         "l1": job.l1,
+        "group_l1": job.group_l1 or None,
         "lower": job.lower,
         "upper": job.upper,
         "intercept": job.intercept,

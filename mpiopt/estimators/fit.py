@@ -23,6 +23,7 @@ from mpiopt.io.dataset.source import open_source
 from mpiopt.kernels.csr import CSR
 from mpiopt.losses.registry import find as loss_of
 from mpiopt.methods import find
+from mpiopt.problems.grouped import GroupLasso
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.multinomial import Multinomial
 from mpiopt.problems.penalties import ElasticNet
@@ -62,19 +63,22 @@ def fit(
     each: Callable[[np.ndarray], None] | None = None,
     interruption: Callable[[], str] = undisturbed,
     penalty_factors: Any = None,
+    group_l1: float = 0.0,
+    groups: Any = None,
 ) -> LinearSolution:
     """Minimise the weighted mean of the rows' losses plus l2/2 |x|^2 + l1 |x|_1. Collective: all ranks get the same.
 
     X : (rows, features), an array, a scipy.sparse matrix, or the path of a data set, which has its own labels, weights and
     offsets. y : (rows,) labels; -1 and +1 for losses of two classes. sample_weight, offset : (rows,), if any.
-    per_weight : divide l2 and l1 by the sum of the weights, as where losses are added up. class_weight : "balanced" or
+    per_weight : divide l2, l1, group_l1 by the sum of the weights, as where losses are added up. class_weight : "balanced" or
     "NEG:POS". solver : a method of `mpiopt.catalogue`; by default spcg, in the form that serves the problem best.
     tol : the gap F - F* that is to be certified, as a share of the mean loss at 0; the norm of the gradient where no gap can
     be. rows : "same" where every rank has all rows and takes its share, "mine" where each brings its own. start : (features,),
     or one more for the intercept. world : by default all ranks. each : called on every rank with the point (dim,) of every
     round, the start first; interruption : asked after that for what ends the fit, in a few words, or for "". penalty_factors :
     (features,), what the penalty of each is multiplied by; where one is 0, no gap is certified, and tol is the norm of the
-    subgradient.
+    subgradient. groups : (features,) labels, with ``group_l1`` lambda of the sum over groups of sqrt(|g|) |x_g|, as in
+    `GroupLasso`.
 
     Raises UsageError, DataError, CapabilityError on every rank.
     """
@@ -83,11 +87,13 @@ def fit(
     zeros = np.zeros(losses[0].dim)
     weight, sums = world.total([np.array([one.weight, one.weight * one.value(one.point(zeros))]) for one in losses])
     scale = float(weight) if per_weight else 1.0
-    penalty = _penalty(l1 / scale, l2 / scale, int(intercept), penalty_factors, losses[0].features)
+    features, free, kinked = losses[0].features, int(intercept), (l1 / scale, group_l1 / scale)
+    penalty = _penalty(*kinked, l2 / scale, free, penalty_factors, groups, features)
     team = Team.of(world, losses, penalty)
     method = find(solver or "spcg").make()
     gap = tol * float(sums / weight) if weight > 0 else tol
-    proved = (l1 or l2) and (isinstance(penalty, ElasticNet) or penalty.factors.min(initial=1.0) > 0)
+    held = not isinstance(penalty, PerFeature) or penalty.factors.min(initial=1.0) > 0
+    proved = (l1 or group_l1 or l2) and held
     stop = Stop(rounds=max_iter, gap=gap, gradient=None if proved else tol)
     x = team.zeros()
     if start is not None:
@@ -97,8 +103,16 @@ def fit(
     return LinearSolution(coef, b, found)
 
 
-def _penalty(l1: float, l2: float, free: int, factors: Any, features: int) -> ElasticNet | PerFeature:
-    """Raises UsageError for factors that do not fit."""
+def _penalty(
+    l1: float, group_l1: float, l2: float, free: int, factors: Any, groups: Any, features: int
+) -> ElasticNet | PerFeature | GroupLasso:
+    """Raises UsageError for factors or groups that do not fit."""
+    if groups is not None or group_l1:
+        if groups is None or not group_l1 or l1 or factors is not None:
+            raise UsageError("`group_l1` above 0 and `groups` go together, with l2, but neither l1 nor penalty_factors")
+        if np.shape(groups) != (features,):
+            raise UsageError(f"groups have the shape {np.shape(groups)}, and X {features:,} features: give one a feature")
+        return GroupLasso.of(group_l1, groups, l2, free)
     if factors is None:
         return ElasticNet(l1, l2, free=free)
     p = np.asarray(factors, np.float64)

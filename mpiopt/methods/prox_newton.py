@@ -10,7 +10,8 @@
 
 Rounds do not depend on the number of workers. H is damped by tau h, tau tenfold after a step that was cut down and a tenth
 after a whole one. Lee, Sun, Saunders, Proximal Newton-type methods for minimizing composite functions, 2014; Yuan, Ho, Lin, An
-improved GLMNET for l1-regularized logistic regression, 2012; working sets as in `methods.active_set`.
+improved GLMNET for l1-regularized logistic regression, 2012; working sets as in `methods.active_set`, of whole groups where
+these are penalised by their length (`kernels.knotted`).
 """
 
 from dataclasses import dataclass
@@ -23,14 +24,15 @@ from mpiopt.arrays import Array
 from mpiopt.engine.method import Measured, Method, Named, Run, measured
 from mpiopt.engine.phase import PerWorker
 from mpiopt.errors import CapabilityError
-from mpiopt.kernels.kinked import Kinks, minimised, unfolded
+from mpiopt.kernels.kinked import Kinks, unfolded
+from mpiopt.kernels.knotted import Knots
 from mpiopt.methods.entry import Entry
 from mpiopt.methods.ranges import within
 from mpiopt.outer.intercept import centred
 from mpiopt.outer.line_search import ENOUGH, bregmans
 from mpiopt.outer.plane_search import REFRESH, diagonal
-from mpiopt.problems.columns import coordinates, restricted, working_set
-from mpiopt.problems.penalties import Kinked
+from mpiopt.problems.columns import coordinates, restricted
+from mpiopt.problems.kinks import demand_kinks, kinks_of, largest_group, lowest, worst
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean
 from mpiopt.problems.protocols import Columns, Penalty
 
@@ -66,35 +68,26 @@ class ProxNewton(Named):
         """Evaluate at x. Collective: two vector rounds. Raises CapabilityError on every rank."""
         self.check(team, self)
         with team.world.together("setting up the method"):
-            self._separate(team.penalty)
+            demand_kinks(self.name, team.penalty, self.most)
             if not isinstance(x, np.ndarray):
                 raise CapabilityError(f"{self.name} works on the CPU: leave `device=gpu` out, or use `method=prox_gradient`")
         points = centred(team, PerWorker(site.loss.point(x) for site in team.sites))
         state = FaceState(diagonal(team, points[0].x), 0.0, True, 0)
         return Run(points, gradient(team, points), state)
 
-    def _separate(self, penalty: Penalty) -> Kinked:
-        """The penalty. Raises CapabilityError for one that ties coefficients together."""
-        if not isinstance(penalty, Kinked):
-            raise CapabilityError(
-                f"{self.name} takes penalties that are separate in the coefficients, and a {type(penalty).__name__} is not: "
-                "use `method=prox_gradient`"
-            )
-        return penalty
-
     def step(self, run: Run, team: Team[Columns]) -> Run:
         """One round. Collective."""
-        penalty, state, loss = self._separate(team.penalty), run.states, team.sites[0].loss
+        penalty, state, loss = team.penalty, run.states, team.sites[0].loss
         x, slope = run.points[0].x, run.agreed.vector
         features = self._face(x, penalty, slope, state, loss)
         team.world.demand_alike({"the face": crc32(features.tobytes())}, f"in round {run.round + 1}")
         part, where = restricted(team, features), coordinates(loss, features)
         seen = PerWorker(Point(x[where], at.margins) for at in run.points)
-        kinks, bend = penalty.kinks(x.size).at(where), penalty.grad(np.ones(x.size))[where]
+        kinks, bend = kinks_of(penalty, x.size).at(where), penalty.grad(np.ones(x.size))[where]
         steep = slope[where] + penalty.grad(x)[where]
         h = unfolded(_hessian(part, seen), where.size)
         h[np.diag_indices(where.size)] += bend + (DAMPING + state.tau) * state.curvature[where]
-        p = minimised(h, steep, kinks, x[where]) - x[where]
+        p = lowest(h, steep, kinks, x[where]) - x[where]
         t, rows = _segment(part, seen, steep, bend, kinks, p, SLACK * abs(float(run.agreed.scalars[0])))
         points = run.points
         if t > 0:
@@ -103,17 +96,17 @@ class ProxNewton(Named):
             points = centred(team, _moved(team, points, x, t, rows, run.round))
         return Run(points, gradient(team, points), _damped(state, t, features.size), run.round + 1)
 
-    def _face(self, x: Array, penalty: Kinked, slope: Array, state: FaceState, loss: Columns) -> Array:
+    def _face(self, x: Array, penalty: Penalty, slope: Array, state: FaceState, loss: Columns) -> Array:
         """The features of the next face, (k,) int64, ascending."""
         inner = slice(loss.features)
-        held = penalty.kinks(x.size).open(x)[inner]
+        held = kinks_of(penalty, x.size).open(x)[inner]
         curvature = (state.curvature + penalty.grad(np.ones(x.size)))[inner]
         score = abs(penalty.residual(x, slope)[inner]) / np.sqrt(np.where(curvature > 0, curvature, np.inf))
-        count = int(held.sum())
-        if count + self.least > self.most:  # else violators would find no room
-            return working_set(np.zeros_like(held), score, self.most)
-        more = max(self.least, count) if state.grows else max(state.size - count, 0)
-        return working_set(held, score, min(more, self.most - count))
+        count, least = int(held.sum()), max(self.least, largest_group(penalty))
+        if count + least > self.most:  # else violators would find no room
+            return worst(penalty, np.zeros_like(held), score, self.most)
+        more = max(least, count) if state.grows else max(state.size - count, 0)
+        return worst(penalty, held, score, min(more, self.most - count))
 
     def measure(self, run: Run, team: Team[Columns]) -> Measured:
         """From the gradient over all features. Collective: one small sum."""
@@ -131,7 +124,7 @@ def _hessian(part: Team[Columns], points: PerWorker) -> Array:
 
 
 def _segment(
-    part: Team[Columns], points: PerWorker, slope: Array, bend: Array, kinks: Kinks, p: Array, slack: float
+    part: Team[Columns], points: PerWorker, slope: Array, bend: Array, kinks: Kinks | Knots, p: Array, slack: float
 ) -> tuple[float, list[Array]]:
     """The t of the step that is taken, 0 for none, and the margins of p, (rows,) per hosted worker. Collective: one small sum.
 
@@ -140,13 +133,13 @@ def _segment(
     x = points[0].x
     rows = [site.loss.margins(p) for site in part.sites]
     trials = [[at.known + t * row for t in STEPS] for at, row in zip(points, rows, strict=True)]
-    parts = []
-    for site, found, cut in zip(part.sites, bregmans(part, points, trials), part.world.slices(p.size), strict=True):
-        step, held = p[cut], kinks.at(cut)
+    rises, parts = [kinks.rise(x, t * p) for t in STEPS], []
+    cuts = zip(part.world.slices(p.size), part.world.slices(rises[0].size), strict=True)
+    for site, found, (cut, own) in zip(part.sites, bregmans(part, points, trials), cuts, strict=True):
+        step, rise = p[cut], [float(each[own].sum()) for each in rises]
         straight, curved = float(slope[cut] @ step), float(bend[cut] @ (step * step))
-        rises = [t * straight + t * t / 2 * curved + float(held.rise(x[cut], t * step).sum()) for t in STEPS]
-        promised = straight + float(held.rise(x[cut], step).sum())
-        parts.append(np.array([*(site.share * found + rises), promised]))
+        along = [t * straight + t * t / 2 * curved + more for t, more in zip(STEPS, rise, strict=True)]
+        parts.append(np.array([*(site.share * found + along), straight + rise[0]]))
     *changes, promised = part.world.total(parts, "search").tolist()
     if changes[0] <= ENOUGH * promised + slack:
         return 1.0, rows
@@ -170,7 +163,7 @@ def _damped(state: FaceState, t: float, size: int) -> FaceState:
 
 
 def prox_newton(most: int = 4000, least: int = 200) -> Method:
-    """Proximal Newton on the face, from one summed Hessian: l1, elastic net, box.
+    """Proximal Newton on the face, from one summed Hessian: l1, elastic net, box, group lasso.
 
     most : features of a face, of which a round sends most (most + 1) / 2 numbers at most. least : features taken in at once.
     """

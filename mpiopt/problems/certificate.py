@@ -21,6 +21,7 @@ from mpiopt.numerics import krylov
 from mpiopt.problems.class_bound import class_gap
 from mpiopt.problems.class_recession import escaping_classes
 from mpiopt.problems.dual_bound import above, shrinks
+from mpiopt.problems.grouped import GroupLasso
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.per_feature import PerFeature
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean, mean_scalars, measures, offered
@@ -89,26 +90,25 @@ def _convex(team: Team) -> bool:
 
 
 def duality_gap(team: Team, x: Array) -> float:
-    """F(x) - D(alpha) for an elastic net on a linear model, with factors above 0 or without; infinity for other penalties.
+    """F(x) - D(alpha) for an elastic net, with factors above 0 or without, or a group lasso, on a linear model; else infinity.
 
     Collective: one vector round.
 
     Of several classes: `class_gap`.
 
     With an intercept, the residuals of the sign that outweighs are shrunk until they add up to 0; with l1 alone, all are
-    shrunk until |A^T alpha| <= l1, and with l2 besides some of the way, as far as makes the bound smallest.
+    shrunk until |A^T alpha| <= l1, of groups their dual norm, and with l2 besides some of the way, as far as makes the bound
+    smallest.
     """
     if offered(team, Several):
         return class_gap(team, x)
     penalty = team.penalty
     if not offered(team, Conjugate) or (net := _net(penalty)) is None:
         return np.inf
-    own, (l1, l2) = (penalty.factors if isinstance(penalty, PerFeature) else None), (net.l1, net.l2)
+    l1, l2 = net.l1, net.l2
     points = [site.loss.point(x) for site in team.sites]
     scales, agreed = _balanced_residuals(team, points)
-    slope = abs(agreed.vector[: agreed.vector.size - penalty.free])
-    if own is not None:
-        slope /= own
+    slope, own = _steepness(penalty, agreed.vector)
     factors = shrinks(net, float(slope.max()) if slope.size else 0.0)
     conjugates = mean_scalars(
         team,
@@ -128,10 +128,23 @@ def duality_gap(team: Team, x: Array) -> float:
 
 
 def _net(penalty: Penalty) -> ElasticNet | None:
-    """The elastic net whose dual a penalty has, but for factors; None where it has none, or no part that holds everything."""
+    """The elastic net whose dual a penalty has, but for factors or groups; None where none of it holds everything."""
     if isinstance(penalty, PerFeature) and penalty.factors.min(initial=1.0) > 0:
         penalty = ElasticNet(penalty.l1, penalty.ridge, penalty.free)
+    if isinstance(penalty, GroupLasso):
+        penalty = ElasticNet(penalty.group_l1, penalty.l2, penalty.free)
     return penalty if isinstance(penalty, ElasticNet) and penalty.grows else None
+
+
+def _steepness(penalty: Penalty, u: Array) -> tuple[Array, Array | None]:
+    """(n,) of coordinates or groups what of u (dim,) meets the l1 of `_net`, and what its squares count for, None for 1."""
+    if isinstance(penalty, GroupLasso):
+        return penalty.steepness(u), penalty.sizes
+    slope = abs(u[: u.size - penalty.free])
+    if isinstance(penalty, PerFeature):
+        slope /= penalty.factors
+        return slope, penalty.factors
+    return slope, None
 
 
 def _balanced_residuals(team: Team[Conjugate], points: Sequence[Point]) -> tuple[list[Array], Message]:

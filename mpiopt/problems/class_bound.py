@@ -14,7 +14,7 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.problems.dual_bound import shrinks
-from mpiopt.problems.penalties import ElasticNet, sliced
+from mpiopt.problems.penalties import ElasticNet, Inseparable, sliced
 from mpiopt.problems.problem import Message, Team, mean, mean_scalars, measures
 from mpiopt.problems.several import Several
 
@@ -22,9 +22,12 @@ ROUNDING = 4 * float(np.finfo(float).eps)  # by which what is shrunk to a bound 
 
 
 def class_gap(team: Team[Several], x: Array) -> float:
-    """The bound at x (dim,), infinity where there is no penalty. Collective: one vector round and a few small sums."""
+    """The bound at x (dim,), infinity without a penalty, and for one that is no sum over coordinates.
+
+    Collective: one vector round and a few small sums.
+    """
     penalty = team.penalty
-    if not penalty.grows:
+    if not penalty.grows or isinstance(penalty, Inseparable):
         return np.inf
     points = [site.loss.point(x) for site in team.sites]
     parts = [site.loss.dual_sums(at) for site, at in zip(team.sites, points, strict=True)] if penalty.free else []

@@ -52,6 +52,16 @@ def working_set(held: Array, score: Array, most: int) -> Array:
     return np.flatnonzero(held)
 
 
+def working_groups(held: Array, score: Array, groups: Array, most: int) -> Array:
+    """As `working_set`, of whole groups: ``most`` others at most, those of the longest scores; groups : (n,)."""
+    sizes, chosen = np.bincount(groups), np.bincount(groups, held) > 0
+    worst = np.where(chosen, 0.0, np.sqrt(np.bincount(groups, score * score)))
+    order = np.argsort(-worst, kind="stable")
+    order = order[worst[order] > 0]
+    chosen[order[np.cumsum(sizes[order]) <= most]] = True
+    return np.flatnonzero(chosen[groups])
+
+
 def coordinates(loss: Columns, features: Array) -> Array:
     """Where the restricted problem's coefficients stand in x: ``features``, and the intercept last, if any; int64."""
     return np.append(features, loss.features) if loss.intercept else features

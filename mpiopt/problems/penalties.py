@@ -178,6 +178,11 @@ def sliced(penalty: Penalty, cut: slice, dim: int) -> Penalty:
     return penalty.cut(cut, free) if isinstance(penalty, Cut) else replace(penalty, free=free)
 
 
+def portion(penalty: Penalty, x: Array, cut: slice) -> float:
+    """What the coordinates ``cut`` of x (dim,) add to the penalty: these add up to the whole."""
+    return penalty.part(x, cut) if isinstance(penalty, Inseparable) else sliced(penalty, cut, x.size).value(x[cut])
+
+
 @runtime_checkable
 class Kinked(Penalty, Protocol):
     """A penalty that is a quadratic but for kinks and walls, coordinate by coordinate."""
@@ -192,6 +197,14 @@ class Cut(Penalty, Protocol):
 
     def cut(self, part: slice, free: int) -> Penalty:
         """Of some coordinates, of which the last are free."""
+
+
+@runtime_checkable
+class Inseparable(Penalty, Protocol):
+    """A penalty that is no sum over coordinates."""
+
+    def part(self, x: Array, cut: slice) -> float:
+        """What some coordinates of x (dim,) add to it."""
 
 
 def along(

@@ -20,7 +20,7 @@ from mpiopt.comm.world import World
 from mpiopt.errors import DataError, UsageError
 from mpiopt.numerics.streams import Streams
 from mpiopt.problems.optional import Examined
-from mpiopt.problems.penalties import sliced
+from mpiopt.problems.penalties import portion
 from mpiopt.problems.protocols import Loss, Owned, Penalty, offers
 from mpiopt.problems.protocols import Point as Point
 
@@ -194,6 +194,6 @@ def measures(team: Team, x: Array, g: Array) -> tuple[float, float]:
     residual, parts = team.penalty.residual(x, g), []
     for cut in team.world.slices(x.size):
         part = residual[cut]
-        parts.append(np.array([float(part @ part), sliced(team.penalty, cut, x.size).value(x[cut])]))
+        parts.append(np.array([float(part @ part), portion(team.penalty, x, cut)]))
     squares, value = team.world.total(parts, "measures").tolist()
     return sqrt(squares), value

@@ -120,7 +120,7 @@ def test_nothing_that_says_where_to_write_is_taken_from_a_run_file(tmp_path):
 @pytest.mark.parametrize("kind", [Solve, Train])
 def test_every_path_among_the_options_is_claimed_or_only_read(kind):
     paths = {field.name for field in fields(kind) if "Path" in str(field.type)}
-    read, drawn = {"from_", "config", "plugin", "penalty_factors"}, {"png"}  # a picture replaces its own kind alone
+    read, drawn = {"from_", "config", "plugin", "penalty_factors", "groups"}, {"png"}  # a picture replaces its own kind alone
     assert paths - read - drawn == {"out", "checkpoint"}
     assert {"out", "checkpoint"} <= set(OWN)
 
