@@ -25,8 +25,8 @@ class NonzeroCounts:
         first = int(span.min())
         counts = np.bincount(span - first, weights=lengths)  # exact: sums of integers below 2^53
         self.spans[first : first + len(counts)] += counts.astype(np.int64)
-        counts = np.bincount(np.minimum(lengths, _LONG))
-        self.histogram[: len(counts)] += counts
+        by_length = np.bincount(np.minimum(lengths, _LONG))
+        self.histogram[: len(by_length)] += by_length
         self.least, self.greatest = min(self.least, int(lengths.min())), max(self.greatest, int(lengths.max()))
 
     def merge(self, world: World) -> None:

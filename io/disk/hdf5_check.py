@@ -4,6 +4,7 @@ Finished files are sealed (`disk.sealed_file`), and a sound seal is proof. A run
 reads such a file first, and may hang or crash in our place.
 """
 
+import errno
 import os
 import re
 import struct
@@ -21,6 +22,7 @@ from mpiopt.io.disk.sealed_file import ODD, damage, is_sealed, regular
 LIMIT = 20.0  # seconds that the other process has
 ROOM = 16 << 30  # bytes of address space that it has, where this process may have as much
 SCANT = 3  # its exit code where it has less, and not enough
+SCANTY = "there is too little memory to examine it: raise the limit of address space, ulimit -v"
 BROKEN = (OSError, KeyError, RuntimeError, TypeError, ValueError, AttributeError, IndexError, MemoryError)
 TASTE = f"""
 import os, resource, sys
@@ -62,8 +64,12 @@ def wrong(path: Path) -> str:
         )
     except subprocess.TimeoutExpired:
         return "it is damaged: HDF5 does not come to an end with it"
+    except OSError as error:
+        if error.errno == errno.ENOMEM:  # a process cannot even be started
+            return SCANTY
+        raise
     if done.returncode == SCANT:
-        return "there is too little memory to examine it: raise the limit of address space, ulimit -v"
+        return SCANTY
     return "" if done.returncode == 0 else "it is damaged: HDF5 refuses it"
 
 

@@ -1,6 +1,7 @@
 """What is looked at before HDF5 sees it: pipes, files under a limit of memory, and whose code does the looking."""
 
 import os
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,14 @@ print(wrong(Path({str(path)!r})))
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and (said in done.stdout if said else done.stdout == "\n"), (done.stdout, done.stderr)
+
+
+def test_no_memory_for_another_process_is_not_taken_for_damage(tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(subprocess, "run", refused)
+    assert "too little memory" in wrong(killed(tmp_path / "r.h5"))
 
 
 def test_damage_is_still_told(tmp_path):
