@@ -1,7 +1,7 @@
 """What is looked at before HDF5 sees it: pipes, files under a limit of memory, and whose code does the looking."""
 
-import os
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
