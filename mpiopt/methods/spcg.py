@@ -13,7 +13,7 @@ One name, whose form follows from the problem (`spcg_rule`), or is asked for, in
 features (`reducing`). Long messages of counts and mean travel in 32 bits a number (`exchange.narrow`).
 """
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 from mpiopt.engine.forms import Forms
 from mpiopt.engine.method import Composed, Method
@@ -74,7 +74,7 @@ def spcg(
     whole = ALONE if accuracy is None else accuracy
     exact, plane = NewtonCG(whole, 60, 1000), PlaneSearch(jacobi, wide=True)
     forms: dict[str, Method] = {
-        "counts": _composed(Counted(solver, mu), plane, 20 + jacobi),
+        "counts": _composed(Counted(replace(solver, dual=replace(solver.dual, anew=True)), mu), plane, 20 + jacobi),
         "mean": _composed(Corrected(solver, mu), PlaneSearch(jacobi), 14 + jacobi),
         "alone": _composed(Counted(exact, mu), plane, 20 + jacobi),
         "hessian": LazyNewton(plane=plane),

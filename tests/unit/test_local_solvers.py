@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mpiopt.engine.phase import PerRow
 from mpiopt.io.dataset.linear_team import team_of
 from mpiopt.io.dataset.synthetic import from_spec
 from mpiopt.kernels.host import dual
@@ -87,3 +88,24 @@ def test_a_loose_solve_ends_while_rows_rest(worlds, monkeypatch):
     monkeypatch.setattr(dual, "LOOSE", 1.0)
     assert solved(q, start.copy(), 2)[0] <= 1e-2
     assert seen[-1] == loss.rows
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_dual_variables_that_fit_a_point_need_no_pass_for_their_image(worlds, intercept, weighted):
+    """Minus the slope: z and the dual variables are a pair of the dual map, as if it had been computed from the rows."""
+    given = replace(dense("local", 7, n=40, d=8), intercept=intercept)
+    (site,) = given.team(worlds(), 0.0, 0.1).sites
+    loss, rng = site.loss, np.random.default_rng(5)
+    if weighted:
+        loss = replace(loss, weights=rng.uniform(0.0, 2.0, loss.rows))
+    ridge = rng.uniform(0.05, 1.0, loss.dim)
+    phi, q = Reference(loss, ridge, 0.3, int(intercept)), 0.1 * rng.standard_normal(loss.dim)
+    at = loss.point(rng.standard_normal(loss.dim))
+    at = at._replace(slope=loss.value_grad(at)[1])
+    descent = DualDescent(0.0, 3, anew=True)
+    z, memory = descent(phi, q, at, descent.init(at.x, phi))
+    bias = 0.3 if intercept else 0.0
+    np.testing.assert_allclose(z, loss.dual_point(memory.alpha[0], q, ridge, bias), atol=1e-8)
+    again = descent(phi, q, at, memory._replace(alpha=PerRow((np.full(loss.rows, 0.9),)), calls=0))[0]
+    np.testing.assert_array_equal(z, again)  # what was kept is not asked
