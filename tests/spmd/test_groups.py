@@ -5,11 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mpiopt.engine.stop import Reason
 from mpiopt.errors import CapabilityError, DataError, UsageError
 from mpiopt.estimators.fit import fit
 from mpiopt.io.runs.run_file import read_run, read_solution
+from mpiopt.jobs import coef
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.solve_options import Solve
+from mpiopt.jobs.reports.comparison import compare
+from mpiopt.jobs.reports.solves import problem
 from mpiopt.jobs.solve import run
 from mpiopt.problems.grouped import GroupLasso
 from tests.problem_sets import Data
@@ -26,10 +30,11 @@ def written(world, path, lines):
 
 
 @pytest.mark.ranks(1, 2)
-def test_from_the_command_line(world, shared_tmp):
+@pytest.mark.parametrize("method", ["spcg", "fista"])
+def test_from_the_command_line(world, shared_tmp, method):
     console, file = Console(first=world.rank == 0), written(world, shared_tmp / "g.csv", ["# four groups", "", *LINES])
     job = {"data": ROWS, "group_l1": 0.03, "groups": file, "l2": 1e-4, "intercept": True, "out": shared_tmp / "r.h5"}
-    job |= {"overwrite": True, "method": "fista", "gap_tol": 1e-9}
+    job |= {"overwrite": True, "method": method, "gap_tol": 1e-9}
     found = run(Solve(**job), world, console)
     assert found["reason"] == "GAP" and 0 < found["nonzero_groups"] < 4 and found["gap"] <= 1e-9
     if world.rank == 0:
@@ -38,6 +43,8 @@ def test_from_the_command_line(world, shared_tmp):
         assert (lengths > 0).sum() == found["nonzero_groups"]
         told = read_run(job["out"]).attributes
         assert (told["group_l1"], told["groups"], told["group_count"]) == (0.03, str(file), 4)
+        assert coef.run(coef.Coef(run=job["out"]), None, console)["nonzero"] == np.count_nonzero(x)
+        assert "l2 0.0001 + group_l1 0.03" in problem(compare([read_run(job["out"])]))
     kept = {**job, "checkpoint": shared_tmp / "c.h5"}
     run(Solve(**kept, rounds=1), world, console)
     other = written(world, shared_tmp / "o.csv", [line.replace("a", "b") for line in LINES])
@@ -101,9 +108,13 @@ def test_what_does_not_go_together(world, shared_tmp, given, error, told):
 @pytest.mark.ranks(1, 2)
 def test_from_python(world):
     data, labels = Data(weighted=True), np.array(list("aabbccddeeffggh"))
-    found = fit(data.a, data.y, group_l1=0.05, groups=labels, sample_weight=data.w, solver="fista", world=world, tol=1e-12)
+    job = {"group_l1": 0.05, "groups": labels, "sample_weight": data.w, "world": world, "tol": 1e-13}
+    job["offset"] = np.random.default_rng(0).standard_normal(len(data.y))
+    found, other = fit(data.a, data.y, **job), fit(data.a, data.y, solver="fista", **job)
     lengths = GroupLasso.of(1.0, labels).lengths(found.coef)
-    assert found.solution.reason.converged and 0 < (lengths > 0).sum() < 8
+    assert found.solution.reason is Reason.GAP and 0 < (lengths > 0).sum() < 8
+    np.testing.assert_allclose(found.coef, other.coef, atol=1e-5)
+    assert found.intercept == pytest.approx(other.intercept, abs=1e-5)
     for given, told in (
         ({"group_l1": 0.1}, "go together"),
         ({"groups": labels}, "go together"),
