@@ -1,5 +1,7 @@
 """Group lasso: optima of solvers that are not ours, the largest lambda, and certificates that hold."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,8 @@ from mpiopt.methods import find
 from mpiopt.problems.certificate import certify, duality_gap
 from mpiopt.problems.grouped import GroupLasso
 from mpiopt.problems.penalties import L1, ElasticNet
+from mpiopt.problems.problem import gradient
+from tests.adversarial_sets import cases
 from tests.problem_sets import Data
 
 METHODS = ("spcg", "fista", "prox_gradient")
@@ -160,3 +164,22 @@ def test_groups_that_are_too_large_take_turns_or_are_refused(worlds):
     best = [solve(find(name).make(), whole, whole.zeros(), Stop(rounds=3000, gap=1e-10)) for name in ("spcg", "fista")]
     assert all(each.reason is Reason.GAP and each.x.all() for each in best)
     np.testing.assert_allclose(best[0].x, best[1].x, atol=1e-4)
+
+
+@pytest.mark.ranks(1, limit=300)
+def test_hard_problems_end_right(worlds):
+    """Those of `tests.reference.test_adversarial`, in groups of two: certified, but where nothing is to be found."""
+    world, ends = worlds(workers=3), {}
+    with np.errstate(all="ignore"):
+        for case in cases():
+            free, groups = int(case.intercept), np.arange(case.a.shape[1]) // 2
+            base = case.team(world, 0.0, 0.0)
+            slope = gradient(base, [site.loss.point(base.zeros()) for site in base.sites]).vector
+            if edge := float(GroupLasso.of(1.0, groups, free=free).steepness(slope).max()):
+                for l2 in (0.0, case.l2):
+                    penalty = GroupLasso.of(0.2 * edge, groups, l2, free)
+                    team = replace(base, sites=tuple(replace(site, penalty=penalty) for site in base.sites))
+                    ends[case.name, l2] = solve(find("spcg").make(), team, team.zeros(), Stop(rounds=300, gap=1e-8)).reason
+    assert len(ends) > 100
+    wrong = {key for key, reason in ends.items() if reason not in (Reason.GAP, Reason.EXACT, Reason.HIDDEN)}
+    assert {name for name, _ in wrong} == {"one class"} and {ends[key] for key in wrong} == {Reason.SEPARABLE}
