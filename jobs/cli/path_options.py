@@ -24,6 +24,8 @@ class PathOptions(RunOptions, LinearRows):
     is left to 0.01 of that. [default: max:0.01:50, for l2 alone 1e-1:1e-6:50]"""
     l1_ratio: str = "0"
     """Share of l1 in the penalty: 0 for l2 alone, 1 for l1; several (0.1,0.5,1) are a path each."""
+    penalty_factors: Path | None = None
+    """A file with lines FEATURE,FACTOR: what the penalty of a feature is multiplied by, 0 for none; 1 for those not named."""
     folds: Whole = 0
     """Hold out the rows of one of so many folds at a time; with classes each fold has its part of both."""
     fold_by: str | None = None
@@ -38,6 +40,11 @@ class PathOptions(RunOptions, LinearRows):
     png: Path | None = None
     """Draw the coefficients and the losses of held-out rows against the penalty (extra: report)."""
     method: ClassVar[str] = "spcg"
+
+    @property
+    def also_read(self) -> dict[str, Path]:
+        """The file of penalty factors."""
+        return {} if self.penalty_factors is None else {"--penalty-factors": self.penalty_factors}
 
     @property
     def inputs(self) -> tuple[str | None, ...]:

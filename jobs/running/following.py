@@ -20,6 +20,7 @@ from mpiopt.paths.choice import chosen
 from mpiopt.paths.fitting import under
 from mpiopt.paths.folds import folds, without_fold
 from mpiopt.paths.lambdas import lambdas, penalties, ratios, steepest
+from mpiopt.paths.null_model import demand_penalised
 from mpiopt.paths.path import Along, Followed, PathFits, follow
 from mpiopt.problems.columns import column, without
 from mpiopt.problems.linear import Linear
@@ -66,10 +67,13 @@ class PathHooks:
         of = tuple(folds(team, self.job.folds, groups)) if self.job.folds else ()
         if self.job.choose == "auc" and not team.sites[0].loss.family.labels.classes:
             raise UsageError(f"--choose auc is for losses of two classes, and {self.job.loss} is none: choose by loss or 1se")
-        largest = steepest(team) if self._given.relative else 1.0
+        if (factors := self._inner.factors) is not None and self._by is not None:
+            factors[self._by] = 1  # of a column of zeros
+        demand_penalised(factors)
+        largest = steepest(team, factors, self._inner.method) if self._given.relative else 1.0
         paths = penalties(self._given, self._shares, int(self.job.intercept), largest)
         teams = (team, *(without_fold(team, of, k) for k in range(self.job.folds)))
-        self._fits = PathFits(self._inner.method, teams, of, paths, self._stop)
+        self._fits = PathFits(self._inner.method, teams, of, paths, self._stop, factors=factors)
         self._about = {name: value for name, value in about.items() if name not in ("l1", "l2")}
         return team, {**self._about, "path": len(self._fits.points)}
 
@@ -89,7 +93,7 @@ class PathHooks:
         start = self._state.path[pick] if done else team.zeros()
         stop = replace(self._stop, rounds=self._stop.rounds if whole else 0)
         with team.world.tally.paused():
-            best = solve(self._last(penalty, pick), under(team, penalty), start, stop)
+            best = solve(self._last(penalty, pick), under(team, self._fits.whole(penalty)), start, stop)
         if whole and not best.reason.converged:
             reason, text = best.reason, best.reason_text
         end = Followed(best.x, reason, text, at.history)
@@ -104,7 +108,8 @@ class PathHooks:
     def _last(self, penalty: ElasticNet, pick: int) -> Method:
         """What fits once more: of a smooth penalty and proved already, the one of which a start is a gradient alone."""
         done = pick >= 0 and self._state.proved[pick, 2] <= (self._stop.gap or 0.0)
-        return find("lbfgs").make() if done and penalty.smooth else self._fits.inner
+        smooth = self._fits.whole(penalty).smooth
+        return find("lbfgs").make() if done and smooth else self._fits.inner
 
     def _picked(self) -> int:
         held, auc = self._state.held, self._fits.figures[1] == "roc_auc"

@@ -14,6 +14,7 @@ from mpiopt.jobs.running.feature_names import FeatureNames
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
+    from mpiopt.jobs.cli.path_options import PathOptions
     from mpiopt.jobs.cli.solve_options import Solve
 
 TAKE = ("spcg", "prox_newton")
@@ -38,7 +39,7 @@ def check(job: "Solve") -> None:
             raise CapabilityError(f"{name} is for one penalty of all features: leave it, or --penalty-factors, out")
 
 
-def factors_of(job: "Solve", source: Source, world: "World") -> Array | None:
+def factors_of(job: "Solve | PathOptions", source: Source, world: "World") -> Array | None:
     """(features,), 1 for those that the file does not name; None without a file. Collective. Raises DataError, UsageError."""
     if job.penalty_factors is None:
         return None

@@ -75,6 +75,11 @@ class SolveHooks:
         return self._source
 
     @property
+    def factors(self) -> Array | None:
+        """What the penalty of each feature is multiplied by, (features,), once the rows are opened; None for 1."""
+        return self._factors
+
+    @property
     def made(self) -> Made:
         """How their features were made."""
         return self._source.index.made if isinstance(self._source, Dataset) else Made()

@@ -27,7 +27,7 @@ from mpiopt.problems.grouped import GroupLasso
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.multinomial import Multinomial
 from mpiopt.problems.penalties import ElasticNet
-from mpiopt.problems.per_feature import PerFeature
+from mpiopt.problems.per_feature import Net, PerFeature, with_factors
 from mpiopt.problems.problem import Team
 
 Place = Literal["same", "mine"]
@@ -76,9 +76,8 @@ def fit(
     be. rows : "same" where every rank has all rows and takes its share, "mine" where each brings its own. start : (features,),
     or one more for the intercept. world : by default all ranks. each : called on every rank with the point (dim,) of every
     round, the start first; interruption : asked after that for what ends the fit, in a few words, or for "". penalty_factors :
-    (features,), what the penalty of each is multiplied by; where one is 0, no gap is certified, and tol is the norm of the
-    subgradient. groups : (features,) labels, with ``group_l1`` lambda of the sum over groups of sqrt(|g|) |x_g|, as in
-    `GroupLasso`.
+    (features,), what the penalty of each is multiplied by; where one is 0, tol is the norm of the subgradient, too. groups :
+    (features,) labels, with ``group_l1`` lambda of the sum over groups of sqrt(|g|) |x_g|, as in `GroupLasso`.
 
     Raises UsageError, DataError, CapabilityError on every rank.
     """
@@ -103,9 +102,7 @@ def fit(
     return LinearSolution(coef, b, found)
 
 
-def _penalty(
-    l1: float, group_l1: float, l2: float, free: int, factors: Any, groups: Any, features: int
-) -> ElasticNet | PerFeature | GroupLasso:
+def _penalty(l1: float, group_l1: float, l2: float, free: int, factors: Any, groups: Any, features: int) -> Net | GroupLasso:
     """Raises UsageError for factors or groups that do not fit."""
     if groups is not None or group_l1:
         if groups is None or not group_l1 or l1 or factors is not None:
@@ -113,12 +110,16 @@ def _penalty(
         if np.shape(groups) != (features,):
             raise UsageError(f"groups have the shape {np.shape(groups)}, and X {features:,} features: give one a feature")
         return GroupLasso.of(group_l1, groups, l2, free)
-    if factors is None:
-        return ElasticNet(l1, l2, free=free)
+    return with_factors(ElasticNet(l1, l2, free=free), None if factors is None else factors_given(factors, features))
+
+
+def factors_given(factors: Any, features: int) -> np.ndarray:
+    """(features,) float64. Raises UsageError for factors that do not fit."""
     p = np.asarray(factors, np.float64)
     if p.shape != (features,):
         raise UsageError(f"penalty_factors has the shape {p.shape}, and X {features:,} features: give one a feature")
-    return PerFeature(l1, l2, p, free)
+    PerFeature(0.0, 0.0, p)
+    return p
 
 
 def linear_losses(

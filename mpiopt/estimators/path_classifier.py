@@ -12,7 +12,7 @@ from mpiopt.comm.world import World
 from mpiopt.engine.stop import Stop
 from mpiopt.estimators.callbacks import FitTasks
 from mpiopt.estimators.classifiers import LogisticRegression
-from mpiopt.estimators.fit import LinearSolution, Place, linear_losses, watched
+from mpiopt.estimators.fit import LinearSolution, Place, factors_given, linear_losses, watched
 from mpiopt.estimators.here import here
 from mpiopt.methods import find
 from mpiopt.paths.choice import chosen
@@ -31,7 +31,7 @@ class LogisticRegressionCV(LogisticRegression):
     arrays that every rank has (`sklearn.model_selection`), each row held out once. choose : loss, by the mean loss of held-out
     rows; auc, by their area under the ROC curve; 1se, the smallest C within one standard error of the least loss. tol : as of
     `LogisticRegression`; what was chosen is fitted from where the path was there. Folds of l2 are fitted at once: a pass over
-    the rows serves all of them.
+    the rows serves all of them. penalty_factors : (features,), what the penalty of each is multiplied by, 0 for none.
 
     Attributes besides those of `LogisticRegression`, whose n_iter_ counts the rounds of all fits: C_, l1_ratio_; Cs_; losses_,
     areas_ : (l1_ratios, Cs, folds), of held-out rows; coefs_paths_ : (l1_ratios, Cs, features, and one more for the intercept),
@@ -53,6 +53,7 @@ class LogisticRegressionCV(LogisticRegression):
         tol: float = 1e-9,
         max_iter: int = 1000,
         rows: str = "same",
+        penalty_factors: Any = None,
     ) -> None:
         self.Cs = Cs
         self.l1_ratios = l1_ratios
@@ -64,6 +65,7 @@ class LogisticRegressionCV(LogisticRegression):
         self.tol = tol
         self.max_iter = max_iter
         self.rows = rows
+        self.penalty_factors = penalty_factors
 
     def _solved(self, X: Any, y: Any, weight: Any, offset: Any, before: Any) -> LinearSolution:
         world, free = here(), int(self.fit_intercept)
@@ -80,12 +82,13 @@ class LogisticRegressionCV(LogisticRegression):
         count = 1 + max(int(each.max(initial=0)) for each in world.tell_all(np.concatenate(of)))
         teams = (team, *(without_fold(team, of, k) for k in range(count)))
         inner = find(self.solver or "spcg").make()
-        fits = PathFits(inner, teams, tuple(of), tuple(map(tuple, paths)), stop, summed=True)
+        factors = None if self.penalty_factors is None else factors_given(self.penalty_factors, losses[0].features)
+        fits = PathFits(inner, teams, tuple(of), tuple(map(tuple, paths)), stop, True, factors)
         state = follow(fits, team.zeros(), Along(len(fits.points))).at.begun.states
         pick = chosen(state.held[:, :, 0], state.held[:, :, 1], fits.paths, self.choose)
         self._tell(candidates, shares, state, pick)
         tasks = FitTasks(self, X, y, self._answer)
-        best = under(team, fits.points[pick])
+        best = under(team, fits.whole(fits.points[pick]))
         found = watched(inner, best, state.path[pick], stop, tasks.after, lambda: tasks.word)
         tasks.close(found.x)
         coef, b = (found.x[:-1], float(found.x[-1])) if self.fit_intercept else (found.x, 0.0)

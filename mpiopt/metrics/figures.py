@@ -78,6 +78,19 @@ def _two_classes(world: World, family: Family, rows: Rows, ranking: Ranking) -> 
     } | ({} if family.chance is None else {"brier": _brier(world, family.chance, rows)})
 
 
+def of_classes(world: World, family: Family, each: Sequence[Rows]) -> Array:
+    """Mean loss, area under the ROC curve and accuracy of several sets of rows of two classes, (sets, 3); as `figures`, with
+    the sums of all in one message. Collective."""
+    sums = [
+        [rows.loss(family, rows.margins), rows.sum((rows.margins > 0) == (rows.y > 0)), rows.sum(np.ones_like(rows.y))]
+        for rows in each
+    ]
+    losses, right, weights = world.total([np.array(sums).reshape(-1, 3)], "figures").T
+    areas = [ranked(world, rows).areas(world)[0] for rows in each]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.stack([losses / weights, np.array(areas), right / weights], axis=1)
+
+
 def _brier(world: World, chance: Callable[[Array], Array], rows: Rows) -> float:
     """Mean square of the probability that was not given to the label."""
     missed = chance(-rows.y * rows.margins)

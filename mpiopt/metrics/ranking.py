@@ -15,6 +15,7 @@ from mpiopt.comm.world import World
 from mpiopt.kernels.ranking import deal, rank_sums, stretches
 
 SAMPLES = 1024  # that a rank contributes for every rank: stretches differ by a few percent
+FEW = 64  # samples of few rows, up to an eighth of which are sent
 
 
 class Side(NamedTuple):
@@ -119,7 +120,7 @@ def _bounds(world: World, scores: Array) -> Array:
     """
     if world.size == 1:
         return np.empty(0)
-    some = scores[:: max(1, scores.size // (SAMPLES * world.size))]
+    some = scores[:: max(1, scores.size // (SAMPLES * world.size), min(8, scores.size // FEW))]
     each = np.full(some.size, scores.size / max(some.size, 1))
     samples, stands = np.concatenate(world.gather(np.stack([some, each], axis=1), "ranking")).T
     if not samples.size:

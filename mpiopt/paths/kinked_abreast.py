@@ -9,8 +9,10 @@ H_k is that of another point than x_k, and is kept while gaps fall well with it:
 `methods.prox_newton`; what is shared between the folds is ours. Of few features: matrices of them are held for every fold.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,45 +21,63 @@ from mpiopt.kernels.kinked import Kinks, minimised, unfolded
 from mpiopt.outer.line_search import ENOUGH
 from mpiopt.paths.screened import proved
 from mpiopt.problems.abreast import Abreast
-from mpiopt.problems.penalties import ElasticNet
+from mpiopt.problems.per_feature import Net
 from mpiopt.problems.problem import Point
+from mpiopt.problems.unpenalised import Unpenalised
 
 MOST = 1500  # features
 WELL = 0.1  # of a gap: what a step with a Hessian at hand has to bring it below
-DAMPING = 1e-9  # of the diagonal, always: matrices may be singular
-FIRST, PATIENCE = 1e-6, 4  # damping after a step that was cut down; steps without a better gap
+DAMPING = 1e-6  # of the diagonal, always: matrices may be singular, and are rounded to float32
+SHORT = 1500  # numbers up to which a message takes as long however few its bytes are
+FIRST, PATIENCE = 1e-5, 4  # damping after a step that was cut down; steps without a better gap
 EPOCHS, SETTLED = (20,), 1e-12  # of coordinate descent, before a step by a factorisation
 HALVINGS = 8
+SLACK = 4e-15  # of F: what a whole step may rise by, which is rounding
 
 
 def kinked(
-    problem: Abreast, penalty: ElasticNet, x: Array, tolerance: float, limit: int
+    problem: Abreast, penalty: Net, x: Array, tolerance: float, limit: int, without: Unpenalised | None = None
 ) -> tuple[Array, list[Array], int] | None:
-    """x (dim, k) whose gaps are at most the tolerance, margins (k, rows) for each worker, and the steps that it took; None
-    where that is not reached. Collective: three vector rounds a step, but for rows' Hessians.
+    """x (dim, k) whose gaps are at most the tolerance, about, margins (k, rows) for each worker, and the steps that it
+    took; None where that is not reached. Collective: two vector rounds a step, but for rows' Hessians.
 
-    x : (dim, k), to begin at; limit : of steps. The first problem has the rows of all others.
+    x : (dim, k), to begin at; limit : of steps; without : as of `proved`. The first problem has the rows of all others.
     """
     kinks, bend = penalty.kinks(len(x)), penalty.grad(np.ones(len(x)))
-    margins, steps, tau, best, waited = problem.margins(x), 0, 0.0, np.full(x.shape[1], np.inf), 0
+    tau, best, waited = 0.0, np.full(x.shape[1], np.inf), 0
     hessians: list[Array] = []
+    margins = problem.margins(x)
+    look, steps = partial(_at, problem, penalty, without, problem.spread(margins)), 0
+    at = look(x, margins)
     while True:
-        values, gaps, slope = proved(problem, penalty, margins, x)
+        gaps = at.gaps
         if (gaps <= tolerance).all():
-            return x, margins, steps
+            return at.x, at.margins, steps
         waited = 0 if (gaps < best).any() else waited + 1
-        if steps == limit or waited == PATIENCE or not np.isfinite(values).all():
+        if steps == limit or waited == PATIENCE or not np.isfinite(at.values).all():
             return None
         if not hessians or (gaps > np.maximum(WELL * best, tolerance)).any():
-            hessians = _summed(problem, x, margins)
+            hessians = _summed(problem, at.x, at.margins)
         best = np.minimum(best, gaps)
-        slope += bend[:, None] * x
-        step = _steps(problem, hessians, bend, kinks, slope, x, gaps > tolerance, DAMPING + tau)
-        t, images = _lengths(problem, margins, slope, bend, kinks, x, step, abs(values))
+        steep = at.slope + bend[:, None] * at.x
+        step = _steps(problem, hessians, bend, kinks, steep, at.x, gaps > tolerance, DAMPING + tau)
+        t, at = _searched(problem, look, kinks, steep, at, step)
         tau = max(10 * tau, FIRST) if (t < 0.5).any() else tau / 10 if tau > FIRST else 0.0
-        x = x + t * step
-        margins = [m + t[:, None] * image for m, image in zip(margins, images, strict=True)]
         steps += 1
+
+
+class Known(NamedTuple):
+    """What `proved` finds at x (dim, k), margins (k, rows) for each worker; gaps but for what is of third order."""
+
+    x: Array
+    margins: list[Array]
+    values: Array
+    gaps: Array
+    slope: Array
+
+
+def _at(problem: Abreast, penalty: Net, without: Unpenalised | None, spread: Array, x: Array, margins: list[Array]) -> Known:
+    return Known(x, margins, *proved(problem, penalty, margins, x, without, spread))
 
 
 def _summed(problem: Abreast, x: Array, margins: Sequence[Array]) -> list[Array]:
@@ -74,11 +94,16 @@ def _summed(problem: Abreast, x: Array, margins: Sequence[Array]) -> list[Array]
         for mask in [*out, left] if others else out:
             part = replace(loss, weights=weights[0]).take(np.flatnonzero(mask))
             found.append(part.triangle(Point(x[:, 0], seen[0][mask])) * part.weight)
-        parts.append(np.array(found))
-    triangles = problem.world.sum(parts, "hessian", out=parts[0])
+        parts.append(_narrowed(np.array(found), problem))
+    triangles = problem.world.sum(parts, "hessian", out=parts[0]).astype(float)
     whole = triangles.sum(0)
     lacking = [0.0, *triangles][: x.shape[1]]
     return [unfolded(factor * (whole - each), len(x)) for factor, each in zip(problem.factors(), lacking, strict=True)]
+
+
+def _narrowed(triangles: Array, problem: Abreast) -> Array:
+    """In 32 bits a number where that is less to send: a model need not be exact, and damping is above what is rounded off."""
+    return triangles.astype(np.float32) if problem.world.workers > 1 and triangles.size > SHORT else triangles
 
 
 def _steps(
@@ -98,23 +123,17 @@ def _steps(
     return world.sum(parts, "steps", out=parts[0])
 
 
-def _lengths(
-    problem: Abreast, margins: Sequence[Array], slope: Array, bend: Array, kinks: Kinks, x: Array, step: Array, values: Array
-) -> tuple[Array, list[Array]]:
-    """How much of each step is taken, (k,), 0 for none, and the margins of the steps. Collective: small sums."""
-    images = problem.margins(step)
-    column, tall = bend[:, None], Kinks(*(each[:, None] for each in kinks))
-    ones = np.ones_like(step)
-    promised, whole, curved = problem.dots([(slope, step), (tall.rise(x, step), ones), (column * step, step)])
-    promised, t = promised + whole, np.ones(step.shape[1])
-    for _ in range(HALVINGS):
-        rises = problem.rises(margins, [t[:, None] * image for image in images])
-        straight, kinky, beyond = problem.dots(
-            [(slope, t * step), (tall.rise(x, t * step), ones)], [each[None] for each in rises]
-        )
-        change = straight + kinky + beyond + t * t / 2 * curved
-        short = change > ENOUGH * t * promised + 4e-15 * values
+def _searched(
+    problem: Abreast, look: Callable[[Array, list[Array]], Known], kinks: Kinks, slope: Array, at: Known, step: Array
+) -> tuple[Array, Known]:
+    """How much of each step is taken, (k,), 0 for none, and what is there. Collective: as `proved`, mostly once."""
+    images, tall = problem.margins(step), Kinks(*(each[:, None] for each in kinks))
+    promised, t = problem.dots([(slope, step), (tall.rise(at.x, step), np.ones_like(step))]).sum(0), np.ones(step.shape[1])
+    for k in range(HALVINGS + 1):
+        margins = [m + t[:, None] * image for m, image in zip(at.margins, images, strict=True)]
+        found = look(at.x + t * step, margins)
+        short = ~(found.values <= at.values + ENOUGH * t * promised + SLACK * abs(at.values)) & (t > 0)
         if not short.any():
-            return t, images
-        t = np.where(short, t / 2, t)
-    return np.where(short, 0.0, t), images
+            break
+        t = np.where(short, t / 2 if k < HALVINGS - 1 else 0.0, t)
+    return t, found

@@ -9,9 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mpiopt.arrays import Array
+from mpiopt.engine.method import Method
 from mpiopt.engine.phase import PerWorker
 from mpiopt.errors import UsageError
 from mpiopt.outer.intercept import centred
+from mpiopt.paths.null_model import demand_penalised, unpenalised
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Team, gradient
 from mpiopt.problems.protocols import Columns
@@ -63,11 +66,19 @@ def ratios(text: str) -> tuple[float, ...]:
     return found
 
 
-def steepest(team: Team[Columns]) -> float:
-    """The least l1 that leaves no coefficient but the intercept. Collective: a vector round and a few small sums."""
-    points = centred(team, PerWorker(site.loss.point(team.zeros()) for site in team.sites))
-    slope = gradient(team, points).vector[: team.sites[0].loss.features]
-    return float(abs(slope).max()) if slope.size else 0.0
+def steepest(team: Team[Columns], factors: Array | None = None, inner: Method | None = None) -> float:
+    """The least l1 that leaves no coefficient but the intercept and those without a penalty.
+
+    factors : (features,), what the penalty of each is multiplied by. Collective: a vector round and a few small sums, and where
+    some are 0, a solve of these by ``inner``, which is asked for then. Raises UsageError on every rank where that has no end,
+    or all are 0.
+    """
+    p = np.ones(team.sites[0].loss.features) if factors is None else factors
+    demand_penalised(factors)
+    x = team.zeros() if p.all() or inner is None else unpenalised(team, np.flatnonzero(p == 0), inner)
+    points = centred(team, PerWorker(site.loss.point(x) for site in team.sites))
+    slope = gradient(team, points).vector[: p.size]
+    return float((abs(slope[p > 0]) / p[p > 0]).max()) if slope.size else 0.0
 
 
 def penalties(given: Lambdas, shares: tuple[float, ...], free: int, largest: float) -> tuple[tuple[ElasticNet, ...], ...]:

@@ -3,9 +3,10 @@ one message for all of them, with a preconditioner for all (`preconditioner`). O
 
     gap_k <= (|g_k| + R |s_k|)^2 / (2 l2) + sum_i u_ik (loss + conjugate at minus the duals + duals times margins)
 
-g : the gradients; without a free intercept that is all: the duals are the residuals, of which no term is left, and s = 0. s :
-what the residuals add up to where there is one; those of the sign that outweighs are shrunk until they add up to 0, which moves
-g by R |s| at most, R the longest row (`problems.dual_bound`).
+g : the gradients, where l2 is not the same for all in its units; without a free intercept that is all: the duals are the
+residuals, of which no term is left, and s = 0. s : what the residuals add up to where there is one; those of the sign that
+outweighs are shrunk until they add up to 0, which moves g by R |s| at most, R the longest row (`problems.dual_bound`). Where
+more has no penalty the residuals are made orthogonal to it (`problems.unpenalised`), and g is of these.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from mpiopt.outer.line_search import ENOUGH
 from mpiopt.paths.preconditioner import HeaviestColumns, NearHessian
 from mpiopt.problems.abreast import Abreast
 from mpiopt.problems.linear import Linear
+from mpiopt.problems.unpenalised import Unpenalised
 
 FEW = 300  # coefficients of which Hessians are summed and factored
 PRODUCTS = 500  # of a Newton step at most
@@ -44,12 +46,18 @@ class SolvedAbreast(NamedTuple):
 
 
 def minimised(
-    problem: Abreast, ridge: Array, heavy: Callable[[], HeaviestColumns], x: Array, tolerance: float, limit: int
+    problem: Abreast,
+    ridge: Array,
+    heavy: Callable[[], HeaviestColumns],
+    x: Array,
+    tolerance: float,
+    limit: int,
+    without: Unpenalised | None = None,
 ) -> SolvedAbreast:
     """The minima of the problems' losses plus sum_j ridge_j x_j^2 / 2, begun at x (dim, k). Collective.
 
-    ridge : (dim,), 0 for an intercept alone; heavy : asked for where conjugate gradients are, on every rank. tolerance : the
-    gap asked of each; limit : of Newton steps.
+    ridge : (dim,), 0 for an intercept and the columns ``without`` alone; heavy : asked for where conjugate gradients are, on
+    every rank. tolerance : the gap asked of each; limit : of Newton steps.
     """
     column, least = ridge[:, None], float(ridge[ridge > 0].min())
     margins, best, waited, rounds = problem.margins(x), np.inf, 0, 0
@@ -58,7 +66,10 @@ def minimised(
         values, slope, rows = problem.gradient(margins)
         slope += column * x
         length, energy = problem.dots([(slope, slope), (column * x, x)])
-        gaps = _gaps(problem, margins, rows, slope, length, least)
+        if without is None:
+            gaps = _gaps(problem, margins, rows, slope, ridge)
+        else:
+            gaps = _gaps_without(problem, margins, rows, column * x, ridge, without)
         worst = float(gaps.max())
         waited, best = (waited + 1, best) if worst >= best else (0, worst)
         if worst <= tolerance or rounds == limit or waited == PATIENCE or not np.isfinite(worst):
@@ -80,13 +91,13 @@ def minimised(
         rounds += 1
 
 
-def _gaps(
-    problem: Abreast, margins: Sequence[Array], rows: Sequence[Array], slope: Array, length: Array, ridge: float
-) -> Array:
-    """The bounds above, (k,). Collective with an intercept: two small sums."""
+def _gaps(problem: Abreast, margins: Sequence[Array], rows: Sequence[Array], slope: Array, ridge: Array) -> Array:
+    """The bounds above, (k,). Collective: a small sum, with an intercept three."""
     losses = problem.losses
+    inner, column = slope[: losses[0].features], ridge[: losses[0].features, None]
+    (squared,) = problem.dots([(inner / column, inner)])
     if not losses[0].intercept:
-        return length / (2 * ridge)
+        return squared / 2
     radius = problem.world.extremes(np.array([max(float(np.sqrt(loss.row_squares.max(initial=0))) for loss in losses)]))[1][0]
     factors, off = shrunk(problem, rows)
     parts = [
@@ -94,8 +105,25 @@ def _gaps(
         for loss, m, w, factor, each in zip(losses, margins, problem.weights, factors, rows, strict=True)
     ]
     beyond = problem.dots([(slope[:0], slope[:0])], parts)[-1]
-    squared = np.maximum(length - slope[-1] ** 2, 0)
-    return (np.sqrt(squared) + radius * off) ** 2 / (2 * ridge) + beyond
+    return (np.sqrt(squared) + radius * off / np.sqrt(column.min(initial=np.inf))) ** 2 / 2 + beyond
+
+
+def _gaps_without(
+    problem: Abreast, margins: Sequence[Array], rows: Sequence[Array], pull: Array, ridge: Array, without: Unpenalised
+) -> Array:
+    """The bounds above, (k,), with residuals that are orthogonal to what has no penalty. Collective: some vector rounds.
+
+    pull : (dim, k), the penalties' gradients.
+    """
+    if (factors := without.factors(problem, margins, rows)) is None:
+        return np.full(pull.shape[1], np.inf)
+    even = [factor * each for factor, each in zip(factors, rows, strict=True)]
+    slope = np.where(ridge[:, None] > 0, problem.combined(even) + pull, 0)
+    found = zip(problem.losses, margins, problem.weights, even, strict=True)
+    squared, beyond = problem.dots(
+        [(slope / np.where(ridge > 0, ridge, 1.0)[:, None], slope)], [_dual_gaps(*each) for each in found]
+    )
+    return squared / 2 + beyond
 
 
 def shrunk(problem: Abreast, rows: Sequence[Array]) -> tuple[list[Array], Array]:

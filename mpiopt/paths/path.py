@@ -17,12 +17,14 @@ from mpiopt.engine.fingerprint import fingerprint
 from mpiopt.engine.method import Measured, Method, Named, Run
 from mpiopt.engine.phase import PerWorker
 from mpiopt.engine.stop import Limits, Reason, Stop, Watcher
-from mpiopt.metrics.figures import Rows, figures
+from mpiopt.metrics.figures import Rows, figures, of_classes
 from mpiopt.paths.choice import standard_error
 from mpiopt.paths.fitting import UNSEEN, Fitting
 from mpiopt.paths.folds import weighed
+from mpiopt.paths.null_model import demand_penalised
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import ElasticNet
+from mpiopt.problems.per_feature import Net, with_factors
 from mpiopt.problems.problem import Point, Team
 from mpiopt.words import counted
 
@@ -61,13 +63,26 @@ class PathRecord(NamedTuple):
     test_figure: float = np.nan  # roc_auc, or rmse
 
 
+def with_row(table: Array, row: Array, room: int) -> Array:
+    """(n, dim) and one row more: in place behind it where an earlier call has left room for ``room`` rows, so that a path is
+    not copied at every penalty. Rows that are there stay as they are."""
+    base, n = table.base, len(table)
+    if base is None or base.shape != (room, row.size) or table.ctypes.data != base.ctypes.data or n >= room:
+        base = np.empty((max(room, n + 1), row.size))
+        base[:n] = table
+    base[n] = row
+    return base[: n + 1]
+
+
 @dataclass(frozen=True)
 class PathFits(Named):
     """``inner`` at one penalty after the other.
 
     teams : all rows, then without each fold; of : per hosted worker the fold of each row. penalties : by path, each of which
     begins at 0. stop : of every solve. summed : whether penalties are what they are to all rows, and stand beside the sum of
-    the losses, as C does: to fewer rows they are more.
+    the losses, as C does: to fewer rows they are more. factors : (features,), what the penalty of each is multiplied by.
+
+    Raises UsageError for factors of which too few are above 0.
     """
 
     inner: Method
@@ -76,7 +91,11 @@ class PathFits(Named):
     penalties: tuple[tuple[ElasticNet, ...], ...]
     stop: Stop
     summed: bool = False
+    factors: Array | None = None
     dvectors: int = 20
+
+    def __post_init__(self) -> None:
+        demand_penalised(self.factors)
 
     @property
     def points(self) -> list[ElasticNet]:
@@ -96,8 +115,13 @@ class PathFits(Named):
     @cached_property
     def fitting(self) -> Fitting:
         """What solves at a penalty."""
-        least = min((each.l1 for each in self.points if each.l1), default=0.0)
-        return Fitting(self.inner, self.teams, self.stop, self.summed, least)
+        kinked = [self.whole(each) for each in self.points if each.l1]
+        least = min(kinked, key=lambda one: one.l1, default=None)
+        return Fitting(self.inner, self.teams, self.stop, self.summed, least, factors=self.factors)
+
+    def whole(self, penalty: ElasticNet) -> Net:
+        """One of the penalties, with the factors."""
+        return with_factors(penalty, self.factors)
 
     def init(self, x: Array, team: Team[Any]) -> Run:
         """Nothing is solved yet. Not collective."""
@@ -111,12 +135,12 @@ class PathFits(Named):
         state, paths = run.states, self.paths
         fresh = run.round == 0 or paths[run.round] != paths[run.round - 1]
         before = np.zeros_like(state.xs[:1]) if fresh else state.xs
-        last = self.points[max(run.round - len(before), 0) : run.round + 1]
+        last = [self.whole(each) for each in self.points[max(run.round - len(before), 0) : run.round + 1]]
         found = self.fitting.at(last[-1], before, () if fresh else last[:-1], UNSEEN if fresh else state.slope)
         xs = found.xs[None] if fresh else np.concatenate([before, found.xs[None]])[-KEPT:]
         state = PathState(
             xs,
-            np.vstack([state.path, found.xs[:1]]),
+            with_row(state.path, found.xs[0], len(self.points)),
             np.vstack([state.proved, [found.proved]]),
             np.append(state.rounds, float(found.rounds)),
             np.concatenate([state.held, self._held(found.margins)[None]]),
@@ -126,17 +150,17 @@ class PathFits(Named):
 
     def _held(self, margins: Sequence[Array]) -> Array:
         """Figures of the rows of each fold, by the fit without them, (folds, kinds). Collective."""
-        team = self.teams[0]
-        out = np.zeros((len(self.teams) - 1, len(self.figures)))
-        for k in range(len(out)):
+        team, family, found = self.teams[0], self.teams[0].sites[0].loss.family, []
+        for k in range(len(self.teams) - 1):
             parts = [
                 _looked_at(site.loss, seen[k + 1], each == k)
                 for site, seen, each in zip(team.sites, margins, self.of, strict=True)
             ]
-            rows = Rows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-            found = figures(team.world, team.sites[0].loss.family, rows)
-            out[k] = [found[name] for name in self.figures]
-        return out
+            found.append(Rows(*(np.concatenate(column) for column in zip(*parts, strict=True))))
+        if self.figures is CLASSES:
+            return of_classes(team.world, family, found)
+        told = [figures(team.world, family, rows) for rows in found]
+        return np.array([[each[name] for name in self.figures] for each in told]).reshape(len(found), len(self.figures))
 
     def measure(self, run: Run, team: Team[Any]) -> Measured:
         """Of the last penalty's fit of all rows. Not collective."""

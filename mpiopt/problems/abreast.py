@@ -71,6 +71,16 @@ class Abreast:
             out.append(np.array([loss.family.curvature(loss.shifted(m), loss.y, w) for m, w in rows]))
         return out
 
+    def spread(self, margins: Sequence[Array]) -> Array:
+        """The squares of the rows' slopes over their second derivatives, added up, (k,). Collective: one small sum."""
+        parts = []
+        for loss, weights, seen, h in zip(self.losses, self.weights, margins, self.bends(margins), strict=True):
+            slopes = np.array(
+                [loss.family.value_residual(loss.shifted(m), loss.y, w)[1] for m, w in zip(seen, weights, strict=True)]
+            )
+            parts.append(np.divide(slopes * slopes, h, out=np.zeros_like(h), where=h > 0).sum(1))
+        return self.world.total(parts, "spread")
+
     def product(self, bends: Sequence[Array], p: Array) -> tuple[Array, list[Array]]:
         """The Hessians of the losses times p (dim, k), and the margins of p. Collective: one vector round."""
         images = self.margins(p)

@@ -3,8 +3,8 @@
 gradient bound    F(x) - F* <= |g|^2 / (2 l2),  g the shortest subgradient of F at x;  needs l2 > 0, no free coordinate;
                   what rounding may hide of |g| (`problems.rounding`) is added to it
 duality gap       F(x) - D(alpha), with dual variables alpha that are the rows' residuals at x, scaled to be feasible;
-                  holds for l1, elastic net and a free intercept; or with those that a method has found (`dual_bound`);
-                  of several classes see `class_bound`
+                  holds for l1, elastic net, a free intercept and features without a penalty (`unpenalised`); or with those
+                  that a method has found (`dual_bound`); of several classes see `class_bound`
 tight             F(x) - F* <= nu^2 / (4 psi(r)),  r = M R |g| / l2,  psi(r) = (e^-r + r - 1) / r^2,  nu^2 = g.H^-1 g,
                   for losses that are quasi-self-concordant, |l'''| <= M l'', with R = max |a_i| (Bach, Self-concordant
                   analysis for logistic regression, 2010, prop. 1); least squares, M = 0: nu^2 / 2; several classes, M =
@@ -12,16 +12,19 @@ tight             F(x) - F* <= nu^2 / (4 psi(r)),  r = M R |g| / l2,  psi(r) = (
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from mpiopt.arrays import Array, beside, namespace
+from mpiopt.kernels.csr import CSR
 from mpiopt.numerics import krylov
+from mpiopt.problems.abreast import Abreast
 from mpiopt.problems.class_bound import class_gap
 from mpiopt.problems.class_recession import escaping_classes
 from mpiopt.problems.dual_bound import above, shrinks
 from mpiopt.problems.grouped import GroupLasso
+from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.per_feature import PerFeature
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean, mean_scalars, measures, offered
@@ -29,6 +32,7 @@ from mpiopt.problems.protocols import Columns, Conjugate, Curvature, Margins, Pe
 from mpiopt.problems.recession import escaping
 from mpiopt.problems.rounding import TermSizes, error, excuse, far_limit, relative, scale
 from mpiopt.problems.several import Concordant, Several
+from mpiopt.problems.unpenalised import Unpenalised
 
 
 class Certificate(NamedTuple):
@@ -90,7 +94,7 @@ def _convex(team: Team) -> bool:
 
 
 def duality_gap(team: Team, x: Array) -> float:
-    """F(x) - D(alpha) for an elastic net, with factors above 0 or without, or a group lasso, on a linear model; else infinity.
+    """F(x) - D(alpha) for an elastic net, perhaps with factors, or a group lasso, on a linear model; else infinity.
 
     Collective: one vector round.
 
@@ -107,7 +111,9 @@ def duality_gap(team: Team, x: Array) -> float:
         return np.inf
     l1, l2 = net.l1, net.l2
     points = [site.loss.point(x) for site in team.sites]
-    scales, agreed = _balanced_residuals(team, points)
+    if (found := _balanced_residuals(team, points)) is None:
+        return np.inf
+    scales, agreed = found
     slope, own = _steepness(penalty, agreed.vector)
     factors = shrinks(net, float(slope.max()) if slope.size else 0.0)
     conjugates = mean_scalars(
@@ -128,8 +134,8 @@ def duality_gap(team: Team, x: Array) -> float:
 
 
 def _net(penalty: Penalty) -> ElasticNet | None:
-    """The elastic net whose dual a penalty has, but for factors or groups; None where none of it holds everything."""
-    if isinstance(penalty, PerFeature) and penalty.factors.min(initial=1.0) > 0:
+    """The elastic net whose dual a penalty has, but for factors or groups; None where there is no penalty."""
+    if isinstance(penalty, PerFeature) and penalty.factors.any():
         penalty = ElasticNet(penalty.l1, penalty.ridge, penalty.free)
     if isinstance(penalty, GroupLasso):
         penalty = ElasticNet(penalty.group_l1, penalty.l2, penalty.free)
@@ -142,19 +148,25 @@ def _steepness(penalty: Penalty, u: Array) -> tuple[Array, Array | None]:
         return penalty.steepness(u), penalty.sizes
     slope = abs(u[: u.size - penalty.free])
     if isinstance(penalty, PerFeature):
-        slope /= penalty.factors
-        return slope, penalty.factors
+        p = penalty.factors
+        return np.divide(slope, p, out=np.zeros_like(slope), where=p > 0), p
     return slope, None
 
 
-def _balanced_residuals(team: Team[Conjugate], points: Sequence[Point]) -> tuple[list[Array], Message]:
-    """Per worker the factors (rows,) that make the residuals add up to 0, and [mean A^T of them; mean loss]."""
+def _balanced_residuals(team: Team[Conjugate], points: Sequence[Point]) -> tuple[list[Array], Message] | None:
+    """Per worker the factors (rows,) that make the residuals add up to 0, and orthogonal to features without a penalty, and
+    [mean A^T of them; mean loss]. None where there are none."""
     found = [
         site.loss.family.value_residual(site.loss.shifted(site.loss.known(at)), site.loss.y, site.loss.weights)
         for site, at in zip(team.sites, points, strict=True)
     ]
     scales = [beside(residual, residual.size, 1) for _, residual in found]
-    if team.penalty.free:
+    if isinstance(team.penalty, PerFeature) and not team.penalty.factors.all():
+        without = np.flatnonzero(team.penalty.factors == 0)
+        if (orthogonal := _orthogonal(team, points, [each for _, each in found], without)) is None:
+            return None
+        scales = orthogonal
+    elif team.penalty.free:
         up, down = team.world.total([np.array([float(r[r > 0].sum()), -float(r[r < 0].sum())]) for _, r in found])
         for scale, (_, residual) in zip(scales, found, strict=True):
             scale[residual > 0] = min(1.0, down / up) if up > 0 else 1.0
@@ -164,6 +176,20 @@ def _balanced_residuals(team: Team[Conjugate], points: Sequence[Point]) -> tuple
         per_row = 1 / site.loss.weight if site.loss.weight > 0 else 0.0
         messages.append(Message(site.loss.combine(scale * residual, per_row), np.array([value * per_row])))
     return scales, mean(team, messages, name="certificate")
+
+
+def _orthogonal(
+    team: Team[Conjugate], points: Sequence[Point], residuals: Sequence[Array], without: Array
+) -> list[Array] | None:
+    """Those factors where the features ``without`` have no penalty; None where they are not found. Collective."""
+    losses = [site.loss for site in team.sites]
+    if not all(isinstance(loss, Linear) and isinstance(loss.matrix, CSR) for loss in losses):
+        return None
+    problem = Abreast.of((cast(Team[Linear], team),))
+    features = Unpenalised.of(problem, without)
+    margins = [loss.known(at)[None] for loss, at in zip(problem.losses, points, strict=True)]
+    found = None if features is None else features.factors(problem, margins, [r[None] / team.weight for r in residuals])
+    return None if found is None else [each[0] for each in found]
 
 
 def tight_gap(team: Team, points: Sequence[Point], residual: Array, products: int) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.kernels.csr import CSR
 from mpiopt.kernels.device.csr import DeviceCSR
+from mpiopt.kernels.host.rows import kept_ends, kept_entries
 from mpiopt.problems.problem import Team
 from mpiopt.problems.protocols import Columns
 
@@ -71,6 +72,8 @@ def columns(matrix: CSR | DeviceCSR, kept: Array) -> CSR:
     """The columns ``kept`` (k,), ascending, of a matrix: shape (rows, k). One pass over the nonzeros."""
     place = np.full(matrix.shape[1], -1, np.int32)
     place[kept] = np.arange(kept.size, dtype=np.int32)
+    if isinstance(matrix, CSR):
+        return _columns(matrix, place, kept.size)
     ends, found, data = [np.zeros(1, np.int64)], [], []
     for lo in range(0, matrix.shape[0], BLOCK):
         indptr = matrix.indptr[lo : lo + BLOCK + 1]
@@ -83,3 +86,13 @@ def columns(matrix: CSR | DeviceCSR, kept: Array) -> CSR:
     indices = np.concatenate(found) if found else np.empty(0, np.int32)
     values = np.concatenate(data) if data else np.empty(0, matrix.data.dtype)
     return CSR.of(np.concatenate(ends), indices, values, (matrix.shape[0], kept.size))
+
+
+def _columns(matrix: CSR, place: Array, count: int) -> CSR:
+    """The same on the CPU; place : (cols,) int32, -1 for what is left out."""
+    ends = np.empty(matrix.shape[0] + 1, np.int64)
+    kept_ends(matrix.indptr, matrix.indices, place, ends)
+    out = CSR.empty(matrix.shape[0], int(ends[-1]), count, matrix.data.dtype)
+    out.indptr[:] = ends
+    kept_entries(matrix.indptr, matrix.indices, matrix.data, place, out.indices, out.data)
+    return out

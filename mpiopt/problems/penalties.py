@@ -9,7 +9,7 @@ penalty of the *mean* loss over rows.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -39,6 +39,11 @@ class ElasticNet:
     def grows(self) -> bool:
         """Whether there is any penalty."""
         return self.l1 > 0 or self.l2 > 0
+
+    @property
+    def ridge(self) -> float:
+        """l2, by the name that it has beside factors."""
+        return self.l2
 
     def value(self, x: Array) -> float:
         """l1 |x|_1 + (l2/2) |x|^2 over the penalised coordinates."""
@@ -88,6 +93,14 @@ class ElasticNet:
         l1 = np.full(dim, self.l1)
         l1[dim - self.free :] = 0
         return Kinks(l1, np.full(dim, -np.inf), np.full(dim, np.inf))
+
+    def times(self, more: float) -> Self:
+        """So many times as much."""
+        return replace(self, l1=more * self.l1, l2=more * self.l2)
+
+    def of(self, features: Array) -> Self:
+        """The penalty of some features: of all the same."""
+        return self
 
     def _penalised(self, x: Array) -> Array:
         return x[: x.size - self.free]

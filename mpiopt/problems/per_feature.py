@@ -88,3 +88,19 @@ class PerFeature:
     def cut(self, part: slice, free: int) -> Self:
         """The penalty of some coordinates, of which the last are free."""
         return replace(self, factors=self.factors[part], free=free)
+
+    def times(self, more: float) -> Self:
+        """So many times as much."""
+        return replace(self, l1=more * self.l1, ridge=more * self.ridge)
+
+    def of(self, features: Array) -> Self:
+        """The penalty of some features, (k,), and of what is free."""
+        return replace(self, factors=self.factors[features])
+
+
+Net = ElasticNet | PerFeature
+
+
+def with_factors(net: ElasticNet, factors: Array | None) -> Net:
+    """An elastic net with factors (features,), if there are any."""
+    return net if factors is None else PerFeature(net.l1, net.l2, factors, net.free)

@@ -72,7 +72,7 @@ def test_a_feature_without_a_penalty_has_no_slope(world):
     data, p = Data(), np.append(np.zeros(2), np.ones(13))
     team = data.team(world, PerFeature(0.05, 0.0, p))
     found = solve(find("spcg").make(), team, team.zeros(), Stop(rounds=100, gradient=1e-10))
-    assert found.reason is Reason.GRADIENT and np.isinf(found.certificate.gap)
+    assert found.reason is Reason.GRADIENT and found.certificate.gap < 1e-8
     assert (found.x[:2] != 0).all() and 0 < (found.x == 0).sum()
     assert abs(data.objective(found.x, ElasticNet())[1][:2]).max() < 1e-9
 

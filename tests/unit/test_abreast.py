@@ -8,7 +8,7 @@ import pytest
 from mpiopt.engine.stop import Stop
 from mpiopt.methods import find
 from mpiopt.paths import newton_abreast
-from mpiopt.paths.fitting import Fitting, ahead, onward
+from mpiopt.paths.fitting import UNSEEN, Fitting, ahead, onward
 from mpiopt.paths.folds import folds, without_fold
 from mpiopt.paths.lambdas import steepest
 from mpiopt.paths.newton_abreast import minimised
@@ -68,11 +68,12 @@ def test_a_line_leads_on_and_keeps_signs():
     penalties = [0.4, 0.2, 0.1]
     at = np.array(penalties) ** 0.125
     xs = np.stack([3 - 2 * at, np.zeros(3), at - 0.8 * at[1], np.array([1.0, 0.1, -1.0]), at - 0.9], axis=1)[:, None]
-    found = onward(xs[:2], penalties, 1)[0]
+    free = np.arange(5) == 4
+    found = onward(xs[:2], penalties, free)[0]
     np.testing.assert_allclose(found[[0, 1, 2, 4]], xs[2, 0][[0, 1, 2, 4]], atol=1e-12)
     assert found[3] == 0  # it would have changed its sign
     for few, steps in ((xs[:1], penalties[1:]), (xs[:2], [0.4, 0.2, 1e-3]), (xs[:2], [0.0, 0.0, 0.0])):
-        np.testing.assert_array_equal(onward(few, steps, 1), few[-1])
+        np.testing.assert_array_equal(onward(few, steps, free), few[-1])
 
 
 @pytest.mark.parametrize("loss", ["logistic", "least_squares"])
@@ -82,12 +83,12 @@ def test_screened_fits_are_those_on_all_features(worlds, loss, share):
     team = data.team(world, ElasticNet(free=1))
     of, top = folds(team, 2), steepest(team) / share
     teams = (team, *(without_fold(team, of, k) for k in range(2)))
-    fitting = Fitting(find("spcg").make(), teams, Stop(rounds=200, gap=1e-11), False)
+    fitting = Fitting(find("spcg").make(), teams, Stop(rounds=200, gap=1e-12), False)
     penalties = [ElasticNet(share * top * each, (1 - share) * top * each, free=1) for each in (1.0, 0.8, 0.65)]
     before = np.zeros((1, 3, team.dim))
     for k, penalty in enumerate(penalties):
         plain = fitting._each(penalty, before[-1])
-        found = fitting._screened(fitting.together, penalty, before[-1], penalties[max(k - 1, 0)].l1)
+        found = fitting._screened(fitting.together, penalty, before[-1], penalties[max(k - 1, 0)], UNSEEN, before[-1])
         assert found is not None and 1 <= (found.xs[0] != 0).sum() < 100
         np.testing.assert_allclose(found.xs, plain.xs, atol=1e-5)
         assert found.proved[0] == pytest.approx(plain.proved[0], abs=1e-11) and 0 < found.proved[2] <= 1e-11
@@ -116,8 +117,8 @@ def test_features_out_of_reach_stay_at_0(worlds, signed):
     team = data.team(world, ElasticNet(free=1))
     teams, least = (team, without_fold(team, folds(team, 2), 0)), 0.5 * steepest(team)
     bound = reach(Abreast.of(teams))
-    fitting = Fitting(find("spcg").make(), teams, Stop(rounds=200, gap=1e-11), False, least)
     penalty, before = ElasticNet(least, free=1), np.zeros((1, 2, team.dim))
+    fitting = Fitting(find("spcg").make(), teams, Stop(rounds=200, gap=1e-11), False, penalty)
     part, where = fitting.possible
     assert 20 < where.size <= 150 and part.total == 300
     plain, found = fitting._each(penalty, before[-1]), fitting.at(penalty, before, ())
