@@ -66,7 +66,7 @@ def kinked(
         steps += 1
 
 
-class Known(NamedTuple):
+class FitsSeen(NamedTuple):
     """What `proved` finds at x (dim, k), margins (k, rows) for each worker; gaps but for what is of third order."""
 
     x: Array
@@ -76,8 +76,8 @@ class Known(NamedTuple):
     slope: Array
 
 
-def _at(problem: Abreast, penalty: Net, without: Unpenalised | None, spread: Array, x: Array, margins: list[Array]) -> Known:
-    return Known(x, margins, *proved(problem, penalty, margins, x, without, spread))
+def _at(problem: Abreast, penalty: Net, without: Unpenalised | None, spread: Array, x: Array, margins: list[Array]) -> FitsSeen:
+    return FitsSeen(x, margins, *proved(problem, penalty, margins, x, without, spread))
 
 
 def _summed(problem: Abreast, x: Array, margins: Sequence[Array]) -> list[Array]:
@@ -124,8 +124,8 @@ def _steps(
 
 
 def _searched(
-    problem: Abreast, look: Callable[[Array, list[Array]], Known], kinks: Kinks, slope: Array, at: Known, step: Array
-) -> tuple[Array, Known]:
+    problem: Abreast, look: Callable[[Array, list[Array]], FitsSeen], kinks: Kinks, slope: Array, at: FitsSeen, step: Array
+) -> tuple[Array, FitsSeen]:
     """How much of each step is taken, (k,), 0 for none, and what is there. Collective: as `proved`, mostly once."""
     images, tall = problem.margins(step), Kinks(*(each[:, None] for each in kinks))
     promised, t = problem.dots([(slope, step), (tall.rise(at.x, step), np.ones_like(step))]).sum(0), np.ones(step.shape[1])

@@ -182,8 +182,7 @@ def _orthogonal(
     team: Team[Conjugate], points: Sequence[Point], residuals: Sequence[Array], without: Array
 ) -> list[Array] | None:
     """Those factors where the features ``without`` have no penalty; None where they are not found. Collective."""
-    losses = [site.loss for site in team.sites]
-    if not all(isinstance(loss, Linear) and isinstance(loss.matrix, CSR) for loss in losses):
+    if not (offered(team, Columns) and all(isinstance(site.loss.matrix, CSR) for site in team.sites)):
         return None
     problem = Abreast.of((cast(Team[Linear], team),))
     features = Unpenalised.of(problem, without)
