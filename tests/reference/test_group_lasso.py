@@ -137,8 +137,8 @@ def test_groups_of_one_are_certified_as_l1(world):
 
 
 def test_rounds_do_not_depend_on_the_workers(worlds):
-    data, groups = Data(rows=300, features=3000, density=0.02), np.arange(3000) // 5
-    penalty = GroupLasso.of(0.1 * largest(data, groups), groups)
+    data, groups = Data(rows=300, features=1000, density=0.05), np.arange(1000) // 5
+    penalty = GroupLasso.of(0.2 * largest(data, groups), groups)
     ways = []
     for workers in (1, 8):
         team = data.team(worlds(workers=workers), penalty)
