@@ -135,9 +135,11 @@ def write(job: Reproduce, study: "ModuleType", found: Findings, text: str, out: 
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / "table.txt").write_text(text + "\n", encoding="utf-8")
-        write_csv(found.checks, out / "table.csv")
+        tables = {"table": [check.facts for check in found.checks], **found.tables}
+        for name, rows in tables.items():
+            write_csv(rows, out / f"{name}.csv")
         runs = [write_run(job, trail, out) for trail in found.trails]
-        files = ["table.txt", "table.csv", *runs, *pictures(job, study, found, out, console)]
+        files = ["table.txt", *(f"{name}.csv" for name in tables), *runs, *pictures(job, study, found, out, console)]
     except OSError as error:
         raise UsageError(f"{error.filename or out} cannot be written: {error.strerror}") from error
     console.note(f"wrote {counted(len(files), 'file')} into {out}")

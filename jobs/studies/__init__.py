@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a study found. notes : what the table needs to be understood; facts : what its picture needs beside the trails."""
+    """What a study found. notes : what the table needs to be understood; facts : what its picture needs beside the trails.
+
+    tables : rows for files of their own, by the files' names without ".csv".
+    """
 
     checks: Sequence["Check"]
     trails: Sequence["Trail"]
     notes: str
     facts: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def trail(self, name: str) -> "Trail":
         """The run of this name."""

@@ -1,16 +1,17 @@
 """Loss against bytes: ten ways for workers to agree at equal tokens, each with the best step size of one grid.
 
 A comparison of ours: no accepted benchmark has it. Every method sees the same rows as often, and its step size is chosen among
-the same three, by the loss on held-out rows with the first seed; then all run with the seeds of the study. With --data and
---test text and the transformer, or images and the small convolutional network or ResNet-20 (extra: torch); made-up blobs and a
-perceptron else. Seconds are
-a model: those that the steps took, shared out over the workers, and what a worker sent over the rate of its link.
+the same three, by the loss on held-out rows with the first seed; then all run with the seeds of the study. Some run once more
+with twice as many workers of half as many rows a step, at the step size that was chosen. With --data and --test text and the
+transformer, or images and the small convolutional network or ResNet-20 (extra: torch); made-up blobs and a perceptron else.
+Seconds are a model: those that the steps took, shared out over the workers, and what a worker sent over the rate of its link.
+methods.csv has a line for every method, for others to add theirs to.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -23,6 +24,8 @@ from mpiopt.jobs.studies.apparatus.trained import GPT, bytes_of, model_for, trai
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+Found = TypeVar("Found")
 
 USES = ("data", "test")
 WORKERS = 4
@@ -68,10 +71,19 @@ class Became(NamedTuple):
     """What became of a way: one line of the table. lr : chosen; losses : on held-out rows, of each seed."""
 
     name: str
+    workers: int
     lr: float
     losses: tuple[float, ...]
     bytes_a_worker: float
     compute: float  # seconds of a worker
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """As columns of a file."""
+        spread = stdev(self.losses) if len(self.losses) > 1 else float("nan")
+        way = {"method": self.name, "workers": self.workers, "step size": self.lr}
+        figures = {"loss": fmean(self.losses), "deviation": spread, "seeds": len(self.losses), "bytes": self.bytes_a_worker}
+        return way | figures | {f"seconds at {name}": self.seconds(rate) for name, rate in RATES.items()}
 
     def seconds(self, rate: float) -> float:
         """Modelled, at so many bits a second."""
@@ -80,9 +92,7 @@ class Became(NamedTuple):
 
 def run(lab: Lab) -> Findings:
     """Collective."""
-    with lab.crew(WORKERS) as world:
-        found = None if world is None else _all(lab, world)
-    trails, outcomes = lab.world.tell(found)
+    trails, outcomes = _with(lab, WORKERS, lambda world: _all(lab, world))
     plain = outcomes[0]
     checks = []
     for one in outcomes[1:]:
@@ -92,7 +102,15 @@ def run(lab: Lab) -> Findings:
         if one.name in WORSE:
             worse = [a - b for a, b in zip(one.losses, plain.losses, strict=True)]
             checks += lab.pick([Check.over(f"{one.name}: loss above synchronous", Below(WORSE[one.name]), worse)], [])
-    return Findings(checks, trails, _notes(trails, outcomes), {"outcomes": outcomes})
+    outcomes += _with(lab, 2 * WORKERS, lambda world: _again(lab, world, outcomes))
+    return Findings(checks, trails, _notes(trails, outcomes), tables={"methods": [one.facts for one in outcomes]})
+
+
+def _with(lab: Lab, workers: int, work: Callable[[World], Found]) -> Found:
+    """What the work comes to among so many workers, on every rank. Collective."""
+    with lab.crew(workers) as world:
+        found = None if world is None else work(world)
+    return lab.world.tell(found)
 
 
 def _fewer(plain: Became, other: Became) -> float:
@@ -101,22 +119,7 @@ def _fewer(plain: Became, other: Became) -> float:
 
 def _all(lab: Lab, world: World) -> tuple[list[Trail], list[Became]]:
     """The runs of the first seed at the step sizes chosen, and what became of all. Collective."""
-    model = model_for(lab, world, "mlp:128,64")
-    base = Train(
-        data=lab.data or "blobs:rows=16000,features=64,classes=10,spread=3.5",
-        test=lab.test,
-        model=model,
-        rule="adamw",
-        lr=BASE,
-        schedule="cosine",
-        warmup=0.2,
-        clip=1.0 if model == GPT else None,
-        batch=lab.pick(2 if model == GPT else 8, 32),
-        epochs=lab.pick(1.0 if model == GPT else 3.0, 1.5),
-        record=lab.pick(0.25, 1.0),
-        examine=lab.pick(0.5, 1.0),
-    )
-    trails, outcomes = [], []
+    base, trails, outcomes = _base(lab, world), [], []
     for name in lab.pick(tuple(WAYS), FEW):
         way = WAYS[name]
         rates = [BASE * way.middle * factor for factor in lab.pick(GRID, GRID[1:2])]
@@ -126,16 +129,49 @@ def _all(lab: Lab, world: World) -> tuple[list[Trail], list[Became]]:
             _one(lab, world, f"{name}, seed {seed}", replace(base, **way.more, lr=lr, seed=base.seed + seed))
             for seed in range(1, lab.pick(3, 1))
         ]
-        first = replace(tried[lr], name=name)
-        trails.append(first)
-        losses = tuple(loss_of(trail) for trail in (first, *others))
-        seconds = float(first.readings["seconds"][-1]) * world.size / WORKERS
-        outcomes.append(Became(name, lr, losses, bytes_of(first) / WORKERS, seconds))
+        trails.append(replace(tried[lr], name=name))
+        outcomes.append(_became(name, lr, [tried[lr], *others]))
     return trails, outcomes
+
+
+def _again(lab: Lab, world: World, outcomes: list[Became]) -> list[Became]:
+    """What became of a few in this World, of one seed each, with the step sizes of before. Collective."""
+    base, lrs = _base(lab, world), {one.name: one.lr for one in outcomes}
+    found = []
+    for name in lab.pick(FEW, FEW[1:2]):
+        job = replace(base, **WAYS[name].more, lr=lrs[name])
+        found.append(_became(name, job.lr, [_one(lab, world, f"{name}, {world.workers} workers", job)]))
+    return found
+
+
+def _base(lab: Lab, world: World) -> Train:
+    """The job that the ways change; a step takes the same rows for any number of workers. Collective."""
+    model = model_for(lab, world, "mlp:128,64")
+    rows = WORKERS * lab.pick(2 if model == GPT else 8, 32)
+    return Train(
+        data=lab.data or "blobs:rows=16000,features=64,classes=10,spread=3.5",
+        test=lab.test,
+        model=model,
+        rule="adamw",
+        lr=BASE,
+        schedule="cosine",
+        warmup=0.2,
+        clip=1.0 if model == GPT else None,
+        batch=rows // world.workers,
+        epochs=lab.pick(0.5 if model == GPT else 3.0, 1.5),
+        record=lab.pick(0.125, 1.0),
+        examine=lab.pick(0.25, 1.0),
+    )
 
 
 def _one(lab: Lab, world: World, name: str, job: Train) -> Trail:
     return trained(lab, world, {name: job})[0]
+
+
+def _became(name: str, lr: float, runs: list[Trail]) -> Became:
+    first = runs[0]
+    seconds = float(first.readings["seconds"][-1]) * first.ranks / first.workers
+    return Became(name, first.workers, lr, tuple(map(loss_of, runs)), bytes_of(first) / first.workers, seconds)
 
 
 def loss_of(trail: Trail) -> float:
@@ -152,9 +188,11 @@ def _notes(trails: list[Trail], outcomes: list[Became]) -> str:
         f"seed{'s' * (seeds > 1)}, bytes that a worker sent, and modelled seconds at {' and '.join(RATES)}:"
     ]
     for own in outcomes:
+        workers = "" if own.workers == WORKERS else f", {own.workers} workers"
         spread = f" +- {short(stdev(own.losses))}" if len(own.losses) > 1 else ""
         times = ", ".join(f"{short(own.seconds(rate))} s" for rate in RATES.values())
-        lines.append(f"{own.name} (lr {own.lr:.2g}): {fmean(own.losses):.4f}{spread}, {_told(own.bytes_a_worker)}, {times}")
+        figures = f"{fmean(own.losses):.4f}{spread}, {_told(own.bytes_a_worker)}, {times}"
+        lines.append(f"{own.name}{workers} (lr {own.lr:.2g}): {figures}")
     return "\n".join(lines)
 
 

@@ -86,7 +86,7 @@ def test_the_table_says_which_number_is_outside(tmp_path):
     checks = [Check("good", Near(1e-3, 2), 1.5e-3), Check("bad", Equal(3), 4)]
     lines = shown(checks).splitlines()
     assert lines[2].split() == ["good", "1.0e-03", "x", "2", "1.5e-03", "yes"] and lines[3].split()[-2:] == ["4", "NO"]
-    write_csv(checks, tmp_path / "table.csv")
+    write_csv([check.facts for check in checks], tmp_path / "table.csv")
     assert (tmp_path / "table.csv").read_text().splitlines()[2] == "bad,3,exact,4,0.0,1,False"
 
 
