@@ -17,7 +17,7 @@ from mpiopt.kernels.definite import solved
 
 EPOCHS = (20, 80, 160)  # of coordinate descent, between steps by a factorisation
 ROUNDING = 4 * np.finfo(float).eps
-SETTLED = 1e-20  # of the longest step's square: what is left to move is rounding
+SETTLED = 1e-18  # of the longest step's square, of all turns: what is left to move is far below what a model is worth
 FACTORED = 4000  # unknowns, up to which a factorisation costs less than the rounds that it saves
 
 _kernel = njit(cache=True, nogil=True, error_model="numpy")
@@ -65,9 +65,21 @@ def unfolded(triangle, n):
 
 
 @_kernel
-def _descend(h, l1, lower, upper, v, r, epochs, settled):
-    """Epochs in place on v and r = s + H (v - x); whether the last one moved nothing to speak of."""
-    longest = 0.0
+def folded(h, some):
+    """The upper triangle by rows (k (k + 1) / 2,) of a symmetric matrix (n, n), of ``some`` unknowns (k,)."""
+    out, at = np.empty(some.size * (some.size + 1) // 2), 0
+    for j in range(some.size):
+        row = h[some[j]]
+        for k in range(j, some.size):
+            out[at] = row[some[k]]
+            at += 1
+    return out
+
+
+@_kernel
+def _descend(h, l1, lower, upper, v, r, epochs, settled, longest):
+    """Epochs in place on v and r = s + H (v - x); whether the last one moved nothing to speak of, and the longest step's
+    square, those of earlier turns too."""
     for _ in range(epochs):
         moved = 0.0
         for j in range(v.size):
@@ -87,8 +99,8 @@ def _descend(h, l1, lower, upper, v, r, epochs, settled):
             moved = max(moved, bend * step * step)
         longest = max(longest, moved)
         if moved <= settled * longest:
-            return True
-    return False
+            return True, longest
+    return False, longest
 
 
 @_kernel
@@ -109,9 +121,10 @@ def minimised(
     the walls. turns : epochs before each factorisation; settled : of the longest step's square, what ends them. What is found
     is no higher than x, and a minimiser but for rounding unless the epochs run out first.
     """
-    v, r = x.copy(), slope.copy()
+    v, r, longest = x.copy(), slope.copy(), 0.0
     for epochs in turns:
-        if _descend(h, *kinks, v, r, epochs, settled):
+        done, longest = _descend(h, *kinks, v, r, epochs, settled, longest)
+        if done:
             break
         step = _newton(h, kinks, v, r)
         _slope(h, step, r)
@@ -125,9 +138,8 @@ def _newton(h: Array, kinks: Kinks, v: Array, r: Array) -> Array:
     step, free = np.zeros(v.size), np.flatnonzero(kinks.open(v))
     if not 0 < free.size <= FACTORED:
         return step
-    part, held, at = h[np.ix_(free, free)], kinks.at(free), v[free]
-    triangle = part[np.triu_indices(free.size)]
-    move = solved(triangle, np.zeros(free.size), -(r[free] + held.l1 * np.sign(at)))
+    held, at = kinks.at(free), v[free]
+    move = solved(folded(h, free), np.zeros(free.size), -(r[free] + held.l1 * np.sign(at)))
     with np.errstate(divide="ignore", invalid="ignore"):
         ends = [np.where((held.l1 > 0) & (at * move < 0), -at / move, np.inf)]
         ends += [np.where(move < 0, (held.lower - at) / move, np.where(move > 0, (held.upper - at) / move, np.inf))]

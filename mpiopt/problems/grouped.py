@@ -9,14 +9,13 @@ norm is max_g |u_g| / sqrt(|g|): at the start nothing moves where that of the gr
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import frexp
 from typing import Any, ClassVar
 
 import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
-from mpiopt.kernels.knotted import Knots
+from mpiopt.kernels.knotted import Knots, lengths_of
 from mpiopt.problems.penalties import ElasticNet
 
 
@@ -64,11 +63,8 @@ class GroupLasso:
         return self.group_l1 * np.sqrt(self.sizes)
 
     def lengths(self, x: Array) -> Array:
-        """|x_g|, (groups,), of x (dim,). Their last bits are the same on every CPU: sums in the order of the features."""
-        x = x[: self.groups.size]
-        power = frexp(float(abs(x).max()))[1]
-        x = np.ldexp(x, -power)  # its squares need room
-        return np.ldexp(np.sqrt(np.bincount(self.groups, x * x, self.sizes.size)), power)
+        """|x_g|, (groups,), of x (dim,)."""
+        return lengths_of(x[: self.groups.size], self.groups, self.sizes.size)
 
     def steepness(self, u: Array) -> Array:
         """|u_g| / sqrt(|g|), (groups,), of u (dim,): the largest is its dual norm."""

@@ -61,3 +61,23 @@ def test_a_rise_is_the_difference_of_lengths(seed, n):
     np.testing.assert_allclose(knots.rise(x, step), wanted, atol=1e-13)
     some = np.flatnonzero(np.isin(knots.groups, knots.groups[: n // 2 + 1]))
     np.testing.assert_allclose(knots.at(some).rise(x[some], step[some]).sum(), wanted[np.unique(knots.groups[some])].sum())
+
+
+@settings(deadline=None, max_examples=40)
+@given(seeds, sizes, st.sampled_from([(-900, 0), (900, 0), (0, -450), (0, 450), (-505, -450), (505, 450), (505, -450)]))
+def test_units_change_nothing(seed, n, powers):
+    power, curved = powers
+    h, slope, knots, x = problem(seed, n, n)
+    there = Knots(knots.groups, np.ldexp(knots.lengths, power + curved))
+    found = there.minimised(np.ldexp(h, curved * 2), np.ldexp(slope, power + curved), np.ldexp(x, power - curved))
+    np.testing.assert_array_equal(np.ldexp(found, curved - power), knots.minimised(h, slope, x))
+
+
+@settings(deadline=None)
+@given(seeds, sizes, st.sampled_from([-900, 900]))
+def test_lengths_and_rises_have_no_largest_unit(seed, n, power):
+    *_, knots, x = problem(seed, n, 3)
+    step = np.random.default_rng(seed + 1).standard_normal(n)
+    far, farther = np.ldexp(x, power), np.ldexp(step, power)
+    np.testing.assert_array_equal(np.ldexp(knots.sizes(far), -power), knots.sizes(x))
+    np.testing.assert_array_equal(np.ldexp(knots.rise(far, farther), -power), knots.rise(x, step))
