@@ -9,9 +9,10 @@ from mpiopt.arrays import Array
 from mpiopt.comm.world import World
 from mpiopt.errors import CapabilityError
 from mpiopt.losses.family import Family
-from mpiopt.metrics.ranking import Ranking
+from mpiopt.metrics.ranking import Ranking, areas_apart
 
 BINS = 10
+FEW = 1 << 17  # rows of a set that one rank has room for: each collective takes as long as a sort of some thousand
 
 
 class Rows(NamedTuple):
@@ -82,13 +83,21 @@ def of_classes(world: World, family: Family, each: Sequence[Rows]) -> Array:
     """Mean loss, area under the ROC curve and accuracy of several sets of rows of two classes, (sets, 3); as `figures`, with
     the sums of all in one message. Collective."""
     sums = [
-        [rows.loss(family, rows.margins), rows.sum((rows.margins > 0) == (rows.y > 0)), rows.sum(np.ones_like(rows.y))]
+        [
+            rows.loss(family, rows.margins),
+            rows.sum((rows.margins > 0) == (rows.y > 0)),
+            rows.sum(np.ones_like(rows.y)),
+            float(rows.y.size),
+        ]
         for rows in each
     ]
-    losses, right, weights = world.total([np.array(sums).reshape(-1, 3)], "figures").T
-    areas = [ranked(world, rows).areas(world)[0] for rows in each]
+    losses, right, weights, count = world.total([np.array(sums).reshape(-1, 4)], "figures").T
+    if count.max(initial=0) <= FEW:
+        areas = areas_apart(world, [(rows.margins, rows.y > 0, rows.weights) for rows in each])
+    else:
+        areas = np.array([ranked(world, rows).areas(world)[0] for rows in each])
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.stack([losses / weights, np.array(areas), right / weights], axis=1)
+        return np.stack([losses / weights, areas, right / weights], axis=1)
 
 
 def _brier(world: World, chance: Callable[[Array], Array], rows: Rows) -> float:

@@ -5,6 +5,7 @@ stretch and sorts what it is sent, either class by itself (Li, Lu, Schaeffer, Sh
 parallel sorting by regular sampling, 1993). What lies beyond a stretch is two numbers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -89,6 +90,42 @@ class Ranking:
         thresholds = np.unique(np.quantile(mine, levels, method="nearest"))[::-1] if mine.size else mine
         counted = np.stack([self.positive.least(thresholds), self.negative.least(thresholds)], axis=1) + self.above
         return np.concatenate([np.zeros((1, 2)), *world.gather(counted, "curve")[::-1]])
+
+
+def areas_apart(world: World, sets: Sequence[tuple[Array, Array, Array | None]]) -> Array:
+    """Areas under the ROC curves of sets of rows, (sets,), of each so few that one rank has room for them: as `Ranking.areas`,
+    with one message for all sets, each of which is brought to one of the ranks. Collective.
+
+    sets : scores, class +1 and weights of each, as `Ranking.of` takes them.
+    """
+    parts: list[list[Array]] = [[np.empty(0)] for _ in range(world.size)]
+    for k, (scores, positive, weights) in enumerate(sets):
+        columns = [scores, positive] if weights is None else [scores, positive, weights]
+        parts[k % world.size] += [np.array([float(len(columns)), float(scores.size)]), *(np.asarray(c, float) for c in columns)]
+    mine, areas = [np.concatenate(part) for part in parts], np.zeros(len(sets))
+    arrived = mine if world.size == 1 else world.alltoall(mine, "ranking")
+    for k in range(world.rank, len(sets), world.size):
+        blocks, rest = zip(*(_block(each) for each in arrived), strict=True)
+        arrived = list(rest)
+        areas[k] = _area(np.concatenate(blocks, axis=1))
+    return world.total([areas], "ranking")
+
+
+def _block(numbers: Array) -> tuple[Array, Array]:
+    """The first set of what a rank has sent, (columns, rows), and the rest."""
+    columns, rows = int(numbers[0]), int(numbers[1])
+    end = 2 + columns * rows
+    return numbers[2:end].reshape(columns, rows), numbers[end:]
+
+
+def _area(rows: Array) -> float:
+    """Area under the ROC curve of scores, class +1 and weights, if any, (2 or 3, rows); NaN where a class is missing."""
+    up, weights = rows[1] > 0, rows[2] if len(rows) > 2 else None
+    sides = [Side.of(rows[0][mask], None if weights is None else weights[mask]) for mask in (up, ~up)]
+    (ups, w), (downs, v) = sides
+    none, both = np.empty(0), sides[0].total * sides[1].total
+    below = rank_sums(ups, downs, none if w is None else w, none if v is None else v, np.zeros(2))[0]
+    return float(1 - below / both) if both > 0 else np.nan
 
 
 def _dealt(world: World, scores: Array, positive: Array, weights: Array | None) -> tuple[Side, Side]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mpiopt.comm.world import World
 from mpiopt.losses.registry import find
-from mpiopt.metrics.figures import Rows, calibration, figures, ranked
+from mpiopt.metrics.figures import Rows, calibration, figures, of_classes, ranked
 from mpiopt.metrics.ranking import Ranking
 
 
@@ -202,3 +202,19 @@ def test_a_ranking_that_is_there_is_used(world, monkeypatch):
     ranking, wanted = ranked(world, rows), figures(world, find("logistic"), rows)
     monkeypatch.setattr(Ranking, "of", None)
     assert figures(world, find("logistic"), rows, ranking) == wanted
+
+
+@pytest.mark.ranks(1, 3)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("few", [0, 1000])
+def test_sets_of_rows_beside_each_other_have_the_figures_of_each(world, weighted, few, monkeypatch):
+    monkeypatch.setattr("mpiopt.metrics.figures.FEW", few)
+    family, sets = find("logistic"), []
+    for seed, kind in enumerate(("ties", "normal", "rare", "one class", "none")):
+        m, y, w = scored(kind, seed, rows=0 if kind == "none" else 603)
+        columns = m, np.ones_like(y) if kind == "one class" else y, w
+        found = share(world, "lopsided" if kind == "rare" else "even", *columns)
+        sets.append(Rows(*(found if weighted else found[:2])))
+    with np.errstate(invalid="ignore"):
+        expected = [[figures(world, family, rows)[name] for name in ("mean_loss", "roc_auc", "accuracy")] for rows in sets]
+    np.testing.assert_allclose(of_classes(world, family, sets), expected, rtol=1e-13)
