@@ -5,8 +5,9 @@
     v_k = argmin g_k.(v - x_k) + (v - x_k).H_k (v - x_k) / 2 + penalty(v)                  each by one worker, and told to all
     x_k <- x_k + t_k (v_k - x_k), t = 1, 1/2, ...                                          small sums for all fits
 
-H_k is that of another point than x_k, and is kept while gaps fall well with it: a step then costs a pass with its message. As
-`methods.prox_newton`; what is shared between the folds is ours. Of few features: matrices of them are held for every fold.
+H_k is that of another point than x_k, and is kept while gaps fall well with it: a step then costs a pass with its message, and
+H_k learns by what it did to the slope (Nocedal, Wright, Numerical optimization, 2006, eq. 6.19). As `methods.prox_newton`; what
+is shared between the folds is ours. Of few features: matrices of them are held for every fold.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +27,9 @@ from mpiopt.problems.problem import Point
 from mpiopt.problems.unpenalised import Unpenalised
 
 MOST = 1500  # features
-WELL = 0.1  # of a gap: what a step with a Hessian at hand has to bring it below
+WELL = (
+    0.3  # of a gap: what a step with a Hessian at hand has to bring it below, else it is summed anew where the point has moved
+)
 DAMPING = 1e-6  # of the diagonal, always: matrices may be singular, and are rounded to float32
 SHORT = 1500  # numbers up to which a message takes as long however few its bytes are
 FIRST, PATIENCE = 1e-5, 4  # damping after a step that was cut down; steps without a better gap
@@ -46,7 +49,7 @@ def kinked(
     kinks, bend = penalty.kinks(len(x)), penalty.grad(np.ones(len(x)))
     tau, best, waited = 0.0, np.full(x.shape[1], np.inf), 0
     hessians: list[Array] = []
-    margins = problem.margins(x)
+    margins, there = problem.margins(x), x[:, 0]
     look, steps = partial(_at, problem, penalty, without, problem.spread(margins)), 0
     at = look(x, margins)
     while True:
@@ -56,12 +59,15 @@ def kinked(
         waited = 0 if (gaps < best).any() else waited + 1
         if steps == limit or waited == PATIENCE or not np.isfinite(at.values).all():
             return None
-        if not hessians or (gaps > np.maximum(WELL * best, tolerance)).any():
-            hessians = _summed(problem, at.x, at.margins)
+        slow = (gaps > np.maximum(WELL * best, tolerance)).any()
+        if not hessians or (slow and (at.x[:, 0] != there).any()):
+            hessians, there = _summed(problem, at.x, at.margins), at.x[:, 0]
         best = np.minimum(best, gaps)
         steep = at.slope + bend[:, None] * at.x
         step = _steps(problem, hessians, bend, kinks, steep, at.x, gaps > tolerance, DAMPING + tau)
+        slope = at.slope
         t, at = _searched(problem, look, kinks, steep, at, step)
+        _learn(problem, hessians, t * step, at.slope - slope)
         tau = max(10 * tau, FIRST) if (t < 0.5).any() else tau / 10 if tau > FIRST else 0.0
         steps += 1
 
@@ -121,6 +127,15 @@ def _steps(
                 part[:, k] = minimised(h, steep, kinks, at, EPOCHS, SETTLED) - at
         parts.append(part)
     return world.sum(parts, "steps", out=parts[0])
+
+
+def _learn(problem: Abreast, hessians: Sequence[Array], steps: Array, changes: Array) -> None:
+    """Hessians of the problems that workers here solve, (dim, dim) each, changed in place to turn ``steps`` (dim, k) into the
+    ``changes`` (dim, k) of the slopes (BFGS). Not collective."""
+    for k, (h, step, change) in enumerate(zip(hessians, steps.T, changes.T, strict=True)):
+        bent, along = h @ step, float(step @ change)
+        if k % problem.world.workers in problem.world.hosted and along > 0 and (size := float(step @ bent)) > 0:
+            h += np.outer(change, change / along) - np.outer(bent, bent / size)
 
 
 def _searched(
