@@ -27,7 +27,7 @@ class ModelFit:
     """More rows to be examined on, NAME=DATA; may be repeated. Their columns are NAME_loss, NAME_accuracy, ..."""
     model: str = "mlp:32"
     """softmax, mlp:WIDTH,WIDTH,..., cnn, resnet20, gpt:layers=4,width=128,heads=4,dropout=0 (of rows of tokens), or a
-    torch.nn.Module of one's own, package.module:name (all but the first two need the extra torch, and run on the CPU)."""
+    torch.nn.Module of one's own, package.module:name (all but the first two need the extra torch)."""
     loss: str | None = None
     """Of a module of torch: a function (outputs, answers) -> a tensor, package.module:name, or a name in torch.nn.functional.
     [default: cross_entropy]"""

@@ -21,11 +21,6 @@ VECTORS = 12  # (dim,) of a worker: its point, gradient and message, what rules,
 
 def check(job: "Train") -> None:
     """Refuse what runs on the CPU only, before anything is read. Raises CapabilityError. Not collective."""
-    if job.device == "gpu" and job.model.partition(":")[0] in ("cnn", "resnet20", "gpt"):
-        raise CapabilityError(
-            f"--model {job.model} is a module of torch, which runs on the CPU only: with --device gpu use "
-            "softmax or mlp:WIDTH,WIDTH,..."
-        )
     if job.device == "gpu" and job.noise is not None:
         raise CapabilityError("--noise is drawn on the CPU: leave it out with --device gpu")
 

@@ -9,7 +9,7 @@ import numpy as np
 from mpiopt.errors import UsageError
 from mpiopt.io.dataset.dense import DenseSource, Held, held, open_dense, scattered
 from mpiopt.jobs.machine.environment import threads
-from mpiopt.jobs.running.own_code import OwnRows, further, loss_of, metrics_of, opened_own, own_model, own_rows
+from mpiopt.jobs.running.own_code import OwnRows, further, loss_of, metrics_of, of_torch, opened_own, own_model, own_rows
 from mpiopt.numerics.streams import Streams
 from mpiopt.problems.device_rows import on_device
 from mpiopt.problems.examples import Dense, Flat, Tokens
@@ -140,7 +140,9 @@ def _placed(job: "Train", source: DenseSource, shares: Sequence[Held], sharing: 
     if source.item.vocabulary is not None:
         return [Tokens(share.x) for share in shares]
     sets = [Dense(share.x, share.y, source.item.scaled) for share in shares]
-    return on_device(sets, sharing) if job.device == "gpu" else sets
+    if job.device == "cpu" or of_torch(job.model):  # modules take their batches out of the memory of the CPU
+        return sets
+    return on_device(sets, sharing)
 
 
 def maker(job: "Train", source: Rows) -> Maker:
@@ -178,11 +180,13 @@ def maker(job: "Train", source: Rows) -> Maker:
 def _of_torch(job: "Train", make: Callable[[], Any]) -> Maker:
     """What makes models of torch of some rows."""
     from mpiopt.training.torch.library import use_threads
+    from mpiopt.training.torch.memory import CardMemory, HostMemory
     from mpiopt.training.torch.model import CHUNK, TorchModel
 
     use_threads(threads())
     loss, metrics = loss_of(job) or (next_token if job.model.partition(":")[0] == "gpt" else None), metrics_of(job)
-    return lambda data: TorchModel(make, data, loss, job.chunk or CHUNK, metrics, bf16=job.bf16)
+    memory = CardMemory() if job.device == "gpu" else HostMemory()
+    return lambda data: TorchModel(make, data, loss, job.chunk or CHUNK, metrics, bf16=job.bf16, memory=memory)
 
 
 def _kept(job: "Train") -> Literal["sharded", "shared"]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from mpiopt.errors import CapabilityError, UsageError
+from mpiopt.errors import UsageError
 from mpiopt.registry.code import is_code, load_code
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ FOR_TORCH = ("loss", "metric", "chunk", "bf16")  # options that modules of torch
 def own_model(model: str) -> bool:
     """Whether --model names code of one's own."""
     return is_code(model) and model.partition(":")[0] not in BUILT_IN
+
+
+def of_torch(model: str) -> bool:
+    """Whether --model is a module of torch."""
+    return own_model(model) or model.partition(":")[0] in TORCH
 
 
 def own_rows(data: str | None) -> bool:
@@ -100,8 +105,7 @@ def demand_suited(job: "Train") -> None:
         raise UsageError("--also adds to the test rows: give --test too")
     if job.chunk is not None and job.chunk < 1:
         raise UsageError(f"--chunk {job.chunk}: give a whole number of at least 1")
-    kind = job.model.partition(":")[0]
-    if not own_model(job.model) and kind not in TORCH:
+    if not of_torch(job.model):
         for name in FOR_TORCH:
             if getattr(job, name):
                 raise UsageError(f"--{name} is for modules of torch, and --model is {job.model}: leave it out")
@@ -113,8 +117,6 @@ def demand_suited(job: "Train") -> None:
     unfit["--ownership turns"] = job.ownership == "turns"
     if own_rows(job.data) and (given := [name for name, value in unfit.items() if value]):
         raise UsageError(f"{given[0]} is for rows of a data set of mpiopt, and --data is {job.data}: leave it out")
-    if own_model(job.model) and job.device == "gpu":
-        raise CapabilityError(f"--model {job.model} is a module of torch, which runs on the CPU only: leave --device gpu out")
 
 
 def code_in(options: dict[str, Any]) -> Callable[[str], bool]:

@@ -140,7 +140,7 @@ def _again(lab: Lab, world: World, outcomes: list[Became]) -> list[Became]:
     found = []
     for name in lab.pick(FEW, FEW[1:2]):
         job = replace(base, **WAYS[name].more, lr=lrs[name])
-        found.append(_became(name, job.lr, [_one(lab, world, f"{name}, {world.workers} workers", job)]))
+        found.append(_became(name, lrs[name], [_one(lab, world, f"{name}, {world.workers} workers", job)]))
     return found
 
 

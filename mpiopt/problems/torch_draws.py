@@ -10,14 +10,18 @@ import numpy as np
 
 @contextmanager
 def drawing(torch: ModuleType, seed: int) -> Iterator[None]:
-    """What torch draws here, on the CPU, follows from ``seed``; its generator then goes on as if nothing had been drawn."""
-    generator = torch.default_generator
-    before = generator.get_state()
-    generator.manual_seed(seed)
+    """What torch draws here follows from ``seed``; its generators then go on as if nothing had been drawn."""
+    generators = [torch.default_generator]
+    if torch.cuda.is_initialized():
+        generators.append(torch.cuda.default_generators[torch.cuda.current_device()])
+    before = [generator.get_state() for generator in generators]
+    for generator in generators:
+        generator.manual_seed(seed)
     try:
         yield
     finally:
-        generator.set_state(before)
+        for generator, state in zip(generators, before, strict=True):
+            generator.set_state(state)
 
 
 @contextmanager

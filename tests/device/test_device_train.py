@@ -13,7 +13,7 @@ from mpiopt.comm.blocks import even
 from mpiopt.comm.window import Window
 from mpiopt.comm.world import World
 from mpiopt.engine.drive import rounds
-from mpiopt.errors import CapabilityError, UsageError
+from mpiopt.errors import UsageError
 from mpiopt.io.runs.run_file import read_run, read_solution
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.train_options import Train
@@ -442,12 +442,6 @@ def test_without_cupy_one_sentence(launch, size):
     hidden += f"from mpiopt.jobs.launch import main\nsys.exit(main({['train', '--epochs', '1', '--device', 'gpu']!r}))"
     done = launch(size, hidden)
     assert done.returncode == 2 and done.stderr.count("pip install 'mpiopt[cuda13]'") == 1 and "Traceback" not in done.stderr
-
-
-def test_models_of_torch_are_refused():
-    with pytest.raises(CapabilityError, match="with --device gpu use softmax or mlp"):
-        complete(Train(device="gpu", model="cnn"))
-    complete(Train(model="cnn"))
 
 
 @pytest.fixture

@@ -1,18 +1,76 @@
-"""What a module keeps: trained parameters, one flat tensor, and the rest beside it."""
+"""What a module keeps: trained parameters, one flat tensor, and the rest beside it; and the memory that it lies in."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
-from mpiopt.training.torch.library import Module
+from mpiopt.kernels import device
+from mpiopt.training.torch.library import Module, torch_module
 
 if TYPE_CHECKING:
     import torch
+
+
+class Memory(Protocol):
+    """Where a module computes. place : as torch names it. Arrays and tensors are views of the same bytes."""
+
+    place: str
+
+    def array(self, tensor: "torch.Tensor") -> Array:
+        """A tensor's values."""
+
+    def tensor(self, array: Array) -> "torch.Tensor":
+        """An array's."""
+
+
+class HostMemory:
+    """That of the CPU."""
+
+    place = "cpu"
+
+    def array(self, tensor: "torch.Tensor") -> Array:
+        """See `Memory`."""
+        return tensor.numpy()
+
+    def tensor(self, array: Array) -> "torch.Tensor":
+        """See `Memory`."""
+        return torch_module().from_numpy(array)
+
+
+class CardMemory:
+    """That of the GPU which this rank has taken. Raises UsageError where torch, or CuPy, finds none."""
+
+    def __init__(self) -> None:
+        torch, self._cupy = torch_module(), device.library()
+        if not torch.cuda.is_available():
+            raise UsageError(
+                f"`device=gpu`: torch {torch.__version__} finds no usable GPU here, though CuPy does: install torch for the "
+                "CUDA version of the driver, or use `device=cpu`"
+            )
+        self.place = f"cuda:{self._cupy.cuda.Device().id}"
+        torch.backends.cudnn.allow_tf32 = False  # convolutions in the float32 that is asked for
+
+    def array(self, tensor: "torch.Tensor") -> Array:
+        """See `Memory`."""
+        return self._cupy.asarray(tensor)
+
+    def tensor(self, array: Array) -> "torch.Tensor":
+        """See `Memory`."""
+        return torch_module().as_tensor(array, device=self.place)
 
 
 def kept_beside(module: Module) -> "dict[str, torch.Tensor]":
     """Its buffers, and the parameters that need no gradient."""
     inner = plain(module)
     return dict(inner.named_buffers()) | {name: p for name, p in inner.named_parameters() if not p.requires_grad}
+
+
+def variances(module: Module) -> dict[str, str]:
+    """The names of its buffers that are variances, and of the means that they are about."""
+    norms = torch_module().nn.modules.batchnorm._NormBase
+    parts = plain(module).named_modules()
+    found = [f"{name}." if name else "" for name, part in parts if isinstance(part, norms) and part.running_var is not None]
+    return {f"{start}running_var": f"{start}running_mean" for start in found}
 
 
 def plain(module: Module) -> Module:

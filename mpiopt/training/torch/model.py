@@ -1,7 +1,4 @@
-"""Any torch module with its loss, seen as one flat vector: its parameters are views of one buffer, and so are gradients.
-
-Models stay in the memory of the CPU.
-"""
+"""Any torch module with its loss, seen as one flat vector: its parameters are views of one buffer, and so are gradients."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -24,7 +21,7 @@ from mpiopt.training.torch.items import Items
 from mpiopt.training.torch.judging import Judge, right_by, unknown
 from mpiopt.training.torch.library import Module, torch_module
 from mpiopt.training.torch.making import fed, made, sayable, taken
-from mpiopt.training.torch.memory import demand_one_kind, joined, kept_beside, plain
+from mpiopt.training.torch.memory import HostMemory, Memory, demand_one_kind, joined, kept_beside, plain, variances
 from mpiopt.training.torch.parted import BatchParts, parted
 
 if TYPE_CHECKING:
@@ -42,11 +39,12 @@ class TorchModel:
     number a row; cross-entropy if None. What a batch is to both: `training.torch.parted`. chunk : rows that go through the
     module at once; batch normalisation sees them apart. metrics : figures by name, each as ``loss``, to be examined; accuracy
     has a column of its own, and some losses bring it themselves (`training.torch.judging`). bf16 : run the module under
-    autocast to bfloat16. A point at ``x`` costs no copy; any other is copied into it. Parameters that need no gradient are kept
-    among the ``buffers``. What the module and its dataset draw (dropout, augmentation) follows in a gradient from `reseed`, and
-    from fixed seeds elsewhere; generators are left as they were. Raises UsageError without torch, for a module without
-    parameters, for parameters of several types or on a GPU, and for rows that the module or its loss cannot take; DataError for
-    class numbers beyond its outputs.
+    autocast to bfloat16. memory : in which it computes, and x and gradients lie; rows stay in that of the CPU, and buffers are
+    told there. A point at ``x`` costs no copy; any other is copied into it. Parameters that need no gradient are kept among the
+    ``buffers``. What the module and its dataset draw (dropout, augmentation) follows in a gradient from `reseed`, and from
+    fixed seeds elsewhere; generators are left as they were. Raises UsageError without torch, for a module without parameters,
+    for parameters of several types or made on a GPU, and for rows that the module or its loss cannot take; DataError for class
+    numbers beyond its outputs.
     """
 
     def __init__(
@@ -58,8 +56,9 @@ class TorchModel:
         metrics: Mapping[str, Judge] = MappingProxyType({}),
         *,
         bf16: bool = False,
+        memory: Memory | None = None,
     ) -> None:
-        self._torch = torch_module()
+        self._torch, self._memory = torch_module(), memory or HostMemory()
         self.make, self.data, self.chunk, self.bf16 = make, data, chunk, bf16
         self.loss = loss or self._torch.nn.functional.cross_entropy
         self.metrics = {name: metric for name, metric in metrics.items() if name != ACCURACY}
@@ -72,10 +71,11 @@ class TorchModel:
         self.blocks = tuple(Block(name, tuple(p.shape)) for name, p in named)
         self._parameters = [p for _, p in named]
         demand_one_kind(self._parameters)
+        self.module.to(self._memory.place)
         flat = joined(self._torch, self._parameters)
         for p, view in self._views(flat):
             p.data = view
-        self.x = flat.numpy()
+        self.x = self._memory.array(flat)
         if self.rows:
             self._try(loss is None)
 
@@ -97,7 +97,7 @@ class TorchModel:
     @property
     def buffers(self) -> dict[str, Array]:
         """Copies of the buffers (running statistics, counters) and of the parameters that need no gradient, by torch's name."""
-        return {name: tensor.detach().numpy().copy() for name, tensor in kept_beside(self.module).items()}
+        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in kept_beside(self.module).items()}
 
     @property
     def keys(self) -> dict[str, str]:
@@ -122,13 +122,7 @@ class TorchModel:
     @property
     def around(self) -> dict[str, str]:
         """The names of the buffers that are variances, and of the means that they are about."""
-        norms = self._torch.nn.modules.batchnorm._NormBase
-        ends = [
-            f"{name}." if name else ""
-            for name, part in plain(self.module).named_modules()
-            if isinstance(part, norms) and part.running_var is not None
-        ]
-        return {f"{end}running_var": f"{end}running_mean" for end in ends}
+        return variances(self.module)
 
     @property
     def form(self) -> str:
@@ -145,7 +139,7 @@ class TorchModel:
         form, axes = (*map(len, kept), gain), parts.axes_of(self._torch, self.module, kept)
         if form not in self._smaller:
             make = partial(parts.smaller, self._torch, self.module, kept, gain)
-            self._smaller[form] = TorchModel(make, self.data, self.loss, self.chunk, bf16=self.bf16)
+            self._smaller[form] = TorchModel(make, self.data, self.loss, self.chunk, bf16=self.bf16, memory=self._memory)
         model = self._smaller[form]
         beside = kept_beside(self.module), kept_beside(model.module), axes
         parts.put_in(*beside)
@@ -172,8 +166,8 @@ class TorchModel:
 
     def _pulled(self, rows: Array | None) -> tuple[float, Array]:
         """The mean loss at the parameters and its gradient (dim,), in their type."""
-        gradient, value = np.zeros(self.dim, self.x.dtype), 0.0
-        for p, view in self._views(self._torch.from_numpy(gradient)):
+        gradient, value = self._torch.zeros(self.dim, dtype=self._parameters[0].dtype, device=self._memory.place), 0.0
+        for p, view in self._views(gradient):
             p.grad = view
         count = self.rows if rows is None else len(rows)
         try:
@@ -185,18 +179,18 @@ class TorchModel:
         finally:
             for p in self._parameters:
                 p.grad = None
-        return value, gradient
+        return value, self._memory.array(gradient)
 
-    def _gathered(self, gradient: Array) -> None:
+    def _gathered(self, gradient: "torch.Tensor") -> None:
         """Copy what torch has put elsewhere than into ``gradient`` (dim,), as it does with sparse ones."""
-        for p, view in self._views(self._torch.from_numpy(gradient)):
+        for p, view in self._views(gradient):
             if p.grad is not None and p.grad.data_ptr() != view.data_ptr():
                 view.copy_(p.grad.to_dense() if p.grad.is_sparse else p.grad)
 
     def _outputs(self, batch: BatchParts) -> Any:
         if not self.bf16:
             return batch.through(self.module)
-        with self._torch.autocast("cpu", self._torch.bfloat16):
+        with self._torch.autocast(self._memory.place.partition(":")[0], self._torch.bfloat16):
             return batch.through(self.module)
 
     def _loss(self, outputs: Any, answers: Any) -> "torch.Tensor":
@@ -207,7 +201,10 @@ class TorchModel:
         return (found.mean() if found.ndim else found).to(self._parameters[0].dtype)
 
     def initial(self, stream: np.random.Generator) -> Array:
-        """The parameters of a module made under the stream's seed; buffers are set back to that module's. Not collective."""
+        """The parameters of a module made under the stream's seed, on the CPU; buffers are set back to that module's.
+
+        Not collective.
+        """
         with drawing(self._torch, int(stream.integers(2**63))):
             fresh = made(self.make, self.data)
         self.restore({name: tensor.detach().numpy() for name, tensor in kept_beside(fresh).items()})
@@ -227,14 +224,15 @@ class TorchModel:
         self._move(x)
         self.module.eval()
         with drawing(self._torch, 0), self._torch.inference_mode():
-            return self.module(self._torch.from_numpy(np.ascontiguousarray(rows, self.x.dtype))).numpy()
+            batch = self._torch.from_numpy(np.ascontiguousarray(rows, self.x.dtype)).to(self._memory.place)
+            return self.module(batch).cpu().numpy()
 
     def said(self, x: Array) -> Array:
         """What its own rows give at x (dim,), (rows, ...); in evaluation mode. Raises UsageError where that is no tensor."""
         self._move(x)
         self.module.eval()
         with sayable("say something of rows"), drawing(self._torch, 0), self._torch.inference_mode():
-            return np.concatenate([self._outputs(batch).float().numpy() for batch in self._batches(None)])
+            return np.concatenate([self._outputs(batch).float().cpu().numpy() for batch in self._batches(None)])
 
     def _marks(self, batch: BatchParts) -> ScoreSums:
         """Of a chunk."""
@@ -283,7 +281,7 @@ class TorchModel:
             raise UsageError(
                 f"a vector of shape {x.shape} was given to a model of {self.dim} parameters: is it another model's?"
             )
-        if x.ctypes.data != self.x.ctypes.data:
+        if x is not self.x and self._memory.tensor(x).data_ptr() != self._memory.tensor(self.x).data_ptr():
             self.x[:] = x
 
     def _views(self, flat: "torch.Tensor") -> "Iterator[tuple[torch.nn.Parameter, torch.Tensor]]":
@@ -295,4 +293,5 @@ class TorchModel:
         count = self.rows if rows is None else len(rows)
         even = -(-count // max(1, -(-count // self.chunk)))  # no chunk of one row is left over, which has no variance
         for cut in chunks(rows, self.rows, max(1, even)):
-            yield parted(taken(self.data, cut, self.x.dtype), self.module, self._parameters[0].dtype)
+            batch = taken(self.data, cut, np.dtype(self.x.dtype))
+            yield parted(batch, self.module, self._parameters[0].dtype, self._memory.place)

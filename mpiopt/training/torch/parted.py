@@ -32,9 +32,12 @@ class BatchParts:
         return module(*self.inputs, **self.named)
 
 
-def parted(batch: Any, module: Module, dtype: Any) -> BatchParts:
-    """A batch as above. dtype : what floating-point numbers become; whole ones stay. Raises UsageError for no tensor."""
-    batch = _mapped(batch, lambda leaf: leaf.to(dtype) if leaf.is_floating_point() else leaf)
+def parted(batch: Any, module: Module, dtype: Any, place: str = "cpu") -> BatchParts:
+    """A batch as above, in the memory that torch calls ``place``. Raises UsageError for no tensor.
+
+    dtype : what floating-point numbers become; whole ones stay.
+    """
+    batch = _mapped(batch, lambda leaf: leaf.to(place, dtype if leaf.is_floating_point() else leaf.dtype))
     first = next(_leaves(batch), None)
     if first is None or not first.ndim:
         raise UsageError(f"a batch is a {type(batch).__name__} without a tensor of rows: let the data set give some")

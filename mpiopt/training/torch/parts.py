@@ -100,13 +100,13 @@ def places(blocks: Sequence[Block], axes: Axes) -> Array:
 def put_in(whole: Mapping[str, Any], part: Mapping[str, Any], axes: Axes) -> None:
     """Give a part what is kept beside x, tensors by name, from the whole."""
     for name, tensor in part.items():
-        tensor.detach().numpy()[...] = whole[name].detach().numpy()[_kept(axes, name)]
+        tensor.detach()[...] = whole[name].detach()[_kept(axes, name)]
 
 
 def put_back(whole: Mapping[str, Any], part: Mapping[str, Any], axes: Axes) -> None:
     """Write it where it belongs in the whole."""
     for name, tensor in part.items():
-        whole[name].detach().numpy()[_kept(axes, name)] = tensor.detach().numpy()
+        whole[name].detach()[_kept(axes, name)] = tensor.detach()
 
 
 def _kept(axes: Axes, name: str) -> Any:
