@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mpiopt.jobs.cli.solve_options import Solve
 
 FULL = 1  # the exit code where a node has not room enough
+MAP = 2  # vectors: the way to fewer coordinates and back
 
 
 class Footprint(NamedTuple):
@@ -55,7 +56,7 @@ def forecast(job: "Solve", make: Make, world: "World", console: Console) -> dict
     mine = {
         "host": world.host,
         "room": memory_room(),
-        **needed(job, share(source, world), source, effort, 1 + reduces(method, job, source), _copied(taken, source, world)),
+        **needed(job, share(source, world), source, effort, reduces(method, job, source), _copied(taken, source, world)),
         "bytes_a_round": sent.nbytes,
     }
     ranks = [{"rank": rank, **found} for rank, found in enumerate(world.tell_all(mine))]
@@ -104,20 +105,24 @@ def _copied(taken: Taken | None, source: Source, world: "World") -> Footprint:
 
 
 def needed(
-    job: "Solve", mine: Footprint, source: Source, effort: Effort, copies: int = 1, others: Footprint = NONE
+    job: "Solve", mine: Footprint, source: Source, effort: Effort, twice: bool = False, others: Footprint = NONE
 ) -> dict[str, float]:
     """Bytes of one rank by what they are for; ``total`` is the most that it holds at a time. Not collective.
 
-    copies : of its rows while it solves. others : rows that it then holds beside these.
+    twice : whether it may hold its rows a second time, in fewer coordinates: not known before they are read, and ``once`` is
+    the total where it does not. others : rows of others that it holds too.
     """
     entry = 4 + np.dtype(job.values).itemsize
     matrix = entry * mine.nonzeros + 8 * mine.rows
-    held = matrix * copies + entry * others.nonzeros + 16 * others.rows
+    held = matrix + entry * others.nonzeros + 16 * others.rows
     labels = (4 if find(job.loss).labels.classes else 8) * mine.rows
-    vectors = 8 * (source.cols + job.intercept)
+    vector = 8 * (source.cols + job.intercept)
     rows = labels + round(8 * effort.row_vectors * mine.rows)
-    dvectors = round((effort.dvectors + 1) * vectors)  # MPI adds up into one of its own, or malloc cannot give one back
+    dvectors = round((effort.dvectors + 1) * vector)  # MPI adds up into one of its own, or malloc cannot give one back
     reading = matrix + labels + 8 * mine.rows + CHUNK * entry
+    once = max(reading, held + rows + dvectors)
+    if twice:
+        held, dvectors = held + matrix, dvectors + MAP * vector
     return {
         "rows_held": mine.rows,
         "nonzeros_held": mine.nonzeros,
@@ -127,6 +132,7 @@ def needed(
         "vectors": dvectors,
         "dvectors": round(effort.dvectors, 1),
         "reading": effort.program + reading,
+        "once": effort.program + once,
         "total": effort.program + max(reading, held + rows + dvectors),
     }
 
@@ -157,6 +163,7 @@ def _page(found: dict[str, Any]) -> str:
         "",
         table(head, rows, "rrrrrrrr"),
         *([f"and {counted(len(ranks) - len(shown), 'rank')} more, all below these"] if len(ranks) > len(shown) else []),
+        *_twice(ranks),
         "",
         f"message    {size(found['largest_message'])} at most; {found['messages_a_round']:.3g} a round, "
         f"{found['long_messages_a_round']:.3g} of them vector rounds",
@@ -168,6 +175,14 @@ def _page(found: dict[str, Any]) -> str:
         text = f"{name}: {counted(host['ranks'], 'rank')}, {size(host['needed'])} of {size(host['room'])} free: {verdict}"
         lines.append(fill(text, WIDTH, subsequent_indent=" " * 11))
     return "\n".join(lines)
+
+
+def _twice(ranks: list[dict[str, Any]]) -> list[str]:
+    """What is left where no rank holds its rows twice."""
+    most = max(rank["once"] for rank in ranks)
+    if most == max(rank["total"] for rank in ranks):
+        return []
+    return [f"{size(most)} at most if rows are held once, for want of features that occur in one row"]
 
 
 def _payload(nbytes: int | None, features: int) -> list[str]:

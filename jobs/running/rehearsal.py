@@ -154,8 +154,7 @@ def rehearse(job: "Solve", make: Make, world: "World", dim: int) -> Effort:
     wide, tape = _counted(method, team)
     easy, _ = _counted(method, _team(job, world, many, 64 * world.workers, 1.0))  # some choose their local solver by this
     tall, _ = _counted(method, _team(job, world, few, TALL * world.size))
-    if few > features[0]:  # a compressor has asked for more features, which are no row vectors
-        tall -= _counted(method, _team(job, world, few, 8 * world.workers))[0]
+    tall -= _counted(method, _team(job, world, few, 8 * world.workers))[0]  # what features take is no row vector
     sent = sum((exchange.at(dim, team) for exchange in asked), tape.traffic(team.dim, dim))  # each has its turn once a round
     longest = max([dim, *(shape.dim for exchange in asked for shape in exchange.told(dim))])
     if team.dim == dim:
