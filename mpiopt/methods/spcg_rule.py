@@ -146,9 +146,12 @@ def worth_copies(extent: Extent, classes: int) -> bool:
 
 
 def _ascends(extent: Extent) -> bool:
-    """Whether few workers have many features, and one with all rows would ascend the dual where their local models are hard."""
+    """Whether few workers have many features, and one with all rows would ascend the dual: each of two visits its rows about as
+    often as one alone visits all, and they have gradients and steps beside. Easy local models have too few rounds for that to
+    matter, unless rows take time to pass over."""
     h = hardness(extent)
-    return extent.workers <= FELLOWS and extent.descends and extent.dim > FEW and h > LIGHT and h <= EASY * extent.workers
+    slow = h > LIGHT or extent.nonzeros > MOVED
+    return extent.workers <= FELLOWS and extent.descends and extent.dim > FEW and slow and h <= EASY * extent.workers
 
 
 def _size(extent: Extent) -> str:

@@ -155,7 +155,10 @@ EXPECTED = [
     (A9A._replace(dim=75_000, workers=1, descends=True, l2=0.0), "counts"),
     (A9A._replace(rows=2000, weight=2000.0, dim=500, squares=1e8, l2=1e-4), "hessian"),
     (PAIRED, "gathered"),
-    (PAIRED._replace(l2=1e-5), "mean"),  # easy local models
+    (PAIRED._replace(l2=1e-5), "gathered"),  # easy local models, which take as many visits
+    (PAIRED._replace(l2=1e-5, nonzeros=4_000_000), "mean"),  # which cost no time
+    (PAIRED._replace(l2=1e-5, workers=4), "counts"),
+    (PAIRED._replace(l2=1e-5, dim=100_000), "mean"),  # half of all rows is more than the rounds
     (PAIRED._replace(l2=1e-8), "counts"),  # too hard for the dual
     (PAIRED._replace(descends=False), "counts"),
     (PAIRED._replace(workers=4), "counts"),  # who get more done than one
