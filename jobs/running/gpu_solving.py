@@ -17,7 +17,6 @@ from mpiopt.problems.surrogate import Reference
 from mpiopt.work.local_solvers import NewtonCG
 
 if TYPE_CHECKING:
-    from mpiopt.comm.world import World
     from mpiopt.engine.drive import Solution
     from mpiopt.jobs.cli.solve_options import Solve
 
@@ -67,15 +66,6 @@ def check(job: "Solve") -> None:
         )
     if job.kink and job.method == "spcg":
         raise CapabilityError(f"spcg with {job.kink} works on the CPU: with --device gpu give --method prox_gradient")
-
-
-def take(world: "World") -> int:
-    """Choose this rank's GPU by its place on the node. Collective. Raises UsageError, the same on every rank."""
-    node = world.by_node()
-    place = node.rank
-    node.free()
-    with world.together("choosing a GPU"):
-        return device.choose_device(place)
 
 
 def ready(team: Team[Linear], dvectors: int) -> None:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpiopt.errors import CapabilityError
-from mpiopt.jobs.running import gpu_solving
 from mpiopt.kernels import device
+from mpiopt.problems.device_rows import take_card
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.slowed import Slowed
 from mpiopt.training.drive import Exam
@@ -29,7 +29,7 @@ def take(job: "Train", world: "World") -> int:
     """Choose this rank's GPU, if the job wants one; how many ranks share it. Collective. Raises UsageError on every rank."""
     if job.device == "cpu":
         return 1
-    told = world.tell_all((world.host, gpu_solving.take(world)))
+    told = world.tell_all((world.host, take_card(world)))
     return told.count(told[world.rank])
 
 

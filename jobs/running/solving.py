@@ -29,6 +29,7 @@ from mpiopt.jobs.running.solve_outcome import FINAL, facts, lines
 from mpiopt.jobs.running.warm_up import warm
 from mpiopt.kernels.device.launch import library
 from mpiopt.methods import find
+from mpiopt.problems.device_rows import take_card
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.problem import Team
 
@@ -57,7 +58,7 @@ class SolveHooks:
     def opened(self) -> Mapping[str, Any]:
         """Choose the GPU, if one is wanted, and find the rows."""
         if self.job.device == "gpu":
-            gpu_solving.take(self._world)
+            take_card(self._world)
         elif not compiled():
             self._console.note("compiling kernels: once on this machine, about 15 seconds")
         self._console(f"reading {self.job.data}")

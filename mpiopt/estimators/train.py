@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from mpiopt.arrays import Array
+from mpiopt.arrays import Array, on_host
 from mpiopt.comm.world import World
 from mpiopt.engine.stop import Watcher
 from mpiopt.errors import UsageError
@@ -27,6 +27,7 @@ from mpiopt.training.method import Training
 from mpiopt.training.torch.judging import Judge, loss_named
 from mpiopt.training.torch.library import Module, Tensor, torch_module
 from mpiopt.training.torch.loading import load, state_of
+from mpiopt.training.torch.memory import HostMemory, Memory, memory_of
 from mpiopt.training.torch.model import CHUNK, TorchModel
 from mpiopt.training.torch.optimizers import rule_named
 from mpiopt.training.torch.sharing import maker_of, shared_out, total_rows
@@ -69,6 +70,7 @@ def train(
     collate: Callable[[list[Any]], Any] | None = None,
     chunk: int = CHUNK,
     bf16: bool = False,
+    device: str = "cpu",
     compress: str | None = None,
     link: str = "plain",
     accuracy: float | None = None,
@@ -88,15 +90,17 @@ def train(
     method : one that trains, with its parameters as ``settings``. test : as dataset, or several by name, of which the first
     is in the history and all are in ``examined``. metrics : by name, called as the loss, means over rows. epochs, batch, rule,
     lr, compress, link : as the options of ``mpiopt train``. chunk : rows that go through the module at once: a larger batch
-    accumulates. bf16 : under autocast. accuracy : where to stop. examine : epochs between examinations. checkpoint : a file
-    from which the same call goes on, bit for bit; written when rows are examined and at the end. watch : called with every
-    record. world : all ranks, unless given. Raises UsageError on every rank for what does not fit together.
+    accumulates. bf16 : under autocast. device : cpu, or gpu, where every rank takes one of its node's. accuracy : where to
+    stop. examine : epochs between examinations. checkpoint : a file from which the same call goes on, bit for bit; written when
+    rows are examined and at the end. watch : called with every record. world : all ranks, unless given. Raises UsageError on
+    every rank for what does not fit together.
     """
     world = here() if world is None else world
     entry = find(method, training())
     whose: Whose = "shared" if entry.shared else "sharded"
+    memory = memory_of(device, world)
     school = _School(world, maker_of(module), _judge(loss), dict(metrics or {}))
-    school = replace(school, seed=seed, chunk=chunk, collate=collate, bf16=bf16)
+    school = replace(school, seed=seed, chunk=chunk, collate=collate, bf16=bf16, memory=memory)
     hosted = school.models(dataset, whose)
     with world.together("drawing batches"):
         samples = [
@@ -117,9 +121,9 @@ def train(
     told = {"method": method, "settings": str(sorted(settings.items())), "rule": str(kind), "batch": batch, "seed": seed}
     told |= {"rows": rows, "compress": compress, "link": link}
     with GoingOn(checkpoint, team, told) as going:
-        at, goal = going.standing() or _start(team, seed), Goal(epochs=epochs, accuracy=accuracy)
+        at, goal = going.standing() or memory.put(_start(team, seed)), Goal(epochs=epochs, accuracy=accuracy)
         found = drive(built, team, at, goal, exam, watch, going.keepers, due=due, rows=rows)
-    plain = {each.name: getattr(found, each.name) for each in fields(found)}
+    plain = {each.name: getattr(found, each.name) for each in fields(found)} | {"x": on_host(found.x)}
     trained = TrainedModule(**plain, layout=Naming(hosted[0].blocks, hosted[0].keys), examined=examined)
     if isinstance(module, torch_module().nn.Module):
         trained.load(module)
@@ -138,12 +142,14 @@ class _School:
     chunk: int = CHUNK
     collate: Callable[[list[Any]], Any] | None = None
     bf16: bool = False
+    memory: Memory = field(default_factory=HostMemory)
 
     def models(self, rows: Any, whose: Whose) -> tuple[TorchModel, ...]:
         """Of the hosted workers. Collective."""
         parts = shared_out(rows, self.world, whose, self.seed, self.collate)
         with self.world.together("making the modules"):
-            return tuple(TorchModel(self.make, part, self.loss, self.chunk, self.metrics, bf16=self.bf16) for part in parts)
+            more = {"bf16": self.bf16, "memory": self.memory}
+            return tuple(TorchModel(self.make, part, self.loss, self.chunk, self.metrics, **more) for part in parts)
 
     def exam(self, test: Any, due: Callable[[int], bool]) -> tuple[Exam | None, dict[str, list[float]]]:
         """The examination on one set of rows, or on several by name, and where its columns will be. Collective."""

@@ -1,4 +1,4 @@
-"""Dense rows for models on a GPU: scaled once and kept there, or, where they leave too little room, sent batch by batch."""
+"""A rank's GPU, and dense rows for models there: scaled once and kept, or, where they leave no room, sent by batches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,11 +6,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.kernels.device.launch import free_bytes, library
+from mpiopt.comm.world import World
+from mpiopt.kernels.device.launch import choose_device, free_bytes, library
 from mpiopt.problems.examples import Dense, Flat
 
 PIECE = 1 << 26  # bytes of rows that are scaled at once on their way
 PART = 0.5  # of the free memory that one set of rows may take
+
+
+def take_card(world: World) -> int:
+    """Choose this rank's GPU by its place on the node. Collective. Raises UsageError, the same on every rank."""
+    node = world.by_node()
+    place = node.rank
+    node.free()
+    with world.together("choosing a GPU"):
+        return choose_device(place)
 
 
 @dataclass(frozen=True, eq=False)

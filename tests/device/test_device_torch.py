@@ -1,5 +1,6 @@
 """Modules of torch with their parameters, points and gradients on the GPU: what they do on the CPU."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from mpiopt.arrays import on_host
 from mpiopt.comm.world import World
 from mpiopt.errors import UsageError
+from mpiopt.estimators.train import train
 from mpiopt.io.runs.run_file import read_run, read_solution
 from mpiopt.jobs.cli.console import Console
 from mpiopt.jobs.cli.train_options import Train
@@ -41,6 +43,9 @@ def card(xp, monkeypatch):
 
         def tensor(self, array):
             return torch.from_numpy(array.inner)
+
+        def put(self, array):
+            return xp.asarray(array)
 
     monkeypatch.setattr(memory, "CardMemory", EmulatedCard)
     return EmulatedCard()
@@ -188,3 +193,19 @@ def test_a_checkpoint_goes_on(worlds, card, job, shared_tmp):
     told(replace(kept, rounds=6), worlds(workers=2), shared_tmp / "half.h5")
     _, after = told(kept, worlds(workers=2), shared_tmp / "after.h5")
     np.testing.assert_allclose(after, whole, atol=0 if card.place == "cpu" else 1e-3)
+
+
+@pytest.mark.ranks(1, 2)
+def test_from_python(card, world, shared_tmp):
+    """Trained in two calls, the second going on from the first's checkpoint; the caller's module stays on the CPU."""
+    found, rows, start = [], pictures(16), nn.Sequential(nn.Flatten(), nn.Linear(768, 3))
+    for kind in ("cpu", "gpu"):
+        module = deepcopy(start)
+        given = {"method": "local_sgd", "period": 2, "lr": 0.05, "batch": 4, "world": world, "device": kind}
+        for epochs in (1.0, 2.0):
+            out = train(module, (rows.x, rows.y), checkpoint=shared_tmp / kind, epochs=epochs, test=(rows.x, rows.y), **given)
+        found.append(np.concatenate([p.detach().numpy().ravel() for p in module.parameters()]))
+        assert isinstance(out.x, np.ndarray) and out.final.epoch == 2
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-5)
+    with pytest.raises(UsageError, match="`device=tpu`: give cpu or gpu"):
+        train(module, (rows.x, rows.y), device="tpu", world=world)

@@ -2,9 +2,13 @@
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from mpiopt.arrays import Array
+from mpiopt.comm.world import World
 from mpiopt.errors import UsageError
-from mpiopt.kernels import device
+from mpiopt.kernels.device import library
+from mpiopt.problems.device_rows import take_card
 from mpiopt.training.torch.library import Module, torch_module
 
 if TYPE_CHECKING:
@@ -22,6 +26,9 @@ class Memory(Protocol):
     def tensor(self, array: Array) -> "torch.Tensor":
         """An array's."""
 
+    def put(self, array: np.ndarray) -> Array:
+        """An array of the CPU, here."""
+
 
 class HostMemory:
     """That of the CPU."""
@@ -36,12 +43,16 @@ class HostMemory:
         """See `Memory`."""
         return torch_module().from_numpy(array)
 
+    def put(self, array: np.ndarray) -> Array:
+        """See `Memory`."""
+        return array
+
 
 class CardMemory:
-    """That of the GPU which this rank has taken. Raises UsageError where torch, or CuPy, finds none."""
+    """That of the GPU that this rank has taken. Raises UsageError where torch, or CuPy, finds none."""
 
     def __init__(self) -> None:
-        torch, self._cupy = torch_module(), device.library()
+        torch, self._cupy = torch_module(), library()
         if not torch.cuda.is_available():
             raise UsageError(
                 f"`device=gpu`: torch {torch.__version__} finds no usable GPU here, though CuPy does: install torch for the "
@@ -57,6 +68,21 @@ class CardMemory:
     def tensor(self, array: Array) -> "torch.Tensor":
         """See `Memory`."""
         return torch_module().as_tensor(array, device=self.place)
+
+    def put(self, array: np.ndarray) -> Array:
+        """See `Memory`."""
+        return self._cupy.asarray(array)
+
+
+def memory_of(device: str, world: World) -> Memory:
+    """What an option says, cpu or gpu; a GPU is taken for every rank. Collective. Raises UsageError on every rank."""
+    if device not in ("cpu", "gpu"):
+        raise UsageError(f"`device={device}`: give cpu or gpu")
+    if device == "cpu":
+        return HostMemory()
+    take_card(world)
+    with world.together("choosing a GPU"):
+        return CardMemory()
 
 
 def kept_beside(module: Module) -> "dict[str, torch.Tensor]":
