@@ -148,8 +148,10 @@ class _School:
         """Of the hosted workers. Collective."""
         parts = shared_out(rows, self.world, whose, self.seed, self.collate)
         with self.world.together("making the modules"):
-            more = {"bf16": self.bf16, "memory": self.memory}
-            return tuple(TorchModel(self.make, part, self.loss, self.chunk, self.metrics, **more) for part in parts)
+            return tuple(
+                TorchModel(self.make, part, self.loss, self.chunk, self.metrics, bf16=self.bf16, memory=self.memory)
+                for part in parts
+            )
 
     def exam(self, test: Any, due: Callable[[int], bool]) -> tuple[Exam | None, dict[str, list[float]]]:
         """The examination on one set of rows, or on several by name, and where its columns will be. Collective."""
