@@ -27,9 +27,7 @@ from mpiopt.problems.problem import Point
 from mpiopt.problems.unpenalised import Unpenalised
 
 MOST = 1500  # features
-WELL = (
-    0.3  # of a gap: what a step with a Hessian at hand has to bring it below, else it is summed anew where the point has moved
-)
+WELL = 0.3  # of a gap: a Hessian at hand has to bring it below, else it is summed anew where the point has moved
 DAMPING = 1e-6  # of the diagonal, always: matrices may be singular, and are rounded to float32
 SHORT = 1500  # numbers up to which a message takes as long however few its bytes are
 FIRST, PATIENCE = 1e-5, 4  # damping after a step that was cut down; steps without a better gap
