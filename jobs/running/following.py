@@ -98,7 +98,7 @@ class PathHooks:
             reason, text = best.reason, best.reason_text
         end = Followed(best.x, reason, text, at.history)
         as_solve = replace(self._solve, l1=penalty.l1, l2=penalty.l2)
-        found = facts(as_solve, best) | {"l1": penalty.l1, "l2": penalty.l2, "chosen": pick + 1}
+        found = facts(as_solve, best, self._about["features"]) | {"l1": penalty.l1, "l2": penalty.l2, "chosen": pick + 1}
         told = dict(lines(as_solve, self._about, best, found, self._world)) | self._lines(pick)
         buffers = {"path": self._state.path}
         final = (*FINAL, "l1", "l2", "chosen")

@@ -22,17 +22,19 @@ SHOWN = 8  # classes that are named
 FINAL = ("gradient_norm", "gap", "tight_gap", "coefficient_error", "form", "form_why", "coordinates")
 
 
-def facts(job: "Solve", solution: Solution, groups: Array | None = None) -> dict[str, Any]:
+def facts(job: "Solve", solution: Solution, features: int, groups: Array | None = None) -> dict[str, Any]:
     """What is known of the answer, beside what is of every run's. groups : (features,), where they are in such."""
     proved, taken = solution.certificate, taken_by(solution.run)
+    x = on_host(solution.x)
+    intercepts = x.size // (features + 1) if job.intercept else 0  # one of each class, and last
     return {
         "objective": proved.objective,
         "gradient_norm": proved.gradient_norm,
         "gap": proved.gap,
         "tight_gap": proved.tight_gap,
         "coefficient_error": distance(proved.tight_gap, job.l2 if job.penalty_factors is None else 0.0),
-        "nonzero_coefficients": int(np.count_nonzero(on_host(solution.x))),
-        **({} if groups is None else {"nonzero_groups": int(np.unique(groups[solution.x[: groups.size] != 0]).size)}),
+        "nonzero_coefficients": int(np.count_nonzero(x[: x.size - intercepts])),
+        **({} if groups is None else {"nonzero_groups": int(np.unique(groups[x[: groups.size] != 0]).size)}),
         "form": taken and taken.form,
         "form_why": taken and taken.why,
         "coordinates": None if taken is None or solution.run is None else solution.run.points[0].x.size,
@@ -79,7 +81,7 @@ def lines(
     constant = f" (C = {1 / (about['weight'] * job.l2):.6g})" if job.l2 else ""
     constant += f", times {job.penalty_factors}" if job.penalty_factors is not None else ""
     several = json.loads(about["class_names"]) if "class_names" in about else []
-    count = (about["features"] + job.intercept) * max(1, len(several))
+    count = about["features"] * max(1, len(several))
     support = f"{found['nonzero_coefficients']:,} of {count:,} coefficients are not 0"
     if "group_count" in about:
         support += f", in {found['nonzero_groups']:,} of {counted(about['group_count'], 'group')}"

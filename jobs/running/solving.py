@@ -140,7 +140,7 @@ class SolveHooks:
             ],
             course.interruption,
         )
-        found = facts(self.job, self._found, self._groups)
+        found = facts(self.job, self._found, self._about["features"], self._groups)
         told = lines(self.job, self._about, self._found, found, self._world)
         if test is not None:
             seen = test.figures(self._found.x)

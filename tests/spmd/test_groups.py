@@ -43,7 +43,8 @@ def test_from_the_command_line(world, shared_tmp, method):
         assert (lengths > 0).sum() == found["nonzero_groups"]
         told = read_run(job["out"]).attributes
         assert (told["group_l1"], told["groups"], told["group_count"]) == (0.03, str(file), 4)
-        assert coef.run(coef.Coef(run=job["out"]), None, console)["nonzero"] == np.count_nonzero(x)
+        named = coef.run(coef.Coef(run=job["out"]), None, console)["nonzero"]
+        assert named == np.count_nonzero(x) == found["nonzero_coefficients"]  # the intercept is not one of them
         assert "l2 0.0001 + group_l1 0.03" in problem(compare([read_run(job["out"])]))
     kept = {**job, "checkpoint": shared_tmp / "c.h5"}
     run(Solve(**kept, rounds=1), world, console)
