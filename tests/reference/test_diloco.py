@@ -1,12 +1,16 @@
 """DiLoCo's descendants against their papers' lines, step by step in plain numpy: 20 parameters."""
 
+from inspect import signature
 from itertools import count, islice, pairwise
 
 import numpy as np
 import pytest
 
+from mpiopt.compress.catalogue import find
+from mpiopt.compress.compressor import Stream
 from mpiopt.errors import UsageError
-from mpiopt.methods.diloco import diloco, sparse_loco, streaming_diloco
+from mpiopt.methods.diloco import FLOATS, diloco, sparse_loco, streaming_diloco
+from mpiopt.numerics.streams import Streams
 from mpiopt.problems.model import Block
 from mpiopt.transforms.rules import adamw, sgd
 from mpiopt.work.streamed import fragments_of
@@ -68,6 +72,17 @@ def test_one_fragment_without_delay_or_mixture_is_diloco(worlds):
     data, world = Shared(rows=43, features=D), worlds(workers=4)
     found = path(streaming_diloco(adamw(LR), 5, 1, 0, 0.0, compress="identity"), data.team(world), data.start, 8)
     close(found, path(diloco(adamw(LR), 5), data.team(world), data.start, 8))
+
+
+def test_messages_are_of_four_bits_whose_noise_does_not_grow_with_the_fragment():
+    code = find(FLOATS)
+    assert code.bits_of_code == 4 and signature(streaming_diloco).parameters["compress"].default == FLOATS
+    rng = np.random.default_rng(0)
+    for size in (20, 200_000):
+        x = rng.standard_normal(size) * np.exp(rng.normal(0, 2, size))
+        keys = [Stream.of(Streams(k), "fragment") for k in range(10)]
+        noise = [code.decode(code.encode(x, key), x, key) - x for key in keys]
+        assert code.omega(size) <= 0.25 and np.mean([n @ n for n in noise]) <= 1.1 * code.omega(size) * (x @ x)
 
 
 def test_fragments_are_blocks_of_about_equal_length():
