@@ -160,7 +160,7 @@ def _base(lab: Lab, world: World) -> Train:
         batch=rows // world.workers,
         epochs=lab.pick(0.5 if model == GPT else 3.0, 1.5),
         record=lab.pick(0.125, 1.0),
-        examine=lab.pick(0.25, 1.0),
+        examine=lab.pick(0.125, 1.0),
     )
 
 
