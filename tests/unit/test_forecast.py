@@ -68,7 +68,7 @@ def compared(launch, tmp_path: Path, ranks: int, *argv: str) -> None:
     grown, fewer = taken(launch, tmp_path, ranks, *argv)
     for rank, more in zip(forecast["per_rank"], grown, strict=True):
         expected = rank["total" if fewer else "once"] - rank["program"]
-        least = 1 / 1.3 if forecast["method"] == "spcg" else 0.85
+        least = 0.6 if forecast["method"] == "spcg" else 0.85  # some may hold less of its rows twice than is known unread
         assert least * expected < more < 1.15 * expected, (argv, rank, more)
 
 
