@@ -34,6 +34,11 @@ def is_array(x: object) -> bool:
     return isinstance(x, np.ndarray) or hasattr(x, CARD)
 
 
+def begins(x: Array) -> int:
+    """The address of its first entry."""
+    return int((getattr(x, CARD, None) or x.__array_interface__)["data"][0])
+
+
 def namespace(x: Array) -> ModuleType:
     """The module, numpy or cupy, whose functions work on ``x``."""
     if isinstance(x, np.ndarray):

@@ -41,9 +41,6 @@ def card(xp, monkeypatch):
         def array(self, tensor):
             return xp.ndarray(tensor.numpy())
 
-        def tensor(self, array):
-            return torch.from_numpy(array.inner)
-
         def put(self, array):
             return xp.asarray(array)
 

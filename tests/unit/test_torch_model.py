@@ -64,6 +64,13 @@ def test_the_gradient_is_torchs_own(dtype):
         assert value == loss.item() and gradient.dtype == dtype
 
 
+def test_a_point_that_cannot_be_written_is_taken(recwarn):
+    model = TorchModel(net, data())
+    x = np.full(model.dim, 0.25, model.x.dtype)
+    x.flags.writeable = False
+    assert model.evaluate(x) == model.evaluate(x.copy()) and not list(recwarn)
+
+
 def test_parameters_are_views_of_x():
     model = TorchModel(net, data())
     assert all(np.shares_memory(p.detach().numpy(), model.x) for p in model.module.parameters())

@@ -16,15 +16,12 @@ if TYPE_CHECKING:
 
 
 class Memory(Protocol):
-    """Where a module computes. place : as torch names it. Arrays and tensors are views of the same bytes."""
+    """Where a module computes. place : as torch names it."""
 
     place: str
 
     def array(self, tensor: "torch.Tensor") -> Array:
-        """A tensor's values."""
-
-    def tensor(self, array: Array) -> "torch.Tensor":
-        """An array's."""
+        """A tensor's values, a view of the same bytes."""
 
     def put(self, array: np.ndarray) -> Array:
         """An array of the CPU, here."""
@@ -38,10 +35,6 @@ class HostMemory:
     def array(self, tensor: "torch.Tensor") -> Array:
         """See `Memory`."""
         return tensor.numpy()
-
-    def tensor(self, array: Array) -> "torch.Tensor":
-        """See `Memory`."""
-        return torch_module().from_numpy(array)
 
     def put(self, array: np.ndarray) -> Array:
         """See `Memory`."""
@@ -64,10 +57,6 @@ class CardMemory:
     def array(self, tensor: "torch.Tensor") -> Array:
         """See `Memory`."""
         return self._cupy.asarray(tensor)
-
-    def tensor(self, array: Array) -> "torch.Tensor":
-        """See `Memory`."""
-        return torch_module().as_tensor(array, device=self.place)
 
     def put(self, array: np.ndarray) -> Array:
         """See `Memory`."""

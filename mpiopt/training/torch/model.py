@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpiopt.arrays import Array
+from mpiopt.arrays import Array, begins
 from mpiopt.errors import UsageError
 from mpiopt.problems.buffers import Buffers
 from mpiopt.problems.examples import Dense, Examples
@@ -281,7 +281,7 @@ class TorchModel:
             raise UsageError(
                 f"a vector of shape {x.shape} was given to a model of {self.dim} parameters: is it another model's?"
             )
-        if x is not self.x and self._memory.tensor(x).data_ptr() != self._memory.tensor(self.x).data_ptr():
+        if begins(x) != begins(self.x):
             self.x[:] = x
 
     def _views(self, flat: "torch.Tensor") -> "Iterator[tuple[torch.nn.Parameter, torch.Tensor]]":
