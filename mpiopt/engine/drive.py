@@ -15,6 +15,7 @@ from mpiopt.engine.stop import R, Reason, Record, Rule, Stop, Watcher, ended
 from mpiopt.engine.verdict import Best, Examiner, judged
 from mpiopt.errors import DataError, MpioptError, NumericalError, UsageError
 from mpiopt.problems.certificate import Certificate, certify
+from mpiopt.problems.dual_bound import above
 from mpiopt.problems.lifted import lifted
 from mpiopt.problems.problem import Team
 
@@ -155,7 +156,9 @@ def solve(
 def _answered(method: Method, team: Team, at: Standing[Record], reason: Reason, text: str, examiner: Examiner) -> Solution:
     """The best point with its certificate; the last one where only that reaches the tolerance. Collective."""
     lower = proved_above(method, at.run, team)
-    effort = 0 if reason is Reason.INTERRUPTED else max(10, at.history[-1].vector_rounds)
+    last, gap = at.history[-1], examiner.stop.gap
+    near = gap is not None and above(lower, last.objective) <= gap  # and products would prove little more
+    effort = 0 if near or reason is Reason.INTERRUPTED else max(10, last.vector_rounds)
     candidates = [] if examiner.best is None else [examiner.best.x]
     if reason.converged or not candidates:
         candidates.append(method.answer(at.begun, team).x)

@@ -14,7 +14,7 @@ from mpiopt.errors import NumericalError
 from mpiopt.kernels.replicated import length
 from mpiopt.problems.certificate import Certificate, duality_gap, gradient_bound, proved_gap, tight_gap
 from mpiopt.problems.dual_bound import above
-from mpiopt.problems.problem import Team, gradient, measures
+from mpiopt.problems.problem import Point, Team, gradient, measures
 from mpiopt.problems.rounding import TermSizes, relative, scale
 
 TIE = 4 * np.finfo(float).eps  # relative differences of objectives that say nothing
@@ -130,18 +130,22 @@ class Examiner:
         gap = self._tighter(run, found)
         if found.gradient_norm > self.terms.norm and not any(True for _ in self.stop.met(found.gradient_norm, gap)):
             return found._replace(gap=gap), noise
-        x, residual, objective, size = self._afresh(run)
+        points, residual, objective, size = self._afresh(run)
         if size <= self.terms.norm:
             noise = relative(self.team, residual, self.terms)
-        proved = min(proved_gap(self.team, x, size), above(proved_above(self.method, run, self.team), objective))
+        proved = min(proved_gap(self.team, points, size), above(proved_above(self.method, run, self.team), objective))
         return Measured(objective, size, min(proved, gap) if gap < found.gap else proved), noise
 
-    def _afresh(self, run: Run) -> tuple[Array, Array, float, float]:
-        """x, the (sub)gradient there, the objective and the gradient's norm, from nothing but x and the rows. Collective."""
+    def _afresh(self, run: Run) -> tuple[list[Point], Array, float, float]:
+        """The point, the (sub)gradient there, the objective and the gradient's norm, from nothing but x and the rows.
+
+        Collective.
+        """
         x = self.method.answer(run, self.team).x
-        agreed = gradient(self.team, [site.loss.point(x) for site in self.team.sites])
+        points = [site.loss.point(x) for site in self.team.sites]
+        agreed = gradient(self.team, points)
         size, penalty = measures(self.team, x, agreed.vector)
-        return x, self.team.penalty.residual(x, agreed.vector), float(agreed.scalars[0]) + penalty, size
+        return points, self.team.penalty.residual(x, agreed.vector), float(agreed.scalars[0]) + penalty, size
 
     def _tighter(self, run: Run, found: Measured) -> float:
         """The gap by the duality gap, or by the tight bound every now and then, where they may meet the tolerance."""
@@ -150,11 +154,13 @@ class Examiner:
             return found.gap
         if not (penalty.smooth and np.isfinite(found.gap)):
             close = found.gradient_norm**2 <= 20 * REACH * penalty.l2 * tolerance or penalty.l2 == 0
-            return min(found.gap, duality_gap(self.team, self.method.answer(run, self.team).x)) if close else found.gap
+            if not close:
+                return found.gap
+            x = self.method.answer(run, self.team).x
+            return min(found.gap, duality_gap(self.team, [site.loss.point(x) for site in self.team.sites]))
         if not self._within(found.gap) or self.near < PATIENT or self.near & (self.near - 1):
             return found.gap
-        x, residual, *_ = self._afresh(run)
-        points = [site.loss.point(x) for site in self.team.sites]
+        points, residual, *_ = self._afresh(run)
         return min(found.gap, tight_gap(self.team, points, residual, self.near))
 
 

@@ -126,7 +126,8 @@ class Fitting:
         if not (found.gaps <= goal).all():
             return None
         xs, length = np.ascontiguousarray(found.x.T), float(found.lengths[0])
-        gap = proved_gap(under(self.teams[0], penalty), xs[0], length)
+        team = under(self.teams[0], penalty)
+        gap = proved_gap(team, [site.loss.point(xs[0]) for site in team.sites], length)
         return Fits(xs, found.margins, (float(found.values[0]), length, gap), found.rounds)
 
     def _possible(self, penalty: Net, before: Array, last: Net, slope: Array, lead: Array) -> Fits | None:

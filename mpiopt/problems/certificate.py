@@ -60,10 +60,10 @@ def certify(team: Team, x: Array, products: int, lower: float = -np.inf) -> Cert
     del agreed  # a long vector
     if not np.isfinite(objective):
         return Certificate(objective, size, np.inf, np.inf)
-    gap = min(proved_gap(team, x, size), above(lower, objective))
+    gap = min(proved_gap(team, points, size), above(lower, objective))
     tight = min(gap, tight_gap(team, points, residual, products))
     terms = scale(team)
-    noise, floor = relative(team, residual, terms), far_limit(team, x, terms)
+    noise, floor = relative(team, residual, terms), far_limit(team, points, terms)
     found = team.world.bcast(np.array([objective, size, gap, tight, noise, floor]))  # exponentials have gone into it
     objective, size, gap, tight, noise, floor = found.tolist()
     if terms.limit < noise <= floor and _promising(team, points, residual, terms, products):
@@ -73,12 +73,12 @@ def certify(team: Team, x: Array, products: int, lower: float = -np.inf) -> Cert
     return Certificate(objective, size, gap, tight, noise, floor, away)
 
 
-def proved_gap(team: Team, x: Array, residual_norm: float) -> float:
+def proved_gap(team: Team, points: Sequence[Point], residual_norm: float) -> float:
     """The smaller of the gradient bound, with its rounding, and the duality gap where it may be the smaller. Collective."""
     bound = gradient_bound(team, residual_norm)
     if np.isfinite(bound):
-        bound = gradient_bound(team, residual_norm + error(team, x))
-    return bound if np.isfinite(bound) and team.penalty.smooth else min(bound, duality_gap(team, x))
+        bound = gradient_bound(team, residual_norm + error(team, points))
+    return bound if np.isfinite(bound) and team.penalty.smooth else min(bound, duality_gap(team, points))
 
 
 def gradient_bound(team: Team, residual_norm: float) -> float:
@@ -93,7 +93,7 @@ def _convex(team: Team) -> bool:
     return offers(loss, Margins) and loss.convex
 
 
-def duality_gap(team: Team, x: Array) -> float:
+def duality_gap(team: Team, points: Sequence[Point]) -> float:
     """F(x) - D(alpha) for an elastic net, perhaps with factors, or a group lasso, on a linear model; else infinity.
 
     Collective: one vector round.
@@ -105,12 +105,11 @@ def duality_gap(team: Team, x: Array) -> float:
     smallest.
     """
     if offered(team, Several):
-        return class_gap(team, x)
+        return class_gap(team, points)
     penalty = team.penalty
     if not offered(team, Conjugate) or (net := _net(penalty)) is None:
         return np.inf
     l1, l2 = net.l1, net.l2
-    points = [site.loss.point(x) for site in team.sites]
     if (found := _balanced_residuals(team, points)) is None:
         return np.inf
     scales, agreed = found
@@ -129,7 +128,7 @@ def duality_gap(team: Team, x: Array) -> float:
         shares = zip(*(team.world.shares([pair]) for pair in pairs), strict=True)
         conjugates += team.world.total([np.concatenate(found) for found in shares], "dots") / (2 * l2)
     dual = -float(conjugates.min())
-    objective = float(agreed.scalars[0]) + measures(team, x, agreed.vector)[1]
+    objective = float(agreed.scalars[0]) + measures(team, points[0].x, agreed.vector)[1]
     return above(dual, objective)
 
 
@@ -209,7 +208,7 @@ def tight_gap(team: Team, points: Sequence[Point], residual: Array, products: in
     psi = _psi(concordance * radius * cg.residual / penalty.l2)
     if psi == 0:
         return np.inf
-    hidden = error(team, points[0].x) / np.sqrt(penalty.l2)  # of nu: that of g.H^-1 g with H >= l2
+    hidden = error(team, points) / np.sqrt(penalty.l2)  # of nu: that of g.H^-1 g with H >= l2
     while cg.products < products and cg.rz > 0:
         cg = krylov.advance(cg, product(cg.p), precondition, dots)
         decrease, rest = dots([(residual, cg.x), (cg.x, cg.r)])
@@ -227,7 +226,7 @@ def _promising(team: Team, points: Sequence[Point], residual: Array, terms: Term
     """
     if not (offered(team, Columns) and team.penalty.smooth):
         return False
-    (most, sums), dots = excuse(team, points[0].x, terms), team.world.dots
+    (most, sums), dots = excuse(team, points, terms), team.world.dots
     product, precondition = _newton(team, points)
     cg = krylov.begin(residual, precondition, dots)
     while cg.products < products and cg.rz > sums * sums and not cg.bx > most * most:

@@ -10,26 +10,28 @@ the chances. For an l2 penalty the second is |l2 x + V|^2 / (2 l2). u is the slo
 own until it adds up to 0, and with l1 shrunk until |V| <= l1.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.problems.dual_bound import shrinks
 from mpiopt.problems.penalties import ElasticNet, Inseparable, sliced
-from mpiopt.problems.problem import Message, Team, mean, mean_scalars, measures
+from mpiopt.problems.problem import Message, Point, Team, mean, mean_scalars, measures
 from mpiopt.problems.several import Several
 
 ROUNDING = 4 * float(np.finfo(float).eps)  # by which what is shrunk to a bound stays inside it
 
 
-def class_gap(team: Team[Several], x: Array) -> float:
-    """The bound at x (dim,), infinity without a penalty, and for one that is no sum over coordinates.
+def class_gap(team: Team[Several], points: Sequence[Point]) -> float:
+    """The bound at a point, infinity without a penalty, and for one that is no sum over coordinates.
 
     Collective: one vector round and a few small sums.
     """
     penalty = team.penalty
     if not penalty.grows or isinstance(penalty, Inseparable):
         return np.inf
-    points = [site.loss.point(x) for site in team.sites]
+    x = points[0].x
     parts = [site.loss.dual_sums(at) for site, at in zip(team.sites, points, strict=True)] if penalty.free else []
     sums = team.world.total([part.reshape(-1) for part in parts], "certificate").reshape(2, -1) if parts else None
     found = [site.loss.dual(at, sums) for site, at in zip(team.sites, points, strict=True)]

@@ -12,6 +12,7 @@ is A^T (l'' e) / n, whose g.H^-1 g is at most mean l'' e^2, however ill-conditio
 a slope along a direction in which H is all but flat.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -62,18 +63,18 @@ def relative(team: Team, residual: Array, of: TermSizes) -> float:
     return float((abs(residual) / xp.sqrt(xp.where(terms > 0, terms, np.inf))).max()) / of.slope
 
 
-def far_limit(team: Team, x: Array, of: TermSizes) -> float:
-    """What `relative` gradients stay below at x (dim,), where margins may be uncertain. Collective: a number."""
+def far_limit(team: Team, points: Sequence[Point], of: TermSizes) -> float:
+    """What `relative` gradients stay below at a point, where margins may be uncertain. Collective: a number."""
     if not (offered(team, Columns) and of.slope > 0):
         return 0.0
-    bent = np.sqrt(_bends(team, x)[2]) / of.slope
-    return max(of.limit, min(MOST, FAR * of.eps * length(x) * float(bent)))
+    bent = np.sqrt(_bends(team, points)[2]) / of.slope
+    return max(of.limit, min(MOST, FAR * of.eps * length(points[0].x) * float(bent)))
 
 
-def excuse(team: Team[Columns], x: Array, of: TermSizes) -> tuple[float, float]:
-    """How large (g.H^-1 g)^(1/2) may be of gradients g of rounding alone at x (dim,), and (g.M^-1 g)^(1/2), M the diagonal
+def excuse(team: Team[Columns], points: Sequence[Point], of: TermSizes) -> tuple[float, float]:
+    """How large (g.H^-1 g)^(1/2) may be of gradients g of rounding alone at a point, and (g.M^-1 g)^(1/2), M the diagonal
     of H, of those of the sums alone. Collective: a few numbers."""
-    bends, lengths, _ = _bends(team, x)
+    (bends, lengths, _), x = _bends(team, points), points[0].x
     sums = of.limit * of.slope * float(np.sqrt(x.size / bends)) if bends > 0 else np.inf
     return sums + FAR * of.eps * length(x) * float(np.sqrt(lengths)), sums
 
@@ -107,28 +108,28 @@ def _squares(loss: Columns, margins: Array) -> np.ndarray:
     return np.array([float(weights @ slopes**2), float(weights @ (loss.row_squares + loss.intercept))]) / loss.weight
 
 
-def _bends(team: Team[Columns], x: Array) -> np.ndarray:
-    """The means of l'', of l'' |a|^2 and of (l'' |a|)^2 at x. Collective: three numbers."""
-    return mean_scalars(team, [_bent(site.loss, x) for site in team.sites], "rounding")
+def _bends(team: Team[Columns], points: Sequence[Point]) -> np.ndarray:
+    """The means of l'', of l'' |a|^2 and of (l'' |a|)^2 at a point. Collective: three numbers."""
+    return mean_scalars(team, [_bent(site.loss, at) for site, at in zip(team.sites, points, strict=True)], "rounding")
 
 
-def _bent(loss: Columns, x: Array) -> np.ndarray:
+def _bent(loss: Columns, at: Point) -> np.ndarray:
     """The same of this worker; 0 for no rows."""
     if not loss.weight > 0:
         return np.zeros(3)
-    bends = loss.family.curvature(loss.shifted(loss.margins(x)), loss.y, beside(loss.y, 0))
+    bends = loss.family.curvature(loss.shifted(loss.known(at)), loss.y, beside(loss.y, 0))
     squares = loss.row_squares + loss.intercept
     weights = _weights(loss)
     return np.array([float(weights @ each) for each in (bends, bends * squares, bends**2 * squares)]) / loss.weight
 
 
-def error(team: Team, x: Array) -> float:
-    """What rounding may do to the norm of the gradient at x (dim,). Collective: a number."""
+def error(team: Team, points: Sequence[Point]) -> float:
+    """What rounding may do to the norm of the gradient at a point. Collective: a number."""
     if not offered(team, Columns):
         return 0.0
-    size = length(x)
-    parts = [np.array([_error(site.loss, site.loss.shifted(site.loss.margins(x)), size)]) for site in team.sites]
-    eps = float(np.finfo(x.dtype).eps)
+    size, eps = length(points[0].x), float(np.finfo(points[0].x.dtype).eps)
+    seen = [site.loss.shifted(site.loss.known(at)) for site, at in zip(team.sites, points, strict=True)]
+    parts = [np.array([_error(site.loss, margins, size)]) for site, margins in zip(team.sites, seen, strict=True)]
     return eps * (float(mean_scalars(team, parts, "rounding")[0]) + team.penalty.l2 * size)
 
 
