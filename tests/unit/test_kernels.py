@@ -11,7 +11,10 @@ from scipy import optimize, sparse, special
 from mpiopt.errors import UsageError
 from mpiopt.kernels import host
 from mpiopt.kernels.csr import CSR, PAD
+from mpiopt.kernels.gathers import quick_gathers
 from mpiopt.kernels.host import dual, visits
+from mpiopt.kernels.host.logistic_step import logistic_dual_step
+from mpiopt.kernels.host.made import specialised
 from mpiopt.kernels.host.margins import exp_negative, log1p_unit
 from mpiopt.kernels.host.rows import place
 from mpiopt.kernels.host.sums import BLOCK
@@ -211,6 +214,42 @@ def test_dual_descent_stops_when_told():
     )
     assert 1 < done < 100
     assert progress[done - 1] <= 1e-2 * progress[0] < progress[done - 2]
+
+
+@pytest.mark.parametrize("length", [0, 1, 3, 4, 5, 31, 32, 33, 300])
+def test_products_of_a_row_are_added_up_alike_one_by_one_and_side_by_side(length):
+    rng = np.random.default_rng(length)
+    z, index = rng.standard_normal(400), rng.permutation(400)[:length].astype(np.uint32)
+    data = rng.standard_normal(length).astype(np.float32)
+    begin, end = np.uint64(0), np.uint64(length)
+    found = [add(begin, end, index, data, z) for add in (dual._one_by_one, dual._side_by_side)]
+    np.testing.assert_allclose(found, data.astype(float) @ z[index], rtol=0, atol=1e-14 * np.abs(z[index] * data).sum())
+
+
+@pytest.mark.parametrize(
+    ("cpu", "slowed", "quick"),
+    [
+        ("vendor_id : GenuineIntel\nflags : fpu avx512f avx512dq\n", "Not affected\n", True),
+        ("vendor_id : GenuineIntel\nflags : fpu avx512f avx512dq\n", "Mitigation: Microcode\n", False),
+        ("vendor_id : GenuineIntel\nflags : fpu avx2 bmi2\n", "Not affected\n", False),
+        ("vendor_id : AuthenticAMD\nflags : fpu avx512f avx512dq\n", "Not affected\n", False),
+        ("vendor_id : GenuineIntel\nflags : fpu avx512f avx512dq\n", None, False),
+        (None, "Not affected\n", False),
+    ],
+)
+def test_entries_are_read_side_by_side_only_where_that_is_known_to_be_quick(tmp_path, cpu, slowed, quick):
+    for name, text in (("cpu", cpu), ("slowed", slowed)):
+        if text is not None:
+            (tmp_path / name).write_text(text)
+    assert quick_gathers(tmp_path / "cpu", tmp_path / "slowed") is quick
+
+
+def test_a_kernel_that_is_made_is_another_where_what_it_calls_is(monkeypatch):
+    name = specialised(dual.epoch, {"dual_step": logistic_dual_step}, "x").__name__
+    assert specialised(dual.epoch, {"dual_step": logistic_dual_step}, "x").__name__ == name
+    other = dual._one_by_one if dual._row_dot is dual._side_by_side else dual._side_by_side
+    monkeypatch.setattr(dual, "_row_dot", other)
+    assert specialised(dual.epoch, {"dual_step": logistic_dual_step}, "x").__name__ != name
 
 
 def test_rows_rest_and_come_back():

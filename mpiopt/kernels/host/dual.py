@@ -26,11 +26,13 @@ from typing import cast
 import numpy as np
 
 from mpiopt.kernels.compiling import njit
+from mpiopt.kernels.gathers import quick_gathers
 from mpiopt.kernels.host.prefetch import prefetch, unsigned
 from mpiopt.kernels.host.products import row_add
 from mpiopt.kernels.host.visits import after, block_shift, first_row, row_energy, stride_of
 
 _LINE = np.uint64(16)
+_LONG = np.uint64(100)  # entries
 _1, _2, _3, _4, _8 = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4), np.uint64(8)
 REST, QUICK = 0.3, 0.4
 LOOSE = 1e-3  # a ratio from which nobody asks rows at rest to bear out what is thought of them: twice that is taken for them
@@ -69,7 +71,7 @@ def dual_start(indptr, indices, data, y, w, alpha, q, total, inverse, bias, z):
 
 
 @_elementary
-def _row_dot(k, end, index, data, z):
+def _one_by_one(k, end, index, data, z):
     """a_i . z without looking ahead, since the rows visited next are not the neighbours."""
     a = 0.0
     b = 0.0
@@ -85,6 +87,18 @@ def _row_dot(k, end, index, data, z):
         a += np.float64(data[k]) * z[index[k]]
         k += _1
     return (a + b) + (c + d)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+def _side_by_side(k, end, index, data, z):
+    """The same, of several entries at a time."""
+    total = 0.0
+    for j in range(k, end):
+        total += np.float64(data[j]) * z[index[j]]
+    return total
+
+
+_row_dot = _side_by_side if quick_gathers() else _one_by_one
 
 
 @_elementary
@@ -128,7 +142,8 @@ def epoch(start, index, data, y, w, norms, alpha, total, inverse, bias, z, order
     """
     n, last = alpha.size, z.size - 1
     shift, stride, first = order
-    wide, even = z.size > 100_000, inverse.size == 1
+    # of long rows the processor itself asks for enough at once
+    wide, even = z.size > 100_000 and start[n] - start[0] < _LONG * np.uint64(n), inverse.size == 1
     ahead = min(n, 2 + 256 * n // max(np.int64(start[n] - start[0]), 1), 24)
     i = far = first
     for _ in range(ahead):

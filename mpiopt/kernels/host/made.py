@@ -20,11 +20,19 @@ def specialised(template: Callable, given: Mapping[str, Callable], title: str) -
     """``template``, compiled with its free names bound to the functions ``given``, all from one file; called ``title``."""
     parts = [function.__code__ for function in given.values()]
     how = f"{LOOPS} {template.__module__}".encode()  # machine code names the module that it is from: it may have moved
-    digest = hashlib.sha256(how + b"".join(map(_text, (template.__code__, *parts)))).hexdigest()[:16]
+    text = b"".join(map(_text, (template.__code__, *parts))) + b"".join(map(_called, (template, *given.values())))
+    digest = hashlib.sha256(how + text).hexdigest()[:16]
     name = f"{title}.{template.__name__}.{digest}"
     code = template.__code__.replace(co_filename=parts[0].co_filename, co_name=name, co_qualname=name)
     bound = FunctionType(code, {**template.__globals__, **{key: njit(**LOOPS)(scalar) for key, scalar in given.items()}}, name)
     return njit(cache=True, **LOOPS)(bound)
+
+
+def _called(function: Callable) -> bytes:
+    """What kernels compute that a function calls, which are not the same on every machine, and those that they call."""
+    names = function.__code__.co_names
+    kernels = {name: found for name in names if hasattr(found := function.__globals__.get(name), "py_func")}
+    return b"".join(_text(each.py_func.__code__) + _called(each.py_func) for each in kernels.values())
 
 
 def _text(code: CodeType) -> bytes:
