@@ -33,7 +33,7 @@ from mpiopt.outer.plane_search import PlaneSearch
 from mpiopt.work.corrected import Corrected
 from mpiopt.work.counted import Counted
 from mpiopt.work.gradient import Gradient
-from mpiopt.work.local_solvers import Auto, DualDescent, Factored, NewtonCG
+from mpiopt.work.local_solvers import Auto, CGThenFactor, DualDescent, Factored, NewtonCG
 
 AUTO, NEVER = "auto", "never"
 REACHED: dict[str, set[str]] = {  # what parameters change a form; all do change those that are not here
@@ -69,7 +69,9 @@ def spcg(
     within(1, epochs=epochs)
     loose = 0.1 if accuracy is None else accuracy
     solver = Auto(
-        DualDescent(loose**2, epochs), NewtonCG(loose), few=NewtonCG(0.003 if accuracy is None else accuracy, products=500)
+        DualDescent(loose**2, epochs),
+        NewtonCG(loose),
+        few=CGThenFactor(0.003 if accuracy is None else accuracy, products=500),
     )
     whole = ALONE if accuracy is None else accuracy
     exact, plane = NewtonCG(whole, 60, 1000), PlaneSearch(jacobi, wide=True)

@@ -8,12 +8,13 @@ import pytest
 from mpiopt.engine.phase import PerRow
 from mpiopt.io.dataset.linear_team import team_of
 from mpiopt.io.dataset.synthetic import from_spec
+from mpiopt.kernels.definite import Factor
 from mpiopt.kernels.host import dual
 from mpiopt.problems.penalties import L2
 from mpiopt.problems.surrogate import Reference
 from mpiopt.work import local_solvers
 from mpiopt.work.kinked_newton import KinkedNewton
-from mpiopt.work.local_solvers import Auto, DualDescent, DualMemory, Factored, NewtonCG
+from mpiopt.work.local_solvers import Auto, CGThenFactor, DualDescent, DualMemory, Factored, NewtonCG
 from tests.adversarial_sets import LOGISTIC, SQUARES, dense
 
 
@@ -35,7 +36,8 @@ def test_a_local_solve_ends_where_its_gradient_is_rounding(worlds, monkeypatch, 
 
 
 @pytest.mark.parametrize(
-    "solver", [NewtonCG(1e-8, steps=50), NewtonCG(1e-8, 50).aiming(1e9), Factored(1e-8, 50), KinkedNewton()]
+    "solver",
+    [NewtonCG(1e-8, steps=50), NewtonCG(1e-8, 50).aiming(1e9), Factored(1e-8, 50), CGThenFactor(1e-8, 50), KinkedNewton()],
 )
 def test_the_answer_at_the_minimum_is_an_array_of_its_own(worlds, solver):
     """Or who takes the point from it would take it from the point."""
@@ -44,6 +46,22 @@ def test_the_answer_at_the_minimum_is_an_array_of_its_own(worlds, solver):
     z, _ = solver(phi, phi.grad(at), at, solver.init(at.x, phi))
     assert z is not at.x and not np.shares_memory(z, at.x)
     np.testing.assert_allclose(z, 1.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("decades", "ratio"), [(0, 0.1), (6, 1e-6)])
+def test_few_coefficients_in_units_far_apart_are_left_to_the_factor(worlds, monkeypatch, decades, ratio):
+    """CG goes on for as long as that takes, and is enough where it converges soon."""
+    data = dense("local", 5, n=200, d=30)
+    data = replace(data, a=data.a * 10.0 ** (-decades * np.random.default_rng(0).random(30)))
+    (site,) = data.team(worlds(), 0.0, 1e-12 if decades else 0.1).sites
+    phi, at = Reference.of(site.loss, site.penalty, 0.0), site.loss.point(np.zeros(30))
+    factors, of = [], Factor.of
+    monkeypatch.setattr(Factor, "of", lambda *given: factors.append(1) or of(*given))
+    g = phi.grad(at)
+    found = CGThenFactor(products=500).direction(phi, at, g, ratio, 0.0)
+    assert len(factors) == (decades > 0)
+    left = phi.hessian(at)(found) + g
+    assert np.linalg.norm(left) <= ratio * np.linalg.norm(g)
 
 
 @pytest.mark.parametrize("intercept", [False, True])
