@@ -18,7 +18,7 @@ from mpiopt.jobs.cli.console import WIDTH, Console, size, table
 from mpiopt.jobs.machine.node import compiled, memory_room
 from mpiopt.jobs.running.feature_groups import groups_of
 from mpiopt.jobs.running.linear_data import opened
-from mpiopt.jobs.running.rehearsal import Effort, Make, foreseen, made, reduces, rehearse, settled
+from mpiopt.jobs.running.rehearsal import Effort, Make, foreseen, made, reduces, rehearse, screens, settled
 from mpiopt.losses.registry import find
 from mpiopt.problems.copied import ROOT
 from mpiopt.words import counted
@@ -52,11 +52,11 @@ def forecast(job: "Solve", make: Make, world: "World", console: Console) -> dict
     method = made(job, make)
     taken = settled(method, job, source, world.workers)[1]
     effort = rehearse(job, lambda job: settled(make(job), job, source, world.workers)[0], world, dim)
-    sent = effort.traffic
+    sent, twice = effort.traffic, reduces(method, job, source) or screens(job, source, taken)
     mine = {
         "host": world.host,
         "room": memory_room(),
-        **needed(job, share(source, world), source, effort, reduces(method, job, source), _copied(taken, source, world)),
+        **needed(job, share(source, world), source, effort, twice, _copied(taken, source, world)),
         "bytes_a_round": sent.nbytes,
     }
     ranks = [{"rank": rank, **found} for rank, found in enumerate(world.tell_all(mine))]

@@ -34,6 +34,7 @@ from mpiopt.jobs.running.feature_groups import neighbouring
 from mpiopt.jobs.running.linear_data import penalty_of
 from mpiopt.jobs.running.warm_up import warm
 from mpiopt.losses.registry import find
+from mpiopt.methods.prox_newton import FEW
 from mpiopt.methods.reducing import Reducing
 from mpiopt.outer.plane_search import SPARSE
 from mpiopt.problems.problem import Message, Team
@@ -170,6 +171,12 @@ def made(job: "Solve", make: Make) -> Method:
 def reduces(method: Method, job: "Solve", source: Source) -> bool:
     """Whether a method may make a second copy of its rows, in fewer coordinates: it is not known before they are read."""
     return isinstance(method, Reducing) and source.cols >= MANY and not job.kink and job.device == "cpu"
+
+
+def screens(job: "Solve", source: Source, taken: Taken | None) -> bool:
+    """Whether a method may make a second copy of its rows, in the features that a gap does not prove to be 0."""
+    face = job.method == "prox_newton" or (taken is not None and taken.form == "face")
+    return face and job.l1 > 0 and source.cols > FEW
 
 
 def foreseen(source: Source) -> int:

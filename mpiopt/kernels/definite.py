@@ -18,6 +18,16 @@ _kernel = njit(cache=True, nogil=True, error_model="numpy")
 
 
 @_kernel
+def _scale(a, scale):
+    """S A S in place, packed by rows."""
+    at = 0
+    for j in range(scale.size):
+        for k in range(j, scale.size):
+            a[at] *= scale[k] * scale[j]
+            at += 1
+
+
+@_kernel
 def _take_away(row, s, other):
     """row -= s other."""
     if s != 0.0:
@@ -96,8 +106,7 @@ class Factor(NamedTuple):
         a[starts] += on_host(ridge)
         diagonal = a[starts]
         scale = np.divide(1, np.sqrt(np.maximum(diagonal, 0)), out=np.zeros(n), where=diagonal > 0)
-        for j, start in enumerate(starts):
-            a[start : start + n - j] *= scale[j:] * scale[j]
+        _scale(a, scale)
         _factor(a, n, ROUNDING * n)
         return Factor(a, scale)
 

@@ -16,6 +16,7 @@ from mpiopt.kernels.compiling import njit
 from mpiopt.kernels.definite import solved
 
 EPOCHS = (20, 80, 160)  # of coordinate descent, between steps by a factorisation
+TILE = 32
 ROUNDING = 4 * np.finfo(float).eps
 SETTLED = 1e-18  # of the longest step's square, of all turns: what is left to move is far below what a model is worth
 FACTORED = 4000  # unknowns, up to which a factorisation costs less than the rounds that it saves
@@ -57,10 +58,13 @@ def unfolded(triangle, n):
     """The symmetric matrix (n, n) of an upper triangle (n (n + 1) / 2,) by rows."""
     full, at = np.empty((n, n)), 0
     for j in range(n):
-        for k in range(j, n):
-            full[j, k] = triangle[at]
-            full[k, j] = triangle[at]
-            at += 1
+        full[j, j:] = triangle[at : at + n - j]
+        at += n - j
+    for lo in range(0, n, TILE):  # whose lines and columns are in the cache together
+        for first in range(lo, n, TILE):
+            for k in range(first, min(first + TILE, n)):
+                for j in range(lo, min(lo + TILE, k)):
+                    full[k, j] = full[j, k]
     return full
 
 

@@ -1,14 +1,15 @@
 """A problem restricted to some of its features: the other coefficients are 0."""
 
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.kernels.csr import CSR
+from mpiopt.kernels.csr import CSR, PAD
 from mpiopt.kernels.device.csr import DeviceCSR
-from mpiopt.kernels.host.rows import kept_ends, kept_entries
+from mpiopt.kernels.host.rows import kept_entries
+from mpiopt.problems.per_feature import PerFeature
 from mpiopt.problems.problem import Team
 from mpiopt.problems.protocols import Columns
 
@@ -20,6 +21,48 @@ def restricted(team: Team[Columns], features: Array) -> Team[Columns]:
     """The team with the columns ``features`` (k,) int64, ascending, and the intercept, if any. Not collective."""
     sites = (replace(site, loss=replace(site.loss, matrix=columns(site.loss.matrix, features))) for site in team.sites)
     return replace(team, sites=tuple(sites))
+
+
+class _FeaturePart(NamedTuple):
+    """A team on some of the features of another one: (k,), ascending."""
+
+    of: Team[Columns]
+    kept: Array
+    team: Team[Columns]
+
+    def places(self, kept: Array) -> Array | None:
+        """Where features (n,), ascending, stand among these; None where some do not."""
+        at = np.searchsorted(self.kept, kept)
+        return at if kept.size <= self.kept.size and (self.kept[np.minimum(at, self.kept.size - 1)] == kept).all() else None
+
+
+@dataclass
+class FeatureParts:
+    """Teams on some features, of which one follows from another where it has them all. parts : the last one of each name."""
+
+    parts: dict[str, _FeaturePart] = field(default_factory=dict)
+
+    def team(self, name: str, team: Team[Columns], kept: Array) -> Team[Columns]:
+        """The team on the features ``kept`` (k,), ascending, and the penalty on these; itself where they are all.
+
+        Not collective.
+        """
+        if kept.size == team.sites[0].loss.features:
+            return team
+        known = sorted((part for part in self.parts.values() if part.of is team), key=lambda part: part.kept.size)
+        found = ((part, part.places(kept)) for part in known)
+        part, at = next(((part, at) for part, at in found if at is not None), (_FeaturePart(team, kept, team), kept))
+        made = part.team if at.size == part.kept.size and part.team is not team else _penalised(restricted(part.team, at), at)
+        self.parts[name] = _FeaturePart(team, kept, made)
+        return made
+
+
+def _penalised(team: Team[Columns], kept: Array) -> Team[Columns]:
+    """The team with the penalty on the features ``kept`` (k,) of what it has, where they differ in theirs."""
+    if not isinstance(team.penalty, PerFeature):
+        return team
+    penalty = team.penalty.of(kept)
+    return replace(team, sites=tuple(replace(site, penalty=penalty) for site in team.sites))
 
 
 def column(team: Team[Columns], feature: int) -> tuple[Array, ...]:
@@ -43,14 +86,16 @@ def without(team: Team[C], feature: int) -> Team[C]:
 
 def working_set(held: Array, score: Array, most: int) -> Array:
     """What is ``held`` (n,) bool, and ``most`` others of the largest score (n,) above 0: numbers (k,), ascending."""
-    outside = np.where(held, 0.0, score)
-    most = min(most, outside.size)
-    if most:
-        least = np.partition(outside, outside.size - most)[outside.size - most]
-        above, equal = outside > max(least, 0.0), (outside == least) & (least > 0)
-        held = held | above
-        held[np.flatnonzero(equal)[: most - int(above.sum())]] = True  # of equal ones the first, on every CPU
-    return np.flatnonzero(held)
+    outside = np.flatnonzero(~held & (score > 0))
+    if most < outside.size:
+        found = score[outside]
+        least = np.partition(found, found.size - most)[found.size - most] if most else np.inf
+        equal = outside[found == least]
+        outside = outside[found > least]
+        outside = np.append(outside, equal[: most - outside.size])  # of equal ones the first, on every CPU
+    chosen = held.copy()
+    chosen[outside] = True
+    return np.flatnonzero(chosen)
 
 
 def working_groups(held: Array, score: Array, groups: Array, most: int) -> Array:
@@ -90,9 +135,10 @@ def columns(matrix: CSR | DeviceCSR, kept: Array) -> CSR:
 
 def _columns(matrix: CSR, place: Array, count: int) -> CSR:
     """The same on the CPU; place : (cols,) int32, -1 for what is left out."""
-    ends = np.empty(matrix.shape[0] + 1, np.int64)
-    kept_ends(matrix.indptr, matrix.indices, place, ends)
-    out = CSR.empty(matrix.shape[0], int(ends[-1]), count, matrix.data.dtype)
-    out.indptr[:] = ends
-    kept_entries(matrix.indptr, matrix.indices, matrix.data, place, out.indices, out.data)
-    return out
+    room = CSR.empty(matrix.shape[0], matrix.nnz, count, matrix.data.dtype)  # of which memory is taken as it is written
+    indices, data = (each.base for each in (room.indices, room.data))
+    kept_entries(matrix.indptr, matrix.indices, matrix.data, place, room.indptr, indices, data)
+    end = int(room.indptr[-1])
+    indices[end : end + PAD] = 0
+    data[end : end + PAD] = 0
+    return replace(room, indices=indices[:end], data=data[:end])

@@ -1,5 +1,7 @@
 """What is not smooth in a penalty, by coordinates or by groups, as models of second order keep it."""
 
+from typing import cast
+
 from mpiopt.arrays import Array
 from mpiopt.errors import CapabilityError
 from mpiopt.kernels.kinked import Kinks, minimised
@@ -28,13 +30,17 @@ def kinks_of(penalty: Penalty, dim: int) -> Kinks | Knots:
     """Those in ``dim`` coordinates, of a penalty that has such."""
     if isinstance(penalty, GroupLasso):
         return penalty.knots(dim)
-    assert isinstance(penalty, Kinked)
-    return penalty.kinks(dim)
+    return cast(Kinked, penalty).kinks(dim)
 
 
-def lowest(h: Array, slope: Array, kinks: Kinks | Knots, x: Array) -> Array:
-    """The minimiser (n,) of slope.(v - x) + (v - x).H (v - x) / 2 and what has the kinks. Bits are the same on every CPU."""
-    return minimised(h, slope, kinks, x) if isinstance(kinks, Kinks) else kinks.minimised(h, slope, x)
+def lowest(h: Array, slope: Array, kinks: Kinks | Knots, x: Array, settled: float) -> Array:
+    """The minimiser (n,) of slope.(v - x) + (v - x).H (v - x) / 2 and what has the kinks. Bits are the same on every CPU.
+
+    settled : as of `kernels.kinked.minimised`, of coordinates alone.
+    """
+    if isinstance(kinks, Kinks):
+        return minimised(h, slope, kinks, x, settled=settled)
+    return kinks.minimised(h, slope, x)
 
 
 def largest_group(penalty: Penalty) -> int:

@@ -9,7 +9,8 @@ penalty of the *mean* loss over rows.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, Self, runtime_checkable
+from functools import cache
+from typing import Protocol, Self, cast, runtime_checkable
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class ElasticNet:
         """l1 |x|_1 + (l2/2) |x|^2 over the penalised coordinates."""
         x = self._penalised(x)
         kinked = self.l1 * float(abs(x).sum()) if self.l1 else 0.0
-        return kinked + self.l2 / 2 * float(x @ x)
+        return kinked + (self.l2 / 2 * float(x @ x) if self.l2 else 0.0)
 
     def grad(self, x: Array) -> Array:
         """l2 x, zero on free coordinates: the gradient of the quadratic part."""
@@ -188,12 +189,20 @@ class Box:
 def sliced(penalty: Penalty, cut: slice, dim: int) -> Penalty:
     """The penalty of the coordinates ``cut`` of dim: these add up to the whole."""
     free = max(0, cut.stop - max(cut.start, dim - penalty.free))
-    return penalty.cut(cut, free) if isinstance(penalty, Cut) else replace(penalty, free=free)
+    return cast(Cut, penalty).cut(cut, free) if _has(type(penalty), "cut") else replace(penalty, free=free)
 
 
 def portion(penalty: Penalty, x: Array, cut: slice) -> float:
     """What the coordinates ``cut`` of x (dim,) add to the penalty: these add up to the whole."""
-    return penalty.part(x, cut) if isinstance(penalty, Inseparable) else sliced(penalty, cut, x.size).value(x[cut])
+    if _has(type(penalty), "part"):
+        return cast(Inseparable, penalty).part(x, cut)
+    return sliced(penalty, cut, x.size).value(x[cut])
+
+
+@cache
+def _has(kind: type, name: str) -> bool:
+    """Whether a kind of penalty has more than a `Penalty`; asked in every round, and protocols are slow to say so."""
+    return hasattr(kind, name)
 
 
 @runtime_checkable
@@ -204,7 +213,6 @@ class Kinked(Penalty, Protocol):
         """What is not smooth, (dim,) each."""
 
 
-@runtime_checkable
 class Cut(Penalty, Protocol):
     """A penalty that is not the same in all coordinates."""
 
@@ -212,7 +220,6 @@ class Cut(Penalty, Protocol):
         """Of some coordinates, of which the last are free."""
 
 
-@runtime_checkable
 class Inseparable(Penalty, Protocol):
     """A penalty that is no sum over coordinates."""
 

@@ -54,26 +54,20 @@ def pack(starts, lengths, indices, data, packed_indices, packed_data):
 
 
 @_kernel
-def kept_ends(indptr, indices, place, ends):
-    """Where each row ends once only the entries with a place from 0 on are left; ends : (rows + 1,), overwritten."""
-    at = 0
+def kept_entries(indptr, indices, data, place, ends, out_indices, out_data):
+    """Copy the entries with a place from 0 on, one row after the other, their indices now their places.
+
+    ends : (rows + 1,), where each row then ends, overwritten. What is copied to has room for all entries, and one more.
+    """
+    at = _U(0)
     ends[0] = 0
     for i in range(ends.size - 1):
         for k in range(_U(indptr[i]), _U(indptr[i + 1])):
-            at += place[_U(indices[k])] >= 0
-        ends[i + 1] = at
-
-
-@_kernel
-def kept_entries(indptr, indices, data, place, out_indices, out_data):
-    """Copy those entries, one row after the other, their indices now their places."""
-    at = _U(0)
-    for k in range(_U(indptr[0]), _U(indptr[-1])):
-        to = place[_U(indices[k])]
-        if to >= 0:
+            to = place[_U(indices[k])]
             out_indices[at] = to
             out_data[at] = data[k]
-            at += _U(1)
+            at += _U(to >= 0)  # the next one is written over what is not kept, which takes no guess
+        ends[i + 1] = at
 
 
 @_kernel
