@@ -84,9 +84,16 @@ def parse(argv: Sequence[str]) -> Call | Callable[[], None]:
     except CycloptsError as error:
         error.verbose = False
         hint = f"mpiopt {argv[0]} --help" if argv[0] in COMMANDS else "mpiopt --help"
-        raise UsageError(f"{error} (see {hint})") from error
+        raise UsageError(_elsewhere(argv) or f"{error} (see {hint})") from error
     called = command(*bound.args, **bound.kwargs) if hasattr(command, "is_job") else None
     return called or (lambda: command(*bound.args, **bound.kwargs))
+
+
+def _elsewhere(argv: Sequence[str]) -> str:
+    """What to do in place of an option that a job does not have and others do, "" where it says nothing of that."""
+    kind = getattr(import_module(f"mpiopt.jobs.{argv[0]}"), argv[0].capitalize(), None) if argv[0] in COMMANDS else None
+    told: dict[str, str] = getattr(kind, "elsewhere", {})
+    return next((told[option] for option in (word.partition("=")[0] for word in argv) if option in told), "")
 
 
 def _plug_in(argv: Sequence[str]) -> None:

@@ -40,6 +40,10 @@ class PathOptions(RunOptions, LinearRows):
     png: Path | None = None
     """Draw the coefficients and the losses of held-out rows against the penalty (extra: report)."""
     method: ClassVar[str] = "spcg"
+    elsewhere: ClassVar[dict[str, str]] = {
+        "--multiclass": "path follows penalties for numbers and for two classes: for several classes run mpiopt solve "
+        "--multiclass with one --l2 after the other, and choose by mpiopt score on rows held out"
+    }
 
     @property
     def also_read(self) -> dict[str, Path]:

@@ -115,6 +115,7 @@ def test_a_wrong_job_file_is_one_sentence(tmp_path, body, said):
         (["solve", "--config", "nowhere.toml"], "the job file nowhere.toml cannot be read"),
         (["solve", "a.h5", "b.h5"], "b.h5"),
         (["solves"], 'Unknown command "solves"'),
+        (["path", "news20.h5", "--multiclass=ovr"], "run mpiopt solve --multiclass with one --l2 after the other"),
         (["report"], "requires an argument"),
     ],
 )
