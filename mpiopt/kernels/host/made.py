@@ -31,8 +31,8 @@ def specialised(template: Callable, given: Mapping[str, Callable], title: str) -
 def _called(function: Callable) -> bytes:
     """What kernels compute that a function calls, which are not the same on every machine, and those that they call."""
     names = function.__code__.co_names
-    kernels = {name: found for name in names if hasattr(found := function.__globals__.get(name), "py_func")}
-    return b"".join(_text(each.py_func.__code__) + _called(each.py_func) for each in kernels.values())
+    found = [getattr(function.__globals__.get(name), "py_func", None) for name in names]
+    return b"".join(_text(each.__code__) + _called(each) for each in found if each)
 
 
 def _text(code: CodeType) -> bytes:
