@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mpiopt.comm.threads import allowed
 from mpiopt.jobs.machine.environment import threads
 
 
@@ -35,9 +36,7 @@ def rank_facts() -> dict[str, Any]:
 
 def cores() -> list[int]:
     """The cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+    return sorted(allowed())
 
 
 def _pools() -> dict[str, int]:

@@ -22,6 +22,7 @@ from mpiopt.comm.blocks import even, owner
 from mpiopt.comm.gate import ALONE, GROUP
 from mpiopt.comm.moves import Moves
 from mpiopt.comm.sums import Sums
+from mpiopt.comm.threads import share_cores
 from mpiopt.comm.window import Window
 from mpiopt.errors import UsageError
 from mpiopt.words import counted
@@ -30,13 +31,16 @@ from mpiopt.words import counted
 class World(Sums, Moves, Agreements):
     """A private duplicate of a communicator, its verbs, and what is made of it: parts and windows.
 
-    Parameters and errors are those of `Ranks`. Collective.
+    Parameters and errors are those of `Ranks`. Of all ranks of a job, those of one node share its cores (`comm.threads`).
+    Collective.
     """
 
     def __init__(
         self, comm=None, *, workers: int | None = None, deterministic: bool = False, expected: int | None = None
     ) -> None:
         super().__init__(comm, workers=workers, deterministic=deterministic, expected=expected)
+        if comm is None:
+            share_cores(self._mpi, self._comm)
         self._windows: dict[str, Window] = {}
         self._groups: dict[int | None, World] = {}
 

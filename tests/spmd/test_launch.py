@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mpiopt.io.runs.run_file import read_run, read_solution
+from tests import launcher
 
 SMALL = "rcv1:rows=300,cols=200,per_row=8"
 JOBS = ["-m", "mpiopt.jobs"]
@@ -184,3 +185,22 @@ def test_doctor_finds_what_is_amiss(launch, tmp_path):
     assert done.returncode == 0
     for part in ("4096 threads", "started 4 processes, but MPI sees 1", "cannot be written there"):
         assert part in done.stdout
+
+
+@pytest.mark.parametrize("asked", ["1", "64"])
+def test_ranks_of_a_program_share_the_cores_of_their_node(launch, asked):
+    """But for threads of which there are fewer already."""
+    program = (
+        "import os\n"
+        "import numpy\n"
+        "from threadpoolctl import threadpool_info\n"
+        "from mpiopt import World\n"
+        "before = [pool['num_threads'] for pool in threadpool_info()]\n"
+        "world = World()\n"
+        "share = max(1, len(os.sched_getaffinity(0)) // world.size)\n"
+        "after = [pool['num_threads'] for pool in threadpool_info()]\n"
+        "assert before and after == [min(one, share) for one in before], (before, after)\n"
+    )
+    env = dict.fromkeys(launcher.SINGLE_THREAD, asked)
+    done = launch(2, program, env=env)
+    assert done.returncode == 0, done.stderr
