@@ -11,7 +11,8 @@ from mpiopt.errors import UsageError
 from mpiopt.io.dataset.labels import Labels
 from mpiopt.io.dataset.sparse_rows import SparseRows
 from mpiopt.io.dataset.spoilt import spoil
-from mpiopt.io.dataset.synthetic_rows import BINARY, COUNTS, RARE, add_own, fill, lengths
+from mpiopt.io.dataset.synthetic_rows import BINARY, COUNTS, RARE, add_own, fill_columns, fill_values, lengths
+from mpiopt.kernels.compiling import side_by_side
 from mpiopt.kernels.csr import CSR
 
 if TYPE_CHECKING:
@@ -150,11 +151,29 @@ class Synthetic:
         return indptr
 
     def _fill(self, lo: int, matrix: CSR, y: np.ndarray, offset: float) -> None:
+        self._fill_columns(lo, matrix)
+        self._fill_values(lo, matrix, y, offset)
+
+    def _fill_columns(self, lo: int, matrix: CSR) -> None:
+        shape = self.rows, self._drawn
+        fill_columns(self._key, lo, matrix.indptr, matrix.indices, shape, self.shared, self.exponent, self.topics)
+
+    def _fill_values(self, lo: int, matrix: CSR, y: np.ndarray, offset: float) -> None:
         arrays = matrix.indptr, matrix.indices, matrix.data, y
         scale = self.signal * np.sqrt(6.0 / self.planted)
         kind = BINARY if self.binary else COUNTS if self.counts else RARE
-        shape = self.rows, self._drawn
-        fill(self._key, lo, *arrays, shape, self.shared, self.exponent, kind, self.topics, self.planted, scale, offset)
+        fill_values(self._key, lo, *arrays, self._drawn, kind, self.planted, scale, offset)
+
+    def ready(self, dtype: np.typing.DTypeLike | None = None) -> None:
+        """Compile what makes rows, with what ranks of this node that do the same. Not collective."""
+        empty = CSR.empty(0, 0, self._drawn, dtype or np.float32)
+        side_by_side(
+            [
+                lambda: self._fill_values(0, empty, np.empty(0), 0.0),
+                lambda: self._fill_columns(0, empty),
+                lambda: self._indptr(0, 0),
+            ]
+        )
 
     @property
     def _key(self) -> np.uint64:

@@ -10,7 +10,7 @@ _21, _42 = np.uint64(21), np.uint64(42)
 BINARY, RARE, COUNTS = range(3)  # kinds of values
 
 
-@njit(cache=True)
+@njit(cache=True, part=True)
 def _stream(key, purpose, row):
     """The key of the random numbers of one row."""
     return mix(mix(key ^ purpose) + np.uint64(row))
@@ -27,7 +27,7 @@ def lengths(key, lo, indptr, mean, spread, cols):
         indptr[i + 1] = indptr[i] + min(max(length, 1), cols)
 
 
-@njit(cache=True)
+@njit(cache=True, part=True)
 def own_begin(key, row, rows, cols):
     """Where the columns of one row alone begin, of cols that the rows share out: evenly, but for half of a row's each way."""
     if row == 0 or row == rows:
@@ -43,7 +43,7 @@ def add_own(key, lo, indptr, rows, cols):
         indptr[i] += own_begin(key, lo + i, rows, cols) - first
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, part=True, nogil=True)
 def _columns(stream, index, gaps, cols, exponent):
     """Fill one row's columns: ascending, distinct, column c with frequency proportional to (c + 10)^-exponent.
 
@@ -69,7 +69,7 @@ def _columns(stream, index, gaps, cols, exponent):
         index[j] = last
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, part=True, nogil=True)
 def _to_topic(key, row, index, cols, topics):
     """Half of a row's columns, but for the most frequent, become those that its topic has in their place: of as many
     neighbours as there are topics each prefers one. Distinct and ascending before and after."""
@@ -85,7 +85,7 @@ def _to_topic(key, row, index, cols, topics):
         index[j] = last
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, part=True, nogil=True)
 def _row_values(stream, index, exact, cols, kind):
     """Fill exact : (n,) with one row's values, of any length: all the same, rare ones the larger, or counts."""
     n = index.size
@@ -102,7 +102,7 @@ def _row_values(stream, index, exact, cols, kind):
             exact[j] = 1.0 + np.floor(-mean * np.log(unit(draw(stream, np.uint64(j)))))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, part=True, nogil=True)
 def _to_norm_one(exact, value):
     squares = 0.0
     for j in range(value.size):
@@ -112,7 +112,7 @@ def _to_norm_one(exact, value):
         value[j] = exact[j] * scale
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, part=True, nogil=True)
 def _log_odds(weights, index, value, planted):
     """The row's product with the planted model, whose weights (variance 1/6 where planted) are a hash of the column."""
     margin = 0.0
@@ -124,30 +124,46 @@ def _log_odds(weights, index, value, planted):
     return margin
 
 
+@njit(cache=True, part=True, nogil=True)
+def _longest(indptr):
+    """How many entries the longest row has."""
+    longest = np.int64(0)
+    for i in range(indptr.size - 1):
+        longest = max(longest, indptr[i + 1] - indptr[i])
+    return longest
+
+
 @njit(cache=True, nogil=True)
-def fill(key, lo, indptr, indices, data, y, shape, shared, exponent, kind, topics, planted, scale, offset):
-    """Fill the rows from ``lo`` on and their labels; with offset NaN the log-odds in place of the labels.
+def fill_columns(key, lo, indptr, indices, shape, shared, exponent, topics):
+    """Fill the columns of the rows from ``lo`` on.
 
     shape : of the whole set; shared : columns that are not one row's alone, the first ones.
     """
     rows, cols = shape
-    weights = _stream(key, _WEIGHT, 0)
-    longest = np.int64(0)
-    for i in range(y.size):
-        longest = max(longest, indptr[i + 1] - indptr[i])
-    scratch = np.empty(longest + 1)
-    for i in range(y.size):
+    gaps = np.empty(_longest(indptr) + 1)
+    for i in range(indptr.size - 1):
         row = lo + i
-        index, value = indices[indptr[i] : indptr[i + 1]], data[indptr[i] : indptr[i + 1]]
+        index = indices[indptr[i] : indptr[i + 1]]
         begin, end = own_begin(key, row, rows, cols - shared), own_begin(key, row + 1, rows, cols - shared)
         common = index[: index.size - (end - begin)]
-        _columns(_stream(key, _COLUMN, row), common, scratch, shared, exponent)
+        _columns(_stream(key, _COLUMN, row), common, gaps, shared, exponent)
         if topics > 1:
             _to_topic(key, row, common, shared, topics)
         for j in range(end - begin):
             index[common.size + j] = shared + begin + j
-        _row_values(_stream(key, _VALUE, row), index, scratch, cols, kind)
-        _to_norm_one(scratch, value)
+
+
+@njit(cache=True, nogil=True)
+def fill_values(key, lo, indptr, indices, data, y, cols, kind, planted, scale, offset):
+    """Fill the values of the rows from ``lo`` on, whose columns are there, and their labels; with offset NaN the log-odds in
+    place of the labels."""
+    weights = _stream(key, _WEIGHT, np.int64(0))
+    exact = np.empty(_longest(indptr))
+    for i in range(y.size):
+        row = lo + i
+        index, value = indices[indptr[i] : indptr[i + 1]], data[indptr[i] : indptr[i + 1]]
+        _row_values(_stream(key, _VALUE, row), index, exact, cols, kind)
+        _to_norm_one(exact, value)
         odds = scale * _log_odds(weights, index, value, planted)
         if np.isnan(offset):
             y[i] = odds

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mpiopt.arrays import Array
 from mpiopt.errors import UsageError
 from mpiopt.io.dataset.source import Source, open_source
+from mpiopt.io.dataset.synthetic import Synthetic
 from mpiopt.jobs.cli.solve_options import DEFAULT
 from mpiopt.problems.grouped import GroupLasso
 from mpiopt.problems.penalties import Box, ElasticNet
@@ -56,4 +57,7 @@ def opened(job: "Solve", world: "World") -> tuple["Solve", Source]:
     """
     source = open_source(job.data or DEFAULT, world)
     with world.together(f"opening {job.data}"):
-        return replace(job, values=job.values or source.values), source
+        job = replace(job, values=job.values or source.values)
+        if isinstance(source, Synthetic):
+            source.ready(job.values)
+        return job, source

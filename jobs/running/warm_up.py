@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from mpiopt.kernels.compiling import side_by_side
 from mpiopt.kernels.csr import CSR
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.penalties import L2
 from mpiopt.problems.problem import Team
-from mpiopt.problems.reduced import reducible, touch
+from mpiopt.problems.reduced import promising, touch
 from mpiopt.problems.surrogate import Reference
 from mpiopt.work.local_solvers import DualDescent, NewtonCG
 
@@ -21,7 +22,7 @@ def warm(team: Team[Linear]) -> None:
     """
     with team.world.together("compiling kernels"):
         loss = team.sites[0].loss
-        _touch(_small(loss), team.world.rank, reducible(loss), team.world.workers == 1)
+        _touch(_small(loss), promising(loss), team.world.workers == 1)
     team.world.barrier()
 
 
@@ -33,26 +34,24 @@ def _small(loss: Linear) -> Linear:
     return replace(loss, matrix=matrix, y=loss.y[:rows], weights=loss.weights[:rows], offset=loss.offset[:rows])
 
 
-def _touch(loss: Linear, rank: int, reduces: bool, alone: bool) -> None:
-    """Ranks begin at different kernels, so that those of one node share what is to be compiled."""
-    at = loss.point(np.zeros(loss.dim))
-    slope = loss.value_grad(at)[1]
-    at = at._replace(slope=slope)
+def _touch(loss: Linear, reduces: bool, alone: bool) -> None:
+    """What takes longest comes first: ranks of one node share what is to be compiled."""
+    at, ones = loss.point(np.zeros(loss.dim)), np.ones(loss.dim)
     phi = Reference.of(loss, L2(1.0, free=int(loss.intercept)), mu=1.0)
 
     def solve(solver: NewtonCG | DualDescent) -> None:
         memory = solver.init(at.x, phi)
-        for q in (slope, -slope):
+        for q in (ones, -ones):
             _, memory = solver(phi, q, at, memory)
 
     calls: list[Callable[[], object]] = [
-        lambda: loss.plane(at, np.zeros((1, loss.rows)), np.zeros(1)),
-        lambda: loss.bregman(at, at.known),
-        lambda: loss.conjugate(at, np.ones(loss.rows)),
-        lambda: solve(NewtonCG()),
         *[lambda: solve(DualDescent())] * loss.descends,
-        *[lambda: loss.family.dual_gaps(at.known, loss.y, loss.weights, np.full(loss.rows, 0.5))] * (loss.descends and alone),
+        lambda: loss.value_grad(at),
+        lambda: loss.plane(at, np.zeros((1, loss.rows)), np.zeros(1)),
         *[lambda: touch(loss)] * reduces,
+        lambda: solve(NewtonCG()),
+        lambda: loss.conjugate(at, np.ones(loss.rows)),
+        lambda: loss.bregman(at, at.known),
+        *[lambda: loss.family.dual_gaps(at.known, loss.y, loss.weights, np.full(loss.rows, 0.5))] * (loss.descends and alone),
     ]
-    for k in range(len(calls)):
-        calls[(k - rank) % len(calls)]()
+    side_by_side(calls)

@@ -13,18 +13,24 @@ PATIENCE = 120.0  # seconds after which a process goes on without its turn
 def take(name: str) -> bool:
     """Wait for the turn; False where there are no locks, and after PATIENCE. A turn ends with its process at the latest."""
     end, nap = monotonic() + PATIENCE, 1e-3
-    try:
-        file = _file()
-        while monotonic() < end:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place(name))
-                return True
-            except (BlockingIOError, PermissionError):  # another process has it
-                sleep(nap)
-                nap = min(2 * nap, 0.05)
-    except OSError:  # a file system without locks: every process compiles for itself, as if there were no others
-        pass
+    while monotonic() < end:
+        had = at_once(name)
+        if had is not False:
+            return had is True
+        sleep(nap)
+        nap = min(2 * nap, 0.05)
     return False
+
+
+def at_once(name: str) -> bool | None:
+    """The turn, if no other process has it; None where there are no locks: every process then compiles for itself."""
+    try:
+        fcntl.lockf(_file(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place(name))
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def give_back(name: str) -> None:

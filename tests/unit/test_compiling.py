@@ -24,6 +24,21 @@ def doubled(x):
 """
 
 
+PARTS = """
+from mpiopt.kernels.compiling import njit
+
+
+@njit(cache=True, part=True)
+def half(x):
+    return 2 * x
+
+
+@njit(cache=True)
+def whole(x):
+    return half(x) + 1
+"""
+
+
 @pytest.fixture
 def load(tmp_path, monkeypatch):
     """The kernel of a file, as another process finds it."""
@@ -129,3 +144,43 @@ def test_a_turn_is_not_waited_for_for_ever(load, monkeypatch):
         other.communicate()
     assert turns.take(kernel._cache._turn)
     turns.give_back(kernel._cache._turn)
+
+
+def test_what_is_busy_elsewhere_is_left_for_later(load):
+    first, second = load(), load()
+    second._cache._impl._filename_base += "-2"  # a turn of its own
+    argv = [sys.executable, "-c", HOLDER, first._cache._turn]
+    other = subprocess.Popen(argv, env=launcher.environment(), stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+    done = []
+
+    def call(name, kernel):
+        assert kernel(2) == 4
+        done.append(name)
+        if name == "second":
+            other.communicate()
+
+    try:
+        assert other.stdout.readline() == "True\n"
+        compiling.side_by_side([lambda: call("first", first), lambda: call("second", second)])
+    finally:
+        other.communicate()
+    assert done == ["second", "first"]
+
+
+def test_what_fails_side_by_side_fails(load):
+    kernel = load()
+    with pytest.raises(compiling.numba.TypingError):
+        compiling.side_by_side([lambda: kernel({})])
+    assert kernel(2) == 4
+
+
+def test_a_part_of_kernels_is_for_kernels_alone(tmp_path, monkeypatch):
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    file = tmp_path / "parts.py"
+    file.write_text(PARTS)
+    for _ in range(2):  # compiled, and found
+        found = runpy.run_path(str(file))
+        assert found["whole"](2) == 5
+        with pytest.raises(TypeError, match="part of kernels"):
+            found["half"](2)
+    assert hits(found["whole"]) == 1

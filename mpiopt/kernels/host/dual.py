@@ -29,7 +29,7 @@ from mpiopt.kernels.compiling import njit
 from mpiopt.kernels.gathers import quick_gathers
 from mpiopt.kernels.host.prefetch import prefetch, unsigned
 from mpiopt.kernels.host.products import row_add
-from mpiopt.kernels.host.visits import after, block_shift, first_row, row_energy, stride_of
+from mpiopt.kernels.host.visits import after, block_shift, order_of, row_energy
 
 _LINE = np.uint64(16)
 _LONG = np.uint64(100)  # entries
@@ -40,7 +40,7 @@ _STAYS = 2e-16  # relative: half the last digit
 NONE = np.empty(0)  # offsets where there are none
 
 _kernel = njit(cache=True, nogil=True, error_model="numpy")
-_elementary = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+_part = njit(cache=True, part=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
 
 @_kernel
@@ -70,7 +70,7 @@ def dual_start(indptr, indices, data, y, w, alpha, q, total, inverse, bias, z):
         z[last] = (z[last] + intercept) / bias
 
 
-@_elementary
+@_part
 def _one_by_one(k, end, index, data, z):
     """a_i . z without looking ahead, since the rows visited next are not the neighbours."""
     a = 0.0
@@ -89,7 +89,7 @@ def _one_by_one(k, end, index, data, z):
     return (a + b) + (c + d)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+@njit(cache=True, part=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 def _side_by_side(k, end, index, data, z):
     """The same, of several entries at a time."""
     total = 0.0
@@ -101,7 +101,7 @@ def _side_by_side(k, end, index, data, z):
 _row_dot = _side_by_side if quick_gathers() else _one_by_one
 
 
-@_elementary
+@_part
 def _ask(start, index, data, y, alpha, norms, far):
     """Prefetch what a visit of row far will read, z excepted."""
     row = np.uint64(far)
@@ -117,7 +117,7 @@ def _ask(start, index, data, y, alpha, norms, far):
         k += _LINE
 
 
-@_elementary
+@_part
 def _row_square(k, end, data):
     """|a_i|^2."""
     total = 0.0
@@ -260,8 +260,7 @@ def epochs(
     shift = block_shift(start, index, data, norms, total, inverse, bias)
     rest, cut, before, asleep, longest = np.zeros(n, np.uint8), 0.0, np.inf, 0.0, 0.0
     for number in range(progress.size):
-        stride = stride_of(n, shift, seed, number)
-        order = shift, stride, first_row(n, shift, seed, number)
+        order = order_of(n, shift, seed, number)
         met, seen, brief, longer = visit(
             start, index, data, y, w, norms, alpha, total, inverse, bias, z, order, signed, theta, steps, offset, rest, cut
         )

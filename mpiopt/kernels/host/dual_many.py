@@ -13,7 +13,7 @@ import numpy as np
 from mpiopt.kernels.compiling import njit
 from mpiopt.kernels.host.lanes import row_add, row_dot
 from mpiopt.kernels.host.prefetch import prefetch
-from mpiopt.kernels.host.visits import after, block_shift, first_row, stride_of
+from mpiopt.kernels.host.visits import after, block_shift, order_of
 
 _AHEAD, _0, _1, _2, _4, _8 = (np.uint64(each) for each in (64, 0, 1, 2, 4, 8))
 _dot8, _dot4, _dot2, _dot1 = map(row_dot, (8, 4, 2, 1))
@@ -22,7 +22,7 @@ _LINE = np.uint64(16)
 dual_step = cast("Callable[..., tuple[float, float]]", None)  # what the template leaves open
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, part=True, nogil=True, error_model="numpy")
 def _ask(start, index, data, far):
     """Prefetch the entries of row far."""
     k, end = start[far], start[far + 1]
@@ -104,7 +104,7 @@ def epochs_of_classes(
     shift = block_shift(start, index, data, norms, total, np.array([inverse]), bias)
     met, goal = np.empty(which.size), None
     for number in range(epochs):
-        order = shift, stride_of(n, shift, seed, number), first_row(n, shift, seed, number)
+        order = order_of(n, shift, seed, number)
         visit(start, index, data, own, which, w, norms, known, alpha, total, inverse, bias, z, order, theta, met)
         if goal is None:
             goal = ratio * met

@@ -7,17 +7,17 @@ from mpiopt.kernels.host.margins import exp_negative
 
 _RELAX = 1.1  # over-relaxation: saves about one epoch in ten on text, costs nothing
 
-_elementary = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+_part = njit(cache=True, part=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
 
-@_elementary
+@_part
 def _sigmoid(m):
     """1 / (1 + e^m)."""
     e = exp_negative(-abs(m))
     return (e if m > 0.0 else 1.0) / (1.0 + e)
 
 
-@_elementary
+@_part
 def _far(m, alpha, c, s):
     """The new alpha_i, from t = m + c (sigma(-t) - alpha), alpha_i = sigma(-t): where curvature changes on the way.
 
@@ -45,7 +45,7 @@ def _far(m, alpha, c, s):
     return a
 
 
-@_elementary
+@_part
 def logistic_step(m, alpha, c):
     """The new alpha_i at the signed margin m, and the row's part of the gap, KL(alpha | sigma(-m)) to second order.
 

@@ -24,7 +24,8 @@ def specialised(template: Callable, given: Mapping[str, Callable], title: str) -
     digest = hashlib.sha256(how + text).hexdigest()[:16]
     name = f"{title}.{template.__name__}.{digest}"
     code = template.__code__.replace(co_filename=parts[0].co_filename, co_name=name, co_qualname=name)
-    bound = FunctionType(code, {**template.__globals__, **{key: njit(**LOOPS)(scalar) for key, scalar in given.items()}}, name)
+    scalars = {key: njit(part=True, **LOOPS)(scalar) for key, scalar in given.items()}
+    bound = FunctionType(code, {**template.__globals__, **scalars}, name)
     return njit(cache=True, **LOOPS)(bound)
 
 

@@ -33,9 +33,10 @@ _L5, _L6, _L7 = 1.818357216161805012e-01, 1.531383769920937332e-01, 1.4798198605
 _kernel = njit(cache=True, nogil=True, error_model="numpy")
 # contract lets a * b + c be one instruction; nothing else may be reordered, or the rounding trick is lost.
 _elementary = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+_part = njit(cache=True, part=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
 
-@_elementary
+@_part
 def exp_negative(x):
     """e^x for x <= 0 to 2e-16 relative; x below -708 counts as -708 (3e-308).
 
@@ -53,7 +54,7 @@ def exp_negative(x):
     return np.int64(bits).view(np.float64)
 
 
-@_elementary
+@_part
 def log1p_unit(u):
     """log(1 + u) for 0 <= u <= 1 to about 2e-16 relative (fdlibm's series, after halving 1 + u above sqrt 2)."""
     large = u > 0.4142135623730951
@@ -66,7 +67,7 @@ def log1p_unit(u):
     return _LN2_HIGH - ((half - (small + _LN2_LOW)) - f) if large else f - (half - small)
 
 
-@_elementary
+@_part
 def _losses(t, n, value, slope):
     """value = log(1 + e^-t), slope = -1 / (1 + e^t), for a block of n signed margins t."""
     for i in range(n):

@@ -21,9 +21,10 @@ _STREAM = np.uint64(512)
 _1, _2, _3, _4 = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
 
 _kernel = njit(cache=True, nogil=True, error_model="numpy")
+_part = njit(cache=True, part=True, nogil=True, error_model="numpy")
 
 
-@_kernel
+@_part
 def _row_dot(k, end, index, data, x):
     """sum of data[j] x[index[j]] over k <= j < end, asking for what the next rows will need."""
     a = 0.0
@@ -49,7 +50,7 @@ def _row_dot(k, end, index, data, x):
     return (a + b) + (c + d)
 
 
-@_kernel
+@_part
 def row_add(k, end, index, data, s, out):
     """out[index[j]] += s data[j] over k <= j < end, asking for what the next rows will need."""
     while k + _4 <= end:

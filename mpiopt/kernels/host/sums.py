@@ -8,8 +8,8 @@ from mpiopt.kernels.compiling import njit
 
 BLOCK = 256  # rows treated at once, without branches, so that the compiler can use the widest vectors there are
 
-_kernel = njit(cache=True, nogil=True, error_model="numpy")
-_reduction = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+_part = njit(cache=True, part=True, nogil=True, error_model="numpy")
+_reduction = njit(cache=True, part=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 
 
 @_reduction
@@ -39,7 +39,7 @@ def inner3(a, b, c, n):
     return total
 
 
-@_kernel
+@_part
 def add(total, lost, term):
     """Neumaier's step: total + term, and the rounding error so far."""
     after = total + term

@@ -18,7 +18,8 @@ _SLOT, _FREE = np.uint32(SLOTS - 1), np.uint32(0xFFFFFFFF)
 _1 = np.uint64(1)
 
 _kernel = njit(cache=True, nogil=True, error_model="numpy")
-_elementary = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+_part = njit(cache=True, part=True, nogil=True, error_model="numpy")
+_elementary = njit(cache=True, part=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
 
 @_elementary
@@ -31,7 +32,7 @@ def row_energy(k, end, index, data, inverse):
     return total
 
 
-@_kernel
+@_part
 def _overlap(start, index, data, i, j, inverse, held, value):
     """a_i . D^-1 a_j, but for the factor where D is a number; nearly so for rows nearly as long as the tables.
 
@@ -50,7 +51,7 @@ def _overlap(start, index, data, i, j, inverse, held, value):
     return total
 
 
-@_kernel
+@_part
 def _draw(seed, counter, n):
     """A random number below n."""
     return np.int64(draw(np.uint64(seed), np.uint64(counter)) % np.uint64(n))
@@ -59,13 +60,13 @@ def _draw(seed, counter, n):
 @_kernel
 def block_shift(start, index, data, norms, total, inverse, bias):
     """log2 of the rows per block: a quarter of `reach`, estimated from 256 pairs of rows."""
-    n, even = norms.size, inverse.size == 1
+    n, even, seed = norms.size, inverse.size == 1, np.int64(1)
     held, value = np.empty(SLOTS, np.uint32), np.empty(SLOTS)
     for slot in range(SLOTS):
         held[slot] = _FREE
     shared, own = 0.0, 0.0
     for pair in range(256):
-        i, j = _draw(1, 2 * pair, n), _draw(1, 2 * pair + 1, n)
+        i, j = _draw(seed, 2 * pair, n), _draw(seed, 2 * pair + 1, n)
         if i != j:
             shared += abs(_overlap(start, index, data, i, j, inverse, held, value)) / 256
         own += (norms[i] if even else row_energy(start[i], start[i + 1], index, data, inverse)) / 256
@@ -80,7 +81,7 @@ def block_shift(start, index, data, norms, total, inverse, bias):
     return shift
 
 
-@_kernel
+@_part
 def after(i, n, shift, stride):
     """The row visited after row i."""
     j = i + 1
@@ -92,10 +93,11 @@ def after(i, n, shift, stride):
 
 
 @_kernel
-def stride_of(n, shift, seed, epoch):
-    """A random step that visits every block once."""
+def order_of(n, shift, seed, epoch):
+    """log2 of the rows of a block, a random step that visits every block once, and the first row, of a block at random."""
     blocks = (n + (1 << shift) - 1) >> shift
     counter = epoch << 20
+    first = _draw(seed, counter, blocks) << shift
     while True:
         counter += 1
         stride = _draw(seed, counter, blocks) + 1
@@ -103,10 +105,4 @@ def stride_of(n, shift, seed, epoch):
         while b:
             a, b = b, a % b
         if a == 1:
-            return stride if stride < blocks else 0
-
-
-@_kernel
-def first_row(n, shift, seed, epoch):
-    """Where an epoch begins: with a block drawn at random."""
-    return _draw(seed, epoch << 20, (n + (1 << shift) - 1) >> shift) << shift
+            return shift, (stride if stride < blocks else 0), first
