@@ -28,13 +28,13 @@ def spoil(plain: CSR, cols: int, twins: int, lone: int, scales: float, rows: tup
     return made
 
 
-@njit(cache=True)
+@njit(cache=True, part=True)
 def _stands_alone(key, row, lone, rows):
     """Whether a row has a lone column."""
     return unit(draw(mix(key ^ _LONE), np.uint64(row))) * rows < lone
 
 
-@njit(cache=True)
+@njit(cache=True, part=True)
 def _twin(column, step, twins):
     """The number of a column's twin, -1 where it has none."""
     return column // step if step and column % step == 0 and column // step < twins else -1

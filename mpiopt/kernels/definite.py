@@ -15,6 +15,7 @@ PANEL, TILE = 32, 512  # rows and columns that are changed together by all rows 
 ROUNDING = 8 * np.finfo(float).eps  # of a diagonal of 1, for each unknown: a pivot of that much depends on those before
 
 _kernel = njit(cache=True, nogil=True, error_model="numpy")
+_part = njit(cache=True, part=True, nogil=True, error_model="numpy")
 
 
 @_kernel
@@ -27,7 +28,7 @@ def _scale(a, scale):
             at += 1
 
 
-@_kernel
+@_part
 def _take_away(row, s, other):
     """row -= s other."""
     if s != 0.0:
@@ -35,7 +36,7 @@ def _take_away(row, s, other):
             row[i] -= s * other[i]
 
 
-@_kernel
+@_part
 def _take_four(row, s, first, second, third, fourth):
     """row -= s_0 first, then s_1 second, s_2 third and s_3 fourth: row is read once."""
     p, q, u, w = s
@@ -43,7 +44,7 @@ def _take_four(row, s, first, second, third, fourth):
         row[i] = row[i] - p * first[i] - q * second[i] - u * third[i] - w * fourth[i]
 
 
-@_kernel
+@_part
 def _take_above(a, line, first, last, lo, hi):
     """Columns ``lo`` to ``hi`` of rows ``first`` to ``last``, changed by all rows above these; a multiple of four."""
     for j in range(0, first, 4):

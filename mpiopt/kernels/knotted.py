@@ -25,9 +25,10 @@ NEWTON = 4  # steps between epochs
 SMALL = 1e-8  # of what a step has gained: another one would gain the square of it
 
 _kernel = njit(cache=True, nogil=True, error_model="numpy")
+_part = njit(cache=True, part=True, nogil=True, error_model="numpy")
 
 
-@_kernel
+@_part
 def _length(b):
     """|b|, whose squares may be too large or too small for a number."""
     most = total = 0.0
@@ -39,7 +40,7 @@ def _length(b):
     return most * np.sqrt(total)
 
 
-@_kernel
+@_part
 def _lengthened(b, d, c):
     """The t > 0 with |b / (d t + c)| = 1, |b| > c: from below, since |.|^-1 is concave in t."""
     t = 0.0

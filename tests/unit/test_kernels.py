@@ -225,13 +225,18 @@ def test_dual_descent_stops_when_told():
     assert progress[done - 1] <= 1e-2 * progress[0] < progress[done - 2]
 
 
+@njit()
+def row_products(k, end, index, data, z):
+    return dual._one_by_one(k, end, index, data, z), dual._side_by_side(k, end, index, data, z)
+
+
 @pytest.mark.parametrize("length", [0, 1, 3, 4, 5, 31, 32, 33, 300])
 def test_products_of_a_row_are_added_up_alike_one_by_one_and_side_by_side(length):
     rng = np.random.default_rng(length)
     z, index = rng.standard_normal(400), rng.permutation(400)[:length].astype(np.uint32)
     data = rng.standard_normal(length).astype(np.float32)
     begin, end = np.uint64(0), np.uint64(length)
-    found = [add(begin, end, index, data, z) for add in (dual._one_by_one, dual._side_by_side)]
+    found = row_products(begin, end, index, data, z)
     np.testing.assert_allclose(found, data.astype(float) @ z[index], rtol=0, atol=1e-14 * np.abs(z[index] * data).sum())
 
 

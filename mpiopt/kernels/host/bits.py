@@ -15,10 +15,11 @@ HALF = CHUNK // 2
 TRITS = 0  # the width that stands for five codes of 0, 1, 2 in one byte
 
 kernel = njit(cache=True, nogil=True, error_model="numpy")
+part = njit(cache=True, part=True, nogil=True, error_model="numpy")
 _8, _32, _64 = np.uint64(8), np.uint64(32), np.uint64(64)
 
 
-@kernel
+@part
 def noise(key, chunk, out):
     """out[i] : uint32, the random number of coordinate i of a chunk; two coordinates share one hash."""
     for i in range(HALF):
@@ -58,7 +59,7 @@ def pack(codes, n, b, out, at):
         out[at] = np.uint8(held)
 
 
-@kernel
+@part
 def _pack_eights(codes, n, b, out, at):
     wide = np.uint64(b)
     for g in range(n // 8):
@@ -69,7 +70,7 @@ def _pack_eights(codes, n, b, out, at):
             out[at + g * b + i] = np.uint8(word >> (_8 * np.uint64(i)))
 
 
-@kernel
+@part
 def _pack_nine(codes, n, out, at):
     for g in range(n // 8):
         word = np.uint64(0)
@@ -82,7 +83,7 @@ def _pack_nine(codes, n, out, at):
         out[at + 9 * g + 8] = np.uint8(last >> np.uint64(1))
 
 
-@kernel
+@part
 def _pack_trits(codes, n, out, at):
     for g in range(n // 5):
         i = 5 * g
@@ -131,7 +132,7 @@ def unpack(packed, at, n, b, codes):
         fill -= wide
 
 
-@kernel
+@part
 def _unpack_eights(packed, at, n, b, codes):
     wide = np.uint64(b)
     mask = (np.uint64(1) << wide) - np.uint64(1)
@@ -143,7 +144,7 @@ def _unpack_eights(packed, at, n, b, codes):
             codes[8 * g + i] = (word >> (wide * np.uint64(i))) & mask
 
 
-@kernel
+@part
 def _unpack_nine(packed, at, n, codes):
     mask = np.uint64(511)
     for g in range(n // 8):
@@ -155,7 +156,7 @@ def _unpack_nine(packed, at, n, codes):
         codes[8 * g + 7] = (word >> np.uint64(63)) | (np.uint64(packed[at + 9 * g + 8]) << np.uint64(1))
 
 
-@kernel
+@part
 def _unpack_trits(packed, at, n, codes):
     for g in range(n // 5):
         byte = packed[at + g]

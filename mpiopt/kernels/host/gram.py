@@ -12,9 +12,10 @@ from mpiopt.kernels.host.prefetch import unsigned
 _1 = np.uint64(1)
 
 _kernel = njit(cache=True, nogil=True, error_model="numpy")
+_part = njit(cache=True, part=True, nogil=True, error_model="numpy")
 
 
-@_kernel
+@_part
 def _before(j, cols):
     """Where line j of a triangle would have its column 0."""
     line = np.uint64(j)

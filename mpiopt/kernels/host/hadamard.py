@@ -3,10 +3,10 @@
 Vectors are the columns of a : (D, R) or x : (n, R), float64, so that every step works on contiguous numbers.
 """
 
-from mpiopt.kernels.host.bits import kernel
+from mpiopt.kernels.host.bits import kernel, part
 
 
-@kernel
+@part
 def _butterfly(low, high):
     for i in range(low.size):
         a, b = low[i], high[i]
@@ -14,7 +14,7 @@ def _butterfly(low, high):
         high[i] = a - b
 
 
-@kernel
+@part
 def _butterfly_twice(p, q, r, s):
     for i in range(p.size):
         a, b, c, d = p[i] + q[i], p[i] - q[i], r[i] + s[i], r[i] - s[i]

@@ -17,6 +17,7 @@ _AHEAD, _0, _1, _2, _4, _8, _16 = (np.uint64(each) for each in (AHEAD, 0, 1, 2, 
 LINE = 8  # numbers in a cache line
 
 _kernel = njit(cache=True, nogil=True, error_model="numpy")
+_part = njit(cache=True, part=True, nogil=True, error_model="numpy")
 _dot8, _dot4, _dot2, _dot1 = map(row_dot, (8, 4, 2, 1))
 _add8, _add4, _add2, _add1 = map(row_add, (8, 4, 2, 1))
 
@@ -86,7 +87,7 @@ def tdot_many(indptr, indices, data, r, out):
             _add1(k, end, index, data, flat, width, c, _AHEAD, factors, at + c)
 
 
-@_kernel
+@_part
 def _ask(flat, first, width):
     """Ask for flat[first : first + width]."""
     k = np.uint64(0)

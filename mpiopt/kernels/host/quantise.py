@@ -7,13 +7,13 @@ packed : (.,) uint8, written or read from byte ``at`` on. Codes with a sign bear
 
 import numpy as np
 
-from mpiopt.kernels.host.bits import CHUNK, TRITS, kernel, noise, pack, unpack
+from mpiopt.kernels.host.bits import CHUNK, TRITS, kernel, noise, pack, part, unpack
 
 MEAN, EUCLIDEAN = 1, 2  # the powers of the two norms
 _U = 2.0**-32
 
 
-@kernel
+@part
 def _magnitudes(x, lo, hi, kind):
     """The sum of |x_j|^kind from lo to hi: four sums, in an order that is the same on all CPUs."""
     a = b = c = d = 0.0
@@ -73,7 +73,7 @@ def signs(x, packed, at):
             pack(codes[8 * full :], n % 8, 1, packed, at + lo // 8 + full)
 
 
-@kernel
+@part
 def _ready(scale, levels):
     """Factors a, b with a b = levels / scale, of which none overflows; 0 for a scale of 0."""
     if scale == 0.0:
@@ -85,7 +85,7 @@ def _ready(scale, levels):
 # The loops below run over slices from 0 on: an index that cannot be negative is what lets them use vector instructions.
 
 
-@kernel
+@part
 def _dither(x, random, before, factor, top, sign, codes):
     for m in range(x.size):
         v = np.float64(x[m])
@@ -139,7 +139,7 @@ def grid(x, scales, bucket, b, key, packed, at, codes):
         pack(codes, n, b, packed, at + lo // 8 * b)
 
 
-@kernel
+@part
 def _grid(x, random, before, factor, top, codes):
     for m in range(x.size):
         part = x[m] * before * factor + 0.5 * top
@@ -169,13 +169,13 @@ def powers(x, scales, bucket, low, top, b, key, packed, at, codes):
         pack(codes, n, b, packed, at + lo // 8 * b)
 
 
-@kernel
+@part
 def _parts(x, before, factor, parts):
     for m in range(x.size):
         parts[m] = abs(np.float64(x[m])) * before * factor
 
 
-@kernel
+@part
 def _powers(parts, random, low, top, codes):
     """A random number added to the mantissa carries into the exponent with the right probability."""
     bits, least, inverse, first = parts.view(np.int64), 2.0**low, 2.0**-low, 1023 + low - 1
@@ -185,7 +185,7 @@ def _powers(parts, random, low, top, codes):
         codes[m] = code if parts[m] >= least else tiny
 
 
-@kernel
+@part
 def _mark(x, sign, codes):
     for m in range(x.size):
         codes[m] |= sign if x[m] < 0 else 0
@@ -208,7 +208,7 @@ def look_up(packed, at, b, table, scales, bucket, scale, fresh, out, codes):
             i = end
 
 
-@kernel
+@part
 def _look_up(codes, table, factor, fresh, out):
     if fresh:
         for m in range(out.size):
@@ -234,7 +234,7 @@ def choose(packed, at, pairs, bucket, scale, fresh, out):
             i = end
 
 
-@kernel
+@part
 def _choose(codes, zero, one, fresh, out):
     if fresh:
         for m in range(out.size):

@@ -10,6 +10,7 @@ _AHEAD = 8  # rows
 _LINE = _U(16)  # elements in a cache line
 
 _kernel = njit(cache=True, nogil=True, error_model="numpy")
+_part = njit(cache=True, part=True, nogil=True, error_model="numpy")
 
 
 @_kernel
@@ -90,7 +91,7 @@ def place(targets, starts, lengths, indices, data, indptr, out_indices, out_data
             out_data[at + j] = (data[start + j] * first) * scale
 
 
-@_kernel
+@_part
 def _norm_scales(data, start, n):
     """Two factors that bring the values data[start : start + n] to Euclidean norm 1; 1 and 1 where all are 0.
 
@@ -112,7 +113,7 @@ def _norm_scales(data, start, n):
     return first, 1.0 / np.sqrt(squares)
 
 
-@_kernel
+@_part
 def _ask(indices, data, at):
     """Ask for a row that is due soon: rows lie anywhere, and the processor cannot guess where."""
     prefetch(indices, at)

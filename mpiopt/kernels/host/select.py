@@ -6,7 +6,7 @@ as magnitudes are, NaN above infinity above all numbers. Ties go to the lower in
 
 import numpy as np
 
-from mpiopt.kernels.host.bits import kernel
+from mpiopt.kernels.host.bits import kernel, part
 from mpiopt.kernels.host.hashing import draw
 
 SAMPLE = 8192  # coordinates looked at to guess a threshold
@@ -14,7 +14,7 @@ _BLOCK = 16  # coordinates skipped at once where none is large enough
 _DIGIT = 11  # bits sorted at once when counting
 
 
-@kernel
+@part
 def magnitude_mask(keys):
     """All bits but the sign, in the type of ``keys``: uint32 or uint64."""
     return ~(np.ones(1, keys.dtype)[0] << (np.ones(1, keys.dtype)[0] * (8 * keys.itemsize - 1)))
@@ -31,7 +31,7 @@ def peaks(keys, bucket, out):
         out[i] = top
 
 
-@kernel
+@part
 def kth(keys, k):
     """The k-th largest magnitude as its bits, and how many are larger: counting digits from the top, k from 1 to d."""
     mask = magnitude_mask(keys)
@@ -52,7 +52,7 @@ def kth(keys, k):
     return found, larger
 
 
-@kernel
+@part
 def guess(keys, k):
     """A magnitude that more than k entries probably reach, yet not many more, from a random sample."""
     mask = magnitude_mask(keys)
@@ -63,7 +63,7 @@ def guess(keys, k):
     return kth(seen, min(SAMPLE, np.int64(expected + 4 * np.sqrt(expected) + 5)))[0]
 
 
-@kernel
+@part
 def collect(keys, least, out):
     """Put the indices of magnitudes >= ``least`` into ``out`` : (.,) int64, in order; their number, -1 if it is too short."""
     mask, n, room = magnitude_mask(keys), 0, out.size
@@ -84,7 +84,7 @@ def collect(keys, least, out):
     return n
 
 
-@kernel
+@part
 def take(keys, least, larger, out):
     """Fill ``out`` : (k,) int64 with the indices above ``least``, ``larger`` in number, and the first ones equal to it."""
     mask, n, ties = magnitude_mask(keys), 0, out.size - larger

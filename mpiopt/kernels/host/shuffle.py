@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from mpiopt.kernels.host.bits import kernel
+from mpiopt.kernels.host.bits import kernel, part
 from mpiopt.kernels.host.hashing import draw, mix
 
 _ROUNDS = 6
 _32, _1 = np.uint64(32), np.uint64(1)
 
 
-@kernel
+@part
 def _below(bits, n):
     """A random number from 0 to n - 1, n far below 2^32, from the upper half of a random uint64."""
     return ((bits >> _32) * np.uint64(n)) >> _32

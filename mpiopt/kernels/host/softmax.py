@@ -10,10 +10,11 @@ from mpiopt.kernels.compiling import njit
 from mpiopt.kernels.host.sums import add
 
 _kernel = njit(cache=True, nogil=True, error_model="numpy")
+_part = njit(cache=True, part=True, nogil=True, error_model="numpy")
 SMALL = 1e-2  # of an exponent, below which e^d - 1 - d is taken from its series
 
 
-@_kernel
+@_part
 def _chances(m, p):
     """p = softmax(m); the logarithm of the sum of exponentials."""
     top, total = m[0], 0.0
@@ -28,7 +29,7 @@ def _chances(m, p):
     return top + np.log(total)
 
 
-@_kernel
+@_part
 def _mean(p, values):
     total = 0.0
     for c in range(p.size):
@@ -36,7 +37,7 @@ def _mean(p, values):
     return total
 
 
-@_kernel
+@_part
 def _weight(w, i):
     return w[i] if w.size else 1.0
 
@@ -174,7 +175,7 @@ def softmax_dual(m, y, w, kept, taken, shrink, slopes):
     return total + lost
 
 
-@_kernel
+@_part
 def _entropy(a, p, logarithm):
     """a log(a / p) - a + p >= 0, the logarithm of p given."""
     if a <= 0.0:
