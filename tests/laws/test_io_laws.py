@@ -175,7 +175,7 @@ specifications = st.builds(
 ) | st.builds(
     Synthetic,
     rows=st.integers(20, 60),
-    cols=st.integers(10, 200),
+    cols=st.integers(12, 200),
     per_row=st.floats(10, 12),
     counts=st.booleans(),
     own=st.floats(0, 0.9),
