@@ -46,7 +46,7 @@ def forecast(job: "Solve", make: Make, world: "World", console: Console) -> dict
     job, source = opened(job, world)
     groups_of(job, source, world)  # which are looked at, and no more: all else is of made-up rows
     if not compiled():
-        console.note("compiling kernels: once on this machine, about 15 seconds")
+        console.note("compiling kernels: once on this machine, about 10 seconds")
     console(f"rehearsing {job.method} on {counted(world.size, 'rank')}")
     dim = source.cols + job.intercept
     method = made(job, make)

@@ -60,7 +60,7 @@ class SolveHooks:
         if self.job.device == "gpu":
             take_card(self._world)
         elif not compiled():
-            self._console.note("compiling kernels: once on this machine, about 15 seconds")
+            self._console.note("compiling kernels: once on this machine, about 10 seconds")
         self._console(f"reading {self.job.data}")
         self.job, self._source = opened(self.job, self._world)
         self._factors = penalty_factors.factors_of(self.job, self._source, self._world)
