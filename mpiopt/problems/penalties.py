@@ -220,6 +220,7 @@ class Cut(Penalty, Protocol):
         """Of some coordinates, of which the last are free."""
 
 
+@runtime_checkable
 class Inseparable(Penalty, Protocol):
     """A penalty that is no sum over coordinates."""
 
