@@ -15,7 +15,7 @@ from mpiopt.arrays import Array
 from mpiopt.kernels.compiling import njit
 from mpiopt.kernels.definite import solved
 
-EPOCHS = (20, 80, 160)  # of coordinate descent, between steps by a factorisation
+EPOCHS = (20, 20, 80, 160)  # of coordinate descent, between steps by a factorisation
 TILE = 32
 ROUNDING = 4 * np.finfo(float).eps
 SETTLED = 1e-18  # of the longest step's square, of all turns: what is left to move is far below what a model is worth
@@ -116,6 +116,15 @@ def _slope(h, step, r):
                 r[k] += step[j] * h[j, k]
 
 
+@_kernel
+def _change(r, step, image, rises):
+    """What the model changes by, in the order of the unknowns."""
+    total = 0.0
+    for j in range(step.size):
+        total += step[j] * (r[j] + 0.5 * image[j]) + rises[j]
+    return total
+
+
 def minimised(
     h: Array, slope: Array, kinks: Kinks, x: Array, turns: tuple[int, ...] = EPOCHS, settled: float = SETTLED
 ) -> Array:
@@ -130,22 +139,40 @@ def minimised(
         done, longest = _descend(h, *kinks, v, r, epochs, settled, longest)
         if done:
             break
-        step = _newton(h, kinks, v, r)
-        _slope(h, step, r)
+        step, image = _newton(h, kinks, v, r)
+        r += image
         v += step
         v[abs(v) <= ROUNDING * abs(step)] = 0  # where the step ended in a kink
     return v
 
 
-def _newton(h: Array, kinks: Kinks, v: Array, r: Array) -> Array:
-    """The step (n,) to the minimiser on the face of v, or on the way there to the first kink or wall; 0 for faces too large."""
-    step, free = np.zeros(v.size), np.flatnonzero(kinks.open(v))
+def _newton(h: Array, kinks: Kinks, v: Array, r: Array) -> tuple[Array, Array]:
+    """The step (n,) to the minimiser on the face of v, and H step; 0 for faces too large.
+
+    Where that is beyond kinks or walls, the lower of two: each unknown as far as its own, or all on the way to the first one.
+    """
+    whole, free = np.zeros(v.size), np.flatnonzero(kinks.open(v))
     if not 0 < free.size <= FACTORED:
-        return step
+        return whole, np.zeros(v.size)
     held, at = kinks.at(free), v[free]
     move = solved(folded(h, free), np.zeros(free.size), -(r[free] + held.l1 * np.sign(at)))
+    whole[free] = move
+    short = np.zeros(v.size)
+    short[free] = np.clip(np.where((held.l1 > 0) & (at * (at + move) < 0), 0.0, at + move), held.lower, held.upper) - at
+    if (abs(short[free] - move) <= ROUNDING * (abs(at) + abs(move))).all():
+        return whole, _image(h, whole)
     with np.errstate(divide="ignore", invalid="ignore"):
         ends = [np.where((held.l1 > 0) & (at * move < 0), -at / move, np.inf)]
         ends += [np.where(move < 0, (held.lower - at) / move, np.where(move > 0, (held.upper - at) / move, np.inf))]
-    step[free] = min(1.0, float(np.minimum(*ends).min())) * move
-    return step
+    cut = min(1.0, float(np.minimum(*ends).min())) * whole
+    images = _image(h, short), _image(h, cut)
+    if _change(r, short, images[0], kinks.rise(v, short)) < _change(r, cut, images[1], kinks.rise(v, cut)):
+        return short, images[0]
+    return cut, images[1]
+
+
+def _image(h: Array, step: Array) -> Array:
+    """H step, (n,), alike on every CPU."""
+    out = np.zeros(step.size)
+    _slope(h, step, out)
+    return out

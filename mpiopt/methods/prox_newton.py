@@ -32,7 +32,7 @@ from mpiopt.outer.intercept import centred
 from mpiopt.outer.plane_search import REFRESH, diagonal
 from mpiopt.outer.segment import Segment
 from mpiopt.problems.columns import FeatureParts, coordinates
-from mpiopt.problems.kinks import demand_kinks, kinks_of, largest_group, lowest, worst
+from mpiopt.problems.kinks import bends_of, demand_kinks, largest_group, lowest, open_in, worst
 from mpiopt.problems.problem import Message, Point, Team, mean
 from mpiopt.problems.protocols import Columns, Penalty
 from mpiopt.problems.screening import screenable, slopes, spreads, surviving
@@ -40,7 +40,7 @@ from mpiopt.problems.screening import screenable, slopes, spreads, surviving
 DAMPING = 1e-9  # of the diagonal, always: faces may be flat
 FIRST = 1e-6  # tau after the first step that was cut down
 FEW = 500  # features, of which none need to be left out
-WORTH = 0.7  # of the features may be left where others are left out, which takes a pass over the rows
+WORTH = 0.5  # of the features may be left where others are left out, which takes a pass over the rows
 LOOSE = 1e-8  # of the longest step's square: what is left to move in the first model
 SLACK = 4e-15  # of f: what a whole step may rise by, which is rounding
 
@@ -98,8 +98,8 @@ class ProxNewton(Named):
         team.world.demand_alike({"the face": crc32(features.tobytes())}, f"in round {run.round + 1}")
         part, where = self.held.team("face", whole, state.kept[features]), coordinates(loss, features)
         seen = PerWorker(Point(x[where], at.margins) for at in run.points)
-        kinks, bend = kinks_of(penalty, x.size).at(where), penalty.grad(np.ones(x.size))[where]
-        steep = slope[where] + penalty.grad(x)[where]
+        kinks, bend = bends_of(penalty, where, part.penalty, x.size)
+        steep = slope[where] + bend * x[where]
         h = unfolded(_hessian(part, seen), where.size)
         h[np.diag_indices(where.size)] += bend + (DAMPING + state.tau) * state.curvature[where]
         p = lowest(h, steep, kinks, x[where], _settled(short, state)) - x[where]
@@ -115,9 +115,9 @@ class ProxNewton(Named):
     def _face(self, x: Array, penalty: Penalty, short: Array, state: FaceState, loss: Columns) -> Array:
         """The features of the next face, (k,) int64, ascending."""
         inner = slice(loss.features)
-        held = kinks_of(penalty, x.size).open(x)[inner]
-        curvature = (state.curvature + penalty.grad(np.ones(x.size)))[inner]
-        score = short[inner] / np.sqrt(np.where(curvature > 0, curvature, np.inf))
+        held, off = open_in(penalty, x)[inner], np.flatnonzero(short[inner])
+        curvature, score = state.curvature[off] + penalty.grad(np.ones(x.size))[off], np.zeros(held.size)
+        score[off] = short[off] / np.sqrt(np.where(curvature > 0, curvature, np.inf))
         count, least = int(held.sum()), max(self.least, largest_group(penalty))
         if count + least > self.most:  # else violators would find no room
             return worst(penalty, np.zeros_like(held), score, self.most)

@@ -49,6 +49,8 @@ class FeatureParts:
         """
         if kept.size == team.sites[0].loss.features:
             return team
+        if name in self.parts and self.parts[name].of is team and self.parts[name].kept is kept:
+            return self.parts[name].team
         known = sorted((part for part in self.parts.values() if part.of is team), key=lambda part: part.kept.size)
         found = ((part, part.places(kept)) for part in known)
         part, at = next(((part, at) for part, at in found if at is not None), (_FeaturePart(team, kept, team), kept))

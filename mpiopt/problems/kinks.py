@@ -2,13 +2,15 @@
 
 from typing import cast
 
+import numpy as np
+
 from mpiopt.arrays import Array
 from mpiopt.errors import CapabilityError
 from mpiopt.kernels.kinked import Kinks, minimised
 from mpiopt.kernels.knotted import Knots
 from mpiopt.problems.columns import working_groups, working_set
 from mpiopt.problems.grouped import GroupLasso
-from mpiopt.problems.penalties import Kinked
+from mpiopt.problems.penalties import ElasticNet, Kinked
 from mpiopt.problems.protocols import Penalty
 
 
@@ -31,6 +33,21 @@ def kinks_of(penalty: Penalty, dim: int) -> Kinks | Knots:
     if isinstance(penalty, GroupLasso):
         return penalty.knots(dim)
     return cast(Kinked, penalty).kinks(dim)
+
+
+def open_in(penalty: Penalty, x: Array) -> Array:
+    """Mask (dim,) of the coordinates of x in whose neighbourhood all is smooth."""
+    return penalty.support(x) if isinstance(penalty, ElasticNet) else kinks_of(penalty, x.size).open(x)
+
+
+def bends_of(penalty: Penalty, where: Array, part: Penalty, dim: int) -> tuple[Kinks | Knots, Array]:
+    """The kinks in the coordinates ``where`` (k,) of ``dim``, and the second derivatives of the rest there, (k,).
+
+    part : the penalty on these coordinates, where they are not tied together.
+    """
+    if isinstance(penalty, GroupLasso):
+        return penalty.knots(dim).at(where), penalty.grad(np.ones(dim))[where]
+    return kinks_of(part, where.size), part.grad(np.ones(where.size))
 
 
 def lowest(h: Array, slope: Array, kinks: Kinks | Knots, x: Array, settled: float) -> Array:

@@ -17,7 +17,6 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.problems.dual_bound import above
-from mpiopt.problems.kinks import kinks_of
 from mpiopt.problems.penalties import ElasticNet, portion
 from mpiopt.problems.per_feature import PerFeature
 from mpiopt.problems.problem import Message, Point, Team, mean
@@ -87,16 +86,18 @@ def surviving(team: Team[Columns], points: Sequence[Point], agreed: Message, spr
     agreed : that of `slopes` at the points; spread : s (dim,).
     """
     n, x, penalty = team.sites[0].loss.features, points[0].x, team.penalty
-    l1, ridge = kinks_of(penalty, x.size).l1[:n], penalty.grad(np.ones(x.size))[:n]
+    each = penalty.factors if isinstance(penalty, PerFeature) else 1.0
+    l1, ridge = penalty.l1 * each, penalty.ridge * each
     even, s, slope = EvenedOut.of(agreed.scalars), spread[:n], abs(agreed.vector[:n])
     if even.away:
         slope += even.away * np.sqrt(s / _bound(team))
     most = float((slope / l1).max(initial=0.0))
-    factors = [1 / most, 1.0] if most > 1 and ridge.all() else [min(1.0, 1 / most) if most > 0 else 1.0]
-    gaps = _gaps(team, points, factors, even, agreed, [np.maximum(c * slope - l1, 0) for c in factors], ridge)
+    factors = [1 / most, 1.0] if most > 1 and penalty.ridge > 0 else [min(1.0, 1 / most) if most > 0 else 1.0]
+    beyond = [np.maximum(c * slope - l1, 0) / np.sqrt(2 * ridge) for c in factors] if penalty.ridge > 0 else []
+    gaps = _gaps(team, points, factors, even, float(agreed.scalars[0]), beyond)
     best = int(np.argmin(gaps))
-    sphere = np.sqrt((2 * gaps[best]) * s)
-    return (x[:n] != 0) | (factors[best] * slope + sphere >= SURE * l1)
+    room = SURE * l1 - factors[best] * slope
+    return (x[:n] != 0) | (room <= 0) | (room * room <= (2 * gaps[best]) * s)
 
 
 def _gaps(
@@ -104,21 +105,23 @@ def _gaps(
     points: Sequence[Point],
     factors: Sequence[float],
     even: EvenedOut,
-    agreed: Message,
+    mean_loss: float,
     beyond: Sequence[Array],
-    ridge: Array,
 ) -> list[float]:
-    """F(x) - D(c u) for each factor c. beyond : (features,) for each, by how much |A^T c u| is above l1. Collective."""
-    x, parts, bent = points[0].x, [], np.where(ridge > 0, 2 * ridge, 1.0)
-    cuts = zip(team.world.slices(x.size), team.world.slices(ridge.size), strict=True)
+    """F(x) - D(c u) for each factor c. Collective: one small sum.
+
+    beyond : (features,) for each, what squared adds to -D, by how much |A^T c u| is above l1; none where nothing may be.
+    """
+    x, parts, n = points[0].x, [], team.sites[0].loss.features
+    cuts = zip(team.world.slices(x.size), team.world.slices(n), strict=True)
     for site, at, (cut, part) in zip(team.sites, points, cuts, strict=True):
         scale = _scales(site.loss, at, even)
-        conjugates = [site.share * site.loss.conjugate(at, c * scale) for c in factors]
-        over = [float((each[part] * each[part] / bent[part]).sum()) if ridge.any() else 0.0 for each in beyond]
-        parts.append(np.array([portion(team.penalty, x, cut), *(a + b for a, b in zip(conjugates, over, strict=True))]))
+        duals = np.array([site.share * site.loss.conjugate(at, c * scale) for c in factors])
+        if beyond:
+            duals += [float(each[part] @ each[part]) for each in beyond]
+        parts.append(np.array([portion(team.penalty, x, cut), *duals]))
     value, *duals = team.world.total(parts, "screening").tolist()
-    objective = float(agreed.scalars[0]) + value
-    return [above(-dual, objective) for dual in duals]
+    return [above(-dual, mean_loss + value) for dual in duals]
 
 
 def _scales(loss: Columns, at: Point, even: EvenedOut) -> Array:
