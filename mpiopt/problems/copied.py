@@ -27,17 +27,31 @@ def copied(team: Team[Columns], name: str = "this method") -> Columns | None:
     cols = own[0].shape[1]
     gaps = float(team.world.total([np.array([float(each.nnz < each.shape[0] * cols)]) for each in own], "rows")[0])
     lengths = _brought(team, [np.diff(each.indptr).astype(np.int32) for each in own])
-    indices = _brought(team, [each.indices.astype(np.min_scalar_type(cols)) for each in own]) if gaps else None
+    indices = _brought(team, [_few_bytes(each.indices, cols) for each in own]) if gaps else None
     data = _brought(team, [each.data for each in own])
     beside = {each: _brought(team, [getattr(loss, each) for loss in losses]) for each in ("y", "weights", "offset")}
     with team.world.together("copying the rows"):
         if lengths is None or data is None:
             return None
-        matrix = CSR.empty(len(lengths), len(data), cols, data.dtype)
-        np.cumsum(lengths, out=matrix.indptr[1:])
-        matrix.data[:] = data
-        matrix.indices[:] = np.tile(np.arange(cols), len(lengths)) if indices is None else indices
-        return replace(losses[0], matrix=matrix, **beside)
+        matrix = CSR.empty(sum(map(len, lengths)), sum(map(len, data)), cols, data[0].dtype)
+        np.cumsum(np.concatenate(lengths), out=matrix.indptr[1:])
+        _placed(data, matrix.data)
+        _placed(indices or [np.tile(np.arange(cols), matrix.shape[0])], matrix.indices)
+        return replace(losses[0], matrix=matrix, **{name: np.concatenate(parts) for name, parts in beside.items() if parts})
+
+
+def _few_bytes(indices: Array, cols: int) -> Array:
+    """Column numbers in the fewest bytes that hold them; themselves where these are as many."""
+    kind = np.min_scalar_type(cols)
+    return indices.view(kind) if kind.itemsize == indices.itemsize else indices.astype(kind)
+
+
+def _placed(parts: Sequence[Array], out: Array) -> None:
+    """One after the other, each copied once: they are long."""
+    at = 0
+    for part in parts:
+        out[at : at + part.size] = part
+        at += part.size
 
 
 def _packed(loss: Columns, name: str) -> CSR:
@@ -51,15 +65,13 @@ def _packed(loss: Columns, name: str) -> CSR:
     return CSR(matrix.indptr - begin, matrix.indices[begin:end], matrix.data[begin:end], matrix.shape)
 
 
-def _brought(team: Team, parts: Sequence[Array]) -> Array | None:
-    """The workers' arrays one after the other where the copy is, None elsewhere. Collective; the root's own do not travel."""
+def _brought(team: Team, parts: Sequence[Array]) -> list[Array] | None:
+    """The workers' arrays, one after the other, where the copy is, None elsewhere. Collective; the root's own do not travel."""
     world, root = team.world, team.world.host_of(ROOT)
     ours = [part for site, part in zip(team.sites, parts, strict=True) if site.worker != ROOT]
-    sent = np.concatenate([parts[0][:0], *ours])
+    sent = ours[0] if len(ours) == 1 else np.concatenate([parts[0][:0], *ours])
     arrived = world.alltoall([sent if rank == root else sent[:0] for rank in range(world.size)], "rows")
-    if world.rank != root:
-        return None
-    return np.concatenate([parts[ROOT - world.hosted.start], *arrived])
+    return [parts[ROOT - world.hosted.start], *arrived] if world.rank == root else None
 
 
 def returned_to(team: Team[Columns], values: Array) -> list[Array] | None:
