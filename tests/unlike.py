@@ -14,7 +14,7 @@ from mpiopt.engine.drive import solve
 from mpiopt.engine.phase import PerRow, PerWorker
 from mpiopt.engine.stop import Stop
 from mpiopt.errors import MpioptError
-from mpiopt.methods import catalogue, find, training
+from mpiopt.methods import catalogue, find, prox_newton, training
 from mpiopt.methods.linked import linked
 from mpiopt.numerics.schedules import Cosine
 from mpiopt.problems.penalties import ElasticNet
@@ -25,6 +25,7 @@ from mpiopt.transforms.transform import chain
 from tests.problem_sets import Data
 from tests.training_sets import GENERAL, Shared
 
+prox_newton.FEW = 10  # so that features are left out of small problems too
 ROUNDS, AT = 40, 3  # rounds at most, and the one after which the bit flips
 LINKS = {
     "topk+ef": ("topk:0.5", "ef", None),

@@ -15,7 +15,7 @@ from tests import launcher
 PROGRAM = [sys.executable, str(Path(launcher.ROOT) / "tests" / "unlike.py")]
 FLAGS = {"avx2", "fma", "bmi2"}  # of x86-64-v3, which runs both core types
 CORES = {"OPENBLAS_CORETYPE": "Haswell"}, {"OPENBLAS_CORETYPE": "Nehalem"}
-FEW = "spcg,tron,fista,lbfgs,spag,diana,sgd,sgd scaled_sign back,slowmo,lsgd,dpf"  # in every run
+FEW = "spcg,prox_newton,tron,fista,lbfgs,spag,diana,sgd,sgd scaled_sign back,slowmo,lsgd,dpf"  # in every run
 
 
 def run(folder: Path, argv: list[str], *differing: dict[str, str], timeout: float = 240.0) -> tuple[int, str]:
