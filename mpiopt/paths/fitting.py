@@ -230,10 +230,11 @@ def onward(xs: Array, penalties: Sequence[float], free: Array) -> Array:
     if len(xs) < 2 or len(penalties) < 3 or not 0 < penalties[-2] < penalties[-3] or penalties[-1] * WIDE < penalties[-2]:
         return xs[-1]
     first, middle, at = np.sqrt(np.sqrt(np.sqrt(penalties[-3:]))).tolist()
-    out = xs[-1] + (at - middle) / (middle - first) * (xs[-1] - xs[-2])
-    turned = out * xs[-1] <= 0
-    turned[..., free] = False
-    return np.where(turned, 0.0, out)
+    some = np.flatnonzero(xs[-1].any(0) | free)  # all else stays 0
+    last, before, out = xs[-1][..., some], xs[-2][..., some], np.zeros_like(xs[-1])
+    there = last + (at - middle) / (middle - first) * (last - before)
+    out[..., some] = np.where((there * last > 0) | free[some], there, 0.0)
+    return out
 
 
 def ahead(xs: Array, penalties: Sequence[float]) -> Array:
