@@ -72,8 +72,10 @@ class ElasticNet:
         out += g
         if self.l1:
             inner, x = self._penalised(out), self._penalised(x)
-            beyond = np.sign(inner) * np.maximum(abs(inner) - self.l1, 0)
-            inner[:] = np.where(x == 0, beyond, inner + self.l1 * np.sign(x))
+            away = np.flatnonzero(x)
+            there = inner[away] + self.l1 * np.sign(x[away])
+            inner -= np.minimum(np.maximum(inner, -self.l1), self.l1)
+            inner[away] = there
         return out
 
     def conjugate(self, u: Array) -> float:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpiopt.comm.world import World
-from mpiopt.engine.drive import solve
+from mpiopt.engine.drive import rounds, solve
 from mpiopt.engine.phase import PerWorker
 from mpiopt.engine.stop import Stop
 from mpiopt.methods import prox_newton as module
@@ -59,3 +59,15 @@ def test_a_solve_on_what_is_left_is_that_on_all_features(worlds, monkeypatch):
         assert less.final.bytes_sent < all_.final.bytes_sent and less.run.states.kept.size < 400
         np.testing.assert_array_equal(less.x != 0, all_.x != 0)
         np.testing.assert_allclose(less.x, all_.x, atol=1e-9)
+
+
+def test_a_run_goes_on_to_the_same_bits_from_what_it_kept(worlds, monkeypatch):
+    monkeypatch.setattr(module, "FEW", 5)
+    team = Data(rows=200, features=1500, density=0.02).team(worlds(workers=2), ElasticNet(0.008))
+    walk = rounds(module.prox_newton(), team, team.zeros())
+    runs = [next(walk) for _ in range(7)]
+    assert len({run.states.kept.size for run in runs}) > 2
+    for k in range(6):  # by a method that has made no part of the rows yet
+        other = next(rounds(module.prox_newton(), team, runs[k]))
+        np.testing.assert_array_equal(other.points[0].x, runs[k + 1].points[0].x)
+        np.testing.assert_array_equal(other.states.kept, runs[k + 1].states.kept)
