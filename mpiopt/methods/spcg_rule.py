@@ -17,7 +17,8 @@ TALL = 15.0  # the same where features are no more than `WIDE` times the rows, a
 WIDE = 6.0
 EASY_COPY = 10.0  # h of one worker with all rows, up to which its dual is ascended quickly, as `local_solvers.Auto` has it
 BEGIN, LOOK = 3, 4  # rounds in the form counts before a first look at how they went, and a second
-LONG = 16.0  # rounds to come that are more than a small Hessian takes
+LITTLE_GAIN = 0.02  # of F by the first round
+LONG = 8.0  # rounds to come that are more than a small Hessian takes
 WORTH = 2.0  # times what is foreseen has to be more than a copy: one worker then works for all
 MOVED = 1 << 22  # entries that are copied at most: one worker passes over them in about 10 ms
 FELLOWS, HEAVY = 3, 50_000_000  # workers of which each takes so many more epochs of the dual that one is as quick; entries then
@@ -83,7 +84,8 @@ class ByCost:
     def later(self, taken: Taken, extent: Extent, forms: Collection[str], rounds: int, objectives: tuple[float, ...]) -> Taken:
         """A Hessian, or a copy of all rows, where the rounds to come would send more."""
         few, h = "hessian" in forms and extent.dim <= FEW, hardness(extent)
-        if few and extent.dim <= SMALL and h > HARD and rounds == BEGIN and _stands(objectives):
+        hard = few and extent.dim <= SMALL and h > HARD
+        if hard and ((rounds == 1 and _astray(objectives)) or (rounds == BEGIN and _stands(objectives))):
             return Taken("hessian", f"{_size(extent)}, after {counted(rounds, 'round')} of counts that gained little")
         if rounds < LOOK:
             return taken
@@ -92,9 +94,15 @@ class ByCost:
         if "gathered" in forms and _moves(extent):
             costs["gathered"] = copying(extent)
         form = min(costs, key=costs.__getitem__)
-        if vectors(extent) * left > 1.5 * costs[form] or (few and extent.dim <= SMALL and h > HARD and left > LONG):
+        if vectors(extent) * left > 1.5 * costs[form] or (hard and left > LONG):
             return Taken(form, f"{_size(extent)}, after {counted(rounds, 'round')} of counts with slow progress")
         return taken
+
+
+def _astray(objectives: tuple[float, ...]) -> bool:
+    """Whether the first round gained next to nothing: workers of few rows, with rare features, point anywhere but down."""
+    first, last = objectives
+    return first - last < LITTLE_GAIN * abs(first)
 
 
 def _stands(objectives: tuple[float, ...]) -> bool:

@@ -193,6 +193,8 @@ def test_a_hessian_is_taken_where_it_sends_less_than_the_rounds_to_come():
     fast, slow = (1.0, 0.5, 0.45, 0.4495, 0.44949), (1.0, 0.99, 0.9805, 0.9712, 0.962)
     ways = [rule.later(begun, A9A, ALL, k, way[: k + 1]).form for way in (fast, slow) for k in (2, 3, 4)]
     assert ways == ["counts"] * 4 + ["hessian"] * 2  # h above 20, and small
+    first = [rule.later(begun, A9A._replace(dim=dim), ALL, 1, (1.0, then)).form for dim in (124, 200) for then in (0.9, 0.99)]
+    assert first == ["counts", "hessian", "counts", "counts"]
     large = A9A._replace(dim=1000, l2=1e-9)
     assert rule.later(begun, large, ALL, 4, fast).form == "counts"
     told = rule.later(begun, large, ALL, 4, slow)
