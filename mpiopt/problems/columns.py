@@ -1,7 +1,7 @@
 """A problem restricted to some of its features: the other coefficients are 0."""
 
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 
@@ -138,7 +138,7 @@ def columns(matrix: CSR | DeviceCSR, kept: Array) -> CSR:
 def _columns(matrix: CSR, place: Array, count: int) -> CSR:
     """The same on the CPU; place : (cols,) int32, -1 for what is left out."""
     room = CSR.empty(matrix.shape[0], matrix.nnz, count, matrix.data.dtype)  # of which memory is taken as it is written
-    indices, data = (each.base for each in (room.indices, room.data))
+    indices, data = (cast(np.ndarray, each.base) for each in (room.indices, room.data))
     kept_entries(matrix.indptr, matrix.indices, matrix.data, place, room.indptr, indices, data)
     end = int(room.indptr[-1])
     indices[end : end + PAD] = 0

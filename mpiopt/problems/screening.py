@@ -11,7 +11,7 @@ Ndiaye, Fercoq, Gramfort, Salmon, Gap safe screening rules for sparsity enforcin
 
 from collections.abc import Sequence
 from math import isfinite, sqrt
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -85,7 +85,7 @@ def surviving(team: Team[Columns], points: Sequence[Point], agreed: Message, spr
 
     agreed : that of `slopes` at the points; spread : s (dim,).
     """
-    n, x, penalty = team.sites[0].loss.features, points[0].x, team.penalty
+    n, x, penalty = team.sites[0].loss.features, points[0].x, cast("ElasticNet | PerFeature", team.penalty)
     each = penalty.factors if isinstance(penalty, PerFeature) else 1.0
     l1, ridge = penalty.l1 * each, penalty.ridge * each
     even, s, slope = EvenedOut.of(agreed.scalars), spread[:n], abs(agreed.vector[:n])
