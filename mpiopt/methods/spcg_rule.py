@@ -22,7 +22,8 @@ LONG = 12.0  # rounds to come that are more than a small Hessian takes
 WORTH = 2.0  # times what is foreseen has to be more than a copy: one worker then works for all
 MOVED = 1 << 22  # entries that are copied at most: one worker passes over them in about 10 ms
 FELLOWS, HEAVY = 3, 50_000_000  # workers of which each takes so many more epochs of the dual that one is as quick; entries then
-SPARED = 2.0  # times the vectors of their rounds may then be copied
+SPARED, BEYOND = 2.0, 3.0  # times the vectors of their rounds may then be copied; of easy problems so many more
+SOFT = 0.3  # h from which local models have rounds enough for that
 LITTLE = 1 << 17  # entries, a megabyte, that a network brings in the time of some dozen messages
 EARLY, LATE = 4.0, 1.5  # Hessians of a run that begins with one, and of one that comes to it
 
@@ -136,10 +137,11 @@ def _copied(extent: Extent, hessians: bool) -> str:
     ahead = min(foreseen(extent), price(extent, EARLY) if few else inf)
     entries = extent.nonzeros
     worth, most = (1.0, HEAVY) if _ascends(extent) else (WORTH, MOVED)
-    ahead *= SPARED if _ascends(extent) else 1.0
+    if _ascends(extent):
+        ahead = SPARED * ahead if hardness(extent) > LIGHT else ahead + BEYOND
     if extent.workers == 1 or not 0 < entries <= most or ahead == inf:
         return ""
-    if worth * copying(extent) < ahead and entries <= max(2 * ahead * extent.dim, LITTLE):
+    if worth * copying(extent) < ahead and entries <= max((3 if _ascends(extent) else 2) * ahead * extent.dim, LITTLE):
         return f"{entries:,} entries of all rows are less than the rounds of {counted(extent.workers, 'worker')}"
     return ""
 
@@ -155,10 +157,10 @@ def worth_copies(extent: Extent, classes: int) -> bool:
 
 def _ascends(extent: Extent) -> bool:
     """Whether few workers have many features, and one with all rows would ascend the dual: each of two visits its rows about as
-    often as one alone visits all, and they have gradients and steps beside. Easy local models have too few rounds for that to
-    matter, unless rows take time to pass over."""
+    often as one alone visits all, and they have gradients and steps beside. The easiest have too few rounds for that to matter,
+    unless rows take time to pass over."""
     h = hardness(extent)
-    slow = h > LIGHT or extent.nonzeros > MOVED
+    slow = h > SOFT or extent.nonzeros > MOVED
     return extent.workers <= FELLOWS and extent.descends and extent.dim > FEW and slow and h <= EASY * extent.workers
 
 
