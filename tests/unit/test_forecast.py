@@ -239,7 +239,7 @@ def test_too_little_memory_is_told_before_any_row_is_read(told):
 
 def test_a_form_that_fewer_coordinates_may_lead_to_is_named(world):
     """How many there will be is not known before rows are read."""
-    source, spcg = from_spec("text12"), catalogue()["spcg"].make()
+    source, spcg = from_spec("text12:per_row=600"), catalogue()["spcg"].make()
     form, why = rehearsal.settled(spcg, Solve(l2=1e-6), source, 2)[1]
     assert form == "gathered" and "perhaps counts in fewer coordinates, if the rows have such" in why
     for job, data in ((Solve(l2=1e-6), "rcv1:cols=4000"), (Solve(l2=1e-6, l1=0.1), "text12")):  # nothing to reduce
