@@ -131,17 +131,18 @@ def _copied(extent: Extent, hessians: bool) -> str:
     """Why a copy of all rows with one worker pays from the start; empty where it does not.
 
     It has to be less than the rounds by what each worker sends, and no more by what one worker receives; but for `LITTLE`.
-    Where parallel work is worth as little as among `FELLOWS`, `SPARED` times as much will do, of up to `HEAVY` entries.
+    Where parallel work is worth as little as among `FELLOWS`, `SPARED` times as much will do, of easy problems `BEYOND` more, of
+    up to `HEAVY` entries.
     """
     few = extent.dim <= FEW and hessians
     ahead = min(foreseen(extent), price(extent, EARLY) if few else inf)
-    entries = extent.nonzeros
-    worth, most = (1.0, HEAVY) if _ascends(extent) else (WORTH, MOVED)
+    entries, worth, most, received = extent.nonzeros, WORTH, MOVED, 2
     if _ascends(extent):
+        worth, most, received = 1.0, HEAVY, 3
         ahead = SPARED * ahead if hardness(extent) > LIGHT else ahead + BEYOND
     if extent.workers == 1 or not 0 < entries <= most or ahead == inf:
         return ""
-    if worth * copying(extent) < ahead and entries <= max((3 if _ascends(extent) else 2) * ahead * extent.dim, LITTLE):
+    if worth * copying(extent) < ahead and entries <= max(received * ahead * extent.dim, LITTLE):
         return f"{entries:,} entries of all rows are less than the rounds of {counted(extent.workers, 'worker')}"
     return ""
 

@@ -35,8 +35,9 @@ def copied(team: Team[Columns], name: str = "this method") -> Columns | None:
             return None
         matrix = CSR.empty(sum(map(len, lengths)), sum(map(len, data)), cols, data[0].dtype)
         np.cumsum(np.concatenate(lengths), out=matrix.indptr[1:])
-        _placed(data, matrix.data)
-        _placed(indices or [np.tile(np.arange(cols), matrix.shape[0])], matrix.indices)
+        np.concatenate(data, out=matrix.data)
+        columns = indices or [np.tile(np.arange(cols, dtype=np.int32), matrix.shape[0])]
+        np.concatenate(columns, out=matrix.indices, casting="unsafe")  # from as many bytes, or fewer
         return replace(losses[0], matrix=matrix, **{name: np.concatenate(parts) for name, parts in beside.items() if parts})
 
 
@@ -44,14 +45,6 @@ def _few_bytes(indices: Array, cols: int) -> Array:
     """Column numbers in the fewest bytes that hold them; themselves where these are as many."""
     kind = np.min_scalar_type(cols)
     return indices.view(kind) if kind.itemsize == indices.itemsize else indices.astype(kind)
-
-
-def _placed(parts: Sequence[Array], out: Array) -> None:
-    """One after the other, each copied once: they are long."""
-    at = 0
-    for part in parts:
-        out[at : at + part.size] = part
-        at += part.size
 
 
 def _packed(loss: Columns, name: str) -> CSR:
