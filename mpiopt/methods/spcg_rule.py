@@ -131,8 +131,8 @@ def _copied(extent: Extent, hessians: bool) -> str:
     """Why a copy of all rows with one worker pays from the start; empty where it does not.
 
     It has to be less than the rounds by what each worker sends, and no more by what one worker receives; but for `LITTLE`.
-    Where parallel work is worth as little as among `FELLOWS`, `SPARED` times as much will do, of easy problems `BEYOND` more, of
-    up to `HEAVY` entries.
+    Where parallel work is worth as little as among `FELLOWS`, `SPARED` times as much will do, of easy problems `BEYOND` more,
+    of up to `HEAVY` entries.
     """
     few = extent.dim <= FEW and hessians
     ahead = min(foreseen(extent), price(extent, EARLY) if few else inf)
