@@ -51,7 +51,7 @@ class Bench:
     limit: int = 1000
     """Vector rounds that a method may take on a shape of bench family."""
     seconds: float = 60.0
-    """Seconds of a CPU that it may take there."""
+    """Seconds of a CPU that it may take there; in bench peers, seconds after which a fit of a peer is ended."""
     most: int = 256
     """Workers of bench scaling, at most."""
     png: Path | None = None
@@ -101,7 +101,7 @@ def run(job: Bench, world: "World", console: Console) -> dict[str, Any]:
         if job.what == "peers":
             from mpiopt.jobs.benches.peers import meeting
 
-            return meeting(job.data or "rcv1", job.l1, job.l2, job.runs, job.png, world, console)
+            return meeting(job.data or "rcv1", job.l1, job.l2, job.runs, job.seconds, job.png, world, console)
         if job.what == "scaling":
             from mpiopt.jobs.benches.scaling import scaling
 

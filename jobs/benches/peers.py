@@ -3,7 +3,7 @@
 Every peer fits the same rows with the same lambda, without an intercept, at tolerances from loose to tight; one function, here,
 says what its coefficients are worth: (F - F*) / (F(0) - F*). Its time to an accuracy is the median of runs at the loosest
 tolerance that reaches it. Peers run on rank 0 while the others sleep; ours on all ranks. A peer that is not installed, or that
-cannot do the problem, is left out with the reason.
+cannot do the problem, is left out with the reason; a fit that takes longer than it may is ended, and nothing tighter is tried.
 """
 
 from collections.abc import Callable
@@ -20,9 +20,11 @@ import numpy as np
 from mpiopt import __version__
 from mpiopt.engine.drive import solve
 from mpiopt.engine.stop import Record, Stop
+from mpiopt.errors import UsageError
 from mpiopt.io.dataset.linear_team import team_of
 from mpiopt.io.dataset.source import open_source
-from mpiopt.jobs.benches.race import on_first, seconds
+from mpiopt.jobs.benches.ending import LATE, Say, copied, within
+from mpiopt.jobs.benches.race import on_first
 from mpiopt.jobs.benches.solvers import LADDER, Judge, Peer, Skipped, fitted, peers
 from mpiopt.jobs.cli.console import Console, table
 from mpiopt.jobs.machine.node import cores
@@ -35,23 +37,32 @@ if TYPE_CHECKING:
     from mpiopt.problems.problem import Team
 
 LEVELS = (1e-4, 1e-6, 1e-8)
-PATIENCE = 60.0  # seconds of a fit; after a longer one no tighter tolerance is tried
+ONCE = 0.1  # of the seconds that a fit may take: one that takes more is timed once
 
 
 class Told(NamedTuple):
-    """A solver's seconds to each of `LEVELS`, infinite where it did not get there; or why it was left out."""
+    """A solver's seconds to each of `LEVELS`, infinite where it did not get there; or why it was left out.
+
+    ended : seconds after which its last fit was ended, None where it came to the end of its tolerances.
+    """
 
     name: str
     version: str
     cores: int
     seconds: tuple[float, ...] = (inf,) * len(LEVELS)
     left_out: str = ""
+    ended: float | None = None
 
 
 def meeting(
-    data: str, l1: float, l2: float, runs: int, picture: Path | None, world: "World", console: Console
+    data: str, l1: float, l2: float, runs: int, most: float, picture: Path | None, world: "World", console: Console
 ) -> dict[str, Any]:
-    """Time all and show. Collective. An l1 penalty takes the peers that are for it, and leaves l2 out."""
+    """Time all and show. Collective. An l1 penalty takes the peers that are for it, and leaves l2 out.
+
+    most : seconds that a fit of a peer may take. Raises UsageError where that is none.
+    """
+    if not most > 0:
+        raise UsageError(f"--seconds {most}: give more than 0")
     console(f"reading {data}")
     source = open_source(data, world)
     penalty = ElasticNet(l1, 0.0 if l1 else l2)
@@ -62,7 +73,7 @@ def meeting(
     found = [_ours(team, best.certificate.objective, runs, world)]
     for peer in peers(bool(l1)):
         console(f"timing {peer.name}")
-        found.append(on_first(world, partial(timed, peer, judge, runs)))
+        found.append(on_first(world, partial(timed, peer, judge, runs, most)))
     told = f"{data}: {source.rows:,} x {source.cols:,}, {source.nnz:,} nonzeros, lambda {l1 or l2:g} ({'l1' if l1 else 'l2'})"
     console.show(f"{told}\n{_machine()}\n\n{shown(found)}")
     with world.together("drawing"):
@@ -84,42 +95,61 @@ def _ours(team: "Team[Any]", least: float, runs: int, world: "World") -> Told:
     return Told("mpiopt spcg", __version__, world.size, at)
 
 
-def timed(peer: Peer, judge: Judge | None, runs: int) -> Told:
-    """A peer's medians. Not collective."""
+def timed(peer: Peer, judge: Judge | None, runs: int, most: float) -> Told:
+    """A peer's medians; of a fit of more than ``most`` seconds, that it took more. Not collective."""
     assert judge is not None, "the rank that fits has rows"
     rows = judge.rows
     used = rows.threads if peer.several else 1
     try:
         peer.check(rows)
-        at = _ladder(lambda tolerance: peer(rows, tolerance), judge, runs)
+        found, end = copied(partial(ladder, lambda tolerance: peer(rows, tolerance), judge, runs, most))
     except Skipped as why:
         return Told(peer.name, "", used, left_out=str(why))
-    return Told(peer.name, peer.version, used, at)
+    if end not in (0, LATE):
+        return Told(peer.name, peer.version, used, left_out=f"died of signal {end}")
+    at = (*found, *(inf,) * (len(LEVELS) - len(found)))
+    return Told(peer.name, peer.version, used, at, ended=most if end == LATE else None)
 
 
-def _ladder(fit: Callable[[float], np.ndarray], judge: Callable[[np.ndarray], float], runs: int) -> tuple[float, ...]:
-    """Medians of the seconds to each level, at the loosest tolerance that reaches it."""
-    found: list[float] = []
+def ladder(fit: Callable[[float], np.ndarray], judge: Callable[[np.ndarray], float], runs: int, most: float, say: Say) -> None:
+    """Say the median of the seconds to each level, one after the other, at the loosest tolerance that reaches it."""
+    found = 0
     for tolerance in LADDER:
+        x, taken = _clocked(fit, tolerance, most)
+        off = judge(x)
+        reached = sum(off <= level for level in LEVELS)
+        if reached > found:
+            times = [taken] if tolerance < LADDER[0] else []  # the first of all may have compiled and copied
+            while not times or (len(times) < runs and times[0] <= ONCE * most):
+                times.append(_clocked(fit, tolerance, most)[1])
+            for _ in LEVELS[found:reached]:
+                say(median(times))
+            found = reached
+        if found == len(LEVELS):
+            return
+
+
+def _clocked(fit: Callable[[float], np.ndarray], tolerance: float, most: float) -> tuple[np.ndarray, float]:
+    """The coefficients and the seconds of a fit, by whose length this process may end."""
+    with within(most):
         start = perf_counter()
-        off = judge(fit(tolerance))
-        once = perf_counter() - start
-        while len(found) < len(LEVELS) and off <= LEVELS[len(found)]:
-            found.append(median(seconds(partial(fit, tolerance)) for _ in range(runs)))
-        if len(found) == len(LEVELS) or once > PATIENCE:
-            break
-    return (*found, *(inf,) * (len(LEVELS) - len(found)))
+        x = fit(tolerance)
+        return x, perf_counter() - start
 
 
 def shown(found: list[Told]) -> str:
     """A table, the quickest to the last level first, and who was left out."""
     ran = sorted((each for each in found if not each.left_out), key=lambda each: each.seconds[::-1])
-    rows = [
-        [each.name, each.version, str(each.cores), *(f"{s:.3g}" if isfinite(s) else "-" for s in each.seconds)] for each in ran
-    ]
+    rows = [[each.name, each.version, str(each.cores), *(_cell(s, each.ended) for s in each.seconds)] for each in ran]
     head = ["solver", "version", "cores", *(f"s to {level:g}" for level in LEVELS)]
     left = [f"left out: {each.name}: {each.left_out}" for each in found if each.left_out]
     return "\n".join([table(head, rows, "llr" + "r" * len(LEVELS)), *left])
+
+
+def _cell(seconds: float, ended: float | None) -> str:
+    if isfinite(seconds):
+        return f"{seconds:.3g}"
+    return "-" if ended is None else f"> {ended:g}"
 
 
 def _machine() -> str:
