@@ -5,7 +5,8 @@ there are few, and every rank takes the same decisions from the same numbers.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
+from math import isfinite
 
 import numpy as np
 
@@ -20,9 +21,15 @@ Evaluate = Callable[[Array], Evaluated]
 
 def unpack(sums: Array, k: int) -> tuple[float, Array, Array]:
     """Value, gradient (k,) and symmetric Hessian (k, k) from 1 + k + k(k+1)/2 sums."""
-    hessian = np.zeros((k, k))
-    hessian[np.triu_indices(k)] = sums[1 + k :]
-    return float(sums[0]), sums[1 : 1 + k], hessian + np.triu(hessian, 1).T
+    hessian, (i, j) = np.empty((k, k)), _upper(k)
+    hessian[i, j] = hessian[j, i] = sums[1 + k :]
+    return float(sums[0]), sums[1 : 1 + k], hessian
+
+
+@cache
+def _upper(k: int) -> tuple[Array, Array]:
+    """The places of the upper triangle, row by row: asked for at every point of a search, and few dimensions have one."""
+    return np.triu_indices(k)
 
 
 def newton(evaluate: Evaluate, c: Array, limit: int = 20, value: Callable[[Array], float] | None = None) -> Array:
@@ -64,7 +71,8 @@ def _finite(evaluate: Evaluate, c: Array) -> Evaluated:
     """What ``evaluate`` finds at c, the value infinite where anything is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
         value, gradient, hessian = evaluate(c)
-    return (value if np.isfinite([value, *gradient, *hessian.ravel()]).all() else np.inf), gradient, hessian
+    finite = isfinite(value) and np.isfinite(gradient).all() and np.isfinite(hessian).all()
+    return (value if finite else np.inf), gradient, hessian
 
 
 def _damped(evaluate: Evaluate, c: Array, step: Array, value: float) -> tuple[Array, Evaluated] | None:
