@@ -66,7 +66,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.option.markexpr and not any("::" in argument for argument in config.args):
         studies = [item for item in items if item.get_closest_marker("study")]
         config.hook.pytest_deselected(items=studies)
-        items[:] = [item for item in items if item not in set(studies)]
+        items[:] = [item for item in items if not item.get_closest_marker("study")]
     items.sort(key=lambda item: (size_of(item), item.get_closest_marker("waits") is None))
 
 
@@ -111,23 +111,37 @@ def reports_of(item: pytest.Item) -> list[pytest.TestReport] | None:
     """The reports of an item that other processes run, awaited; None for one that runs in this process."""
     size, second = size_of(item), item.config.stash.get(SECOND, None)
     if not size:
+        if second:
+            _follow(item.session)
         return second.reports(item) if second else None
     if not launcher.mpiexec():
         return None if size == 1 else skipped(item)
     return pool_of(item, size).reports(item)
 
 
+def _follow(session: pytest.Session) -> None:
+    """Beside the ordinary items of a long run two ranks begin where one has ended: cores that wait for nobody were idle."""
+    pools = session.config.stash.get(POOLS, {})
+    if pools.keys() == {1} and pools[1].over and any(size_of(item) == 2 for item in session.items):
+        _begin(session, 2)
+
+
 def pool_of(item: pytest.Item, size: int) -> Pool:
-    """The pool of this rank count; those of several ranks begin together, once one is due: ranks wait for one another."""
+    """The pool of this rank count; all of several ranks begin once one is due: ranks wait for one another."""
     pools = item.config.stash.setdefault(POOLS, {})
     if size not in pools:
-        asked = {size_of(other) for other in item.session.items} - {0}
+        asked = {size_of(other) for other in item.session.items} - {0, *pools}
         for other in sorted(other for other in asked if (other > 1) == (size > 1)):
-            items = [one for one in item.session.items if size_of(one) == other]
-            folder = item.config._tmp_path_factory.mktemp(f"ranks-{other}-", numbered=True)
-            pools[other] = Pool(other, items, item.config, folder)
-            pools[other].begin()
+            _begin(item.session, other)
     return pools[size]
+
+
+def _begin(session: pytest.Session, size: int) -> None:
+    items = [item for item in session.items if size_of(item) == size]
+    folder = session.config._tmp_path_factory.mktemp(f"ranks-{size}-", numbered=True)
+    pool = Pool(size, items, session.config, folder)
+    session.config.stash[POOLS][size] = pool
+    pool.begin()
 
 
 def skipped(item: pytest.Item) -> list[pytest.TestReport]:

@@ -33,6 +33,11 @@ class Pool:
             self.launches += 1
             self.launch = Launch(self.size, self.items, self.config, self.folder / str(self.launches))
 
+    @property
+    def over(self) -> bool:
+        """Whether its present launch has ended, at the last item or before."""
+        return self.launch is None or self.launch.process.poll() is not None
+
     def reports(self, item: pytest.Item) -> list[pytest.TestReport]:
         """The reports of the next item, in the order that the pool was given; waits for them."""
         assert item is self.items[0]

@@ -257,20 +257,20 @@ def test_bad_text_is_one_sentence_with_file_and_line(world, shared_tmp, line):
     assert sorted(path.name for path in shared_tmp.iterdir()) == ["bad.svm"]
 
 
-USELESS = {
+USELESS = {  # what is packed, where it is wanted: every process that collects these tests comes by
     "empty": ("", "there are no rows"),
     "comments": ("# nothing\n\n", "there are no rows"),
     "labels": ("1\n-1\n", "no row of 2 has a feature"),
     "one label": ("3 1:1\n3 2:1\n", "every row of .* has the label 3"),
-    "short gzip": (gzip.compress(FILLER.encode())[:-9], "cannot be read to its end"),
-    "short bzip2": (bz2.compress(FILLER.encode())[:-9], "cannot be read to its end"),
-    "short xz": (lzma.compress(FILLER.encode())[:-19], "cannot be read to its end"),
+    "short gzip": (lambda: gzip.compress(FILLER.encode())[:-9], "cannot be read to its end"),
+    "short bzip2": (lambda: bz2.compress(FILLER.encode())[:-9], "cannot be read to its end"),
+    "short xz": (lambda: lzma.compress(FILLER.encode())[:-19], "cannot be read to its end"),
     "xz that wants a gigabyte": (
-        lzma.compress(FILLER.encode(), filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 30}]),
+        lambda: lzma.compress(FILLER.encode(), filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 30}]),
         "a.svm wants more than 256 MiB of memory to be decompressed: compress it by xz -9 or less",
     ),
     "short zstd": (b"\x28\xb5\x2f\xfd" + bytes(20), "cannot be read to its end"),
-    "xz with a tail": (lzma.compress(FILLER.encode()) + bytes(8) + b"tail", "cannot be read to its end"),
+    "xz with a tail": (lambda: lzma.compress(FILLER.encode()) + bytes(8) + b"tail", "cannot be read to its end"),
     "binary": (b"\x89HDF\r\n\x1a\n" + bytes(100), "line 1: the label .* is not a number"),
 }
 
@@ -279,7 +279,7 @@ USELESS = {
 @pytest.mark.parametrize("kind", USELESS)
 def test_useless_files_are_one_sentence(world, shared_tmp, kind):
     content, pattern = USELESS[kind]
-    text = lay(world, shared_tmp / "a.svm", content)
+    text = lay(world, shared_tmp / "a.svm", content() if callable(content) else content)
     with pytest.raises(DataError, match=pattern) as caught:
         convert(world, [text], shared_tmp / "a.h5")
     assert len(set(world.tell_all(str(caught.value)))) == 1

@@ -142,7 +142,9 @@ def test_it(world): assert world.size == 1
 
 
 @pytest.mark.skipif(not launcher.mpiexec(), reason="no mpiexec beside this Python or on PATH")
-def test_items_of_one_rank_run_beside_the_ordinary_ones(tmp_path, monkeypatch):
+def test_items_of_one_rank_run_beside_the_ordinary_ones_and_then_those_of_two(tmp_path, monkeypatch):
+    long = "import tests.conftest\ntests.conftest.WORTH_IT = 1\n"  # two ranks begin early in a long run alone
+    monkeypatch.setattr(sys.modules[__name__], "CONFTEST", CONFTEST + long)
     monkeypatch.setattr(
         sys.modules[__name__],
         "GOES_WRONG",
@@ -150,19 +152,22 @@ def test_items_of_one_rank_run_beside_the_ordinary_ones(tmp_path, monkeypatch):
 import time
 from pathlib import Path
 import pytest
-HERE = Path(__file__).parent
+HERE, LAST = Path(__file__).parent, 999
 
-@pytest.mark.ranks(1)
-def test_one_rank(world): (HERE / "been").touch()
+@pytest.mark.ranks(1, 2)
+def test_ranks(world): (HERE / f"been {world.size}").touch()
 
-def test_ordinary():
+@pytest.mark.parametrize("k", range(LAST + 1))
+def test_ordinary(k):
     end = time.monotonic() + 100
-    while not (HERE / "been").exists() and time.monotonic() < end:
+    while not (HERE / "been 1").exists() and time.monotonic() < end:
         time.sleep(0.01)
-    assert time.monotonic() < end
+    if not (HERE / "been 2").exists():
+        time.sleep(0.05)  # from item to item, where the outer run looks after the others
+        assert k < LAST
 """,
     )
-    assert "2 passed" in inner_pytest(tmp_path).stdout
+    assert "1002 passed" in inner_pytest(tmp_path).stdout
     assert left_over(tmp_path) == []
 
 
