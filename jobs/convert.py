@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from mpiopt.errors import UsageError
 from mpiopt.jobs.cli.console import Console, size
 from mpiopt.jobs.cli.options import MaybeHash, MaybeWhole, Plugins, Whole
-from mpiopt.jobs.describe import contents, facts, labels_text
+from mpiopt.jobs.describe import contents, facts, labels_text, reduction_text
 from mpiopt.jobs.running.job_files import apart, of_conversion, tell_unlocked
 from mpiopt.words import counted
 
@@ -88,6 +88,9 @@ class Convert:
     """Text: what becomes of indices that do not ascend within a row; sum also adds up the values of one that comes twice."""
     values: Literal["float32", "float64"] = "float32"
     """Text: type of the stored values."""
+    reduce: Annotated[bool, Parameter(negative=())] = False
+    """Also keep the rows in fewer columns, beside X: features of a single entry merged by row, the others by how often they
+    occur. Solves with spcg and l2, or no penalty, that would make them at their start then take them from here."""
     gzip: MaybeWhole = None
     """Compress the shards at this level, 1 to 9. [default: no compression]"""
     one_label: Annotated[bool, Parameter(negative=())] = False
@@ -133,12 +136,26 @@ def run(job: Convert, world: "World", console: Console) -> dict[str, Any]:
     seconds = perf_counter() - start
     if job.no_shuffle:
         console.note("note: the rows keep their order; if it is sorted, methods with local models need more rounds")
+    if job.reduce and index.reduced is None:
+        console.note(f"note: no rows in fewer columns were written: {_unreduced(index)}")
     console.show(
         f"{target}: {counted(index.rows, 'row')}, {contents(index)} in {len(index.shards)} "
         f"shard{'s' * (len(index.shards) > 1)} of {size(sum(s.nbytes for s in index.shards))}, "
+        f"{reduction_text(index)}"
         f"labels {labels_text(index)}; {seconds:.1f} s"
     )
     return facts(target, index) | {"seconds": seconds}
+
+
+def _unreduced(index: "Index") -> str:
+    """Why there are none, in a few words."""
+    from mpiopt.problems.reduced import MANY, WORTH, many
+
+    if index.item is not None:
+        return "those here are dense"
+    if not many(index.cols):
+        return f"{counted(index.cols, 'feature')} are few, and from {MANY:,} on it may pay"
+    return f"features with one entry, or none, are to be {WORTH:.0%} of all for it to pay, and values at most 1e30 in size"
 
 
 def _beside(job: Convert) -> list[Path]:
@@ -213,7 +230,7 @@ def _text(job: Convert, sources: list[Path], common: dict[str, Any], world: "Wor
 
     if job.normalize == "channels":
         raise UsageError("--normalize channels is for images, but the sources are text")
-    same = ("normalize", "base", "like", "values", "weights", "offset", "names", "indices", "scale", "compact")
+    same = ("normalize", "base", "like", "values", "weights", "offset", "names", "indices", "scale", "compact", "reduce")
     options = TextOptions(**{name: getattr(job, name) for name in same}, **_columns(job), **common)
     index = convert(world, sources, job.files[-1], options, console)
     base = "auto" if index.numbering is None else str(index.numbering.base)

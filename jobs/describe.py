@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mpiopt.io.dataset.index import Index, Numbering
     from mpiopt.io.dataset.reading import Shards
     from mpiopt.io.dataset.recipe import Recipe
+    from mpiopt.io.dataset.reduced_index import ReducedIndex
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,8 @@ def run(job: Describe, world: None, console: Console) -> dict[str, Any]:
     console.show(text(job.data, dataset.index, len(damage) if job.check else None))
     if damage:
         raise DataError(damage[0])
+    if job.check:
+        _demand_reduced(dataset, console)
     return facts(job.data, dataset.index) | {"checksums": "hold" if job.check else "not checked"}
 
 
@@ -55,6 +58,16 @@ def _damage(dataset: "Shards", console: Console) -> list[str]:
         except DataError as error:
             found.append(str(error))
     return found
+
+
+def _demand_reduced(dataset: "Shards", console: Console) -> None:
+    """See that rows in fewer columns, where a set has such, are what would be made of its own. Raises DataError."""
+    from mpiopt.io.dataset.reading import Dataset
+    from mpiopt.io.dataset.reduced_check import verify_reduced
+
+    if isinstance(dataset, Dataset) and dataset.index.reduced is not None:
+        console.live_line("checking rows in fewer columns")
+        verify_reduced(dataset)
 
 
 def facts(path: Path, index: "Index") -> dict[str, Any]:
@@ -75,6 +88,7 @@ def facts(path: Path, index: "Index") -> dict[str, Any]:
         },
         "numbering": None if index.numbering is None else index.numbering._asdict(),
         "beside": index.beside,
+        "reduced": None if index.reduced is None else {"columns": index.reduced.cols, "nonzeros": int(index.reduced.nnz.sum())},
         "normalize": index.normalize,
         "shuffle": index.shuffle,
         "sources": index.sources,
@@ -122,7 +136,19 @@ def _sparse_lines(index: "Index") -> dict[str, str]:
         **({"beside": f"{' and '.join(index.beside)} of every row"} if index.beside else {}),
         "for --loss": ", ".join(losses(index)),
         "normalised": {"none": "no", "l2": "rows to Euclidean norm 1"}[index.normalize],
+        **({} if index.reduced is None else {"reduced": _reduced(index.reduced)}),
     }
+
+
+def _reduced(reduced: "ReducedIndex") -> str:
+    """What lies beside X."""
+    nnz = int(reduced.nnz.sum())
+    return f"to {reduced.cols:,} columns and {nnz:,} nonzeros beside these, for spcg with l2 or no penalty"
+
+
+def reduction_text(index: "Index") -> str:
+    """That there are rows in fewer columns, in a few words with a comma behind them; "" where there are none."""
+    return "" if index.reduced is None else f"also in {index.reduced.cols:,} columns, "
 
 
 def _numbers(numbering: "Numbering | None") -> str:

@@ -9,11 +9,13 @@ from mpiopt.errors import CapabilityError, DataError, UsageError
 from mpiopt.io.dataset.class_weight import BALANCED
 from mpiopt.io.dataset.labels import FEW, shown
 from mpiopt.io.dataset.linear_team import recipe_of
+from mpiopt.io.dataset.reduced_rows import with_fewer
 from mpiopt.io.dataset.source import Share, Source, shares
 from mpiopt.losses.registry import catalogue, find
 from mpiopt.problems.multinomial import Multinomial
 from mpiopt.problems.one_against_rest import OneAgainstRest
 from mpiopt.problems.problem import Team
+from mpiopt.problems.reduced import exact_for
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
@@ -35,15 +37,19 @@ def class_team_of(
     values: Literal["float32", "float64"] | None = None,
     seed: int = 0,
     class_weight: str | None = None,
+    fewer: bool = False,
 ) -> Team[ClassLoss]:
     """Read every worker's rows and team them up; free coordinates of the penalty, one a class, are intercepts. Collective.
 
     kind, loss : the softmax of the logistic loss, or any loss of two classes for each against the rest. class_weight :
-    "balanced", such that all classes weigh the same. Raises DataError, UsageError or CapabilityError on every rank.
+    "balanced", such that all classes weigh the same. fewer : as for `team_of`. Raises DataError, UsageError or CapabilityError
+    on every rank.
     """
     known = np.array(class_labels(source))
     family = class_family(kind, loss)
     found = shares(source, world, None if values is None else np.dtype(values))
+    if fewer and exact_for(penalty):
+        found = with_fewer(source, world, found)
     with world.together("mapping labels"):
         losses = [_loss(share, known, kind, family, bool(penalty.free)) for share in found]
     if class_weight is not None:

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from math import prod
 
+import h5py
 import numpy as np
 
+from mpiopt.io.disk.foreign_hdf5 import FLOAT, attribute, column, group
 from mpiopt.io.text.vocabulary import Lexicon
 
 
@@ -58,6 +60,33 @@ class Item:
     def _spread(self, values: tuple[float, ...], dtype: np.dtype) -> np.ndarray:
         """One value for each of the row's: numpy is slow to repeat a few along the last axis."""
         return np.tile(np.array(values, dtype), self.size // len(values))
+
+    def write(self, place: h5py.Group) -> None:
+        """Put it into a group. Raises OSError."""
+        place.attrs.update(shape=np.array(self.shape, np.int64), stored=self.stored, scale=self.scale)
+        if self.mean is not None:
+            place["mean"], place["std"] = np.array(self.mean), np.array(self.std)
+        if self.vocabulary is not None:
+            place["vocabulary"] = np.frombuffer(self.vocabulary.text().encode(), np.uint8)
+
+    @staticmethod
+    def read(file: h5py.File, place: str) -> "Item":
+        """What a group has. Raises ValueError."""
+        item = group(file, place)
+        found = set(item)
+        mean, std = (
+            tuple(column(file, f"{place}/{name}", FLOAT, (None,))[()].tolist()) if name in found else None
+            for name in ("mean", "std")
+        )
+        words = column(file, f"{place}/vocabulary", ("u1",), (None,))[()].tobytes().decode() if "vocabulary" in found else None
+        return Item(
+            shape=attribute(item, "shape", tuple),
+            stored=attribute(item, "stored", str),
+            scale=float(attribute(item, "scale", float, int)),
+            mean=mean,
+            std=std,
+            vocabulary=None if words is None else Lexicon.read(words),
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ group ``X`` in the CSR layout of AnnData (``data``, ``indices``, ``indptr``) and
 rows of a dense set lie in ``X/data`` alone, (rows, *shape of one item), whose attributes say what to divide by.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,12 +18,12 @@ from mpiopt.io.dataset.dense_row import Item
 from mpiopt.io.dataset.labels import FEW, Labels
 from mpiopt.io.dataset.made_features import Made
 from mpiopt.io.dataset.recipe import Recipe
+from mpiopt.io.dataset.reduced_index import ReducedIndex
 from mpiopt.io.disk.file_kind import DATA
-from mpiopt.io.disk.foreign_hdf5 import FLOAT, INTEGER, NUMBER, TEXTS, attribute, column, group
+from mpiopt.io.disk.foreign_hdf5 import INTEGER, NUMBER, TEXTS, attribute, column
 from mpiopt.io.disk.hdf5_check import parsing, tail, wrong
 from mpiopt.io.disk.held_name import partial
 from mpiopt.io.disk.sealed_file import is_sealed, seal_path
-from mpiopt.io.text.vocabulary import Lexicon
 from mpiopt.words import storable
 
 VERSION, PLAIN = 2, 1  # 2 : of rows with offsets, which an earlier version would leave out
@@ -69,7 +69,7 @@ class Index:
     float64; None for dense rows, and for sets of before that was recorded. beside : of `dataset.beside`, what rows have;
     sets of before that was recorded may have weights all the same. recipe : of a set from a table. scale : what the values of
     each feature were multiplied by (cols,), None for 1. ids : the numbers (cols,) uint64 that columns had in text, where
-    those are columns that occurred.
+    those are columns that occurred. reduced : of what shards hold beside X, where it is there.
     """
 
     rows: int
@@ -93,6 +93,7 @@ class Index:
     recipe: Recipe | None = None
     scale: np.ndarray | None = None
     ids: np.ndarray | None = None
+    reduced: ReducedIndex | None = None
 
     @property
     def made(self) -> Made:
@@ -179,29 +180,9 @@ def _write_content(path: Path, index: Index) -> None:
         if any(part is not None for part in made):
             made.write(file.create_group("made"))
         if index.item is not None:
-            _write_item(file.create_group("item"), index.item)
-
-
-def _write_item(group: h5py.Group, item: Item) -> None:
-    group.attrs.update(shape=np.array(item.shape, np.int64), stored=item.stored, scale=item.scale)
-    if item.mean is not None:
-        group["mean"], group["std"] = np.array(item.mean), np.array(item.std)
-    if item.vocabulary is not None:
-        group["vocabulary"] = np.frombuffer(item.vocabulary.text().encode(), np.uint8)
-
-
-def _read_item(file: h5py.File) -> Item:
-    item = group(file, "item")
-    mean, std = (
-        tuple(column(file, f"item/{name}", FLOAT, (None,))[()].tolist()) if name in set(item) else None
-        for name in ("mean", "std")
-    )
-    stored, scale = attribute(item, "stored", str), attribute(item, "scale", float, int)
-    made = Item(shape=attribute(item, "shape", tuple), stored=stored, scale=float(scale), mean=mean, std=std)
-    if "vocabulary" not in set(item):
-        return made
-    text = column(file, "item/vocabulary", ("u1",), (None,))[()].tobytes().decode()
-    return replace(made, vocabulary=Lexicon.read(text))
+            index.item.write(file.create_group("item"))
+        if index.reduced is not None:
+            index.reduced.write(file.create_group("reduced"))
 
 
 def _write_shards(group: h5py.Group, shards: tuple[Shard, ...]) -> None:
@@ -250,13 +231,14 @@ def _index(file: h5py.File) -> Index:
         shards=_read_shards(file),
         stride=attribute(prefix, "stride", int),
         features=_read_features(file) if "features" in set(file) else None,
-        item=_read_item(file) if "item" in set(file) else None,
+        item=Item.read(file, "item") if "item" in set(file) else None,
         numbering=_read_numbering(file) if "number_base" in file.attrs else None,
         values=attribute(file, "values", str) if "values" in file.attrs else None,
         beside=tuple(map(str, attribute(file, "beside", tuple))) if "beside" in file.attrs else (),
         recipe=made.recipe,
         scale=made.scale,
         ids=made.ids,
+        reduced=ReducedIndex.read(file, "reduced") if "reduced" in set(file) else None,
     )
 
 

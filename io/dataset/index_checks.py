@@ -21,6 +21,9 @@ def consistent(index: Index) -> Index:
         claims.append((known, "its features are numbered as none are"))
     if index.item is not None:
         claims += _item(index.item, index)
+    if index.reduced is not None:
+        shards = index.shards
+        claims += index.reduced.claims([shard.rows for shard in shards], [shard.nnz for shard in shards], index.cols)
     for holds, what in claims:
         if not holds:
             raise ValueError(what)

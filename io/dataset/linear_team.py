@@ -9,11 +9,13 @@ from mpiopt.io.dataset.class_weight import weighed
 from mpiopt.io.dataset.labels import Labels, binary_labels, sides
 from mpiopt.io.dataset.reading import Dataset
 from mpiopt.io.dataset.recipe import Recipe
+from mpiopt.io.dataset.reduced_rows import with_fewer
 from mpiopt.io.dataset.source import RowSource, Share, Source, shares
 from mpiopt.losses.family import Family
 from mpiopt.losses.registry import catalogue, find
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.problem import Team
+from mpiopt.problems.reduced import exact_for
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
@@ -31,18 +33,22 @@ def team_of(
     seed: int = 0,
     device: Literal["cpu", "gpu"] = "cpu",
     class_weight: str | None = None,
+    fewer: bool = False,
 ) -> Team[Linear]:
     """Read every worker's rows and team them up; a free coordinate of the penalty is the intercept. Collective.
 
     loss : one of `mpiopt.losses`, such as huber:delta=2. positive : the class or rule that becomes +1, for losses of two
     classes. class_weight : "balanced", or "NEG:POS", by which weights of rows labelled -1 and +1 are multiplied. values : type
     of the stored entries, None for that of the source.
-    device : where the rows are to be; a rank computes on the GPU that is current in its process.
+    device : where the rows are to be; a rank computes on the GPU that is current in its process. fewer : bring the rows in
+    fewer columns, too, where the data set has them and the penalty allows it, for a method that asks for such (`reduced`).
     Raises DataError or UsageError on every rank.
     """
     positive = meant(source, positive)
     family = fitting(loss, source.labels, positive)
     found = shares(source, world, None if values is None else np.dtype(values))
+    if fewer and device == "cpu" and exact_for(penalty):
+        found = with_fewer(source, world, found)
     with world.together("mapping labels"):
         losses = [_linear(share, source, family, positive, bool(penalty.free)) for share in found]
     if class_weight is not None:

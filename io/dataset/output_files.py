@@ -11,8 +11,8 @@ Folders that may go have a file MARK, so that only what a conversion has made is
 import os
 import re
 import stat
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import h5py
@@ -20,13 +20,22 @@ import h5py
 from mpiopt.errors import DataError, UsageError
 from mpiopt.io.dataset.index import Index, folder, read_index
 from mpiopt.io.disk.file_kind import DATA, SIGNATURE, is_of, replaceable, schema_of
-from mpiopt.io.disk.hdf5_check import BROKEN
+from mpiopt.io.disk.hdf5_check import BROKEN, reason
 from mpiopt.io.disk.held_name import HeldName, partial
 from mpiopt.io.disk.sealed_file import is_sealed
 
 MARK = "of-mpiopt-convert"
 SHARD = re.compile(r"\d{4,}\.h5")
 SCRATCH = re.compile(r"scratch-\d+\.bin|source-\d+|failed")  # beside the shards while they are made
+
+
+@contextmanager
+def told_plainly(path: Path) -> Iterator[None]:
+    """Turn what the file system says into a DataError that names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({reason(error)}); what was unfinished is removed") from error
 
 
 class Output:

@@ -11,8 +11,7 @@ from mpiopt.comm.world import World
 from mpiopt.errors import DataError
 from mpiopt.io.dataset.index import Shard
 from mpiopt.io.dataset.labels import Labels, shown
-from mpiopt.io.dataset.output_files import Output
-from mpiopt.io.dataset.writing import told_plainly
+from mpiopt.io.dataset.output_files import Output, told_plainly
 from mpiopt.words import counted
 
 

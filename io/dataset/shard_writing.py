@@ -43,7 +43,7 @@ class _Writer:
     def __init__(self, path: Path, rows: int, nnz: int) -> None:
         self.path, self.rows, self.nnz = path, rows, nnz
         self._file = h5py.File(path, "w", locking=False)  # nobody else knows this name yet
-        self._columns: list[_Column] = []
+        self._columns: list[ChunkedColumn] = []
 
     def finish(self) -> Shard:
         """Write what is left, close the file and say what it holds."""
@@ -68,8 +68,8 @@ class DenseWriter(_Writer):
         super().__init__(path, rows, rows * item.size)
         group = self._file.create_group("X")
         group.attrs["encoding-type"], group.attrs["encoding-version"] = "dict", "0.1.0"
-        self._data = _Column(group, "data", rows, np.dtype(item.stored), gzip, item.shape)
-        self._y = _Column(self._file, "y", rows, np.dtype(np.int32), gzip)
+        self._data = ChunkedColumn(group, "data", rows, np.dtype(item.stored), gzip, item.shape)
+        self._y = ChunkedColumn(self._file, "y", rows, np.dtype(np.int32), gzip)
         self._columns = [self._data, self._y]
         group["data"].attrs.update(
             {
@@ -97,11 +97,11 @@ class ShardWriter(_Writer):
         matrix = self._file.create_group("X")
         matrix.attrs["encoding-type"], matrix.attrs["encoding-version"] = "csr_matrix", "0.1.0"
         matrix.attrs["shape"] = np.array([rows, form.cols], np.int64)
-        self._data = _Column(matrix, "data", nnz, form.values, form.gzip)
-        self._indices = _Column(matrix, "indices", nnz, np.dtype(np.int32), form.gzip)
-        self._indptr = _Column(matrix, "indptr", rows + 1, np.dtype(np.int64), form.gzip)
-        self._y = _Column(self._file, "y", rows, form.labels, form.gzip)
-        self._beside = {name: _Column(self._file, name, rows, np.dtype(np.float64), form.gzip) for name in form.beside}
+        self._data = ChunkedColumn(matrix, "data", nnz, form.values, form.gzip)
+        self._indices = ChunkedColumn(matrix, "indices", nnz, np.dtype(np.int32), form.gzip)
+        self._indptr = ChunkedColumn(matrix, "indptr", rows + 1, np.dtype(np.int64), form.gzip)
+        self._y = ChunkedColumn(self._file, "y", rows, form.labels, form.gzip)
+        self._beside = {name: ChunkedColumn(self._file, name, rows, np.dtype(np.float64), form.gzip) for name in form.beside}
         self._columns = [self._data, self._indices, self._indptr, self._y, *self._beside.values()]
         self._end = 0
         self._indptr.append(np.zeros(1, np.int64))
@@ -119,7 +119,7 @@ class ShardWriter(_Writer):
             column.append(np.full(len(block.y), float(name == WEIGHT)) if values is None else values)
 
 
-class _Column:
+class ChunkedColumn:
     """A dataset of ``size`` entries of ``shape`` filled in order; chunks go to the file as they are, or through gzip."""
 
     def __init__(
@@ -136,6 +136,7 @@ class _Column:
         self._sums: list[int] = []
 
     def append(self, values: np.ndarray) -> None:
+        """Add values behind those that are there."""
         taken = 0
         while taken < len(values):
             part = values[taken : taken + len(self._chunk) - self._filled]
@@ -165,8 +166,13 @@ class _Column:
         return np.array(self._sums, np.uint32)
 
     def chunks(self) -> list[Piece]:
-        """Where the chunks stand in the file: they carry their own checksums."""
-        stored = self._dataset.id
-        count = stored.get_num_chunks() if self._at else 0
-        places = [(info.byte_offset, info.byte_offset + info.size) for info in map(stored.get_chunk_info, range(count))]
-        return [(start, stop, OWN) for start, stop in places]
+        """See `chunks_of`."""
+        return chunks_of(self._dataset)
+
+
+def chunks_of(dataset: h5py.Dataset) -> list[Piece]:
+    """Where its chunks, all written and each with a checksum of its own, stand in the file."""
+    stored = dataset.id
+    count = stored.get_num_chunks() if dataset.size else 0
+    places = [(info.byte_offset, info.byte_offset + info.size) for info in map(stored.get_chunk_info, range(count))]
+    return [(start, stop, OWN) for start, stop in places]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from math import fsum
 from pathlib import Path
@@ -12,16 +13,16 @@ import numpy as np
 from mpiopt import __version__
 from mpiopt.comm.blocks import even
 from mpiopt.comm.world import World
-from mpiopt.errors import DataError, MpioptError
+from mpiopt.errors import MpioptError
 from mpiopt.io.dataset.beside import COLUMNS, OFFSET, WEIGHT
 from mpiopt.io.dataset.dense_row import Item
 from mpiopt.io.dataset.index import CHUNK, Index, Shard, shard_name, stride_for, write_index
 from mpiopt.io.dataset.labels import Labels, Tallied
 from mpiopt.io.dataset.nonzero_counts import NonzeroCounts
-from mpiopt.io.dataset.output_files import Output
+from mpiopt.io.dataset.output_files import Output, told_plainly
+from mpiopt.io.dataset.reduced_writing import reduce_shards
 from mpiopt.io.dataset.shard_writing import Form, ShardRows, ShardWriter
 from mpiopt.io.dataset.source import Source
-from mpiopt.io.disk.hdf5_check import reason
 
 SHARD, SHARDS = 1 << 22, 256  # nonzeros of a shard: 32 MiB of indices and values; more, once there are so many shards
 
@@ -43,24 +44,21 @@ def writing(world: World, target: str | Path, overwrite: bool) -> Iterator[Outpu
         raise
 
 
-@contextmanager
-def told_plainly(path: Path) -> Iterator[None]:
-    """Turn what the file system says into a DataError that names ``path``."""
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f"{path} cannot be written ({reason(error)}); what was unfinished is removed") from error
-
-
 def shard_count(asked: int | None, rows: int, nnz: int) -> int:
     """The number of shards: as asked for, or one per SHARD nonzeros up to SHARDS; never by the number of ranks."""
     return asked if asked is not None else max(1, min(rows, round(nnz / SHARD), SHARDS))
 
 
-def finish(world: World, output: Output, mine: list[tuple[int, Shard]], index: Index) -> Index:
-    """Write the index over every rank's shards and put all in place. Collective; returns the index written."""
+def finish(world: World, output: Output, mine: list[tuple[int, Shard]], index: Index, reduce: bool = False) -> Index:
+    """Write the index over every rank's shards and put all in place. Collective; returns the index written.
+
+    reduce : put rows in fewer columns beside X first, where that pays.
+    """
+    if reduce:
+        mine, reduced = reduce_shards(world, output, mine, index)
+        index = replace(index, reduced=reduced)
     entries = sorted(entry for part in world.tell_all(mine) for entry in part)
-    index = Index(**{**vars(index), "shards": tuple(shard for _, shard in entries)})
+    index = replace(index, shards=tuple(shard for _, shard in entries))
     with world.together(f"writing {output.target}"), told_plainly(output.target):
         if world.rank == 0:
             write_index(output.index, index)
@@ -114,10 +112,12 @@ def write_shards(
     values=np.float32,
     gzip: int | None = None,
     overwrite: bool = False,
+    reduce: bool = False,
 ) -> Index:
     """Write any source as a data set, its rows in their order; every rank writes some of the shards, one after another.
 
-    A rank holds one shard at a time. Collective. Raises UsageError or DataError on every rank.
+    reduce : put the rows in fewer columns beside X, where that pays. A rank holds one shard at a time. Collective. Raises
+    UsageError or DataError on every rank.
     """
     count = shard_count(shards, source.rows, source.nnz)
     bounds = even(source.rows, count)
@@ -155,6 +155,7 @@ def write_shards(
                 values=np.dtype(values).name,
                 beside=tuple(name for name in COLUMNS if name in had),
             ),
+            reduce,
         )
 
 

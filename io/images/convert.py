@@ -24,11 +24,11 @@ from mpiopt.io.dataset.dense import DenseDataset
 from mpiopt.io.dataset.dense_row import Item, Moments
 from mpiopt.io.dataset.index import Index, shard_name
 from mpiopt.io.dataset.labels import Labels, Tallied
-from mpiopt.io.dataset.output_files import Output
+from mpiopt.io.dataset.output_files import Output, told_plainly
 from mpiopt.io.dataset.rows_to_shards import Pieces, demand_two, move
 from mpiopt.io.dataset.shard_writing import DenseWriter
 from mpiopt.io.dataset.shuffle import Shuffle
-from mpiopt.io.dataset.writing import dense_index, finish, shard_count, together_labels, told_plainly, writing
+from mpiopt.io.dataset.writing import dense_index, finish, shard_count, together_labels, writing
 from mpiopt.io.images.sources import Pack
 from mpiopt.io.text.vocabulary import Lexicon
 from mpiopt.words import counted

@@ -20,11 +20,11 @@ from mpiopt.io.dataset.index import WIDEST, Index, Numbering, shard_name
 from mpiopt.io.dataset.labels import Tallied
 from mpiopt.io.dataset.like_training import Frame, training_frame
 from mpiopt.io.dataset.nonzero_counts import NonzeroCounts
-from mpiopt.io.dataset.output_files import Output
+from mpiopt.io.dataset.output_files import Output, told_plainly
 from mpiopt.io.dataset.rows_to_shards import Pieces, demand_two, move
 from mpiopt.io.dataset.shard_writing import Form, ShardRows, ShardWriter
 from mpiopt.io.dataset.shuffle import Shuffle
-from mpiopt.io.dataset.writing import described, finish, shard_count, together_labels, told_plainly, writing
+from mpiopt.io.dataset.writing import described, finish, shard_count, together_labels, writing
 from mpiopt.io.text.asked import RowRequest
 from mpiopt.io.text.numbers import IN_LABEL, Accompanying, told_names
 from mpiopt.io.text.options import PLAIN, TextOptions, framed
@@ -116,7 +116,7 @@ class _TextConversion:
             scale=scale,
             ids=self.parser.ids,
         )
-        return finish(self.world, self.output, mine, index)
+        return finish(self.world, self.output, mine, index, self.options.reduce)
 
     def _prepare(self) -> None:
         """See what is to be read, which rank 0 finds out where it is a table, and have what reads it."""

@@ -26,7 +26,8 @@ class TextOptions:
     names, one a line. compact : features are those that occur, whatever their numbers of up to 64 bits. indices : as
     ``order`` of `RowRequest`. scale : "max" divides the values of each feature by the largest in size, "std" by their standard
     deviation, zeros included; none is moved, so that zeros stay. table : how columns of a table are read. memory : bytes of
-    parsed rows a rank keeps. reader : of the sources, the same on all ranks.
+    parsed rows a rank keeps. reader : of the sources, the same on all ranks. reduce : put rows in
+    fewer columns beside X, where that pays.
     """
 
     normalize: Literal["none", "l2"] = "none"
@@ -48,6 +49,7 @@ class TextOptions:
     scale: Scaling = "none"
     table: TableOptions = PLAIN_TABLE
     reader: Reader = SVMLIGHT
+    reduce: bool = False
 
 
 PLAIN = TextOptions()

@@ -51,8 +51,8 @@ def margins(job: "Solve", source: Source) -> int | None:
     return None if job.multiclass is None else len(class_labels(source))
 
 
-def class_team(job: "Solve", source: Source, world: "World") -> Team[ClassLoss]:
-    """The team that the job asks for. Collective. Raises MpioptError on every rank."""
+def class_team(job: "Solve", source: Source, world: "World", fewer: bool) -> Team[ClassLoss]:
+    """The team that the job asks for; fewer : as for `team_of`. Collective. Raises MpioptError on every rank."""
     assert job.multiclass is not None
     return class_team_of(
         source,
@@ -63,6 +63,7 @@ def class_team(job: "Solve", source: Source, world: "World") -> Team[ClassLoss]:
         values=job.values,
         seed=job.seed,
         class_weight=job.class_weight,
+        fewer=fewer,
     )
 
 
@@ -95,7 +96,7 @@ def warm_classes(team: Team[ClassLoss]) -> None:
         small.plane(at, np.zeros((1, small.margin_count)), np.zeros(1))
         small.bregman(at, at.known)
         small.dual(at, small.dual_sums(at))
-        if reducible(loss):
+        if reducible(loss) and loss.matrix.fewer is None:
             touch(small)
         if offers(small, Separable):
             _warm_models(small)

@@ -18,14 +18,22 @@ if TYPE_CHECKING:
     from mpiopt.comm.world import World
     from mpiopt.jobs.cli.solve_options import Solve
 
+BROUGHT, MADE = "with the data set", "at the start"  # where fewer coordinates are from
 SHOWN = 8  # classes that are named
-FINAL = ("gradient_norm", "gap", "tight_gap", "coefficient_error", "form", "form_why", "coordinates")
+FINAL = ("gradient_norm", "gap", "tight_gap", "coefficient_error", "form", "form_why", "coordinates", "reduction")
 
 
-def facts(job: "Solve", solution: Solution, features: int, groups: Array | None = None) -> dict[str, Any]:
-    """What is known of the answer, beside what is of every run's. groups : (features,), where they are in such."""
+def facts(
+    job: "Solve", solution: Solution, features: int, groups: Array | None = None, brought: bool = False
+) -> dict[str, Any]:
+    """What is known of the answer, beside what is of every run's.
+
+    groups : (features,), where they are in such. brought : whether rows came in fewer columns.
+    """
     proved, taken = solution.certificate, taken_by(solution.run)
     x = on_host(solution.x)
+    coordinates = None if taken is None or solution.run is None else solution.run.points[0].x.size
+    fewer = coordinates is not None and coordinates < x.size
     intercepts = x.size // (features + 1) if job.intercept else 0  # one of each class, and last
     return {
         "objective": proved.objective,
@@ -37,7 +45,8 @@ def facts(job: "Solve", solution: Solution, features: int, groups: Array | None 
         **({} if groups is None else {"nonzero_groups": int(np.unique(groups[x[: groups.size] != 0]).size)}),
         "form": taken and taken.form,
         "form_why": taken and taken.why,
-        "coordinates": None if taken is None or solution.run is None else solution.run.points[0].x.size,
+        "coordinates": coordinates,
+        "reduction": (BROUGHT if brought else MADE) if fewer and not job.kink else None,
     }
 
 
@@ -59,9 +68,11 @@ def certified(found: Mapping[str, Any]) -> str:
 
 
 def _fewer(found: Mapping[str, Any], solution: Solution) -> str:
-    """In how many coordinates a method ran, where these are fewer than the coefficients."""
-    count = found["coordinates"]
-    return f", in {count:,} coordinates" if count is not None and count < solution.x.size else ""
+    """In how many coordinates a method ran, where these are fewer than the coefficients, and whose they are."""
+    count, brought = found["coordinates"], found["reduction"] == BROUGHT
+    if count is None or count >= solution.x.size:
+        return ""
+    return f", in {count:,} coordinates{', which came with the data set' * brought}"
 
 
 def _shortened(names: list[str]) -> str:

@@ -29,9 +29,11 @@ from mpiopt.jobs.running.solve_outcome import FINAL, facts, lines
 from mpiopt.jobs.running.warm_up import warm
 from mpiopt.kernels.device.launch import library
 from mpiopt.methods import find
+from mpiopt.methods.reducing import Reducing
 from mpiopt.problems.device_rows import take_card
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.problem import Team
+from mpiopt.problems.reduced import brings
 
 if TYPE_CHECKING:
     from mpiopt.comm.world import World
@@ -98,7 +100,9 @@ class SolveHooks:
     def built(self) -> tuple[Team[Any], dict[str, Any]]:
         """The team on its device, every kernel warm."""
         if self.job.multiclass is not None:
-            self._team: Team[Any] = class_data.class_team(self.job, self._source, self._world)
+            self._team: Team[Any] = class_data.class_team(
+                self.job, self._source, self._world, isinstance(self.method, Reducing)
+            )
             class_data.warm_classes(self._team)
             return self._told()
         self._team = self._placed(self.job.device)
@@ -140,7 +144,7 @@ class SolveHooks:
             ],
             course.interruption,
         )
-        found = facts(self.job, self._found, self._about["features"], self._groups)
+        found = facts(self.job, self._found, self._about["features"], self._groups, brings(self._team))
         told = lines(self.job, self._about, self._found, found, self._world)
         if test is not None:
             seen = test.figures(self._found.x)
@@ -185,6 +189,7 @@ class SolveHooks:
             seed=job.seed,
             device=device,
             class_weight=job.class_weight,
+            fewer=isinstance(self.method, Reducing),
         )
 
 

@@ -23,6 +23,7 @@ from mpiopt.io.dataset.source import open_source
 from mpiopt.kernels.csr import CSR
 from mpiopt.losses.registry import find as loss_of
 from mpiopt.methods import find
+from mpiopt.methods.reducing import Reducing
 from mpiopt.problems.grouped import GroupLasso
 from mpiopt.problems.linear import Linear
 from mpiopt.problems.multinomial import Multinomial
@@ -82,17 +83,17 @@ def fit(
     Raises UsageError, DataError, CapabilityError on every rank.
     """
     world = here() if world is None else world
-    losses = linear_losses(world, rows, X, (y, sample_weight, offset), loss, intercept, class_weight)
+    method = find(solver or "spcg").make()
+    fewer = isinstance(method, Reducing) and not (l1 or group_l1) and penalty_factors is None
+    losses = linear_losses(world, rows, X, (y, sample_weight, offset), loss, intercept, class_weight, fewer)
     zeros = np.zeros(losses[0].dim)
     weight, sums = world.total([np.array([one.weight, one.weight * one.value(one.point(zeros))]) for one in losses])
     scale = float(weight) if per_weight else 1.0
     features, free, kinked = losses[0].features, int(intercept), (l1 / scale, group_l1 / scale)
     penalty = _penalty(*kinked, l2 / scale, free, penalty_factors, groups, features)
     team = Team.of(world, losses, penalty)
-    method = find(solver or "spcg").make()
     gap = tol * float(sums / weight) if weight > 0 else tol
-    held = not isinstance(penalty, PerFeature) or penalty.factors.min(initial=1.0) > 0
-    proved = (l1 or group_l1 or l2) and held
+    proved = (l1 or group_l1 or l2) and not (isinstance(penalty, PerFeature) and penalty.factors.min(initial=1.0) <= 0)
     stop = Stop(rounds=max_iter, gap=gap, gradient=None if proved else tol)
     x = team.zeros()
     if start is not None:
@@ -130,14 +131,15 @@ def linear_losses(
     loss: str,
     intercept: bool,
     class_weight: str | None = None,
+    fewer: bool = False,
 ) -> list[Linear]:
-    """The losses of this rank's workers. Collective: as `fit`. columns : labels, weights, offsets."""
+    """The losses of this rank's workers. Collective: as `fit`. columns : labels, weights, offsets. fewer : as for `team_of`."""
     if isinstance(X, str | Path):
         for name, given in zip(COLUMNS, columns, strict=True):
             if given is not None:
                 raise UsageError(f"{X} has its own {name}: leave it out, or give arrays")
         free = ElasticNet(free=int(intercept))
-        team = team_of(open_source(str(X), world), world, free, loss=loss, class_weight=class_weight)
+        team = team_of(open_source(str(X), world), world, free, loss=loss, class_weight=class_weight, fewer=fewer)
         return [site.loss for site in team.sites]
     family = loss_of(loss)
 

@@ -1,7 +1,7 @@
 """A sparse matrix as compressed rows, in buffers that run on past their end: the kernels may look ahead freely."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -24,6 +24,7 @@ class CSR:
     indptr : (rows + 1,) int64, offsets into indices and data, not necessarily from 0; indices : int32, data : float32
     or float64, both views of buffers at least PAD elements longer (`CSR.empty`, `CSR.of`). Vectors are float64 or
     float32 (then sums along a row are still kept in float64). Rows are this process's own: nothing here communicates.
+    fewer : the same rows in fewer columns, where they came with them (`beside`); whatever is made of rows comes without.
     Raises UsageError on arrays that do not fit.
     """
 
@@ -31,6 +32,7 @@ class CSR:
     indices: np.ndarray
     data: np.ndarray
     shape: tuple[int, int]
+    fewer: "FewerColumns | None" = field(init=False, default=None, repr=False)
 
     def __post_init__(self):
         if self.indptr.shape != (self.shape[0] + 1,) or self.indptr.dtype != np.int64 or self.indices.dtype != np.int32:
@@ -63,6 +65,14 @@ class CSR:
         if found := matrix._complaint():
             raise UsageError(f"{found}: a CSR of shape {shape} cannot be made of these")
         return matrix
+
+    def beside(self, fewer: "FewerColumns") -> Self:
+        """These very rows, with what was made of them. Raises UsageError for other rows."""
+        if fewer.rows.shape[0] != self.shape[0]:
+            raise UsageError(f"{self.shape[0]} rows were given {fewer.rows.shape[0]} in fewer columns: give as many")
+        made = replace(self)
+        object.__setattr__(made, "fewer", fewer)
+        return made
 
     def _complaint(self) -> str:
         return complaint(self.indptr, self.indices, self.data, self.shape[1])
@@ -177,6 +187,20 @@ class CSR:
                 f"{out.shape}; they must be {asked} and {made}"
             )
         return out
+
+
+@dataclass(frozen=True, eq=False)
+class FewerColumns:
+    """Some rows in fewer, renumbered columns, and the way back; see `problems.reduced`, which makes such.
+
+    rows : those of one worker. columns, singles, sources, factors : of all workers, as `problems.reduced.Reduced` has them.
+    """
+
+    rows: CSR
+    columns: np.ndarray
+    singles: np.ndarray
+    sources: np.ndarray
+    factors: np.ndarray
 
 
 def _demand(indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, shape: tuple[int, int]) -> None:

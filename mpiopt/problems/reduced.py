@@ -9,16 +9,16 @@ and coefficients of its own, and all that is said here holds for each.
 """
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.kernels.csr import CSR, PAD
+from mpiopt.kernels.csr import CSR, PAD, FewerColumns
 from mpiopt.kernels.host import reduction
 from mpiopt.problems.penalties import ElasticNet
 from mpiopt.problems.problem import Team, offered
-from mpiopt.problems.protocols import OfRows
+from mpiopt.problems.protocols import OfRows, Penalty
 
 WORTH = 0.4  # of all features: so many at least have to go, for the rows are held twice then
 MANY = 5000  # features below which long vectors do not matter
@@ -78,46 +78,102 @@ def _beside(x: Array, lines: int) -> Array:
 def reduced(team: Team) -> Reduced | None:
     """The problem in fewer coordinates; None where that is not exact or not worth it. Collective.
 
-    It costs a look at the indices, and where that is promising two passes over the rows and, between several workers, half a
-    vector round and 12 bytes for each merged feature.
+    Where all rows came with such (`CSR.fewer`) it costs next to nothing; else a look at the indices, and where that is
+    promising two passes over the rows and, between several workers, half a vector round and 12 bytes for each merged feature.
     """
-    if not offered(team, OfRows):
+    if not (offered(team, OfRows) and exact_for(team.penalty) and reducible(team.sites[0].loss)):
         return None
-    loss = team.sites[0].loss
-    if not (isinstance(team.penalty, ElasticNet) and team.penalty.smooth):
-        return None
-    if not reducible(loss):
-        return None
-    counts = _counts(team)
-    if counts is None:
-        return None
-    places = np.empty(loss.features, np.int32)
-    kept = reduction.popularity(counts, places)
+    bring, sample = _looked_at(team)
+    if bring:
+        return _brought(team)
+    found = numbered(_counts(team)) if _hopeful(sample) else None
+    return None if found is None else _made(team, *found)
+
+
+def exact_for(penalty: Penalty) -> bool:
+    """Whether a penalty is one for which it is exact."""
+    return isinstance(penalty, ElasticNet) and penalty.smooth
+
+
+class NewColumns(NamedTuple):
+    """places : (features,) int32, as `reduction.popularity` numbers them. kept, singles : of several entries, of one."""
+
+    places: Array
+    kept: int
+    singles: int
+
+
+def worthwhile(counts: Array) -> NewColumns | None:
+    """As a solve finds it by all rows' counts (features,) int32; None where it would not look for fewer coordinates."""
+    shift, blocks = _shift(counts.size), np.arange(counts.size >> _shift(counts.size))
+    sample = counts[(blocks << shift) | (blocks & ((1 << shift) - 1))]
+    return numbered(counts) if many(counts.size) and _hopeful(sample) else None
+
+
+def numbered(counts: Array) -> NewColumns | None:
+    """Where the columns go that occur so often, (features,) int32; None where too many occur more than once."""
+    places = np.empty(counts.size, np.int32)
+    kept = int(reduction.popularity(counts, places))
     # a merged column for each row that has single entries: at most one for each
-    if loss.features - kept < WORTH * loss.features:
+    if counts.size - kept < WORTH * counts.size:
         return None
-    singles = int(np.count_nonzero(counts == 1))
-    del counts
-    return _made(team, places, kept, singles)
+    return NewColumns(places, kept, int(np.count_nonzero(counts == 1)))
 
 
 def reducible(loss: OfRows) -> bool:
     """Whether fewer coordinates are looked for."""
-    return isinstance(loss.matrix, CSR) and loss.features >= MANY
+    return isinstance(loss.matrix, CSR) and many(loss.features)
+
+
+def many(features: int) -> bool:
+    """Whether there are so many that long vectors matter."""
+    return features >= MANY
 
 
 def promising(loss: OfRows) -> bool:
-    """Whether it may be worth it, by a worker's first rows, which hold no more of a column than all do. Not collective."""
-    if not reducible(loss):
+    """Whether it may be worth making them, by a worker's first rows, which hold no more of a column than all do.
+
+    Not collective.
+    """
+    if not reducible(loss) or _beside_rows(loss) is not None:
         return False
-    shift = _shift(loss)
+    shift = _shift(loss.features)
     return float(np.mean(_sampled(loss, shift, 4 * CHUNK) <= 1)) >= WORTH
 
 
-def _counts(team: Team[OfRows]) -> Array | None:
-    """How many entries every column has in all rows, (features,) int32; None where too many have more than one. Collective."""
-    if not _hopeful(team):
-        return None
+def brings(team: Team) -> bool:
+    """Whether the rows of this rank came in fewer columns, too. Not collective."""
+    return offered(team, OfRows) and all(_beside_rows(site.loss) is not None for site in team.sites)
+
+
+def _beside_rows(loss: OfRows) -> FewerColumns | None:
+    """What a worker's rows came with."""
+    return loss.matrix.fewer if isinstance(loss.matrix, CSR) else None
+
+
+def _looked_at(team: Team[OfRows]) -> tuple[bool, Array]:
+    """Whether the rows of all ranks came so, and how many entries columns of a sample have in the others.
+
+    Collective: one small sum of at most 2 `SAMPLE` numbers.
+    """
+    here, shift = brings(team), _shift(team.sites[0].loss.features)
+    size = team.sites[0].loss.features >> shift
+    parts = [np.append(np.zeros(size) if here else _sampled(site.loss, shift), here) for site in team.sites]
+    counts = team.world.total(parts, "sample")
+    return bool(counts[-1] == team.world.workers), counts[:-1]
+
+
+def _brought(team: Team[OfRows]) -> Reduced:
+    """What the rows came with."""
+    fewer = [cast(FewerColumns, _beside_rows(site.loss)) for site in team.sites]
+    sites = [replace(site, loss=replace(site.loss, matrix=each.rows)) for site, each in zip(team.sites, fewer, strict=True)]
+    loss, back = team.sites[0].loss, fewer[0]
+    way = back.columns, back.singles, back.sources, back.factors
+    return Reduced(replace(team, sites=tuple(sites)), loss.features, int(loss.intercept), *way)
+
+
+def _counts(team: Team[OfRows]) -> Array:
+    """How many entries every column has in all rows, (features,) int32. Collective."""
     own = []
     for site in team.sites:
         matrix = site.loss.matrix
@@ -127,15 +183,13 @@ def _counts(team: Team[OfRows]) -> Array | None:
     return own[0] if team.world.workers == 1 else team.world.sum(own, "features", out=own[0])
 
 
-def _hopeful(team: Team[OfRows]) -> bool:
-    """Whether enough columns of a sample have at most one entry. Collective: one small sum of at most 2 `SAMPLE` numbers."""
-    shift = _shift(team.sites[0].loss)
-    counts = team.world.total([_sampled(site.loss, shift) for site in team.sites], "sample")
+def _hopeful(counts: Array) -> bool:
+    """Whether enough columns of a sample have at most one entry."""
     return float(np.mean(counts <= 1)) >= WORTH
 
 
-def _shift(loss: OfRows) -> int:
-    return max((loss.features // SAMPLE).bit_length() - 1, 0)
+def _shift(features: int) -> int:
+    return max((features // SAMPLE).bit_length() - 1, 0)
 
 
 def _sampled(loss: OfRows, shift: int, most: int | None = None) -> Array:
@@ -153,8 +207,8 @@ def _sampled(loss: OfRows, shift: int, most: int | None = None) -> Array:
     return counts
 
 
-class _Rows(NamedTuple):
-    """A worker's reduced rows, merged columns numbered from ``kept`` on, and its part of the way back."""
+class FewerRows(NamedTuple):
+    """Some rows reduced, each merged column the last of its row, and their part of the way back: see `Reduced`."""
 
     starts: Array
     indices: Array
@@ -166,8 +220,9 @@ class _Rows(NamedTuple):
 
 
 def _made(team: Team[OfRows], places: Array, kept: int, singles: int) -> Reduced:
+    """What is made of the rows. Collective."""
     world = team.world
-    found = [_smaller(site.loss, places, kept, singles) for site in team.sites]
+    found = [fewer_rows(cast(CSR, site.loss.matrix), places, kept, singles) for site in team.sites]
     merged = np.array([rows.merged for rows in found], np.int64)
     everyone = np.concatenate(world.gather(merged)) if world.workers > 1 else merged
     before = np.cumsum(everyone) - everyone
@@ -181,28 +236,35 @@ def _made(team: Team[OfRows], places: Array, kept: int, singles: int) -> Reduced
     columns, sources, factors = (np.concatenate(parts) for parts in zip(*(rows[4:] for rows in found), strict=True))
     if world.workers > 1:
         columns, sources, factors = (np.concatenate(world.gather(part, "merged")) for part in (columns, sources, factors))
-    numbered = np.empty(kept, np.int32)
-    held = np.flatnonzero(places >= 0)
-    numbered[places[held]] = held
-    loss = team.sites[0].loss
-    return Reduced(replace(team, sites=tuple(sites)), loss.features, int(loss.intercept), numbered, columns, sources, factors)
+    loss, back = team.sites[0].loss, (in_order(places, kept), columns, sources, factors)
+    return Reduced(replace(team, sites=tuple(sites)), loss.features, int(loss.intercept), *back)
 
 
-def _smaller(loss: OfRows, places: Array, kept: int, singles: int) -> _Rows:
-    """singles : of all workers. Rows do not become longer: what they leave of the room is not touched."""
-    matrix = loss.matrix
-    room = CSR.empty(loss.rows, matrix.nnz, matrix.shape[1], matrix.data.dtype)
+def in_order(places: Array, kept: int) -> Array:
+    """The columns (kept,) int32 that have the ``places`` 0, 1, ..."""
+    columns, held = np.empty(kept, np.int32), np.flatnonzero(places >= 0)
+    columns[places[held]] = held
+    return columns
+
+
+def fewer_rows(matrix: CSR, places: Array, first: int, singles: int) -> FewerRows:
+    """Some rows reduced. Not collective.
+
+    places : (columns,), of `NewColumns`; first : the number of the first merged column; singles : at least those of these rows.
+    Rows do not become longer: what they leave of the room is not touched.
+    """
+    room = CSR.empty(matrix.shape[0], matrix.nnz, matrix.shape[1], matrix.data.dtype)
     most = min(singles, matrix.nnz)
     columns, sources, factors = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, matrix.data.dtype)
     back = columns, sources, factors
-    rows = matrix.indptr, matrix.indices, matrix.data, places, np.int64(kept)
+    rows = matrix.indptr, matrix.indices, matrix.data, places, np.int64(first)
     count, merged = reduction.reduce_rows(*rows, room.indptr, room.indices, room.data, *back)
     entries = int(room.indptr[-1])
     room.indices[entries : entries + PAD] = 0  # which kernels that look ahead may see
-    return _Rows(room.indptr, room.indices[:entries], room.data[:entries], int(merged), *(part[:count] for part in back))
+    return FewerRows(room.indptr, room.indices[:entries], room.data[:entries], int(merged), *(part[:count] for part in back))
 
 
-def _renumber(rows: _Rows, kept: int, more: int) -> None:
+def _renumber(rows: FewerRows, kept: int, more: int) -> None:
     """Merged columns, the last of their rows, by so much more, in place."""
     if more:
         last = rows.starts[1:][np.diff(rows.starts) > 0] - 1
@@ -215,4 +277,4 @@ def touch(loss: OfRows) -> None:
     matrix, counts, places = loss.matrix, np.zeros(loss.features, np.int32), np.empty(loss.features, np.int32)
     reduction.occurrences(matrix.indptr, matrix.indices, counts)
     kept = reduction.popularity(counts, places)
-    _smaller(loss, places, kept, loss.features)
+    fewer_rows(cast(CSR, matrix), places, int(kept), loss.features)
