@@ -12,13 +12,14 @@ import numpy as np
 from mpiopt.engine.forms import Taken
 from mpiopt.io.dataset.index import CHUNK
 from mpiopt.io.dataset.reading import Dataset
+from mpiopt.io.dataset.reduced_index import ReducedIndex
 from mpiopt.io.dataset.source import Source
 from mpiopt.io.dataset.synthetic import Synthetic
 from mpiopt.jobs.cli.console import WIDTH, Console, size, table
 from mpiopt.jobs.machine.node import compiled, memory_room
 from mpiopt.jobs.running.feature_groups import groups_of
 from mpiopt.jobs.running.linear_data import opened
-from mpiopt.jobs.running.rehearsal import Effort, Make, foreseen, made, reduces, rehearse, screens, settled
+from mpiopt.jobs.running.rehearsal import Effort, Make, foreseen, known, made, reduces, rehearse, screens, settled
 from mpiopt.losses.registry import find
 from mpiopt.problems.copied import ROOT
 from mpiopt.words import counted
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 FULL = 1  # the exit code where a node has not room enough
 MAP = 2  # vectors: the way to fewer coordinates and back
+WHOLE = 8  # vectors of all features where methods run in fewer: answers, and what proves the last
 
 
 class Footprint(NamedTuple):
@@ -48,15 +50,17 @@ def forecast(job: "Solve", make: Make, world: "World", console: Console) -> dict
     if not compiled():
         console.note("compiling kernels: once on this machine, about 10 seconds")
     console(f"rehearsing {job.method} on {counted(world.size, 'rank')}")
-    dim = source.cols + job.intercept
     method = made(job, make)
+    small = known(method, job, source)
+    coordinates = source.cols if small is None else small.cols
+    dim = coordinates + job.intercept
     taken = settled(method, job, source, world.workers)[1]
     effort = rehearse(job, lambda job: settled(make(job), job, source, world.workers)[0], world, dim)
-    sent, twice = effort.traffic, reduces(method, job, source) or screens(job, source, taken)
+    sent, twice = effort.traffic, small is None and (reduces(method, job, source) or screens(job, source, taken))
     mine = {
         "host": world.host,
         "room": memory_room(),
-        **needed(job, share(source, world), source, effort, twice, _copied(taken, source, world)),
+        **needed(job, share(source, world), source, effort, twice, _copied(taken, source, world, small), small),
         "bytes_a_round": sent.nbytes,
     }
     ranks = [{"rank": rank, **found} for rank, found in enumerate(world.tell_all(mine))]
@@ -65,6 +69,7 @@ def forecast(job: "Solve", make: Make, world: "World", console: Console) -> dict
         "dataset": source.name,
         "rows": source.rows,
         "features": source.cols,
+        "coordinates": None if small is None else coordinates,
         "nonzeros": sum(rank["nonzeros_held"] for rank in ranks),
         "method": job.method,
         "form": taken and taken.form,
@@ -98,28 +103,38 @@ def share(source: Source, world: "World") -> Footprint:
     return Footprint(hi - lo, round(last - first))
 
 
-def _copied(taken: Taken | None, source: Source, world: "World") -> Footprint:
+def _copied(taken: Taken | None, source: Source, world: "World", small: ReducedIndex | None) -> Footprint:
     """The rows that one rank has a copy of, in a form in which worker 0 has them all."""
     here = taken is not None and taken.form == "gathered" and ROOT in world.hosted
-    return Footprint(source.rows, foreseen(source)) if here else NONE
+    return Footprint(source.rows, foreseen(source) if small is None else int(small.nnz.sum())) if here else NONE
 
 
 def needed(
-    job: "Solve", mine: Footprint, source: Source, effort: Effort, twice: bool = False, others: Footprint = NONE
+    job: "Solve",
+    mine: Footprint,
+    source: Source,
+    effort: Effort,
+    twice: bool = False,
+    others: Footprint = NONE,
+    small: ReducedIndex | None = None,
 ) -> dict[str, float]:
     """Bytes of one rank by what they are for; ``total`` is the most that it holds at a time. Not collective.
 
     twice : whether it may hold its rows a second time, in fewer coordinates: not known before they are read, and ``once`` is
-    the total where it does not. others : rows of others that it holds too.
+    the total where it does not. others : rows of others that it holds too. small : in what fewer coordinates it holds
+    them, where that is known.
     """
     entry = 4 + np.dtype(job.values).itemsize
     matrix = entry * mine.nonzeros + 8 * mine.rows
     held = matrix + entry * others.nonzeros + 16 * others.rows
     labels = (4 if find(job.loss).labels.classes else 8) * mine.rows
-    vector = 8 * (source.cols + job.intercept)
+    vector = 8 * ((source.cols if small is None else small.cols) + job.intercept)
     rows = labels + round(8 * effort.row_vectors * mine.rows)
     dvectors = round((effort.dvectors + 1) * vector)  # MPI adds up into one of its own, or malloc cannot give one back
     reading = matrix + labels + 8 * mine.rows + CHUNK * entry
+    if small is not None:
+        beside = _beside(small, mine, source, entry)
+        held, reading, dvectors = held + beside, reading + beside, dvectors + WHOLE * 8 * source.cols
     once = max(reading, held + rows + dvectors)
     if twice:
         held, dvectors = held + matrix, dvectors + MAP * vector
@@ -135,6 +150,12 @@ def needed(
         "once": effort.program + once,
         "total": effort.program + max(reading, held + rows + dvectors),
     }
+
+
+def _beside(small: ReducedIndex, mine: Footprint, source: Source, entry: int) -> int:
+    """Bytes of the rows in fewer columns, and of the way back."""
+    part = mine.nonzeros / max(1, source.nnz)
+    return round(entry * part * int(small.nnz.sum())) + 8 * mine.rows + 4 * small.kept + (4 + entry) * int(small.singles.sum())
 
 
 # ------------------------------------------------------------------------------------------ what is told
@@ -155,11 +176,14 @@ def _page(found: dict[str, Any]) -> str:
     shown = sorted(widest[:8])
     rows = [[str(k), f"{ranks[k]['nonzeros_held']:,}", *(size(ranks[k][name]) for name in names)] for k in shown]
     head = ["rank", "nonzeros", *names[:-2], "to read", "at most"]
+    fewer, what = "", "features"
+    if found["coordinates"] is not None:
+        fewer, what = f", in {found['coordinates']:,} coordinates, which came with the data set", "coordinates"
     lines = [
         f"{found['dataset']}: {counted(found['rows'], 'row')}, {counted(found['features'], 'feature')}, "
         f"{counted(found['nonzeros'], 'nonzero')}",
-        f"{found['method']}: {max(rank['dvectors'] for rank in ranks):g} vectors of the features' length a rank",
-        *([f"form {found['form']}: {found['form_why']}"] if found["form"] else []),
+        f"{found['method']}: {max(rank['dvectors'] for rank in ranks):g} vectors of the {what}' length a rank",
+        *([fill(f"form {found['form']}: {found['form_why']}{fewer}", WIDTH)] if found["form"] else []),
         "",
         table(head, rows, "rrrrrrrr"),
         *([f"and {counted(len(ranks) - len(shown), 'rank')} more, all below these"] if len(ranks) > len(shown) else []),
@@ -167,7 +191,7 @@ def _page(found: dict[str, Any]) -> str:
         "",
         f"message    {size(found['largest_message'])} at most; {found['messages_a_round']:.3g} a round, "
         f"{found['long_messages_a_round']:.3g} of them vector rounds",
-        *_payload(found["payload"], found["features"]),
+        *_payload(found["payload"], found["coordinates"] or found["features"]),
         f"sent       {size(found['bytes_a_round'])} a round, by all ranks",
     ]
     for name, host in found["hosts"].items():

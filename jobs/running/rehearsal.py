@@ -26,6 +26,7 @@ from mpiopt.exchange.around import Around
 from mpiopt.io.dataset.labels import Labels
 from mpiopt.io.dataset.linear_team import team_of
 from mpiopt.io.dataset.reading import Dataset
+from mpiopt.io.dataset.reduced_index import ReducedIndex
 from mpiopt.io.dataset.source import Source
 from mpiopt.io.dataset.sparse_rows import SparseRows
 from mpiopt.io.dataset.synthetic import Synthetic
@@ -173,6 +174,12 @@ def reduces(method: Method, job: "Solve", source: Source) -> bool:
     return isinstance(method, Reducing) and source.cols >= MANY and not job.kink and job.device == "cpu"
 
 
+def known(method: Method, job: "Solve", source: Source) -> ReducedIndex | None:
+    """The fewer coordinates that a method will run in, where the data set brings them."""
+    taken = reduces(method, job, source) and isinstance(source, Dataset) and job.values in (None, source.values)
+    return source.index.reduced if taken and isinstance(source, Dataset) else None
+
+
 def screens(job: "Solve", source: Source, taken: Taken | None) -> bool:
     """Whether a method may make a second copy of its rows, in the features that a gap does not prove to be 0."""
     face = job.method == "prox_newton" or (taken is not None and taken.form == "face")
@@ -187,10 +194,12 @@ def foreseen(source: Source) -> int:
 def settled(method: Method, job: "Solve", source: Source, workers: int) -> tuple[Method, Taken | None]:
     """A method in the form that it will begin with, and which that is, if it has several. Not collective.
 
-    The entries of rows that are not normalised are taken for ones, since none is read. Nor is it known in how many fewer
-    coordinates a method will run: a form that it may then take is named beside.
+    The entries of rows that are not normalised are taken for ones, since none is read. Nor is it known, unless the data set
+    brings them, in how many fewer coordinates a method will run: a form that it may then take is named beside.
     """
-    fewer = FEWER if reduces(method, job, source) else ()
+    small = known(method, job, source)
+    fewer = FEWER if small is None and reduces(method, job, source) else ()
+    cols, entries = (source.cols, foreseen(source)) if small is None else (small.cols, int(small.nnz.sum()))
     method = method.inner if isinstance(method, Reducing) else method
     if not isinstance(method, Forms):
         return method, None
@@ -198,10 +207,10 @@ def settled(method: Method, job: "Solve", source: Source, workers: int) -> tuple
     squares = 1.0 if unit else source.nnz / source.rows
     bend = find(job.loss).curvature_bound
     bend = bend if isfinite(bend) else 1.0
-    extent = Extent(source.rows, source.rows, source.cols + job.intercept, squares, workers, job.l2, bend)
+    extent = Extent(source.rows, source.rows, cols + job.intercept, squares, workers, job.l2, bend)
     extent = extent._replace(smooth=not job.kink, descends=find(job.loss).descends and job.device == "cpu")
     entry = np.dtype(job.values or source.values).itemsize + np.min_scalar_type(extent.dim).itemsize
-    extent = extent._replace(nonzeros=foreseen(source) if job.device == "cpu" else 0, width=float(entry))
+    extent = extent._replace(nonzeros=entries if job.device == "cpu" else 0, width=float(entry))
     taken = method.rule.first(extent, method.forms)
     chosen = method.form(taken)
     dims = [max(1, round(part * extent.dim)) for part in fewer]

@@ -89,6 +89,18 @@ def test_spcg_takes_what_was_forecast_of_any_shape(launch, tmp_path, shape):
     compared(launch, tmp_path, 2, shape, "--l2", "1e-5")
 
 
+def test_what_a_data_set_brings_is_known(launch, world, tmp_path):
+    place = str(tmp_path / "a.h5")
+    found = write_shards(world, from_spec("text12:rows=8000,cols=500000"), place, reduce=True).reduced
+    compared(launch, tmp_path, 2, place, "--l2", "1e-5")
+    forecast = foretold(launch, 2, place, "--l2", "1e-5")
+    assert forecast["coordinates"] == found.cols and "perhaps" not in forecast["form_why"]
+    assert all(rank["once"] == rank["total"] for rank in forecast["per_rank"])
+    assert forecast["largest_message"] == 8 * found.cols
+    for more in (["--l1", "1e-3"], ["--values", "float64"], ["--method", "lbfgs"]):
+        assert foretold(launch, 2, place, "--l2", "1e-5", *more)["coordinates"] is None
+
+
 SHAPES = {
     "wide": "default:rows=3000,cols=2000000,per_row=10",
     "tall": "default:rows=1500000,cols=1000,per_row=4",
