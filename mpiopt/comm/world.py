@@ -27,6 +27,9 @@ from mpiopt.comm.window import Window
 from mpiopt.errors import UsageError
 from mpiopt.words import counted
 
+SHORTEST, LONGEST = 1e-4, 1e-2  # seconds asleep between two looks whether all have come
+LATE = 0.02  # of the time waited that may be slept too long
+
 
 class World(Sums, Moves, Agreements):
     """A private duplicate of a communicator, its verbs, and what is made of it: parts and windows.
@@ -101,8 +104,9 @@ class World(Sums, Moves, Agreements):
         with self._call("rest"):
             meeting, start = self._comm.Ibarrier(), monotonic()
             while not meeting.Test():
-                sleep(0.01)
-                waiting(monotonic() - start)
+                waited = monotonic() - start
+                sleep(min(max(SHORTEST, LATE * waited), LONGEST))
+                waiting(waited)
 
     @contextmanager
     def waiting(self, name: str) -> Iterator[None]:

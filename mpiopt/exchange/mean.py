@@ -79,7 +79,8 @@ class From(Exchange):
     worker: int = 0
 
     def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[float], Tree]:
-        """One broadcast of dim + k numbers. Collective."""
+        """One broadcast of dim + k numbers, for which the others wait asleep: cores that share a memory, or their watts, are
+        the slower the more of them are awake. Collective."""
         world, first = here.team.world, messages[0]
         xp, size = namespace(first.vector), first.vector.size
         joined = xp.empty(size + first.scalars.size)
@@ -87,6 +88,7 @@ class From(Exchange):
             vector, scalars = messages[self.worker - world.hosted.start]
             joined[:size] = vector
             joined[size:] = xp.asarray(scalars)
+        world.rest()
         world.bcast(joined, world.host_of(self.worker))
         return Message(joined[:size], on_host(joined[size:])), [0.0] * len(messages), state
 

@@ -24,6 +24,7 @@ WORTH = 0.4  # of all features: so many at least have to go, for the rows are he
 MANY = 5000  # features below which long vectors do not matter
 SAMPLE = 4096  # columns at least, where there are so many, that tell beforehand whether it is worth it
 CHUNK = 1 << 18  # entries that are looked at together
+FIRST = 4 * CHUNK  # entries that a glance takes in
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def promising(loss: OfRows) -> bool:
     if not reducible(loss) or _beside_rows(loss) is not None:
         return False
     shift = _shift(loss.features)
-    return float(np.mean(_sampled(loss, shift, 4 * CHUNK) <= 1)) >= WORTH
+    return float(np.mean(_sampled(loss, shift, FIRST) <= 1)) >= WORTH
 
 
 def brings(team: Team) -> bool:
@@ -158,7 +159,8 @@ def _looked_at(team: Team[OfRows]) -> tuple[bool, Array]:
     """
     here, shift = brings(team), _shift(team.sites[0].loss.features)
     size = team.sites[0].loss.features >> shift
-    parts = [np.append(np.zeros(size) if here else _sampled(site.loss, shift), here) for site in team.sites]
+    most = None if team.world.workers > 1 else FIRST  # one worker counts all as soon
+    parts = [np.append(np.zeros(size) if here else _sampled(site.loss, shift, most), here) for site in team.sites]
     counts = team.world.total(parts, "sample")
     return bool(counts[-1] == team.world.workers), counts[:-1]
 
