@@ -28,12 +28,12 @@ from mpiopt.methods.lazy_newton import LazyNewton
 from mpiopt.methods.prox_newton import ProxNewton
 from mpiopt.methods.ranges import within
 from mpiopt.methods.reducing import Reducing
-from mpiopt.methods.spcg_rule import EASY, AskedFor, ByCost
+from mpiopt.methods.spcg_rule import AskedFor, ByCost
 from mpiopt.outer.plane_search import PlaneSearch
 from mpiopt.work.corrected import Corrected
 from mpiopt.work.counted import Counted
 from mpiopt.work.gradient import Gradient
-from mpiopt.work.local_solvers import Auto, CGThenFactor, DualDescent, Factored, NewtonCG
+from mpiopt.work.local_solvers import LOOSELY, TO_THE_END, Auto, CGThenFactor, DualDescent, Factored, NewtonCG
 
 AUTO, NEVER = "auto", "never"
 REACHED: dict[str, set[str]] = {  # what parameters change a form; all do change those that are not here
@@ -73,16 +73,17 @@ def spcg(
         NewtonCG(loose),
         few=CGThenFactor(0.003 if accuracy is None else accuracy, products=500),
     )
+    modelled = replace(solver, difficulty=LOOSELY)
     whole = ALONE if accuracy is None else accuracy
     exact, plane = NewtonCG(whole, 60, 1000), PlaneSearch(jacobi, wide=True)
     forms: dict[str, Method] = {
-        "counts": _composed(Counted(replace(solver, dual=replace(solver.dual, anew=True)), mu), plane, 20 + jacobi),
-        "mean": _composed(Corrected(solver, mu), PlaneSearch(jacobi), 14 + jacobi),
+        "counts": _composed(Counted(replace(modelled, dual=replace(solver.dual, anew=True)), mu), plane, 20 + jacobi),
+        "mean": _composed(Corrected(modelled, mu), PlaneSearch(jacobi), 14 + jacobi),
         "alone": _composed(Counted(exact, mu), plane, 20 + jacobi),
         "hessian": LazyNewton(plane=plane),
         "dual": DualSearch(),
         "face": ProxNewton(),
-        "gathered": Gathering(Auto(DualDescent(whole**2, 200), exact, EASY, few=Factored(*astuple(exact)))),
+        "gathered": Gathering(Auto(DualDescent(whole**2, 200), exact, TO_THE_END, few=Factored(*astuple(exact)))),
         "classes": ClassByClass(solver, None if replicate == NEVER else DualDescent(whole**2, 200)),
     }
     if replicate not in (AUTO, NEVER):

@@ -8,13 +8,11 @@ from mpiopt.engine.forms import Extent, Taken
 from mpiopt.errors import CapabilityError
 from mpiopt.methods.spcg_costs import BESIDE, DONE, FEW, copying, foreseen, hardness, price, remaining, vectors
 from mpiopt.words import counted
+from mpiopt.work.local_solvers import TO_THE_END, limit
 
 SMALL = 128  # of so few it is 33 kB, which cost a network little more than a message of any length
 HARD = 20.0  # h from which small Hessians pay where rounds gain little
 LIGHT = 3.0  # h up to which counts saves a round at most, and its steps cost up to twice as much
-EASY = 100.0  # h up to which epochs of dual coordinate descent converge sooner than conjugate gradients
-TALL = 15.0  # the same where features are no more than `WIDE` times the rows, and rows take no time to pass over
-WIDE = 6.0
 EASY_COPY = 10.0  # h of one worker with all rows, up to which its dual is ascended quickly, as `local_solvers.Auto` has it
 BEGIN, LOOK = 3, 4  # rounds in the form counts before a first look at how they went, and a second
 LITTLE_GAIN = 0.02  # of F by the first round
@@ -53,7 +51,7 @@ class AskedFor:
 @dataclass(frozen=True)
 class ByCost:
     """classes where each class is a problem of its own; hessian where features are few and counts would send more, gathered
-    where both send more than all rows are; where one worker has all rows dual while h is no more than `EASY`, or `TALL`, else
+    where both send more than all rows are; where one worker has all rows dual while that is easy (`work.local_solvers`), else
     alone; mean where h is no more than `LIGHT`, or a loss is not of rows and columns; else counts."""
 
     def first(self, extent: Extent, forms: Collection[str]) -> Taken:
@@ -116,10 +114,14 @@ def _alone(extent: Extent, h: float) -> Taken | None:
     """How one worker solves: few coefficients, or hard for the dual, to the end while that takes little; None by counts."""
     if extent.dim <= FEW:
         return Taken("alone", f"{_size(extent)} on one worker")
-    easy = TALL if _moves(extent) and extent.dim <= WIDE * extent.rows else EASY
-    if extent.descends and h <= easy:
+    if extent.descends and h <= _easy(extent):
         return Taken("dual", f"one worker, h = {h:.3g}")
     return Taken("alone", f"{extent.nonzeros:,} entries on one worker, h = {h:.3g}") if _moves(extent) else None
+
+
+def _easy(extent: Extent) -> float:
+    """h of one worker with all rows, up to which it ascends the dual."""
+    return limit(TO_THE_END, extent.dim, extent.rows)
 
 
 def _moves(extent: Extent) -> bool:
@@ -162,7 +164,7 @@ def _ascends(extent: Extent) -> bool:
     unless rows take time to pass over."""
     h = hardness(extent)
     slow = h > SOFT or extent.nonzeros > MOVED
-    return extent.workers <= FELLOWS and extent.descends and extent.dim > FEW and slow and h <= EASY * extent.workers
+    return extent.workers <= FELLOWS and extent.descends and extent.dim > FEW and slow and h <= _easy(extent) * extent.workers
 
 
 def _size(extent: Extent) -> str:

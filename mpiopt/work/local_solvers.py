@@ -8,6 +8,7 @@ Auto           DualDescent where its epochs hardly depend on the conditioning, N
 """
 
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -166,13 +167,18 @@ class DualDescent:
 
     def __call__(self, phi: Reference[Columns], q: Array, at: Point, memory: DualMemory) -> tuple[Array, DualMemory]:
         """A minimiser to the stated accuracy; two passes' worth of work per epoch."""
+        z, memory, _ = self.tried(phi, q, at, memory)
+        return z, memory
+
+    def tried(self, phi: Reference[Columns], q: Array, at: Point, memory: DualMemory) -> tuple[Array, DualMemory, bool]:
+        """The same, and whether there were epochs enough for the accuracy."""
         (alpha,), calls, loss = memory.alpha, memory.calls, phi.loss
         if loss.intercept and phi.ridge_free < self.floor:
             q = q.copy()
             q[-1] += (self.floor - phi.ridge_free) * at.x[-1]
             phi = replace(phi, ridge_free=self.floor)
         if loss.weight == 0:
-            return phi.unscaled(q), memory
+            return phi.unscaled(q), memory, True
         ridges = (phi.ridge, phi.ridge_free if loss.intercept else 0.0)
         if self.anew and at.slope is not None and at.x.any():
             alpha[:] = memory.fit(loss, at).alpha[0]
@@ -182,29 +188,41 @@ class DualDescent:
         else:
             z = phi.unscaled(q)
             z += memory.image
-        loss.dual_descent(alpha, z, *ridges, calls, self.epochs, self.ratio, enough=self.enough)
+        met = loss.dual_descent(alpha, z, *ridges, calls, self.epochs, self.ratio, enough=self.enough)
+        done = met.size < self.epochs or bool(met[-1] <= max(self.ratio * met[0], self.enough))
         if self.anew:
-            return z, DualMemory(memory.alpha, None, calls + 1)
+            return z, DualMemory(memory.alpha, None, calls + 1), done
         image = phi.unscaled(q, memory.image)  # the one before has served
         np.subtract(z, image, out=image)
-        return z, DualMemory(memory.alpha, image, calls + 1)
+        return z, DualMemory(memory.alpha, image, calls + 1), done
 
 
 REFRESH = 20  # calls between exact recomputations of the dual image, which drifts by rounding
 
 
+Limits = tuple[tuple[float, float], ...]  # features a row, ascending, and the largest R^2 c / W up to there
+TO_THE_END: Limits = ((1.0, 2.0), (6.0, 15.0), (inf, 100.0))  # for long vectors make conjugate gradients dear
+LOOSELY: Limits = ((15.0, 1.0), (inf, 10.0))  # few epochs, of models whose linear term is another each round, and overshoots
+
+
+def limit(limits: Limits, features: int, rows: int) -> float:
+    """That of so many features and rows."""
+    return next(most for wide, most in limits if features <= wide * rows)
+
+
 @dataclass(frozen=True)
 class Auto:
-    """DualDescent for more than ``features`` features where R^2 c / W <= ``difficulty``, NewtonCG elsewhere.
+    """DualDescent for more than ``features`` features where R^2 c / W is within ``difficulty``, NewtonCG elsewhere.
 
     R^2 is the mean of the rows' a_i.D^-1 a_i, c the family's curvature bound, W the worker's weight: an epoch of dual
     coordinate descent contracts by about 1 - 1 / (1 + R^2 c / W); CG ends within as many products as features.
-    few : solves where there are no more than ``features``, if it is given.
+    few : solves where there are no more than ``features``, if it is given. Where its epochs were not enough, dual coordinate
+    descent has been tried for the last time.
     """
 
     dual: DualDescent
     newton: NewtonCG
-    difficulty: float = 10.0
+    difficulty: Limits = ((inf, 10.0),)
     features: int = 1000
     few: NewtonCG | None = None
 
@@ -218,7 +236,8 @@ class Auto:
         loss = phi.loss
         if not loss.descends or loss.features <= self.features or not phi.strong or not loss.weight > 0:
             return self._by_newton(loss)
-        hard = _energy(phi) * loss.family.curvature_bound > self.difficulty * loss.weight
+        easy = limit(self.difficulty, loss.features, loss.rows)
+        hard = _energy(phi) * loss.family.curvature_bound > easy * loss.weight
         return self._by_newton(loss) if hard else self.dual
 
     def _by_newton(self, loss: Any) -> NewtonCG:
@@ -237,7 +256,11 @@ class Auto:
 
     def __call__(self, phi: Reference[Any], q: Array, at: Point, memory: Tree) -> tuple[Array, Tree]:
         """What the chosen solver finds."""
-        return (self.dual if isinstance(memory, DualMemory) else self._by_newton(phi.loss))(phi, q, at, memory)
+        newton = self._by_newton(phi.loss)
+        if not isinstance(memory, DualMemory):
+            return newton(phi, q, at, memory)
+        z, memory, done = self.dual.tried(phi, q, at, memory)
+        return z, memory if done else newton.init(at.x, phi)
 
 
 def _energy(phi: Reference[Columns]) -> float:

@@ -1,6 +1,7 @@
 """Local solvers: when they end, and a ridge of its own for every coordinate."""
 
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_every_coordinate_may_have_a_ridge_of_its_own(worlds, intercept):
     np.testing.assert_allclose(descent(phi, q, start, descent.init(start.x, phi))[0], exact, atol=1e-10)
     same = replace(phi, ridge=np.full(site.loss.dim, 0.2))
     for difficulty in (0.01, 10.0):  # a number and a vector of it are judged alike
-        auto = Auto(DualDescent(), NewtonCG(), difficulty, features=0)
+        auto = Auto(DualDescent(), NewtonCG(), ((inf, difficulty),), features=0)
         chosen = [isinstance(auto.init(start.x, one), DualMemory) for one in (same, replace(phi, ridge=0.2))]
         assert chosen == [difficulty == 10.0] * 2
 
