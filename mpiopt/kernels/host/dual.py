@@ -219,6 +219,10 @@ def epoch(start, index, data, y, w, norms, alpha, total, inverse, bias, z, order
     return gap / total, seen, brief / total, longer / total
 
 
+ALMOST = 100.0  # times what is enough: so near, another call would cost more than the epochs until then
+LEFT = 2.0  # times what the next epoch would meet, if it fell as this one did, is more than the gap that is left
+
+
 def epochs(
     visit,
     indptr,
@@ -247,10 +251,10 @@ def epochs(
     factors of alpha in the map where ``signed``; w : (rows,), or (0,) for all ones; norms : (rows,) |a_i|^2; alpha : (rows,);
     inverse : 1 / D, (cols,), or (1,) where all are the same; z : (cols,), or (cols + 1,) where bias > 0. progress : (epochs,)
     float64, overwritten: the duality gap that each epoch met, for logistic regression to second order, rows at rest with what
-    they were left with; it ends after the first epoch that met at most ``enough``, or ratio times what the first one met; where
-    nothing is said to be enough, after one without a row at rest, or of a ratio of `LOOSE` or more, one that met so little with
-    those counted twice. seed : what the order of visits is drawn from; give another in every call. The dual objective never
-    worsens, and alpha stays where the conjugate is finite.
+    they were left with; it ends after the first epoch that met at most ratio times what the first one met, or left ``enough``
+    by all appearances, to which it goes on where that is near; where nothing is said to be enough, after one without a row at
+    rest, or of a ratio of `LOOSE` or more, one that met so little with those counted twice. seed : what the order of visits is
+    drawn from; give another in every call. The dual objective never worsens, and alpha stays where the conjugate is finite.
     """
     start, index = indptr.view(np.uint64), indices.view(np.uint32)
     n = alpha.size
@@ -265,7 +269,7 @@ def epochs(
             start, index, data, y, w, norms, alpha, total, inverse, bias, z, order, signed, theta, steps, offset, rest, cut
         )
         progress[number] = met + asleep
-        target = max(ratio * progress[0], enough)
+        target = _target(progress[: number + 1], ratio, enough)
         near = progress[number] <= target
         borne = seen == n or (ratio >= LOOSE and met + 2 * asleep <= target)
         if near and (borne or enough > 0.0):
@@ -276,3 +280,12 @@ def epochs(
         cut = REST * met * total / seen if steps == 1 and met > QUICK * before and not near else 0.0
         asleep, longest, before = brief + longer + longest, longer, met if seen else before
     return progress.size
+
+
+def _target(progress, ratio, enough):
+    """What the last of these epochs has to have met, so that no more are needed."""
+    target = max(ratio * progress[0], enough)
+    if target >= ALMOST * enough:
+        return target
+    falls = progress[-2] / (LEFT * progress[-1]) if progress.size > 1 and progress[-1] > 0.0 else 1.0
+    return max(falls, 1.0) * enough
