@@ -1,13 +1,13 @@
 """Gathering: all rows are sent to worker 0 once, which finds where F is least; the others look after its steps.
 
-    begin      all rows -> worker 0                     what they are long, once
-    round      Gradient -> Mean; ByCopy -> From(0)       PlaneSearch of the last step
+    begin      all rows -> worker 0       what they are long, once
+    round      ByCopy -> From(0)           PlaneSearch of the last step
 
-A round ends near the minimum, and two or three are a solve: gradients, the search and the certificate are of rows as they are
-shared out, so that nothing rests on what worker 0 alone has found. It is for rows that are shorter than the vectors of the
-rounds that workers with so few of them would need; what parallel work there is, is given up. The copy is no state: a run that
-goes on has it sent again. Where worker 0 ascends the dual, its variables go to whom the rows belong when a round is recorded,
-and prove there how far F may yet fall.
+A round ends near the minimum, and one or two are a solve: the search, records and the certificate are of rows as they are
+shared out, so that nothing rests on what worker 0 alone has found, and no round needs a gradient. It is for rows that are
+shorter than the vectors of the rounds that workers with so few of them would need; what parallel work there is, is given up.
+The copy is no state: a run that goes on has it sent again. Where worker 0 ascends the dual, its variables go to whom the rows
+belong when a round is recorded, and prove there how far F may yet fall.
 """
 
 from dataclasses import dataclass, field, replace
@@ -16,14 +16,13 @@ from typing import Any, Self
 import numpy as np
 
 from mpiopt.arrays import Array
-from mpiopt.engine.method import Composed, Measured, Named, Run
+from mpiopt.engine.method import Composed, Measured, Named, Run, measured
 from mpiopt.engine.phase import Phase
 from mpiopt.exchange.mean import From
-from mpiopt.methods.dane import GRADIENT
 from mpiopt.outer.plane_search import PlaneSearch
 from mpiopt.problems.copied import copied, returned_to
 from mpiopt.problems.dual_bound import above, dual_bound
-from mpiopt.problems.problem import Point, Team
+from mpiopt.problems.problem import Point, Team, gradient
 from mpiopt.problems.protocols import Columns
 from mpiopt.work.by_copy import ByCopy
 from mpiopt.work.corrected import refuse_rough
@@ -38,7 +37,7 @@ class Gathering(Named):
     """
 
     solver: Auto
-    dvectors: int = 14
+    dvectors: int = 12
     held: list[tuple[Team[Any], Columns | None]] = field(default_factory=list, compare=False, repr=False)
 
     def aiming(self, gap: float) -> Self:
@@ -47,7 +46,7 @@ class Gathering(Named):
 
     def method(self, copy: Columns | None = None) -> Composed:
         """With such a copy."""
-        return Composed(GRADIENT, (Phase(ByCopy(self.solver, copy), From(0)),), PlaneSearch(), name=self.name)
+        return Composed(None, (Phase(ByCopy(self.solver, copy), From(0)),), PlaneSearch(), name=self.name)
 
     def _made(self, team: Team[Any]) -> Composed:
         """Collective when first asked for of a team. Raises CapabilityError on every rank."""
@@ -69,13 +68,13 @@ class Gathering(Named):
         return self._made(team).step(run, team)
 
     def measure(self, run: Run, team: Team[Any]) -> Measured:
-        """From the gradient at hand, and the dual variables. Collective: a vector round of recording with these."""
-        found = self.method().measure(run, team)
+        """With the dual variables, where there are such. Collective: a vector round of recording, two with these."""
+        found = measured(team, run.points[0].x, gradient(team, run.points))
         return found._replace(gap=min(found.gap, above(self.lower(run, team), found.objective)))
 
     def lower(self, run: Run, team: Team[Any]) -> float:
         """See `Bounding`. Collective: one vector round where there are dual variables, and what they are long."""
-        duals = [state.alpha if state else np.empty(0) for state in run.states.works[1]]
+        duals = [state.alpha if state else np.empty(0) for state in run.states.works[0]]
         alphas = returned_to(team, duals[0])
         return -np.inf if alphas is None else dual_bound(team, alphas)
 

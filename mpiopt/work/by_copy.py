@@ -41,10 +41,9 @@ class ByCopy(Work):
         said = namespace(at.x).zeros_like(at.x)
         if self.copy is not None and here.site.worker == 0:
             phi, own = Reference.of(self.copy, here.site.penalty, 0.0), self.copy.point(at.x)
-            q = phi.grad(own) - (agreed.vector + here.site.penalty.grad(at.x))  # rounding
-            z, state = self._solved(phi, q, own, state)
+            z, state = self._solved(phi, np.zeros_like(at.x), own, state)
             said[:] = z - at.x
-        return at._replace(gradient=agreed.vector), Message(said, np.empty(0)), state
+        return at, Message(said, np.empty(0)), state
 
     def _solved(self, phi: Reference[Any], q: Array, at: Point, state: Tree) -> tuple[Array, Tree]:
         known = DualMemory(PerRow((state.alpha,)), *state[1:]) if state else self.solver.begun(at, phi)
