@@ -116,7 +116,8 @@ def _alone(extent: Extent, h: float) -> Taken | None:
         return Taken("alone", f"{_size(extent)} on one worker")
     if extent.descends and h <= _easy(extent):
         return Taken("dual", f"one worker, h = {h:.3g}")
-    return Taken("alone", f"{extent.nonzeros:,} entries on one worker, h = {h:.3g}") if _moves(extent) else None
+    soon = _moves(extent) or extent.dim <= extent.rows
+    return Taken("alone", f"{extent.nonzeros:,} entries on one worker, h = {h:.3g}") if soon else None
 
 
 def _easy(extent: Extent) -> float:
