@@ -28,7 +28,7 @@ from mpiopt.errors import UsageError
 from mpiopt.words import counted
 
 SHORTEST, LONGEST = 1e-4, 1e-2  # seconds asleep between two looks whether all have come
-LATE = 0.02  # of the time waited that may be slept too long
+LATE = 0.02  # of the time waited that may be slept too long, by all who pass on that the last one has come
 
 
 class World(Sums, Moves, Agreements):
@@ -102,10 +102,10 @@ class World(Sums, Moves, Agreements):
         waiting : told again and again for how many seconds it has been; not collective.
         """
         with self._call("rest"):
-            meeting, start = self._comm.Ibarrier(), monotonic()
+            meeting, start, late = self._comm.Ibarrier(), monotonic(), LATE / max(1, (self.size - 1).bit_length())
             while not meeting.Test():
                 waited = monotonic() - start
-                sleep(min(max(SHORTEST, LATE * waited), LONGEST))
+                sleep(min(max(SHORTEST, late * waited), LONGEST))
                 waiting(waited)
 
     @contextmanager

@@ -207,7 +207,7 @@ LOOSELY: Limits = ((15.0, 1.0), (inf, 10.0))  # few epochs, of models whose line
 
 def limit(limits: Limits, features: int, rows: int) -> float:
     """That of so many features and rows."""
-    return next(most for wide, most in limits if features <= wide * rows)
+    return next(most for wide, most in limits if features <= wide * max(rows, 1))
 
 
 @dataclass(frozen=True)

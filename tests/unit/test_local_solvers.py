@@ -15,7 +15,7 @@ from mpiopt.problems.penalties import L2
 from mpiopt.problems.surrogate import Reference
 from mpiopt.work import local_solvers
 from mpiopt.work.kinked_newton import KinkedNewton
-from mpiopt.work.local_solvers import Auto, CGThenFactor, DualDescent, DualMemory, Factored, NewtonCG
+from mpiopt.work.local_solvers import Auto, CGThenFactor, DualDescent, DualMemory, Factored, NewtonCG, limit
 from tests.adversarial_sets import LOGISTIC, SQUARES, dense
 
 
@@ -128,3 +128,42 @@ def test_dual_variables_that_fit_a_point_need_no_pass_for_their_image(worlds, in
     np.testing.assert_allclose(z, loss.dual_point(memory.alpha[0], q, ridge, bias), atol=1e-8)
     again = descent(phi, q, at, memory._replace(alpha=PerRow((np.full(loss.rows, 0.9),)), calls=0))[0]
     np.testing.assert_array_equal(z, again)  # what was kept is not asked
+
+
+def test_the_dual_is_given_up_where_its_epochs_were_not_enough(worlds):
+    site = dense("local", 5, n=30, d=8).team(worlds(), 0.0, 0.1).sites[0]
+    phi, start, q = (
+        Reference.of(site.loss, site.penalty, 0.0),
+        site.loss.point(np.zeros(site.loss.dim)),
+        np.zeros(site.loss.dim),
+    )
+    for epochs, goes_on in ((1, False), (400, True)):
+        auto = Auto(DualDescent(1e-8, epochs), NewtonCG(1e-9, steps=50), ((inf, inf),), features=0)
+        first, memory = auto(phi, q, start, auto.init(start.x, phi))
+        assert isinstance(memory, DualMemory) is goes_on
+        again, kept = auto(phi, q, start, memory)
+        assert type(kept) is type(memory)
+        slopes = [np.linalg.norm(phi.grad(site.loss.point(z))) for z in (first, again)]
+        assert slopes[1] <= 1e-6
+        assert goes_on or slopes[0] > 1e-6
+
+
+def test_how_hard_the_dual_may_be_follows_from_features_and_rows():
+    limits = ((1.0, 2.0), (6.0, 15.0), (inf, 100.0))
+    assert [limit(limits, features, 10) for features in (0, 10, 11, 60, 61, 10**7)] == [2.0, 2.0, 15.0, 15.0, 100.0, 100.0]
+    assert limit(limits, 5, 0) == 15.0  # a worker without rows
+
+
+@pytest.mark.parametrize(
+    ("met", "ratio", "enough", "asked"),
+    [
+        ((8.0, 4.0), 0.01, 0.0, 0.08),  # nothing is enough but the ratio
+        ((1e6, 2e5), 0.001, 1.0, 1000.0),  # what is enough is far: the caller comes back
+        ((50.0,), 0.001, 1.0, 1.0),  # nothing tells how the next would fall
+        ((50.0, 5.0), 0.001, 1.0, 5.0),  # a tenth an epoch: the next meets 0.1 of it, and twice that is left
+        ((5.0, 50.0), 0.001, 1.0, 1.0),  # it rises
+        ((5.0, 0.0), 0.001, 1.0, 1.0),
+    ],
+)
+def test_epochs_end_when_the_next_would_meet_enough(met, ratio, enough, asked):
+    assert dual._target(np.array(met), ratio, enough) == pytest.approx(asked)
