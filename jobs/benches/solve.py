@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mpiopt.problems.problem import Team
 
 LIBLINEAR = liblinear(7)
+EXACT = 1e-6  # of the target: how near the optimum is found that both are held against
 TOLERANCES = tuple(10.0**-k / step for k in range(7) for step in (1, 2, 5))  # LIBLINEAR's -e, from loose to tight
 
 
@@ -42,7 +43,7 @@ def solving(data: str, l2: float, target: float, runs: int, world: "World", cons
     team = _without(brought)
     x0 = np.zeros(team.dim)
     console("finding the optimum")
-    best = solve(find("spcg").make(), team, x0, Stop(rounds=300, gradient=1e-12))
+    best = solve(find("spcg").make(), team, x0, Stop(rounds=300, gradient=1e-12, gap=EXACT * target))
     least, start = best.certificate.objective, best.history[0].objective
     good = least + target * (start - least)
 
