@@ -107,8 +107,8 @@ class Shards(ABC):
                 raise OSError(found)
             with h5py.File(path, "r", locking=False) as file:  # finished files never change: no lock, network or not
                 if file.attrs.get("digest") != shard.digest:
-                    todo = begun(self.path) or "convert again"
-                    raise DataError(f"{path} belongs to another conversion than {self.path}: {todo}")
+                    advice = begun(self.path) or "convert again"
+                    raise DataError(f"{path} belongs to another conversion than {self.path}: {advice}")
                 yield file
         except BROKEN as error:
             raise DataError(

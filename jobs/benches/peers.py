@@ -24,7 +24,7 @@ from mpiopt.errors import UsageError
 from mpiopt.io.dataset.linear_team import team_of
 from mpiopt.io.dataset.source import open_source
 from mpiopt.jobs.benches.ending import LATE, Say, copied, within
-from mpiopt.jobs.benches.race import on_first
+from mpiopt.jobs.benches.race import on_first, optimum
 from mpiopt.jobs.benches.solvers import LADDER, Judge, Peer, Skipped, fitted, peers
 from mpiopt.jobs.cli.console import Console, table
 from mpiopt.jobs.machine.node import cores
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from mpiopt.problems.problem import Team
 
 LEVELS = (1e-4, 1e-6, 1e-8)
-EXACT = 1e-6  # of the least of them: how near the optimum is found
 ONCE = 0.1  # of the seconds that a fit may take: one that takes more is timed once
 
 
@@ -69,7 +68,7 @@ def meeting(
     penalty = ElasticNet(l1, 0.0 if l1 else l2)
     team = team_of(source, world, penalty)
     console("finding the optimum")
-    best = solve(find("spcg").make(), team, team.zeros(), Stop(rounds=300, gradient=1e-12, gap=EXACT * LEVELS[-1]))
+    best = optimum(team, LEVELS[-1])
     judge = Judge(fitted(source, l1, penalty.l2), best.certificate.objective) if world.rank == 0 else None
     found = [_ours(team, best.certificate.objective, runs, world)]
     for peer in peers(bool(l1)):
@@ -164,18 +163,19 @@ def draw(found: list[Told], path: Path) -> None:
 
     ran = [each for each in found if not each.left_out]
     with sheet(1, width=7.5, height=1.2 + 0.5 * len(ran)) as (figure, ((panel,),)):
+        edge = {"transform": panel.get_yaxis_transform(), "va": "center", "size": "small"}
         for number, level in enumerate(LEVELS):
             at = np.arange(len(ran)) + 0.25 * (number - 1)
-            panel.barh(
-                at,
-                [s if isfinite(s) else nan for s in (each.seconds[number] for each in ran)],
-                0.22,
-                color=COLOURS[number],
-                label=f"to {level:g}",
-            )
+            seconds = [each.seconds[number] for each in ran]
+            bars = [s if isfinite(s) else nan for s in seconds]
+            panel.barh(at, bars, 0.22, color=COLOURS[number], label=f"to {level:g}")
+            for y, s, each in zip(at, seconds, ran, strict=True):
+                if not isfinite(s):  # what the table says, where the bar would begin
+                    panel.text(0.01, y, _cell(s, each.ended), color=COLOURS[number], **edge)
+        panel.set_ylim(-0.5, len(ran) - 0.5)  # those without a bar have room, too
         panel.set_yticks(np.arange(len(ran)), [f"{each.name} ({each.cores})" for each in ran])
         panel.invert_yaxis()
         panel.set_xscale("log")
         panel.set_xlabel("seconds (cores)")
-        panel.legend()
+        panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(LEVELS), frameon=False)  # beside all bars
         figure.savefig(path)
