@@ -5,6 +5,7 @@ from mpiopt.engine.phase import PerRow, PerWorker, Tree
 from mpiopt.engine.verdict import Best
 from mpiopt.errors import DataError
 from mpiopt.io.runs.part_kinds import fits
+from mpiopt.problems.parted import OwnedPart
 from mpiopt.problems.problem import Point, Team, offered
 from mpiopt.problems.protocols import Margins, OfRows, offers
 
@@ -23,7 +24,7 @@ def fitting(kept: Tree, team: Team) -> tuple[Run, Best | None]:
     least = 0 if offered(team, OfRows) else team.dim
     if len(run.points) != len(rows):
         raise DataError("it has no point for every worker")
-    if best is not None and best.x.shape != (team.dim,):
+    if best is not None and not _of(best.x, team):
         raise DataError("its best point is not of this problem")
     for point, count in zip(run.points, rows, strict=True):
         if not (isinstance(point, Point) and point.x.ndim == 1 and least <= point.x.size <= team.dim):
@@ -32,6 +33,13 @@ def fitting(kept: Tree, team: Team) -> tuple[Run, Best | None]:
             raise DataError("its points are not of this problem")
     _demand_rows(run, rows)
     return run, best
+
+
+def _of(x: Tree, team: Team) -> bool:
+    """Whether x is a point of a problem, or parts of one, whose places are looked at where they are put together."""
+    if isinstance(x, PerWorker):
+        return len(x) == len(team.sites) and all(isinstance(own, OwnedPart) for own in x)
+    return x.shape == (team.dim,)
 
 
 def _demand_rows(node: Tree, rows: list[int]) -> None:

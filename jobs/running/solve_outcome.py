@@ -12,6 +12,7 @@ from mpiopt.engine.drive import Solution
 from mpiopt.engine.forms import taken_by
 from mpiopt.jobs.cli.console import size
 from mpiopt.jobs.reports.comparison import compressing
+from mpiopt.methods.by_owner import parts_of
 from mpiopt.words import counted
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 BROUGHT, MADE = "with the data set", "at the start"  # where fewer coordinates are from
 SHOWN = 8  # classes that are named
-FINAL = ("gradient_norm", "gap", "tight_gap", "coefficient_error", "form", "form_why", "coordinates", "reduction")
+FINAL = (
+    *("gradient_norm", "gap", "tight_gap", "coefficient_error"),
+    *("form", "form_why", "coordinates", "coordinates_a_worker", "reduction"),
+)
 
 
 def facts(
@@ -33,6 +37,8 @@ def facts(
     proved, taken = solution.certificate, taken_by(solution.run)
     x = on_host(solution.x)
     coordinates = None if taken is None or solution.run is None else solution.run.points[0].x.size
+    parts = parts_of(solution.run)
+    coordinates = coordinates if parts is None else parts.dim
     fewer = coordinates is not None and coordinates < x.size
     intercepts = x.size // (features + 1) if job.intercept else 0  # one of each class, and last
     return {
@@ -46,6 +52,7 @@ def facts(
         "form": taken and taken.form,
         "form_why": taken and taken.why,
         "coordinates": coordinates,
+        "coordinates_a_worker": None if parts is None else parts.most,
         "reduction": (BROUGHT if brought else MADE) if fewer and not job.kink else None,
     }
 
@@ -68,11 +75,13 @@ def certified(found: Mapping[str, Any]) -> str:
 
 
 def _fewer(found: Mapping[str, Any], solution: Solution) -> str:
-    """In how many coordinates a method ran, where these are fewer than the coefficients, and whose they are."""
-    count, brought = found["coordinates"], found["reduction"] == BROUGHT
-    if count is None or count >= solution.x.size:
+    """In how many coordinates a method ran, where these are fewer than the coefficients or workers have parts of them, and
+    whose they are."""
+    count, most, brought = found["coordinates"], found["coordinates_a_worker"], found["reduction"] == BROUGHT
+    if count is None or (count >= solution.x.size and most is None):
         return ""
-    return f", in {count:,} coordinates{', which came with the data set' * brought}"
+    parts = "" if most is None else f", up to {most:,} a worker"
+    return f", in {count:,} coordinates{', which came with the data set' * brought}{parts}"
 
 
 def _shortened(names: list[str]) -> str:

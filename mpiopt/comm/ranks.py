@@ -84,6 +84,10 @@ class Ranks:
         """The rank that hosts ``worker``."""
         return owner(self._bounds, worker)
 
+    def whole(self, size: int) -> int:
+        """The length of a vector of which a rank has so many entries: all, but where ranks have parts (`comm.parted`)."""
+        return size
+
     def slices(self, size: int) -> list[slice]:
         """The even share of a vector's entries that each hosted worker sees to where all ranks hold the vector."""
         return [slice(w * size // self.workers, (w + 1) * size // self.workers) for w in self.hosted]

@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple
 from mpiopt.arrays import Array, is_array
 from mpiopt.engine.aim import aimed
 from mpiopt.engine.fingerprint import fingerprint
-from mpiopt.engine.method import Method, Run, proved_above
+from mpiopt.engine.method import Method, Run, proved_above, whole
 from mpiopt.engine.stop import R, Reason, Record, Rule, Stop, Watcher, ended
 from mpiopt.engine.verdict import Best, Examiner, judged
 from mpiopt.errors import DataError, MpioptError, NumericalError, UsageError
@@ -159,7 +159,7 @@ def _answered(method: Method, team: Team, at: Standing[Record], reason: Reason, 
     last, gap = at.history[-1], examiner.stop.gap
     near = gap is not None and above(lower, last.objective) <= gap  # and products would prove little more
     effort = 0 if near or reason is Reason.INTERRUPTED else max(10, last.vector_rounds)
-    candidates = [] if examiner.best is None else [examiner.best.x]
+    candidates = [] if examiner.best is None else [whole(method, examiner.best.x, team)]
     if reason.converged or not candidates:
         candidates.append(method.answer(at.begun, team).x)
     for x in candidates:

@@ -27,11 +27,12 @@ SHORT = 4096  # entries: leaves of at most so many are looked at whole
 def fingerprint(run: Run, shared: bool = True, part: int | None = None) -> dict[str, int]:
     """The checksums of the leaves that all ranks hold alike, by name. Not collective.
 
-    shared : whether the workers share one point, and what they agreed on is the same for all. part : the round whose piece
+    shared : whether the workers share one point, and what they agreed on is the same for all; each may have a part of both, and
+    then hears its own. part : the round whose piece
     of long leaves is wanted, all of them for None.
     """
     tree = {"state": run.states, "round": run.round}
-    if shared:
+    if shared and not isinstance(run.agreed, PerWorker):
         tree |= {"x": run.points[0].x, "what was agreed": run.agreed}
     return {name: _checksum(leaf, part) for key, branch in tree.items() for name, leaf in _leaves(branch, key)}
 

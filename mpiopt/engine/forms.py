@@ -13,8 +13,8 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.engine.aim import aimed
-from mpiopt.engine.method import Measured, Method, Named, Run, limit, proved_above
-from mpiopt.engine.phase import Tree
+from mpiopt.engine.method import Keeping, Measured, Method, Named, Run, kept, limit, proved_above
+from mpiopt.engine.phase import PerWorker, Tree
 from mpiopt.kernels.csr import CSR
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.protocols import Columns, offers
@@ -173,7 +173,7 @@ class Forms(Named):
         taken = self.rule.later(now.taken, now.extent, self.forms, run.round - now.begun, run.states.objectives)
         if taken.form == now.taken.form:
             return run
-        onward = cast(Onward, self.form(taken)).onward(self._inner(run), team)
+        onward = cast(Onward, self.form(taken)).onward(self.leaving(run, team), team)
         return onward._replace(states=run.states._replace(taken=taken, begun=run.round, states=onward.states))
 
     def _inner(self, run: Run) -> Run:
@@ -196,6 +196,20 @@ class Forms(Named):
     def answer(self, run: Run, team: Team[Any]) -> Point:
         """That of the form."""
         return self.form(run.states.taken).answer(self._inner(run), team)
+
+    def kept(self, run: Run, team: Team[Any]) -> Array | PerWorker:
+        """See `Keeping`."""
+        return kept(self.form(run.states.taken), self._inner(run), team)
+
+    def whole(self, kept: Array | PerWorker, team: Team[Any]) -> Array:
+        """See `Keeping`; whichever form it is of. Collective."""
+        keeping = [form for form in self.forms.values() if isinstance(form, Keeping)]
+        return keeping[0].whole(kept, team) if keeping else cast(Array, kept)
+
+    def leaving(self, run: Run, team: Team[Any]) -> Run:
+        """See `Keeping`. Collective."""
+        form, inner = self.form(run.states.taken), self._inner(run)
+        return form.leaving(inner, team) if isinstance(form, Keeping) else inner
 
     def lower(self, run: Run, team: Team[Any]) -> float:
         """See `Bounding`. Collective where that of the form is."""

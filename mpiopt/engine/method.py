@@ -8,7 +8,7 @@ agreed on. Methods whose mathematics does not fit (SPAG, truncated Newton) imple
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
+from typing import Any, NamedTuple, Protocol, Self, cast, runtime_checkable
 
 import numpy as np
 
@@ -83,6 +83,30 @@ class Bounding(Protocol):
 def proved_above(method: Method, run: Run | None, team: Team[Any]) -> float:
     """The lower bound of F that a method proves, -infinity for most. Collective."""
     return method.lower(run, team) if isinstance(method, Bounding) and run is not None else -np.inf
+
+
+@runtime_checkable
+class Keeping(Method, Protocol):
+    """A method whose ranks may have parts of the point, which are put together only when somebody asks."""
+
+    def kept(self, run: Run, team: Team[Any], /) -> Array | PerWorker:
+        """The answer's x (dim,), or what each hosted worker owns of it; arrays that no round changes. Not collective."""
+
+    def whole(self, kept: Array | PerWorker, team: Team[Any], /) -> Array:
+        """x (dim,), of what was kept. Collective."""
+
+    def leaving(self, run: Run, team: Team[Any], /) -> Run:
+        """The run as another method can go on with it, points and agreement whole. Collective."""
+
+
+def kept(method: Method, run: Run, team: Team[Any]) -> Array | PerWorker:
+    """The answer's x, or the parts of it that hosted workers own. Not collective."""
+    return method.kept(run, team) if isinstance(method, Keeping) else method.answer(run, team).x
+
+
+def whole(method: Method, kept: Array | PerWorker, team: Team[Any]) -> Array:
+    """x (dim,), of what was kept. Collective."""
+    return method.whole(kept, team) if isinstance(method, Keeping) else cast(Array, kept)
 
 
 @runtime_checkable

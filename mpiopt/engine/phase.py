@@ -118,6 +118,11 @@ class Exchange(Protocol):
         """Whether all workers have to take part in every round."""
         return True
 
+    @property
+    def parted(self) -> bool:
+        """Whether it takes vectors of which ranks have unlike parts (`comm.parted`)."""
+        return False
+
     def init(self, x: Array, team: Team[Any]) -> Tree:
         """The state of this rank before the first round; nothing unless said otherwise."""
         return ()

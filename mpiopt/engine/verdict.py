@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.engine.fingerprint import fingerprint
-from mpiopt.engine.method import Measured, Method, Run, proved_above
+from mpiopt.engine.method import Measured, Method, Run, kept, proved_above
+from mpiopt.engine.phase import PerWorker
 from mpiopt.engine.stop import PATIENCE, Reason, Record, Stop, ended, stuck
 from mpiopt.errors import NumericalError
 from mpiopt.kernels.replicated import length
@@ -24,9 +26,9 @@ PATIENT = 8  # rounds within reach before the tight bound is looked at, and then
 
 
 class Best(NamedTuple):
-    """The best point seen; its x (dim,) is the method's own array, which no method changes."""
+    """The best point seen; its x (dim,) is the method's own array, which no method changes, or its parts (`method.Keeping`)."""
 
-    x: Array
+    x: Array | PerWorker
     objective: float
     gradient_norm: float
     noise: float = np.inf  # of its gradient, relative to its terms, where that was looked at
@@ -100,7 +102,7 @@ class Examiner:
         sent, seconds, word = self.team.world.tallied(clock, word, *alike)
         counts = sent, tally.vector_rounds, tally.messages
         record = Record(run.round, seconds, found.objective, found.gradient_norm, found.gap, *counts)
-        best = Best(self.method.answer(run, self.team).x, found.objective, found.gradient_norm, noise)
+        best = Best(kept(self.method, run, self.team), found.objective, found.gradient_norm, noise)
         if self.best is None:
             self.best, self.start = best, best.objective
         elif found.fresh and self._below_start(best.objective) and self.best.beaten(record, self._doubt(best.x)):
@@ -111,9 +113,12 @@ class Examiner:
         """Whether it is no higher than that of the start, whatever rounding may do to it."""
         return bool(objective <= self.start + TIE * abs(self.start))
 
-    def _doubt(self, x: Array) -> float:
-        """What rounding A x may do to the objective: coefficients that have grown along a null space fit its errors."""
-        return self.terms.eps * self.terms.slope * self.terms.length * length(x)
+    def _doubt(self, x: Array | PerWorker) -> float:
+        """What rounding A x may do to the objective: coefficients that have grown along a null space fit its errors.
+
+        Collective where x is in parts.
+        """
+        return self.terms.eps * self.terms.slope * self.terms.length * _length(x, self.team)
 
     def _within(self, gap: float) -> bool:
         return self.stop.gap is not None and gap <= REACH * self.stop.gap
@@ -162,6 +167,12 @@ class Examiner:
             return found.gap
         points, residual, *_ = self._afresh(run)
         return min(found.gap, tight_gap(self.team, points, residual, self.near))
+
+
+def _length(x: Array | PerWorker, team: Team) -> float:
+    if not isinstance(x, PerWorker):
+        return length(x)
+    return sqrt(float(team.world.total([np.array([length(own.values) ** 2]) for own in x], "length")[0]))
 
 
 def _unbounded(objective: float, round: int) -> str:  # noqa: A002 - the field's word

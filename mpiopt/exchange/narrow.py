@@ -11,7 +11,7 @@ Fatkhullin, EF21, 2021; sums of float32 would round where nobody knows.) On one 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import frexp, isfinite, ldexp
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -27,14 +27,16 @@ TINY = 1e-280  # changes whose unit would be no normal number
 BITS = 30  # of the sum of all workers' numbers, the sign and one to spare left out
 
 
-def narrow(dim: int, dtype: np.dtype, here: Joint) -> bool:
-    """Whether a vector travels in 32 bits."""
-    return dim > SHORT and dtype.itemsize == 8 and here.team.world.workers > 1 and here.clients.all
+def narrow(size: int, dtype: np.dtype, here: Joint) -> bool:
+    """Whether a vector, of which this rank has so many entries, travels in 32 bits."""
+    return here.team.world.whole(size) > SHORT and dtype.itemsize == 8 and here.team.world.workers > 1 and here.clients.all
 
 
 @dataclass(frozen=True)
 class Narrowed(Mean):
     """The mean in float32, in doubles again; as it is where there are scalars, or where float32 does not hold the numbers."""
+
+    parted: ClassVar[bool] = True
 
     def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[float], Tree]:
         """One allreduce of dim + 1 numbers of 4 bytes; what is agreed takes the place of the first message. Collective."""
@@ -88,6 +90,8 @@ class Said(NamedTuple):
 @dataclass(frozen=True)
 class Changes(Mean):
     """The first messages as they are; then changes in units of about the largest over 2^30; scalars beside."""
+
+    parted: ClassVar[bool] = True
 
     def __call__(self, messages: Sequence[Message], state: Tree, here: Joint) -> tuple[Message, list[float], Tree]:
         """A small sum, and one allreduce of dim whole numbers of 4 bytes. Collective."""

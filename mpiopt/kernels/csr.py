@@ -8,6 +8,7 @@ import numpy as np
 
 from mpiopt.errors import UsageError
 from mpiopt.kernels import host
+from mpiopt.kernels.host import reduction
 from mpiopt.kernels.host.products_many import fits, laid, room
 from mpiopt.kernels.host.rows import pack
 from mpiopt.kernels.host.sound import complaint
@@ -88,6 +89,13 @@ class CSR:
     def nnz(self) -> int:
         """Stored entries."""
         return int(self.indptr[-1] - self.indptr[0])
+
+    def renumbered(self, places: np.ndarray, cols: int) -> Self:
+        """The same entries, of column j in column places[j] of ``cols``; places : (columns,) int32. Values are shared."""
+        indices = _padded(len(self.indices), np.int32)
+        reduction.renumber(self.indptr, self.indices, places, indices)
+        indices[int(self.indptr[-1]) :] = 0
+        return replace(self, indices=indices, shape=(self.shape[0], cols))
 
     def rows_slice(self, lo: int, hi: int) -> Self:
         """Rows lo <= i < hi, without a copy."""

@@ -9,8 +9,9 @@ from typing import Any
 
 from mpiopt.arrays import Array
 from mpiopt.engine.aim import aimed
-from mpiopt.engine.method import Measured, Method, Named, Run, proved_above
-from mpiopt.errors import DataError
+from mpiopt.engine.method import Measured, Method, Named, Run, kept, proved_above, whole
+from mpiopt.engine.phase import PerWorker
+from mpiopt.errors import CapabilityError, DataError
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.reduced import Reduced, reduced
 
@@ -67,10 +68,28 @@ class Reducing(Named):
         small = self.small(team)
         if small is None:
             return self.method.answer(run, team)
-        x = self.method.answer(run, small.team).x
+        return Point(self._outward(self.method.answer(run, small.team).x, small))
+
+    def _outward(self, x: Array, small: Reduced) -> Array:
         if x.shape != (small.team.dim,):  # of a run that was kept
             raise DataError(f"its point has {x.size:,} coordinates, and the problem is one in {small.team.dim:,}")
-        return Point(small.outward(x))
+        return small.outward(x)
+
+    def kept(self, run: Run, team: Team[Any]) -> Array | PerWorker:
+        """See `Keeping`; parts are of the reduced point."""
+        found = kept(self.method, run, self._team(team))
+        return found if isinstance(found, PerWorker) else self.answer(run, team).x
+
+    def whole(self, kept: Array | PerWorker, team: Team[Any]) -> Array:
+        """See `Keeping`. Collective."""
+        if not isinstance(kept, PerWorker):
+            return kept
+        small, x = self.small(team), whole(self.method, kept, self._team(team))
+        return x if small is None else self._outward(x, small)
+
+    def leaving(self, run: Run, team: Team[Any]) -> Run:
+        """See `Keeping`. Raises CapabilityError: what it keeps is not of the user's coordinates. Not collective."""
+        raise CapabilityError(f"no other method can go on with a run of {self.name}, which is in other coordinates")
 
     def lower(self, run: Run, team: Team[Any]) -> float:
         """See `Bounding`; rows are the same in both, so that it is proved in the user's coordinates. Collective."""

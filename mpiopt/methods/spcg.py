@@ -17,9 +17,10 @@ from dataclasses import astuple, replace
 
 from mpiopt.engine.forms import Forms
 from mpiopt.engine.method import Composed, Method
-from mpiopt.engine.phase import Phase
+from mpiopt.engine.phase import Outer, Phase
 from mpiopt.errors import UsageError
 from mpiopt.exchange.narrow import Changes, Narrowed
+from mpiopt.methods.by_owner import ALWAYS, AUTO, NEVER, ByOwner
 from mpiopt.methods.class_by_class import ClassByClass
 from mpiopt.methods.dual_search import DualSearch
 from mpiopt.methods.entry import Entry
@@ -35,8 +36,8 @@ from mpiopt.work.counted import Counted
 from mpiopt.work.gradient import Gradient
 from mpiopt.work.local_solvers import LOOSELY, TO_THE_END, Auto, CGThenFactor, DualDescent, Factored, NewtonCG
 
-AUTO, NEVER = "auto", "never"
 REACHED: dict[str, set[str]] = {  # what parameters change a form; all do change those that are not here
+    "mean": {"mu", "accuracy", "epochs", "jacobi"},
     "alone": {"mu", "accuracy", "jacobi"},
     "gathered": {"accuracy"},
     "hessian": {"jacobi"},
@@ -54,6 +55,7 @@ def spcg(
     epochs: int = 8,
     jacobi: bool = False,
     replicate: str = AUTO,
+    parts: str = AUTO,
 ) -> Reducing:
     """Statistically preconditioned conjugate gradient, plane search.
 
@@ -61,8 +63,9 @@ def spcg(
     walls, or classes where each class is a problem of its own; auto for what serves the problem best. accuracy : what a local
     solve reduces its error to, None for 0.003 of few features and 0.1 of many; epochs : at most so many of dual coordinate
     descent a round; jacobi : search along the Jacobi direction too, which helps where workers hold few rows. replicate :
-    whether auto may have all rows sent to one worker, once, where that is less than what it saves; auto or never. Where mu,
-    accuracy, epochs or jacobi are given, auto takes a form that they change.
+    whether auto may have all rows sent to one worker, once, where that is less than what it saves; auto or never. parts :
+    whether each rank of counts keeps the coordinates of its rows alone, where that sends less; auto, always or never. Where mu,
+    accuracy, epochs, jacobi or parts=always are given, auto takes a form that they change.
     """
     within(0, mu=mu)
     within(1e-12, 0.9, accuracy=accuracy)
@@ -77,20 +80,24 @@ def spcg(
     whole = ALONE if accuracy is None else accuracy
     exact, plane = NewtonCG(whole, 60, 1000), PlaneSearch(jacobi, wide=True)
     forms: dict[str, Method] = {
-        "counts": _composed(Counted(replace(modelled, dual=replace(solver.dual, anew=True)), mu), plane, 20 + jacobi),
-        "mean": _composed(Corrected(modelled, mu), PlaneSearch(jacobi), 14 + jacobi),
-        "alone": _composed(Counted(exact, mu), plane, 20 + jacobi),
+        "counts": ByOwner(
+            *_blocks(Counted(replace(modelled, dual=replace(solver.dual, anew=True)), mu), plane, 20 + jacobi), parts=parts
+        ),
+        "mean": Composed(*_blocks(Corrected(modelled, mu), PlaneSearch(jacobi), 14 + jacobi)),
+        "alone": Composed(*_blocks(Counted(exact, mu), plane, 20 + jacobi)),
         "hessian": LazyNewton(plane=plane),
         "dual": DualSearch(),
         "face": ProxNewton(),
         "gathered": Gathering(Auto(DualDescent(whole**2, 200), exact, TO_THE_END, few=Factored(*astuple(exact)))),
         "classes": ClassByClass(solver, None if replicate == NEVER else DualDescent(whole**2, 200)),
     }
+    if parts not in (AUTO, ALWAYS, NEVER):
+        raise UsageError(f"spcg cannot have parts {parts!r}: choose {AUTO}, {ALWAYS} or {NEVER}")
     if replicate not in (AUTO, NEVER):
         raise UsageError(f"spcg cannot replicate rows {replicate!r}: choose {AUTO} or {NEVER}")
     if replicate == NEVER:
         del forms["gathered"]
-    given = {"mu": mu != 0, "accuracy": accuracy is not None, "epochs": epochs != 8, "jacobi": jacobi}
+    given = {"mu": mu != 0, "accuracy": accuracy is not None, "epochs": epochs != 8, "jacobi": jacobi, "parts": parts == ALWAYS}
     asked = {name for name, told in given.items() if told}
     if form == AUTO:
         return Reducing(Forms({name: each for name, each in forms.items() if asked <= REACHED.get(name, asked)}, ByCost()))
@@ -101,8 +108,8 @@ def spcg(
     return Reducing(Forms({form: forms[form]}, AskedFor()))
 
 
-def _composed(work: Corrected | Counted, plane: PlaneSearch, dvectors: int) -> Composed:
-    return Composed(Phase(Gradient(), Changes()), (Phase(work, Narrowed()),), plane, dvectors=dvectors)
+def _blocks(work: Corrected | Counted, plane: PlaneSearch, dvectors: int) -> tuple[Phase, tuple[Phase, ...], Outer, int]:
+    return Phase(Gradient(), Changes()), (Phase(work, Narrowed()),), plane, dvectors
 
 
 ENTRIES = (

@@ -84,7 +84,8 @@ class PlaneSearch(Outer):
 
     def init(self, x: Array, team: Team[Margins]) -> PlaneMemory:
         """No last step yet. Collective: one vector round with ``jacobi``."""
-        k = self.fresh(x.size) + self.kept(x.size)
+        dim = team.world.whole(x.size)
+        k = self.fresh(dim) + self.kept(dim)
         buffers = PerRow(beside(x, (k, site.loss.margin_count), 0) for site in team.sites)
         return PlaneMemory((), diagonal(team, x) if self.jacobi else np.zeros(0), buffers, unknown(0))
 
@@ -92,9 +93,9 @@ class PlaneSearch(Outer):
         self, agreed: Message, points: PerWorker, state: PlaneMemory, here: Joint[Margins]
     ) -> tuple[PerWorker, PlaneMemory]:
         """Three to six small allreduces. Collective."""
-        buffers, team, dim = state.margins, here.team, points[0].x.size
+        buffers, team, dim = state.margins, here.team, here.team.world.whole(points[0].x.size)
         fresh = self.fresh(dim)
-        directions = self._directions(agreed.vector, points[0], state, team)
+        directions = self._directions(agreed.vector, points[0], state, team, dim)
         for site, buffer in zip(team.sites, buffers, strict=True):
             for direction, row in zip(directions, buffer, strict=False):
                 site.loss.margins(direction, out=row)
@@ -112,14 +113,14 @@ class PlaneSearch(Outer):
         kept = carried(products, c, fresh, state.turn)
         return moved, state._replace(steps=steps, products=kept, turn=(state.turn + 1) % self.kept(dim))
 
-    def _directions(self, p: Array, at: Point, state: PlaneMemory, team: Team[Margins]) -> list[Array]:
+    def _directions(self, p: Array, at: Point, state: PlaneMemory, team: Team[Margins], dim: int) -> list[Array]:
         """Those that are new."""
         found = [p]
-        if self.jacobi or self._descends(at.x.size):
+        if self.jacobi or self._descends(dim):
             residual = team.penalty.residual(at.x, at.gradient)
             if self.jacobi:
                 found.append(-residual / (state.curvature + team.penalty.l2))
-            if self._descends(at.x.size):
+            if self._descends(dim):
                 found.append(-residual)
         return found
 

@@ -62,7 +62,10 @@ class Counted(Work):
         """
         refuse_rough(team.penalty)
         held = [occurring(site) for site in team.sites]
-        lacking = [np.array([float(not each.all())]) * (site.share > 0) for site, each in zip(team.sites, held, strict=True)]
+        part = team.world.whole(x.size) > x.size  # what a rank does not even know, it does not hold
+        lacking = [
+            np.array([float(part or not each.all())]) * (site.share > 0) for site, each in zip(team.sites, held, strict=True)
+        ]
         none = beside(x, 0)
         spread, mine = none, [none] * len(held)
         if float(team.world.total(lacking, "features")[0]) > 0:

@@ -24,6 +24,15 @@ def occurrences(indptr, indices, counts):
 
 
 @_kernel
+def renumber(indptr, indices, places, out):
+    """Fill out : (entries,) int32, as long as indices, with the numbers ``places`` (cols,) int32 of the rows' columns."""
+    index = unsigned(indices)
+    for k in range(np.uint64(indptr[0]), np.uint64(indptr[-1])):
+        prefetch(places, index[k + _AHEAD])
+        out[k] = places[index[k]]
+
+
+@_kernel
 def popularity(counts, places):
     """Columns of more than one entry numbered by falling counts, ties as they were; how many there are.
 
