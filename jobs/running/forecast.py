@@ -19,7 +19,7 @@ from mpiopt.jobs.cli.console import WIDTH, Console, size, table
 from mpiopt.jobs.machine.node import compiled, memory_room
 from mpiopt.jobs.running.feature_groups import groups_of
 from mpiopt.jobs.running.linear_data import opened
-from mpiopt.jobs.running.rehearsal import Effort, Make, foreseen, known, made, reduces, rehearse, screens, settled
+from mpiopt.jobs.running.rehearsal import Effort, Make, foreseen, known, made, parted, reduces, rehearse, screens, settled
 from mpiopt.losses.registry import find
 from mpiopt.problems.copied import ROOT
 from mpiopt.words import counted
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FULL = 1  # the exit code where a node has not room enough
 MAP = 2  # vectors: the way to fewer coordinates and back
+LESS = "; less where they have unlike features"
 WHOLE = 8  # vectors of all features where methods run in fewer: answers, and what proves the last
 
 
@@ -57,10 +58,11 @@ def forecast(job: "Solve", make: Make, world: "World", console: Console) -> dict
     taken = settled(method, job, source, world.workers)[1]
     effort = rehearse(job, lambda job: settled(make(job), job, source, world.workers)[0], world, dim)
     sent, twice = effort.traffic, small is None and (reduces(method, job, source) or screens(job, source, taken))
+    parts = parted(job, method, source, taken, world)
     mine = {
         "host": world.host,
         "room": memory_room(),
-        **needed(job, share(source, world), source, effort, twice, _copied(taken, source, world, small), small),
+        **needed(job, share(source, world), source, effort, twice, _copied(taken, source, world, small), small, parts),
         "bytes_a_round": sent.nbytes,
     }
     ranks = [{"rank": rank, **found} for rank, found in enumerate(world.tell_all(mine))]
@@ -83,6 +85,7 @@ def forecast(job: "Solve", make: Make, world: "World", console: Console) -> dict
         "vector_rounds_a_round": sent.vector_rounds,
         "long_messages_a_round": sent.long,
         "payload": sent.payload,
+        "perhaps_less": parts,
         "bytes_a_round": sum(rank["bytes_a_round"] for rank in ranks),
     }
     found["fits"] = all(host["needed"] <= host["room"] for host in found["hosts"].values())
@@ -117,12 +120,13 @@ def needed(
     twice: bool = False,
     others: Footprint = NONE,
     small: ReducedIndex | None = None,
+    parts: bool = False,
 ) -> dict[str, float]:
     """Bytes of one rank by what they are for; ``total`` is the most that it holds at a time. Not collective.
 
     twice : whether it may hold its rows a second time, in fewer coordinates: not known before they are read, and ``once`` is
     the total where it does not. others : rows of others that it holds too. small : in what fewer coordinates it holds
-    them, where that is known.
+    them, where that is known. parts : whether it may number their columns anew, as the coordinates that it has.
     """
     entry = 4 + np.dtype(job.values).itemsize
     matrix = entry * mine.nonzeros + 8 * mine.rows
@@ -138,6 +142,8 @@ def needed(
     once = max(reading, held + rows + dvectors)
     if twice:
         held, dvectors = held + matrix, dvectors + MAP * vector
+    if parts:
+        held += 4 * mine.nonzeros
     return {
         "rows_held": mine.rows,
         "nonzeros_held": mine.nonzeros,
@@ -192,7 +198,7 @@ def _page(found: dict[str, Any]) -> str:
         f"message    {size(found['largest_message'])} at most; {found['messages_a_round']:.3g} a round, "
         f"{found['long_messages_a_round']:.3g} of them vector rounds",
         *_payload(found["payload"], found["coordinates"] or found["features"]),
-        f"sent       {size(found['bytes_a_round'])} a round, by all ranks",
+        f"sent       {size(found['bytes_a_round'])} a round, by all ranks{LESS * found['perhaps_less']}",
     ]
     for name, host in found["hosts"].items():
         verdict = "fits" if host["needed"] <= host["room"] else "DOES NOT FIT: take more nodes, or a method with fewer vectors"
@@ -206,7 +212,7 @@ def _twice(ranks: list[dict[str, Any]]) -> list[str]:
     most = max(rank["once"] for rank in ranks)
     if most == max(rank["total"] for rank in ranks):
         return []
-    return [f"{size(most)} at most if rows are held once, for want of features that occur in one row"]
+    return [f"{size(most)} at most if rows are held once: few features of one row, or worker"]
 
 
 def _payload(nbytes: int | None, features: int) -> list[str]:

@@ -35,9 +35,11 @@ from mpiopt.jobs.running.feature_groups import neighbouring
 from mpiopt.jobs.running.linear_data import penalty_of
 from mpiopt.jobs.running.warm_up import warm
 from mpiopt.losses.registry import find
+from mpiopt.methods.by_owner import ByOwner
 from mpiopt.methods.prox_newton import FEW
 from mpiopt.methods.reducing import Reducing
 from mpiopt.outer.plane_search import SPARSE
+from mpiopt.problems.parted import LONG
 from mpiopt.problems.problem import Message, Team
 from mpiopt.problems.reduced import MANY
 from mpiopt.sampling.clients import Clients
@@ -184,6 +186,14 @@ def screens(job: "Solve", source: Source, taken: Taken | None) -> bool:
     """Whether a method may make a second copy of its rows, in the features that a gap does not prove to be 0."""
     face = job.method == "prox_newton" or (taken is not None and taken.form == "face")
     return face and job.l1 > 0 and source.cols > FEW
+
+
+def parted(job: "Solve", method: Method, source: Source, taken: Taken | None, world: "World") -> bool:
+    """Whether each rank may keep the coordinates of its own rows alone: that is not known before they are read."""
+    several = world.workers == world.size > 1 and not world.deterministic and job.device == "cpu"
+    forms = method.inner.forms if isinstance(method, Reducing) and isinstance(method.inner, Forms) else {}
+    form = forms.get(taken.form) if taken is not None else None
+    return several and source.cols >= LONG and isinstance(form, ByOwner) and form.able
 
 
 def foreseen(source: Source) -> int:

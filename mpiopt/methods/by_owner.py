@@ -14,7 +14,7 @@ from mpiopt.arrays import Array
 from mpiopt.engine.method import Composed, Measured, Run
 from mpiopt.engine.phase import PerWorker
 from mpiopt.errors import CapabilityError
-from mpiopt.problems.parted import OwnedPart, Parted, can_part, joined, parted
+from mpiopt.problems.parted import OwnedPart, PartedProblem, can_part, joined, parted
 from mpiopt.problems.problem import Point, Team
 
 AUTO, ALWAYS, NEVER = "auto", "always", "never"
@@ -45,22 +45,26 @@ class ByOwner(Composed):
     """
 
     parts: str = field(default=AUTO, kw_only=True)
-    held: list[tuple[Team[Any], Parted | None]] = field(default_factory=list, compare=False, repr=False, kw_only=True)
+    held: list[tuple[Team[Any], PartedProblem | None]] = field(default_factory=list, compare=False, repr=False, kw_only=True)
 
-    def _parted(self, team: Team[Any]) -> Parted | None:
+    def _parted(self, team: Team[Any]) -> PartedProblem | None:
         """Collective when first asked for of a team. Raises CapabilityError on every rank."""
         if not self.held or self.held[0][0] is not team:
             self.held[:] = [(team, self._made(team))]
         return self.held[0][1]
 
-    def _made(self, team: Team[Any]) -> Parted | None:
-        able = all(phase.exchange.parted for phase in self.walked)
-        if self.parts == ALWAYS and not (able and can_part(team)):
+    @property
+    def able(self) -> bool:
+        """Whether its exchanges take parts, and nobody has said never."""
+        return self.parts != NEVER and all(phase.exchange.parted for phase in self.walked)
+
+    def _made(self, team: Team[Any]) -> PartedProblem | None:
+        if self.parts == ALWAYS and not (self.able and can_part(team)):
             raise CapabilityError(
                 f"{self.name} has parts of the coordinates on several ranks of one worker each, with sparse rows on CPUs, no "
                 "compressor, and sums that may depend on the ranks (no `--deterministic`): leave `parts=always` out"
             )
-        return parted(team, self.parts == ALWAYS) if able and self.parts != NEVER else None
+        return parted(team, self.parts == ALWAYS) if self.able else None
 
     def init(self, x: Array, team: Team[Any]) -> Run:
         """See `Composed`. Collective. Raises CapabilityError on every rank."""
@@ -110,13 +114,13 @@ def _inner(run: Run) -> Run:
     return run._replace(agreed=run.agreed[0], states=run.states.own[0].states)
 
 
-def _wrapped(run: Run, part: Parted) -> Run:
+def _wrapped(run: Run, part: PartedProblem) -> Run:
     (own,) = part.team.world.slices(part.places.size)
     mine = InPart(run.states, part.places, own.start, own.stop)
     return run._replace(agreed=PerWorker([run.agreed]), states=PartedRun(part.dim, part.most, PerWorker([mine])))
 
 
-def _fits(run: Run, part: Parted, team: Team[Any]) -> bool:
+def _fits(run: Run, part: PartedProblem, team: Team[Any]) -> bool:
     """Whether a run has these parts, on every rank. Collective, a small sum, where it comes from a file."""
     (mine,), (at,) = run.states.own, run.points
     if mine.places is part.places:

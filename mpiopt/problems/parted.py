@@ -35,7 +35,7 @@ class OwnedPart(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Parted:
+class PartedProblem:
     """A team of which each rank has a part of the coordinates.
 
     places : (n,) int32, where those that this rank has stand among all. dim : how many all are; most : n of all ranks, at most.
@@ -62,7 +62,7 @@ def joined(parts: Sequence[OwnedPart], team: Team) -> Array:
     return team.world.sum(vectors, "parts", out=vectors[0])
 
 
-def parted(team: Team, always: bool = False) -> Parted | None:
+def parted(team: Team, always: bool = False) -> PartedProblem | None:
     """The problem in parts; None where it cannot be, or sends no less than whole vectors do. Collective.
 
     always : even if it sends no less. Costs once a bit a column, 1 to 5 bytes a column that a rank has, and its numbers anew.
@@ -113,7 +113,7 @@ def _dealt(who: Array, first: int) -> Array:
     return owner
 
 
-def _made(team: Team[Columns], held: Array, who: Array) -> Parted:
+def _made(team: Team[Columns], held: Array, who: Array) -> PartedProblem:
     """Collective."""
     world, (site,) = team.world, team.sites
     owner = _dealt(who, int(even(held.size, world.size)[world.rank]))
@@ -132,4 +132,4 @@ def _made(team: Team[Columns], held: Array, who: Array) -> Parted:
     apart = replace(site, loss=replace(site.loss, matrix=matrix), world=PartedWorld(world, parts))
     places = np.append(columns, np.arange(held.size, held.size + free, dtype=np.int32))
     most = int(world.total([np.bincount([world.rank], [places.size], world.size)], "parts").max())
-    return Parted(replace(team, sites=(apart,)), places, team.dim, most)
+    return PartedProblem(replace(team, sites=(apart,)), places, team.dim, most)
