@@ -59,6 +59,8 @@ def forecast(job: "Solve", make: Make, world: "World", console: Console) -> dict
     effort = rehearse(job, lambda job: settled(make(job), job, source, world.workers)[0], world, dim)
     sent, twice = effort.traffic, small is None and (reduces(method, job, source) or screens(job, source, taken))
     parts = parted(job, method, source, taken, world)
+    if parts and taken is not None and taken.form == "mean":
+        taken = taken._replace(why=f"{taken.why}; counts, if workers have unlike features")
     mine = {
         "host": world.host,
         "room": memory_room(),

@@ -38,6 +38,7 @@ from mpiopt.losses.registry import find
 from mpiopt.methods.by_owner import ByOwner
 from mpiopt.methods.prox_newton import FEW
 from mpiopt.methods.reducing import Reducing
+from mpiopt.methods.spcg_rule import FELLOWS
 from mpiopt.outer.plane_search import SPARSE
 from mpiopt.problems.parted import LONG
 from mpiopt.problems.problem import Message, Team
@@ -189,11 +190,13 @@ def screens(job: "Solve", source: Source, taken: Taken | None) -> bool:
 
 
 def parted(job: "Solve", method: Method, source: Source, taken: Taken | None, world: "World") -> bool:
-    """Whether each rank may keep the coordinates of its own rows alone: that is not known before they are read."""
+    """Whether each rank may keep the coordinates of its own rows alone, in the form counts: that is not known before they are
+    read."""
     several = world.workers == world.size > 1 and not world.deterministic and job.device == "cpu"
     forms = method.inner.forms if isinstance(method, Reducing) and isinstance(method.inner, Forms) else {}
-    form = forms.get(taken.form) if taken is not None else None
-    return several and source.cols >= LONG and isinstance(form, ByOwner) and form.able
+    form = forms.get("counts")
+    likely = taken is not None and (taken.form == "counts" or (taken.form == "mean" and world.size > FELLOWS))
+    return several and likely and source.cols >= LONG and isinstance(form, ByOwner) and form.able
 
 
 def foreseen(source: Source) -> int:

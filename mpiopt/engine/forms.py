@@ -30,7 +30,7 @@ class Extent(NamedTuple):
     is not of such rows; bend : the largest curvature of a row's loss, 1 where it has no bound; columns : whether margins are
     products of known rows with x; smooth : whether the penalty is; descends : whether its dual can be ascended row by row;
     nonzeros : entries of the rows, 0 where these cannot be sent elsewhere; apart : whether each class is a problem of its own;
-    width : bytes of an entry that is sent.
+    width : bytes of an entry that is sent; parts : whether ranks would have parts of the coordinates, where a rule asks that.
     """
 
     rows: int
@@ -46,6 +46,7 @@ class Extent(NamedTuple):
     nonzeros: int = 0
     apart: bool = False
     width: float = 8.0
+    parts: bool = False
 
     @staticmethod
     def of(team: Team) -> "Extent":
@@ -115,6 +116,9 @@ class FormRule(Protocol):
     def first(self, extent: Extent, forms: Collection[str]) -> Taken:
         """The form to begin with, one of ``forms``."""
 
+    def asks_parts(self, extent: Extent) -> bool:
+        """Whether `Extent.parts` matters, which costs a look at the rows and a bit a column to find."""
+
     def watches(self, taken: Taken, extent: Extent, forms: Collection[str]) -> bool:
         """Whether another form may be taken after this one."""
 
@@ -161,6 +165,8 @@ class Forms(Named):
     def init(self, x: Array, team: Team[Any]) -> Run:
         """The form that the rule takes, at x. Collective. Raises CapabilityError on every rank."""
         extent = Extent.of(team)
+        if self.rule.asks_parts(extent):
+            extent = extent._replace(parts=self.parting(team))
         taken = self.rule.first(extent, self.forms)
         return self._seen(self.form(taken).init(x, team), InForm(taken, extent, 0, (), ()), team)
 
@@ -196,6 +202,10 @@ class Forms(Named):
     def answer(self, run: Run, team: Team[Any]) -> Point:
         """That of the form."""
         return self.form(run.states.taken).answer(self._inner(run), team)
+
+    def parting(self, team: Team[Any]) -> bool:
+        """See `Keeping`; of any form. Collective."""
+        return any([form.parting(team) for form in self.forms.values() if isinstance(form, Keeping)])
 
     def kept(self, run: Run, team: Team[Any]) -> Array | PerWorker:
         """See `Keeping`."""

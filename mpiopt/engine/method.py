@@ -89,6 +89,9 @@ def proved_above(method: Method, run: Run | None, team: Team[Any]) -> float:
 class Keeping(Method, Protocol):
     """A method whose ranks may have parts of the point, which are put together only when somebody asks."""
 
+    def parting(self, team: Team[Any], /) -> bool:
+        """Whether they will have, which sends less. Collective."""
+
     def kept(self, run: Run, team: Team[Any], /) -> Array | PerWorker:
         """The answer's x (dim,), or what each hosted worker owns of it; arrays that no round changes. Not collective."""
 

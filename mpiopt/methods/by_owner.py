@@ -14,7 +14,7 @@ from mpiopt.arrays import Array
 from mpiopt.engine.method import Composed, Measured, Run
 from mpiopt.engine.phase import PerWorker
 from mpiopt.errors import CapabilityError
-from mpiopt.problems.parted import OwnedPart, PartedProblem, can_part, joined, parted
+from mpiopt.problems.parted import ColumnHolders, OwnedPart, PartedProblem, can_part, holders, joined
 from mpiopt.problems.problem import Point, Team
 
 AUTO, ALWAYS, NEVER = "auto", "always", "never"
@@ -41,30 +41,36 @@ class PartedRun(NamedTuple):
 class ByOwner(Composed):
     """The composition, in parts where that sends less.
 
-    parts : auto, always or never. held : the team that it was asked for last, and its parts, once.
+    parts : auto, always or never. held : the team that it was asked for last, and who has its columns, once.
     """
 
     parts: str = field(default=AUTO, kw_only=True)
-    held: list[tuple[Team[Any], PartedProblem | None]] = field(default_factory=list, compare=False, repr=False, kw_only=True)
-
-    def _parted(self, team: Team[Any]) -> PartedProblem | None:
-        """Collective when first asked for of a team. Raises CapabilityError on every rank."""
-        if not self.held or self.held[0][0] is not team:
-            self.held[:] = [(team, self._made(team))]
-        return self.held[0][1]
+    held: list[tuple[Team[Any], ColumnHolders | None]] = field(default_factory=list, compare=False, repr=False, kw_only=True)
 
     @property
     def able(self) -> bool:
         """Whether its exchanges take parts, and nobody has said never."""
         return self.parts != NEVER and all(phase.exchange.parted for phase in self.walked)
 
-    def _made(self, team: Team[Any]) -> PartedProblem | None:
-        if self.parts == ALWAYS and not (self.able and can_part(team)):
-            raise CapabilityError(
-                f"{self.name} has parts of the coordinates on several ranks of one worker each, with sparse rows on CPUs, no "
-                "compressor, and sums that may depend on the ranks (no `--deterministic`): leave `parts=always` out"
-            )
-        return parted(team, self.parts == ALWAYS) if self.able else None
+    def parting(self, team: Team[Any]) -> bool:
+        """See `Keeping`."""
+        return self._holders(team) is not None
+
+    def _holders(self, team: Team[Any]) -> ColumnHolders | None:
+        """Collective when first asked for of a team. Raises CapabilityError on every rank."""
+        if not self.held or self.held[0][0] is not team:
+            if self.parts == ALWAYS and not (self.able and can_part(team)):
+                raise CapabilityError(
+                    f"{self.name} has parts of the coordinates on several ranks of one worker each, with sparse rows on CPUs, "
+                    "no compressor, and sums that may depend on the ranks (no `--deterministic`): leave `parts=always` out"
+                )
+            self.held[:] = [(team, holders(team, self.parts == ALWAYS) if self.able else None)]
+        return self.held[0][1]
+
+    def _parted(self, team: Team[Any]) -> PartedProblem | None:
+        """Collective when first asked for of a team."""
+        found = self._holders(team)
+        return None if found is None else found.problem
 
     def init(self, x: Array, team: Team[Any]) -> Run:
         """See `Composed`. Collective. Raises CapabilityError on every rank."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from mpiopt.arrays import Array
 from mpiopt.engine.aim import aimed
-from mpiopt.engine.method import Measured, Method, Named, Run, kept, proved_above, whole
+from mpiopt.engine.method import Keeping, Measured, Method, Named, Run, kept, proved_above, whole
 from mpiopt.engine.phase import PerWorker
 from mpiopt.errors import CapabilityError, DataError
 from mpiopt.problems.problem import Point, Team
@@ -74,6 +74,10 @@ class Reducing(Named):
         if x.shape != (small.team.dim,):  # of a run that was kept
             raise DataError(f"its point has {x.size:,} coordinates, and the problem is one in {small.team.dim:,}")
         return small.outward(x)
+
+    def parting(self, team: Team[Any]) -> bool:
+        """See `Keeping`. Collective."""
+        return isinstance(self.inner, Keeping) and self.inner.parting(self._team(team))
 
     def kept(self, run: Run, team: Team[Any]) -> Array | PerWorker:
         """See `Keeping`; parts are of the reduced point."""

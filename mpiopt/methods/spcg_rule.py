@@ -39,6 +39,10 @@ class AskedFor:
             )
         return Taken(form, "asked for")
 
+    def asks_parts(self, extent: Extent) -> bool:
+        """No."""
+        return False
+
     def watches(self, taken: Taken, extent: Extent, forms: Collection[str]) -> bool:
         """Never."""
         return False
@@ -52,7 +56,8 @@ class AskedFor:
 class ByCost:
     """classes where each class is a problem of its own; hessian where features are few and counts would send more, gathered
     where both send more than all rows are; where one worker has all rows dual while that is easy (`work.local_solvers`), else
-    alone; mean where h is no more than `LIGHT`, or a loss is not of rows and columns; else counts."""
+    alone; mean where h is no more than `LIGHT` and workers have the same features, or a loss is not of rows and columns; else
+    counts."""
 
     def first(self, extent: Extent, forms: Collection[str]) -> Taken:
         """By the size of the problem and h."""
@@ -71,9 +76,14 @@ class ByCost:
             return Taken(
                 "hessian", f"{_size(extent)}, {counted(round(extent.rows / extent.workers), 'row')} a worker, h = {h:.3g}"
             )
-        if "mean" in forms and h <= LIGHT:
+        if "mean" in forms and h <= LIGHT and not extent.parts:
             return Taken("mean", f"workers' rows are alike, h = {h:.3g}")
-        return Taken("counts", f"{counted(extent.workers, 'worker')}, h = {h:.3g}")
+        alike = ", unlike features" if extent.parts else ""
+        return Taken("counts", f"{counted(extent.workers, 'worker')}{alike}, h = {h:.3g}")
+
+    def asks_parts(self, extent: Extent) -> bool:
+        """Where mean would serve, and there are so many workers that parts may be much shorter than the whole."""
+        return extent.columns and extent.dim > FEW and extent.workers > FELLOWS and hardness(extent) <= LIGHT
 
     def watches(self, taken: Taken, extent: Extent, forms: Collection[str]) -> bool:
         """Where a Hessian or a copy may still come to pay."""

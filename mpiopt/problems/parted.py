@@ -7,6 +7,7 @@ learns of its slice who has what, and deals the columns out among those that hav
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple, TypeGuard, cast
 
@@ -62,10 +63,29 @@ def joined(parts: Sequence[OwnedPart], team: Team) -> Array:
     return team.world.sum(vectors, "parts", out=vectors[0])
 
 
-def parted(team: Team, always: bool = False) -> PartedProblem | None:
-    """The problem in parts; None where it cannot be, or sends no less than whole vectors do. Collective.
+@dataclass(frozen=True)
+class ColumnHolders:
+    """Who has which columns of a team, of one worker a rank.
 
-    always : even if it sends no less. Costs once a bit a column, 1 to 5 bytes a column that a rank has, and its numbers anew.
+    held : (cols,) bool, whether this rank has a column, or sees to one that nobody has. who : (ranks, columns) bool, of the
+    columns of its slice, which ranks do.
+    """
+
+    team: Team[Columns]
+    held: Array
+    who: Array
+
+    @cached_property
+    def problem(self) -> PartedProblem:
+        """The problem in parts. Collective when first asked for."""
+        return _made(self.team, self.held, self.who)
+
+
+def holders(team: Team, always: bool = False) -> ColumnHolders | None:
+    """Who has which columns; None where there can be no parts, or they send no less than whole vectors do. Collective.
+
+    always : even if they send no less. Costs once a bit a column, and its problem 1 to 5 bytes a column that a rank has, and
+    the numbers of its rows' columns anew.
     """
     if not can_part(team) or (team.sites[0].loss.features < LONG and not always):
         return None
@@ -73,10 +93,15 @@ def parted(team: Team, always: bool = False) -> PartedProblem | None:
     counts = np.zeros(matrix.shape[1], np.int32)
     reduction.occurrences(matrix.indptr, matrix.indices, counts)
     held = counts > 0
-    del counts  # a long vector
-    who = _holders(world, held)
+    who = _told(world, held)
     others = float(world.total([np.array([float(who.sum()) - who.shape[1]])], "holders")[0])
-    return _made(team, held, who) if always or others <= WORTH * held.size * (world.size - 1) else None
+    return ColumnHolders(team, held, who) if always or others <= WORTH * held.size * (world.size - 1) else None
+
+
+def parted(team: Team, always: bool = False) -> PartedProblem | None:
+    """The problem in parts, where there are `holders`. Collective."""
+    found = holders(team, always)
+    return None if found is None else found.problem
 
 
 def can_part(team: Team) -> TypeGuard[Team[Columns]]:
@@ -88,7 +113,7 @@ def can_part(team: Team) -> TypeGuard[Team[Columns]]:
     return offered(team, Columns) and isinstance(team.sites[0].loss.matrix, CSR) and exact_for(team.penalty)
 
 
-def _holders(world: World, held: Array) -> Array:
+def _told(world: World, held: Array) -> Array:
     """Which ranks have the columns of this rank's slice, (ranks, columns) bool; itself, where nobody has. Collective.
 
     held : (cols,) bool, which columns this rank has; set for those of its slice that nobody has.

@@ -154,6 +154,9 @@ class Soon:
     def first(self, extent, forms):
         return Taken("counts", "a test")
 
+    def asks_parts(self, extent):
+        return False
+
     def watches(self, taken, extent, forms):
         return taken.form == "counts"
 
@@ -181,6 +184,17 @@ def test_another_form_goes_on_where_one_in_parts_stood(world, monkeypatch):
     measured = method.measure(run, team)
     assert left.agreed.scalars[0] + team.penalty.value(x) == pytest.approx(measured.objective, rel=1e-12)
     assert measures(team, x, left.agreed.vector)[0] == pytest.approx(measured.gradient_norm, rel=1e-9)
+
+
+@pytest.mark.ranks(4)
+def test_unlike_features_are_counted_and_alike_ones_not(world, monkeypatch):
+    monkeypatch.setattr(module, "LONG", 0)
+    monkeypatch.setattr("mpiopt.methods.spcg_rule.FEW", 0)
+    for entries, form in ((3, "counts"), (150, "mean")):
+        team = team_of(from_spec(f"default:rows=90,cols=400,per_row={entries},spread=0"), world, L2(1.0))
+        found = solve(find("spcg").make(replicate="never"), team, team.zeros(), Stop(rounds=30, gap=1e-8))
+        assert found.reason.converged and taken_by(found.run).form == form and (parts_of(found.run) is None) == (form == "mean")
+        assert ("unlike features" in taken_by(found.run).why) == (form == "counts")
 
 
 def kept_in(path, team, begun, rounds):
