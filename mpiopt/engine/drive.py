@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple
 from mpiopt.arrays import Array, is_array
 from mpiopt.engine.aim import aimed
 from mpiopt.engine.fingerprint import fingerprint
-from mpiopt.engine.method import Method, Run, proved_above, whole
+from mpiopt.engine.method import Method, Run, inverse, proved_above, whole
 from mpiopt.engine.stop import R, Reason, Record, Rule, Stop, Watcher, ended
 from mpiopt.engine.verdict import Best, Examiner, judged
 from mpiopt.errors import DataError, MpioptError, NumericalError, UsageError
@@ -163,7 +163,7 @@ def _answered(method: Method, team: Team, at: Standing[Record], reason: Reason, 
     if reason.converged or not candidates:
         candidates.append(method.answer(at.begun, team).x)
     for x in candidates:
-        proved = certify(team, x, effort, lower)
+        proved = certify(team, x, effort, lower, inverse(method, at.run, team))
         found, said = judged(reason, text, proved, examiner.stop, team.rows)
         if found.converged or not reason.converged:
             break

@@ -16,6 +16,7 @@ from mpiopt.arrays import Array
 from mpiopt.engine.aim import aimed
 from mpiopt.engine.phase import Agreed, Exchange, Joint, Local, Outer, PerWorker, Phase, Tree, Work, told
 from mpiopt.errors import CapabilityError
+from mpiopt.numerics.krylov import Map
 from mpiopt.problems.certificate import gradient_bound
 from mpiopt.problems.demand import Asking, demand
 from mpiopt.problems.problem import Message, Point, Team, measures
@@ -110,6 +111,19 @@ def kept(method: Method, run: Run, team: Team[Any]) -> Array | PerWorker:
 def whole(method: Method, kept: Array | PerWorker, team: Team[Any]) -> Array:
     """x (dim,), of what was kept. Collective."""
     return method.whole(kept, team) if isinstance(method, Keeping) else cast(Array, kept)
+
+
+@runtime_checkable
+class Inverting(Protocol):
+    """A method that may have a Hessian in factors at hand, of the answer's point or of one near it."""
+
+    def inverse(self, run: Run, team: Team[Any], /) -> Map | None:
+        """r -> about H^-1 r, the same on all ranks; None where there is none. Not collective."""
+
+
+def inverse(method: Method, run: Run | None, team: Team[Any]) -> Map | None:
+    """The inverse Hessian that a method has at hand, if it has one. Not collective."""
+    return method.inverse(run, team) if isinstance(method, Inverting) and run is not None else None
 
 
 @runtime_checkable

@@ -9,7 +9,7 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.engine.fingerprint import fingerprint
-from mpiopt.engine.method import Measured, Method, Run, kept, proved_above
+from mpiopt.engine.method import Measured, Method, Run, inverse, kept, proved_above
 from mpiopt.engine.phase import PerWorker
 from mpiopt.engine.stop import PATIENCE, Reason, Record, Stop, ended, stuck
 from mpiopt.errors import NumericalError
@@ -22,6 +22,7 @@ from mpiopt.problems.rounding import TermSizes, relative, scale
 TIE = 4 * np.finfo(float).eps  # relative differences of objectives that say nothing
 DIGITS = 1e-10  # of an objective: what rounding may do beyond them ends no solve
 REACH = 1e4  # times the tolerance: a bound below may hide a tighter one that meets it
+QUICK = 3  # products that show the tight bound where a Hessian is at hand
 PATIENT = 8  # rounds within reach before the tight bound is looked at, and then after twice as many each time
 
 
@@ -163,10 +164,11 @@ class Examiner:
                 return found.gap
             x = self.method.answer(run, self.team).x
             return min(found.gap, duality_gap(self.team, [site.loss.point(x) for site in self.team.sites]))
-        if not self._within(found.gap) or self.near < PATIENT or self.near & (self.near - 1):
+        at_hand, turn = inverse(self.method, run, self.team), self.near >= PATIENT and not self.near & (self.near - 1)
+        if not (self._within(found.gap) and (turn or at_hand is not None)):
             return found.gap
         points, residual, *_ = self._afresh(run)
-        return min(found.gap, tight_gap(self.team, points, residual, self.near))
+        return min(found.gap, tight_gap(self.team, points, residual, self.near if turn else QUICK, at_hand))
 
 
 def _length(x: Array | PerWorker, team: Team) -> float:

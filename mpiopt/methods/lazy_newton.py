@@ -16,6 +16,7 @@ from mpiopt.engine.method import Measured, Named, Run, measured
 from mpiopt.engine.phase import Joint, PerWorker
 from mpiopt.errors import CapabilityError
 from mpiopt.kernels.definite import Factor
+from mpiopt.numerics.krylov import Map
 from mpiopt.outer.line_search import refuse_kinks
 from mpiopt.outer.plane_search import PlaneMemory, PlaneSearch
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean
@@ -112,3 +113,8 @@ class LazyNewton(Named):
     def answer(self, run: Run, team: Team[Any]) -> Point:
         """The common point."""
         return run.points[0]
+
+    def inverse(self, run: Run, team: Team[Any]) -> Map | None:
+        """See `Inverting`."""
+        factor: Factor | None = run.states.factor
+        return None if factor is None else lambda r: namespace(r).asarray(factor.solved(r))

@@ -47,10 +47,10 @@ class Certificate(NamedTuple):
     escaping: int = 0  # rows on their way to the right side along a direction that takes none to the wrong one: no minimum
 
 
-def certify(team: Team, x: Array, products: int, lower: float = -np.inf) -> Certificate:
+def certify(team: Team, x: Array, products: int, lower: float = -np.inf, inverse: krylov.Map | None = None) -> Certificate:
     """The certificate of x (dim,), spending at most ``products`` Hessian products on the tight bound. Collective.
 
-    lower : what F is known not to be below.
+    lower : what F is known not to be below. inverse : as `tight_gap` has it.
     """
     points = [site.loss.point(x) for site in team.sites]
     agreed = gradient(team, points, name="certificate")
@@ -61,7 +61,7 @@ def certify(team: Team, x: Array, products: int, lower: float = -np.inf) -> Cert
     if not np.isfinite(objective):
         return Certificate(objective, size, np.inf, np.inf)
     gap = min(proved_gap(team, points, size), above(lower, objective))
-    tight = min(gap, tight_gap(team, points, residual, products))
+    tight = min(gap, tight_gap(team, points, residual, products, inverse))
     terms = scale(team)
     noise, floor = relative(team, residual, terms), far_limit(team, points, terms)
     found = team.world.bcast(np.array([objective, size, gap, tight, noise, floor]))  # exponentials have gone into it
@@ -190,10 +190,11 @@ def _orthogonal(
     return None if found is None else [each[0] for each in found]
 
 
-def tight_gap(team: Team, points: Sequence[Point], residual: Array, products: int) -> float:
+def tight_gap(team: Team, points: Sequence[Point], residual: Array, products: int, inverse: krylov.Map | None = None) -> float:
     """nu^2 / (4 psi(r)), from at most ``products`` CG steps; infinity where it does not apply. Collective.
 
-    residual : grad F(x), (dim,). An unfinished CG is accounted for: nu^2 <= g.v + v.rho + |rho|^2 / l2.
+    residual : grad F(x), (dim,). inverse : r -> about H^-1 r, the same on all ranks, by which CG is preconditioned; whatever it
+    is, an unfinished CG is accounted for: nu^2 <= g.v + v.rho + |rho|^2 / l2.
     """
     penalty = team.penalty
     if not (offered(team, Concordant) and penalty.smooth and penalty.l2 > 0) or penalty.free:
@@ -201,7 +202,8 @@ def tight_gap(team: Team, points: Sequence[Point], residual: Array, products: in
     concordance = team.sites[0].loss.concordance
     if concordance is None:
         return np.inf
-    product, precondition = _newton(team, points)
+    product = _product(team, points)
+    precondition = _jacobi(team, points) if inverse is None else inverse
     radius = team.world.extremes(np.array([max((site.loss.radius for site in team.sites), default=0.0)]))[1][0]
     dots = team.world.dots
     best, cg = np.inf, krylov.begin(residual, precondition, dots)
@@ -227,15 +229,15 @@ def _promising(team: Team, points: Sequence[Point], residual: Array, terms: Term
     if not (offered(team, Columns) and team.penalty.smooth):
         return False
     (most, sums), dots = excuse(team, points, terms), team.world.dots
-    product, precondition = _newton(team, points)
+    product, precondition = _product(team, points), _jacobi(team, points)
     cg = krylov.begin(residual, precondition, dots)
     while cg.products < products and cg.rz > sums * sums and not cg.bx > most * most:
         cg = krylov.advance(cg, product(cg.p), precondition, dots)
     return cg.bx > most * most
 
 
-def _newton(team: Team[Curvature], points: Sequence[Point]) -> tuple[krylov.Map, krylov.Map]:
-    """v -> H v, H the Hessian of F, and r -> M^-1 r, M its diagonal. Collective, as every product: one vector round."""
+def _product(team: Team[Curvature], points: Sequence[Point]) -> krylov.Map:
+    """v -> H v, H the Hessian of F. Collective is every product: one vector round."""
     hessians = [site.loss.hessian(at) for site, at in zip(team.sites, points, strict=True)]
 
     def product(v: Array) -> Array:
@@ -244,12 +246,17 @@ def _newton(team: Team[Curvature], points: Sequence[Point]) -> tuple[krylov.Map,
         out += bent
         return out
 
+    return product
+
+
+def _jacobi(team: Team[Curvature], points: Sequence[Point]) -> krylov.Map:
+    """r -> M^-1 r, M the diagonal of the Hessian of F. Collective: one vector round."""
     parts = [Message(site.loss.diagonal(at), np.empty(0)) for site, at in zip(team.sites, points, strict=True)]
     diagonal = mean(team, parts, name="certificate").vector
     del parts
     diagonal = diagonal + team.penalty.grad(beside(diagonal, diagonal.size, 1))
     scale = 1 / namespace(diagonal).where(diagonal > 0, diagonal, 1.0)
-    return product, lambda r: r * scale
+    return lambda r: r * scale
 
 
 def _psi(r: float) -> float:

@@ -6,7 +6,7 @@ import pytest
 from mpiopt.engine.drive import solve
 from mpiopt.engine.stop import Reason, Stop
 from mpiopt.methods import find
-from mpiopt.problems.certificate import certify
+from mpiopt.problems.certificate import certify, gradient_bound, tight_gap
 from mpiopt.problems.penalties import L1, L2, ElasticNet
 from tests.adversarial_sets import Case, cases
 from tests.problem_sets import Data
@@ -27,6 +27,44 @@ def test_the_gap_is_bounded_for_l2(worlds, loss, intercept, distance):
     assert found.tight_gap <= found.gap
     if not intercept and distance < 1e-3:
         assert found.tight_gap <= 1.5 * true
+
+
+@pytest.mark.parametrize("distance", [0.3, 1e-2, 1e-5])
+@pytest.mark.parametrize("seed", range(4))
+def test_any_inverse_is_accounted_for_and_a_good_one_is_quick(worlds, distance, seed):
+    data, penalty, rng = Data(rows=400, seed=seed), L2(1e-6), np.random.default_rng(seed)
+    best, team = data.optimum(penalty), data.team(worlds(workers=3), penalty)
+    x = best + distance * rng.standard_normal(data.dim)
+    true = data.objective(x, penalty)[0] - data.objective(best, penalty)[0]
+    points = [site.loss.point(x) for site in team.sites]
+    residual = data.objective(x, penalty)[1]
+    apart = rng.standard_normal((data.dim, data.dim))
+    steps = 1e-6 * np.eye(data.dim)
+    hessian = np.array([(data.objective(best + s, penalty)[1] - data.objective(best - s, penalty)[1]) / 2e-6 for s in steps])
+    inverses = [np.linalg.inv(hessian), apart @ apart.T, np.eye(data.dim), np.diag(rng.integers(0, 2, data.dim).astype(float))]
+    bounds = [tight_gap(team, points, residual, 3, lambda r, inverse=inverse: inverse @ r) for inverse in inverses]
+    assert true <= min(bounds) * (1 + 1e-6) + 1e-15
+    if distance <= 1e-2:
+        assert bounds[0] <= 0.3 * min(bounds[1:]) and bounds[0] < 0.1 * gradient_bound(team, float(np.linalg.norm(residual)))
+
+
+def test_a_hessian_at_hand_ends_a_run_a_round_sooner(worlds):
+    data, sent = Data(rows=400), []
+    team = data.team(worlds(workers=4), L2(1e-7))
+    for method in (find("spcg").make(form="hessian"), Closed(find("spcg").make(form="hessian"))):
+        found = solve(method, team, team.zeros(), Stop(rounds=60, gap=1e-8))
+        assert found.reason is Reason.GAP and found.certificate.tight_gap <= 1e-8
+        assert found.certificate.objective - data.objective(data.optimum(L2(1e-7)), L2(1e-7))[0] <= 1e-8
+        sent.append(found.final.round)
+    assert sent[0] < sent[1]
+
+
+class Closed:
+    """A method that does not show what Hessian it has."""
+
+    def __init__(self, inner):
+        self.init, self.step, self.measure, self.answer = inner.init, inner.step, inner.measure, inner.answer
+        self.own = inner.own
 
 
 @pytest.mark.parametrize("penalty", [L1(0.02), ElasticNet(0.02, 0.01), L1(0.02, free=1), ElasticNet(0.02, 0.01, free=1)])
