@@ -22,7 +22,7 @@ from mpiopt.problems.rounding import TermSizes, relative, scale
 TIE = 4 * np.finfo(float).eps  # relative differences of objectives that say nothing
 DIGITS = 1e-10  # of an objective: what rounding may do beyond them ends no solve
 REACH = 1e4  # times the tolerance: a bound below may hide a tighter one that meets it
-QUICK = 3  # products that show the tight bound where a Hessian is at hand
+FAR, QUICK = 1e6, 3  # the same where a Hessian is at hand, and so many products show the tight bound
 PATIENT = 8  # rounds within reach before the tight bound is looked at, and then after twice as many each time
 
 
@@ -164,8 +164,9 @@ class Examiner:
                 return found.gap
             x = self.method.answer(run, self.team).x
             return min(found.gap, duality_gap(self.team, [site.loss.point(x) for site in self.team.sites]))
-        at_hand, turn = inverse(self.method, run, self.team), self.near >= PATIENT and not self.near & (self.near - 1)
-        if not (self._within(found.gap) and (turn or at_hand is not None)):
+        at_hand = inverse(self.method, run, self.team) if found.gap <= FAR * tolerance else None
+        turn = self._within(found.gap) and self.near >= PATIENT and not self.near & (self.near - 1)
+        if not turn and at_hand is None:
             return found.gap
         points, residual, *_ = self._afresh(run)
         return min(found.gap, tight_gap(self.team, points, residual, self.near if turn else QUICK, at_hand))

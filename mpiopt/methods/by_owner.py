@@ -62,7 +62,7 @@ class ByOwner(Composed):
             if self.parts == ALWAYS and not (self.able and can_part(team)):
                 raise CapabilityError(
                     f"{self.name} has parts of the coordinates on several ranks of one worker each, with sparse rows on CPUs, "
-                    "no compressor, and sums that may depend on the ranks (no `--deterministic`): leave `parts=always` out"
+                    "no compressor, and sums that may depend on the ranks (not `deterministic`): leave `parts=always` out"
                 )
             self.held[:] = [(team, holders(team, self.parts == ALWAYS) if self.able else None)]
         return self.held[0][1]

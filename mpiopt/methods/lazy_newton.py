@@ -30,7 +30,7 @@ NOISE = float(np.finfo(float).eps)  # of F: a decrement below is rounding, which
 
 
 class KeptHessian(NamedTuple):
-    """The factored Hessian at hand and the step that it leads to; None and (0,) where one is due.
+    """The factored Hessian at hand, None before the first, and the step that it leads to, (0,) where a new one is due.
 
     decrement : -g.step, about twice what F lies above its minimum. single : whether Hessians are sent in float32.
     """
@@ -61,8 +61,8 @@ class LazyNewton(Named):
 
     @property
     def dvectors(self) -> int:
-        """With ``most`` coefficients: what a sum of Hessians takes, and the factor, are halves of so many."""
-        return 40 + 2 * self.most
+        """With ``most`` coefficients: what a sum of Hessians takes, and two factors, are halves of so many."""
+        return 40 + 5 * self.most // 2
 
     def init(self, x: Array, team: Team[Any]) -> Run:
         """Evaluate at x. Collective: one vector round. Raises CapabilityError on every rank."""
@@ -83,7 +83,7 @@ class LazyNewton(Named):
     def step(self, run: Run, team: Team[Any]) -> Run:
         """One round; with a Hessian where one is due. Collective: one vector round, and a sum of a Hessian."""
         kept = run.states
-        if kept.factor is None:
+        if not kept.step.size:
             kept = self._stepped(kept._replace(factor=self._summed(run.points, kept.single, team)), run, team)
         points = PerWorker(at._replace(gradient=run.agreed.vector) for at in run.points)
         message = Message(kept.step, np.empty(0))
@@ -91,7 +91,7 @@ class LazyNewton(Named):
         run = Run(points, gradient(team, points), (), run.round + 1)
         after = self._stepped(kept._replace(plane=plane), run, team)
         if max(WELL * kept.decrement, NOISE * abs(float(run.agreed.scalars[0]))) < after.decrement:
-            after = after._replace(factor=None, step=kept.step[:0])
+            after = after._replace(step=kept.step[:0])  # the Hessian at hand may still show how far F is from its minimum
         return run._replace(states=after)
 
     def _summed(self, points: PerWorker, single: bool, team: Team[Any]) -> Factor:

@@ -5,7 +5,8 @@ gradient bound    F(x) - F* <= |g|^2 / (2 l2),  g the shortest subgradient of F 
 duality gap       F(x) - D(alpha), with dual variables alpha that are the rows' residuals at x, scaled to be feasible;
                   holds for l1, elastic net, a free intercept and features without a penalty (`unpenalised`); or with those
                   that a method has found (`dual_bound`); of several classes see `class_bound`
-tight             F(x) - F* <= nu^2 / (4 psi(r)),  r = M R |g| / l2,  psi(r) = (e^-r + r - 1) / r^2,  nu^2 = g.H^-1 g,
+tight             F(x) - F* <= nu^2 / (4 psi(r)),  r = M R |x - x*|,  psi(r) = (e^-r + r - 1) / r^2,  nu^2 = g.H^-1 g,
+                  |x - x*|^2 <= 2 B / l2 for any bound B, which is |g|^2 / (2 l2) at first and then what this one gives;
                   for losses that are quasi-self-concordant, |l'''| <= M l'', with R = max |a_i| (Bach, Self-concordant
                   analysis for logistic regression, 2010, prop. 1); least squares, M = 0: nu^2 / 2; several classes, M =
                   2^(1/2), since of numbers a.v_c the third cumulant is at most their variance times their range
@@ -33,6 +34,8 @@ from mpiopt.problems.recession import escaping
 from mpiopt.problems.rounding import TermSizes, error, excuse, far_limit, relative, scale
 from mpiopt.problems.several import Concordant, Several
 from mpiopt.problems.unpenalised import Unpenalised
+
+STEADY = 0.99  # of a bound: where it falls less, it has become as small as it does
 
 
 class Certificate(NamedTuple):
@@ -207,10 +210,8 @@ def tight_gap(team: Team, points: Sequence[Point], residual: Array, products: in
     radius = team.world.extremes(np.array([max((site.loss.radius for site in team.sites), default=0.0)]))[1][0]
     dots = team.world.dots
     best, cg = np.inf, krylov.begin(residual, precondition, dots)
-    psi = _psi(concordance * radius * cg.residual / penalty.l2)
-    if psi == 0:
-        return np.inf
-    hidden = error(team, points) / np.sqrt(penalty.l2)  # of nu: that of g.H^-1 g with H >= l2
+    unsure = error(team, points)
+    size, hidden = cg.residual + unsure, unsure / np.sqrt(penalty.l2)  # of nu: that of g.H^-1 g with H >= l2
     while cg.products < products and cg.rz > 0:
         cg = krylov.advance(cg, product(cg.p), precondition, dots)
         decrease, rest = dots([(residual, cg.x), (cg.x, cg.r)])
@@ -218,7 +219,18 @@ def tight_gap(team: Team, points: Sequence[Point], residual: Array, products: in
         best = min(best, max(nu2, 0.0))
         if nu2 <= 1.1 * decrease:
             break
-    return (np.sqrt(best) + hidden) ** 2 / (4 * psi)
+    nu, reach = float(np.sqrt(best) + hidden), float(concordance * radius)
+    found = _narrowed(nu, reach, size, penalty.l2)
+    return float(team.world.bcast(np.array([found]))[0])  # exponentials have gone into it
+
+
+def _narrowed(nu: float, reach: float, size: float, l2: float) -> float:
+    """The tight bound with the smallest r; reach : M R, size : |g|. Not collective."""
+    bound, last = size * size / (2 * l2), np.inf
+    while bound < STEADY * last:
+        psi, last = _psi(reach * float(np.sqrt(2 * bound / l2))), bound
+        bound = min(bound, nu * nu / (4 * psi)) if psi else bound
+    return bound if bound < np.inf else np.inf  # whatever is no number
 
 
 def _promising(team: Team, points: Sequence[Point], residual: Array, terms: TermSizes, products: int) -> bool:
