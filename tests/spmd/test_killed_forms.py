@@ -19,12 +19,13 @@ from tests.problem_sets import Data
 ROUNDS = 2
 FACE = {"features": 30, "weighted": True}, L1(0.01), {}, 3
 ALONE = {"features": 30, "weighted": True}, L2(1e-4), {"accuracy": 0.5}, 1
+PARTS = {"features": 300, "density": 0.02, "weighted": True, "intercept": True}, L2(1e-4, free=1), {"parts": "always"}, None
 
 
 def walked(worlds, path, setting, at: float = inf):
     """From where a checkpoint stands, if there is one, to the last round; and what was agreed about on the way."""
-    kind, penalty, given, workers = setting
-    world, fuse = worlds(workers=workers, deterministic=True), Fuse(at)
+    kind, penalty, given, workers = setting  # on these ranks alone where no workers are told
+    world, fuse = worlds(workers=workers, deterministic=workers is not None), Fuse(at)
     team = Data(**kind).team(world, penalty)
     with closing(Store(path, world, "run")) as store:
         world.watches.append(fuse)
@@ -66,3 +67,8 @@ def test_several_workers_are_not_alone(worlds):
     team = Data().team(worlds(), L2(1e-4))
     with pytest.raises(CapabilityError, match=f"the form alone of spcg is for one worker, and here are {team.world.size}: "):
         find("spcg").make(form="alone").init(team.zeros(), team)
+
+
+@pytest.mark.ranks(2, 3)
+def test_parts_go_on_wherever_they_were_killed(worlds, shared_tmp):
+    killed_everywhere(worlds, shared_tmp, PARTS, "counts", ["holders", "mean", "search", "parts"])
