@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple
 from mpiopt.arrays import Array, is_array
 from mpiopt.engine.aim import aimed
 from mpiopt.engine.fingerprint import fingerprint
-from mpiopt.engine.method import Method, Run, inverse, proved_above, whole
+from mpiopt.engine.method import Method, Run, at_hand, proved_above, whole
 from mpiopt.engine.stop import R, Reason, Record, Rule, Stop, Watcher, ended
 from mpiopt.engine.verdict import Best, Examiner, judged
 from mpiopt.errors import DataError, MpioptError, NumericalError, UsageError
@@ -155,7 +155,7 @@ def solve(
 
 def _answered(method: Method, team: Team, at: Standing[Record], reason: Reason, text: str, examiner: Examiner) -> Solution:
     """The best point with its certificate; the last one where only that reaches the tolerance. Collective."""
-    lower = proved_above(method, at.run, team)
+    lower, held = proved_above(method, at.run, team), at_hand(method, at.run, team)
     last, gap = at.history[-1], examiner.stop.gap
     near = gap is not None and above(lower, last.objective) <= gap  # and products would prove little more
     effort = 0 if near or reason is Reason.INTERRUPTED else max(10, last.vector_rounds)
@@ -163,7 +163,7 @@ def _answered(method: Method, team: Team, at: Standing[Record], reason: Reason, 
     if reason.converged or not candidates:
         candidates.append(method.answer(at.begun, team).x)
     for x in candidates:
-        proved = certify(team, x, effort, lower, inverse(method, at.run, team))
+        proved = certify(team, x, effort, lower, held and held.inverse)
         found, said = judged(reason, text, proved, examiner.stop, team.rows)
         if found.converged or not reason.converged:
             break

@@ -13,10 +13,9 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.engine.aim import aimed
-from mpiopt.engine.method import Keeping, Measured, Method, Named, Run, inverse, kept, limit, proved_above
+from mpiopt.engine.method import HessianAtHand, Keeping, Measured, Method, Named, Run, at_hand, kept, limit, proved_above
 from mpiopt.engine.phase import PerWorker, Tree
 from mpiopt.kernels.csr import CSR
-from mpiopt.numerics.krylov import Map
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.protocols import Columns, offers
 from mpiopt.problems.several import Separable
@@ -222,9 +221,9 @@ class Forms(Named):
         form, inner = self.form(run.states.taken), self._inner(run)
         return form.leaving(inner, team) if isinstance(form, Keeping) else inner
 
-    def inverse(self, run: Run, team: Team[Any]) -> Map | None:
+    def at_hand(self, run: Run, team: Team[Any]) -> HessianAtHand | None:
         """See `Inverting`."""
-        return inverse(self.form(run.states.taken), self._inner(run), team)
+        return at_hand(self.form(run.states.taken), self._inner(run), team)
 
     def lower(self, run: Run, team: Team[Any]) -> float:
         """See `Bounding`. Collective where that of the form is."""

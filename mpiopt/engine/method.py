@@ -113,17 +113,27 @@ def whole(method: Method, kept: Array | PerWorker, team: Team[Any]) -> Array:
     return method.whole(kept, team) if isinstance(method, Keeping) else cast(Array, kept)
 
 
+class HessianAtHand(NamedTuple):
+    """A Hessian in factors, of the answer's point or of one near it, the same on all ranks.
+
+    decrement : about g.H^-1 g, twice what F lies above its minimum if it is small. inverse : r -> about H^-1 r.
+    """
+
+    decrement: float
+    inverse: Map
+
+
 @runtime_checkable
 class Inverting(Protocol):
-    """A method that may have a Hessian in factors at hand, of the answer's point or of one near it."""
+    """A method that may have a Hessian at hand."""
 
-    def inverse(self, run: Run, team: Team[Any], /) -> Map | None:
-        """r -> about H^-1 r, the same on all ranks; None where there is none. Not collective."""
+    def at_hand(self, run: Run, team: Team[Any], /) -> HessianAtHand | None:
+        """It, None where there is none. Not collective."""
 
 
-def inverse(method: Method, run: Run | None, team: Team[Any]) -> Map | None:
-    """The inverse Hessian that a method has at hand, if it has one. Not collective."""
-    return method.inverse(run, team) if isinstance(method, Inverting) and run is not None else None
+def at_hand(method: Method, run: Run | None, team: Team[Any]) -> HessianAtHand | None:
+    """The Hessian that a method has at hand, if it has one. Not collective."""
+    return method.at_hand(run, team) if isinstance(method, Inverting) and run is not None else None
 
 
 @runtime_checkable

@@ -9,7 +9,7 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.engine.fingerprint import fingerprint
-from mpiopt.engine.method import Measured, Method, Run, inverse, kept, proved_above
+from mpiopt.engine.method import Measured, Method, Run, at_hand, kept, proved_above
 from mpiopt.engine.phase import PerWorker
 from mpiopt.engine.stop import PATIENCE, Reason, Record, Stop, ended, stuck
 from mpiopt.errors import NumericalError
@@ -22,7 +22,7 @@ from mpiopt.problems.rounding import TermSizes, relative, scale
 TIE = 4 * np.finfo(float).eps  # relative differences of objectives that say nothing
 DIGITS = 1e-10  # of an objective: what rounding may do beyond them ends no solve
 REACH = 1e4  # times the tolerance: a bound below may hide a tighter one that meets it
-FAR, QUICK = 1e6, 3  # the same where a Hessian is at hand, and so many products show the tight bound
+QUICK = 3  # products that show the tight bound where a Hessian is at hand
 PATIENT = 8  # rounds within reach before the tight bound is looked at, and then after twice as many each time
 
 
@@ -164,12 +164,13 @@ class Examiner:
                 return found.gap
             x = self.method.answer(run, self.team).x
             return min(found.gap, duality_gap(self.team, [site.loss.point(x) for site in self.team.sites]))
-        at_hand = inverse(self.method, run, self.team) if found.gap <= FAR * tolerance else None
+        held = at_hand(self.method, run, self.team)
+        near = held is not None and held.decrement <= tolerance  # the bound is more than half of it
         turn = self._within(found.gap) and self.near >= PATIENT and not self.near & (self.near - 1)
-        if not turn and at_hand is None:
+        if not (near or turn):
             return found.gap
         points, residual, *_ = self._afresh(run)
-        return min(found.gap, tight_gap(self.team, points, residual, self.near if turn else QUICK, at_hand))
+        return min(found.gap, tight_gap(self.team, points, residual, self.near if turn else QUICK, held and held.inverse))
 
 
 def _length(x: Array | PerWorker, team: Team) -> float:

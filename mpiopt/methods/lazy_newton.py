@@ -12,11 +12,10 @@ import numpy as np
 
 from mpiopt.arrays import Array, beside, namespace
 from mpiopt.engine.forms import Extent
-from mpiopt.engine.method import Measured, Named, Run, measured
+from mpiopt.engine.method import HessianAtHand, Measured, Named, Run, measured
 from mpiopt.engine.phase import Joint, PerWorker
 from mpiopt.errors import CapabilityError
 from mpiopt.kernels.definite import Factor
-from mpiopt.numerics.krylov import Map
 from mpiopt.outer.line_search import refuse_kinks
 from mpiopt.outer.plane_search import PlaneMemory, PlaneSearch
 from mpiopt.problems.problem import Message, Point, Team, gradient, mean
@@ -114,7 +113,8 @@ class LazyNewton(Named):
         """The common point."""
         return run.points[0]
 
-    def inverse(self, run: Run, team: Team[Any]) -> Map | None:
+    def at_hand(self, run: Run, team: Team[Any]) -> HessianAtHand | None:
         """See `Inverting`."""
-        factor: Factor | None = run.states.factor
-        return None if factor is None else lambda r: namespace(r).asarray(factor.solved(r))
+        kept: KeptHessian = run.states
+        factor = kept.factor
+        return None if factor is None else HessianAtHand(kept.decrement, lambda r: namespace(r).asarray(factor.solved(r)))

@@ -9,10 +9,9 @@ from typing import Any
 
 from mpiopt.arrays import Array
 from mpiopt.engine.aim import aimed
-from mpiopt.engine.method import Keeping, Measured, Method, Named, Run, inverse, kept, proved_above, whole
+from mpiopt.engine.method import HessianAtHand, Keeping, Measured, Method, Named, Run, at_hand, kept, proved_above, whole
 from mpiopt.engine.phase import PerWorker
 from mpiopt.errors import CapabilityError, DataError
-from mpiopt.numerics.krylov import Map
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.reduced import Reduced, reduced
 
@@ -96,9 +95,9 @@ class Reducing(Named):
         """See `Keeping`. Raises CapabilityError: what it keeps is not of the user's coordinates. Not collective."""
         raise CapabilityError(f"no other method can go on with a run of {self.name}, which is in other coordinates")
 
-    def inverse(self, run: Run, team: Team[Any]) -> Map | None:
+    def at_hand(self, run: Run, team: Team[Any]) -> HessianAtHand | None:
         """See `Inverting`; none in other coordinates. Collective when first asked for of a team."""
-        return inverse(self.inner, run, team) if self.small(team) is None else None
+        return at_hand(self.inner, run, team) if self.small(team) is None else None
 
     def lower(self, run: Run, team: Team[Any]) -> float:
         """See `Bounding`; rows are the same in both, so that it is proved in the user's coordinates. Collective."""
