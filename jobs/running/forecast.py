@@ -87,7 +87,7 @@ def forecast(job: "Solve", make: Make, world: "World", console: Console) -> dict
         "vector_rounds_a_round": sent.vector_rounds,
         "long_messages_a_round": sent.long,
         "payload": sent.payload,
-        "perhaps_less": parts,
+        "perhaps_parts": parts,
         "bytes_a_round": sum(rank["bytes_a_round"] for rank in ranks),
     }
     found["fits"] = all(host["needed"] <= host["room"] for host in found["hosts"].values())
@@ -200,7 +200,7 @@ def _page(found: dict[str, Any]) -> str:
         f"message    {size(found['largest_message'])} at most; {found['messages_a_round']:.3g} a round, "
         f"{found['long_messages_a_round']:.3g} of them vector rounds",
         *_payload(found["payload"], found["coordinates"] or found["features"]),
-        f"sent       {size(found['bytes_a_round'])} a round, by all ranks{LESS * found['perhaps_less']}",
+        f"sent       {size(found['bytes_a_round'])} a round, by all ranks{LESS * found['perhaps_parts']}",
     ]
     for name, host in found["hosts"].items():
         verdict = "fits" if host["needed"] <= host["room"] else "DOES NOT FIT: take more nodes, or a method with fewer vectors"
