@@ -13,7 +13,19 @@ import numpy as np
 
 from mpiopt.arrays import Array
 from mpiopt.engine.aim import aimed
-from mpiopt.engine.method import HessianAtHand, Keeping, Measured, Method, Named, Run, at_hand, kept, limit, proved_above
+from mpiopt.engine.method import (
+    HessianAtHand,
+    Keeping,
+    Measured,
+    Method,
+    Named,
+    Parting,
+    Run,
+    at_hand,
+    kept,
+    limit,
+    proved_above,
+)
 from mpiopt.engine.phase import PerWorker, Tree
 from mpiopt.kernels.csr import CSR
 from mpiopt.problems.problem import Point, Team
@@ -166,7 +178,8 @@ class Forms(Named):
         """The form that the rule takes, at x. Collective. Raises CapabilityError on every rank."""
         extent = Extent.of(team)
         if self.rule.asks_parts(extent):
-            extent = extent._replace(parts=self.parting(team))
+            able = [form.parting(team) for form in self.forms.values() if isinstance(form, Parting)]
+            extent = extent._replace(parts=any(able))
         taken = self.rule.first(extent, self.forms)
         return self._seen(self.form(taken).init(x, team), InForm(taken, extent, 0, (), ()), team)
 
@@ -179,7 +192,10 @@ class Forms(Named):
         taken = self.rule.later(now.taken, now.extent, self.forms, run.round - now.begun, run.states.objectives)
         if taken.form == now.taken.form:
             return run
-        onward = cast(Onward, self.form(taken)).onward(self.leaving(run, team), team)
+        left, form = self._inner(run), self.form(now.taken)
+        if isinstance(form, Parting):
+            left = form.leaving(left, team)
+        onward = cast(Onward, self.form(taken)).onward(left, team)
         return onward._replace(states=run.states._replace(taken=taken, begun=run.round, states=onward.states))
 
     def _inner(self, run: Run) -> Run:
@@ -203,10 +219,6 @@ class Forms(Named):
         """That of the form."""
         return self.form(run.states.taken).answer(self._inner(run), team)
 
-    def parting(self, team: Team[Any]) -> bool:
-        """See `Keeping`; of any form. Collective."""
-        return any([form.parting(team) for form in self.forms.values() if isinstance(form, Keeping)])
-
     def kept(self, run: Run, team: Team[Any]) -> Array | PerWorker:
         """See `Keeping`."""
         return kept(self.form(run.states.taken), self._inner(run), team)
@@ -215,11 +227,6 @@ class Forms(Named):
         """See `Keeping`; whichever form it is of. Collective."""
         keeping = [form for form in self.forms.values() if isinstance(form, Keeping)]
         return keeping[0].whole(kept, team) if keeping else cast(Array, kept)
-
-    def leaving(self, run: Run, team: Team[Any]) -> Run:
-        """See `Keeping`. Collective."""
-        form, inner = self.form(run.states.taken), self._inner(run)
-        return form.leaving(inner, team) if isinstance(form, Keeping) else inner
 
     def at_hand(self, run: Run, team: Team[Any]) -> HessianAtHand | None:
         """See `Inverting`."""

@@ -90,17 +90,22 @@ def proved_above(method: Method, run: Run | None, team: Team[Any]) -> float:
 class Keeping(Method, Protocol):
     """A method whose ranks may have parts of the point, which are put together only when somebody asks."""
 
-    def parting(self, team: Team[Any], /) -> bool:
-        """Whether they will have, which sends less. Collective."""
-
     def kept(self, run: Run, team: Team[Any], /) -> Array | PerWorker:
         """The answer's x (dim,), or what each hosted worker owns of it; arrays that no round changes. Not collective."""
 
     def whole(self, kept: Array | PerWorker, team: Team[Any], /) -> Array:
         """x (dim,), of what was kept. Collective."""
 
+
+@runtime_checkable
+class Parting(Keeping, Protocol):
+    """One that is a form of another."""
+
+    def parting(self, team: Team[Any], /) -> bool:
+        """Whether ranks will have parts of the point. Collective."""
+
     def leaving(self, run: Run, team: Team[Any], /) -> Run:
-        """The run as another method can go on with it, points and agreement whole. Collective."""
+        """The run as another form can go on with it, points and agreement whole. Collective."""
 
 
 def kept(method: Method, run: Run, team: Team[Any]) -> Array | PerWorker:

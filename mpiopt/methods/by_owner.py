@@ -53,7 +53,7 @@ class ByOwner(Composed):
         return self.parts != NEVER and all(phase.exchange.parted for phase in self.walked)
 
     def parting(self, team: Team[Any]) -> bool:
-        """See `Keeping`."""
+        """See `Parting`. Collective."""
         return self._holders(team) is not None
 
     def _holders(self, team: Team[Any]) -> ColumnHolders | None:
@@ -107,7 +107,7 @@ class ByOwner(Composed):
         return Point(self.whole(self.kept(run, team), team)) if isinstance(run.states, PartedRun) else super().answer(run, team)
 
     def leaving(self, run: Run, team: Team[Any]) -> Run:
-        """See `Keeping`. Collective where it is in parts: two vector rounds."""
+        """See `Parting`. Collective where it is in parts: two vector rounds."""
         if not isinstance(run.states, PartedRun):
             return run
         x, (at,), (agreed,) = self.answer(run, team).x, run.points, run.agreed

@@ -9,9 +9,9 @@ from typing import Any
 
 from mpiopt.arrays import Array
 from mpiopt.engine.aim import aimed
-from mpiopt.engine.method import HessianAtHand, Keeping, Measured, Method, Named, Run, at_hand, kept, proved_above, whole
+from mpiopt.engine.method import HessianAtHand, Measured, Method, Named, Run, at_hand, kept, proved_above, whole
 from mpiopt.engine.phase import PerWorker
-from mpiopt.errors import CapabilityError, DataError
+from mpiopt.errors import DataError
 from mpiopt.problems.problem import Point, Team
 from mpiopt.problems.reduced import Reduced, reduced
 
@@ -75,10 +75,6 @@ class Reducing(Named):
             raise DataError(f"its point has {x.size:,} coordinates, and the problem is one in {small.team.dim:,}")
         return small.outward(x)
 
-    def parting(self, team: Team[Any]) -> bool:
-        """See `Keeping`. Collective."""
-        return isinstance(self.inner, Keeping) and self.inner.parting(self._team(team))
-
     def kept(self, run: Run, team: Team[Any]) -> Array | PerWorker:
         """See `Keeping`; parts are of the reduced point."""
         found = kept(self.method, run, self._team(team))
@@ -90,10 +86,6 @@ class Reducing(Named):
             return kept
         small, x = self.small(team), whole(self.method, kept, self._team(team))
         return x if small is None else self._outward(x, small)
-
-    def leaving(self, run: Run, team: Team[Any]) -> Run:
-        """See `Keeping`. Raises CapabilityError: what it keeps is not of the user's coordinates. Not collective."""
-        raise CapabilityError(f"no other method can go on with a run of {self.name}, which is in other coordinates")
 
     def at_hand(self, run: Run, team: Team[Any]) -> HessianAtHand | None:
         """See `Inverting`; none in other coordinates. Collective when first asked for of a team."""

@@ -175,7 +175,7 @@ def test_another_form_goes_on_where_one_in_parts_stood(world, monkeypatch):
     objectives = [record.objective for record in found.history]
     assert objectives == sorted(objectives, reverse=True)
     run = method.step(method.init(team.zeros(), team), team)
-    mine, left = method.kept(run, team), method.leaving(run, team)
+    mine, left = method.kept(run, team), method.forms["counts"].leaving(run._replace(states=run.states.states), team)
     assert isinstance(mine, PerWorker)
     x = left.points[0].x
     np.testing.assert_array_equal(method.whole(mine, team), x)
