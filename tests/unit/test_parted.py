@@ -2,6 +2,7 @@
 and a run that was kept in parts goes on, on other ranks too.
 """
 
+import json
 from contextlib import closing
 
 import numpy as np
@@ -18,6 +19,7 @@ from mpiopt.errors import CapabilityError, DataError, UsageError
 from mpiopt.io.dataset.linear_team import team_of
 from mpiopt.io.dataset.synthetic import from_spec
 from mpiopt.io.runs.checkpoint import Store
+from mpiopt.io.runs.run_file import read_run
 from mpiopt.kernels.csr import CSR
 from mpiopt.losses.logistic import Logistic
 from mpiopt.methods import find
@@ -31,6 +33,7 @@ from mpiopt.problems.problem import Team, measures
 
 SEVERAL = pytest.mark.ranks(2, 3)
 RARE = "rcv1:rows=90,cols=400,per_row=6,spread=0.2"
+LARGE = "text12:rows=8000,cols=400000"
 SPCG = {"form": "counts", "accuracy": 0.01}
 
 
@@ -243,3 +246,18 @@ def test_parts_of_another_problem_are_told(world):
     begun = Standing(run, found.history, (True,) * len(found.history))
     with pytest.raises(DataError, match="its point is in coordinates of another problem, and this one has 200"):
         solve(find("spcg").make(**SPCG, parts="always"), team, begun, Stop(rounds=4))
+
+
+def test_what_solve_says(series, tmp_path):
+    told = ["solve", RARE, "--l2", "1e-3", "--set", "form=counts", "--set", "parts=always", "--overwrite"]
+    before = ["solve", LARGE, "--l2", "1e-6", "--replicate", "never", "--dry-run"]
+    lines = [[*told, "--out", str(tmp_path / "r.h5"), "--json"], [*told, "--out", "none"], before]
+    spoken, shown, ahead = series(2, *lines)
+    assert spoken.returncode == shown.returncode == ahead.returncode == 0, (spoken.stderr, shown.stderr, ahead.stderr)
+    said = json.loads(spoken.stdout)
+    most = said["coordinates_a_worker"]
+    assert said["coordinates"] == 400 > most > 200 and read_run(tmp_path / "r.h5").attributes["coordinates_a_worker"] == most
+    text = " ".join(shown.stdout.split())
+    assert f"form counts: asked for, in 400 coordinates, up to {most} a worker work" in text
+    assert "a round, by all ranks; less where they have unlike features" in ahead.stdout
+    assert max(map(len, (shown.stdout + ahead.stdout).splitlines())) <= 80
