@@ -214,7 +214,7 @@ def _twice(ranks: list[dict[str, Any]]) -> list[str]:
     most = max(rank["once"] for rank in ranks)
     if most == max(rank["total"] for rank in ranks):
         return []
-    return [f"{size(most)} at most if rows are held once: few features of one row, or worker"]
+    return [f"{size(most)} at most if rows are held once, which only they can tell"]
 
 
 def _payload(nbytes: int | None, features: int) -> list[str]:

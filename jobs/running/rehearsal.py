@@ -35,7 +35,7 @@ from mpiopt.jobs.running.feature_groups import neighbouring
 from mpiopt.jobs.running.linear_data import penalty_of
 from mpiopt.jobs.running.warm_up import warm
 from mpiopt.losses.registry import find
-from mpiopt.methods.by_owner import ByOwner
+from mpiopt.methods.by_owner import NEVER, ByOwner
 from mpiopt.methods.prox_newton import FEW
 from mpiopt.methods.reducing import Reducing
 from mpiopt.methods.spcg_rule import FELLOWS
@@ -241,6 +241,7 @@ def overheard(method: Method) -> tuple[Method, list[Asked]]:
     asked = [Asked(phase.exchange, method.clients) for phase in method.walked]
     walked = [phase._replace(exchange=exchange) for phase, exchange in zip(method.walked, asked, strict=True)]
     first = len(walked) - len(method.phases)  # 1 with an opening
+    method = replace(method, parts=NEVER) if isinstance(method, ByOwner) else method  # of the rows that are made up
     return replace(method, opening=walked[0] if first else None, phases=tuple(walked[first:])), asked
 
 

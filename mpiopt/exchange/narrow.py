@@ -73,8 +73,8 @@ def _held(vector: Array) -> bool:
 
 
 def _peak(vector: Array) -> float:
-    """The largest size of an entry; not finite where one is not."""
-    return max(float(vector.max()), -float(vector.min()))
+    """The largest size of an entry, 0 where there is none; not finite where one is not."""
+    return 0.0 if not vector.size else max(float(vector.max()), -float(vector.min()))
 
 
 class Said(NamedTuple):

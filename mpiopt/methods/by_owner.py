@@ -41,11 +41,14 @@ class PartedRun(NamedTuple):
 class ByOwner(Composed):
     """The composition, in parts where that sends less.
 
-    parts : auto, always or never. held : the team that it was asked for last, and who has its columns, once.
+    parts : auto, always or never. held : the team that it was asked for last, whether it was `able`, and who has its columns,
+    once.
     """
 
     parts: str = field(default=AUTO, kw_only=True)
-    held: list[tuple[Team[Any], ColumnHolders | None]] = field(default_factory=list, compare=False, repr=False, kw_only=True)
+    held: list[tuple[Team[Any], bool, ColumnHolders | None]] = field(
+        default_factory=list, compare=False, repr=False, kw_only=True
+    )
 
     @property
     def able(self) -> bool:
@@ -58,14 +61,15 @@ class ByOwner(Composed):
 
     def _holders(self, team: Team[Any]) -> ColumnHolders | None:
         """Collective when first asked for of a team. Raises CapabilityError on every rank."""
-        if not self.held or self.held[0][0] is not team:
+        if not self.held or self.held[0][0] is not team or self.held[0][1] != self.able:
             if self.parts == ALWAYS and not (self.able and can_part(team)):
                 raise CapabilityError(
-                    f"{self.name} has parts of the coordinates on several ranks of one worker each, with sparse rows on CPUs, "
-                    "no compressor, and sums that may depend on the ranks (not `deterministic`): leave `parts=always` out"
+                    f"{self.name} has parts of the coordinates on several ranks of one worker each, sparse rows of one margin on CPUs, "
+                    "l2 alike for all features or no penalty, no compressor, and sums that may depend on the ranks (not "
+                    "`deterministic`): leave `parts=always` out"
                 )
-            self.held[:] = [(team, holders(team, self.parts == ALWAYS) if self.able else None)]
-        return self.held[0][1]
+            self.held[:] = [(team, self.able, holders(team, self.parts == ALWAYS) if self.able else None)]
+        return self.held[0][2]
 
     def _parted(self, team: Team[Any]) -> PartedProblem | None:
         """Collective when first asked for of a team."""

@@ -37,7 +37,6 @@ from mpiopt.work.gradient import Gradient
 from mpiopt.work.local_solvers import LOOSELY, TO_THE_END, Auto, CGThenFactor, DualDescent, Factored, NewtonCG
 
 REACHED: dict[str, set[str]] = {  # what parameters change a form; all do change those that are not here
-    "mean": {"mu", "accuracy", "epochs", "jacobi"},
     "alone": {"mu", "accuracy", "jacobi"},
     "gathered": {"accuracy"},
     "hessian": {"jacobi"},
@@ -64,8 +63,8 @@ def spcg(
     solve reduces its error to, None for 0.003 of few features and 0.1 of many; epochs : at most so many of dual coordinate
     descent a round; jacobi : search along the Jacobi direction too, which helps where workers hold few rows. replicate :
     whether auto may have all rows sent to one worker, once, where that is less than what it saves; auto or never. parts :
-    whether each rank of counts keeps the coordinates of its rows alone, where that sends less; auto, always or never. Where mu,
-    accuracy, epochs, jacobi or parts=always are given, auto takes a form that they change.
+    whether each rank of counts keeps the coordinates of its rows alone, where that sends less; auto, always (the form is then
+    counts) or never. Where mu, accuracy, epochs or jacobi are given, auto takes a form that they change.
     """
     within(0, mu=mu)
     within(1e-12, 0.9, accuracy=accuracy)
@@ -97,12 +96,15 @@ def spcg(
         raise UsageError(f"spcg cannot replicate rows {replicate!r}: choose {AUTO} or {NEVER}")
     if replicate == NEVER:
         del forms["gathered"]
-    given = {"mu": mu != 0, "accuracy": accuracy is not None, "epochs": epochs != 8, "jacobi": jacobi, "parts": parts == ALWAYS}
+    given = {"mu": mu != 0, "accuracy": accuracy is not None, "epochs": epochs != 8, "jacobi": jacobi}
     asked = {name for name, told in given.items() if told}
-    if form == AUTO:
+    if form == AUTO and parts != ALWAYS:
         return Reducing(Forms({name: each for name, each in forms.items() if asked <= REACHED.get(name, asked)}, ByCost()))
+    form = "counts" if form == AUTO else form
     if form not in forms:
         raise UsageError(f"spcg has no form {form!r}: choose {AUTO} or one of {', '.join(forms)}")
+    if parts == ALWAYS and form != "counts":
+        raise UsageError(f"the form {form} of spcg has no parts: leave `parts=always` out, or choose form counts")
     if beside := asked - REACHED.get(form, asked):
         raise UsageError(f"the form {form} of spcg has no `{min(beside)}`: leave it out, or choose form counts or mean")
     return Reducing(Forms({form: forms[form]}, AskedFor()))

@@ -16,7 +16,6 @@ import numpy as np
 from mpiopt.arrays import Array
 from mpiopt.comm.blocks import even
 from mpiopt.comm.parted import HeldPart, PartedWorld
-from mpiopt.comm.world import World
 from mpiopt.errors import DataError
 from mpiopt.kernels.csr import CSR
 from mpiopt.kernels.host import reduction
@@ -67,7 +66,7 @@ def joined(parts: Sequence[OwnedPart], team: Team) -> Array:
 class ColumnHolders:
     """Who has which columns of a team, of one worker a rank.
 
-    held : (cols,) bool, whether this rank has a column, or sees to one that nobody has. who : (ranks, columns) bool, of the
+    held : (cols,) bool, whether this rank has a column, or sees to one that weighs nothing. who : (ranks, columns) bool, of the
     columns of its slice, which ranks do.
     """
 
@@ -84,7 +83,7 @@ class ColumnHolders:
 def holders(team: Team, always: bool = False) -> ColumnHolders | None:
     """Who has which columns; None where there can be no parts, or they send no less than whole vectors do. Collective.
 
-    always : even if they send no less. Costs once a bit a column, and its problem 1 to 5 bytes a column that a rank has, and
+    always : even if they send no less. Costs once two bits a column, and its problem 1 to 5 bytes a column that a rank has, and
     the numbers of its rows' columns anew.
     """
     if not can_part(team) or (team.sites[0].loss.features < LONG and not always):
@@ -93,7 +92,8 @@ def holders(team: Team, always: bool = False) -> ColumnHolders | None:
     counts = np.zeros(matrix.shape[1], np.int32)
     reduction.occurrences(matrix.indptr, matrix.indices, counts)
     held = counts > 0
-    who = _told(world, held)
+    del counts  # a long vector
+    who = _told(team, held)
     others = float(world.total([np.array([float(who.sum()) - who.shape[1]])], "holders")[0])
     return ColumnHolders(team, held, who) if always or others <= WORTH * held.size * (world.size - 1) else None
 
@@ -113,18 +113,21 @@ def can_part(team: Team) -> TypeGuard[Team[Columns]]:
     return offered(team, Columns) and isinstance(team.sites[0].loss.matrix, CSR) and exact_for(team.penalty)
 
 
-def _told(world: World, held: Array) -> Array:
-    """Which ranks have the columns of this rank's slice, (ranks, columns) bool; itself, where nobody has. Collective.
+def _told(team: Team[Columns], held: Array) -> Array:
+    """Which ranks have the columns of this rank's slice, (ranks, columns) bool. Collective.
 
-    held : (cols,) bool, which columns this rank has; set for those of its slice that nobody has.
+    held : (cols,) bool, which columns this rank has. Those that no rows have that weigh anything are seen to by ranks with
+    rows that do, in turn, and set there.
     """
-    bounds = even(held.size, world.size)
+    world, bounds = team.world, even(held.size, team.world.size)
     told = world.alltoall([np.packbits(held[a:b]) for a, b in pairwise(bounds)], "holders")
     lo, hi = bounds[world.rank : world.rank + 2]
     who = np.stack([np.unpackbits(bits, count=hi - lo) for bits in told]).astype(bool)
-    nobody = ~who.any(axis=0)
-    who[world.rank] |= nobody
-    held[lo:hi] |= nobody
+    weighing = np.flatnonzero(np.concatenate(world.gather(np.array([team.sites[0].share > 0]), "holders")))
+    nobodys = np.flatnonzero(~who[weighing].any(axis=0))
+    who[weighing[(lo + nobodys) % weighing.size], nobodys] = True
+    for (a, b), bits in zip(pairwise(bounds), world.alltoall([np.packbits(has) for has in who], "holders"), strict=True):
+        held[a:b] = np.unpackbits(bits, count=b - a)
     return who
 
 

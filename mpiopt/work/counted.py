@@ -56,13 +56,14 @@ class Counted(Work):
         return replace(self, solver=self.solver.aiming(gap)) if isinstance(self.solver, NewtonCG) else self
 
     def begin(self, x: Array, team: Team[Columns]) -> PerWorker:
-        """Who holds which features. Collective: a small sum, and one vector round of float32 unless all hold all of them.
+        """Who holds which features. Collective: a small sum, and one vector round of float32 unless all hold all of them,
+        two where ranks have parts.
 
         Raises CapabilityError on every rank.
         """
         refuse_rough(team.penalty)
         held = [occurring(site) for site in team.sites]
-        part = team.world.whole(x.size) > x.size  # what a rank does not even know, it does not hold
+        part = team.world.whole(0) > 0  # some ranks do not even know some features, on all ranks alike
         lacking = [
             np.array([float(part or not each.all())]) * (site.share > 0) for site, each in zip(team.sites, held, strict=True)
         ]
@@ -71,8 +72,11 @@ class Counted(Work):
         if float(team.world.total(lacking, "features")[0]) > 0:
             parts = [Message(each.astype(np.float32), np.empty(0)) for each in held]
             tau = mean(team, parts, name="features").vector.astype(x.dtype)
-            nobody = tau == 0
-            spread = 1 / namespace(x).where(nobody | (abs(tau - 1) < WHOLE), 1.0, tau)
+            nobody, one = tau == 0, namespace(x).ones_like(tau)
+            # all see to what nobody holds, of a coordinate that some ranks alone know these
+            everyone = mean(team, [Message(one.astype(np.float32), np.empty(0))], name="features").vector if part else one
+            tau = namespace(x).where(nobody, everyone, tau)
+            spread = 1 / namespace(x).where(abs(tau - 1) < WHOLE, one, tau)
             mine = [each | nobody for each in held]
         with team.world.together("setting up the method"):
             return PerWorker(self._begun(x, site, spread, each) for site, each in zip(team.sites, mine, strict=True))

@@ -99,21 +99,46 @@ def test_owners_share_the_work_and_nothing_of_one_rank_is_sent(world):
 
 @SEVERAL
 @pytest.mark.parametrize(
-    "options", [{}, {"free": 1}, {"weighted": True, "free": 1}, {"jacobi": True}, {"mu": 0.01}, {"l2": 1e-5}]
+    "options",
+    [
+        {},
+        {"free": 1},
+        {"weighted": True, "free": 1},
+        {"jacobi": True},
+        {"mu": 0.01},
+        {"l2": 1e-5},
+        {"far": 1.0, "weighted": True},
+    ],
 )
 def test_solves_as_with_whole_vectors(world, options):
-    given = dict(options)
+    given, start = dict(options), dict(options).pop("far", 0.0)
+    given.pop("far", None)
     penalty, weighted = L2(given.pop("l2", 1e-2), free=given.pop("free", 0)), given.pop("weighted", False)
     found = []
     for parts in ("always", "never"):
         team = rare(world, penalty, weighted=weighted, cols=300)
-        found.append(solve(find("spcg").make(**SPCG, **given, parts=parts), team, team.zeros(), Stop(rounds=80, gap=1e-11)))
+        begun = start * np.random.default_rng(3).standard_normal(team.dim)  # also of what nobody has
+        found.append(solve(find("spcg").make(**SPCG, **given, parts=parts), team, begun, Stop(rounds=80, gap=1e-11)))
         assert (parts_of(found[-1].run) is None) == (parts == "never")
     here, there = found
     assert here.reason.converged and here.reason is there.reason
     assert abs(here.final.round - there.final.round) <= 1 and here.x.shape == (team.dim,)
     np.testing.assert_allclose(here.x, there.x, atol=2e-4)
     assert here.certificate.objective == pytest.approx(there.certificate.objective, abs=1e-11)
+
+
+@pytest.mark.ranks(3)
+@pytest.mark.parametrize("jacobi", [False, True])
+def test_long_parts_travel_in_few_bytes_and_may_be_empty(world, jacobi):
+    rows = 0 if world.rank == 2 else 6
+    a = scipy.sparse.random(rows, 2000, 0.02, "csr", rng=np.random.default_rng(world.rank), data_rvs=np.ones)
+    everything = scipy.sparse.eye(2000, format="csr") if world.rank == 0 else a[:0]  # nothing is left for the last rank
+    a = scipy.sparse.vstack([a, everything]).tocsr()
+    matrix = CSR.of(a.indptr, a.indices, a.data, a.shape)
+    loss = Linear(matrix, np.random.default_rng(1).choice([-1.0, 1.0], a.shape[0]), Logistic(), np.empty(0), False)
+    team = Team.of(world, [loss], L2(1e-2))
+    found = solve(find("spcg").make(**SPCG, jacobi=jacobi, parts="always"), team, team.zeros(), Stop(rounds=80, gap=1e-10))
+    assert found.reason.converged and (found.run.points[0].x.size == 0) == (world.rank == 2)
 
 
 @SEVERAL
@@ -138,8 +163,12 @@ def test_only_where_it_can_be_and_sends_less(worlds, monkeypatch):
         if penalty.smooth:
             with pytest.raises(CapabilityError, match="has parts of the coordinates on several ranks of one worker each"):
                 find("spcg").make(form="counts", parts="always").init(team.zeros(), team)
-    with pytest.raises(UsageError, match="spcg cannot have parts 'few': choose auto, always or never"):
-        find("spcg").make(parts="few")
+    for given, said in (
+        ({"parts": "few"}, "spcg cannot have parts 'few': choose auto, always or never"),
+        ({"parts": "always", "form": "mean"}, "the form mean of spcg has no parts: leave `parts=always` out, or"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            find("spcg").make(**given)
 
 
 @SEVERAL
