@@ -64,9 +64,9 @@ class ByOwner(Composed):
         if not self.held or self.held[0][0] is not team or self.held[0][1] != self.able:
             if self.parts == ALWAYS and not (self.able and can_part(team)):
                 raise CapabilityError(
-                    f"{self.name} has parts of the coordinates on several ranks of one worker each, sparse rows of one margin on CPUs, "
-                    "l2 alike for all features or no penalty, no compressor, and sums that may depend on the ranks (not "
-                    "`deterministic`): leave `parts=always` out"
+                    f"{self.name} has parts of the coordinates on several ranks of one worker each, sparse rows of one margin "
+                    "on CPUs, l2 alike for all features or no penalty, no compressor, and sums that may depend on the ranks "
+                    "(not `deterministic`): leave `parts=always` out"
                 )
             self.held[:] = [(team, self.able, holders(team, self.parts == ALWAYS) if self.able else None)]
         return self.held[0][2]
