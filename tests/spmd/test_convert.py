@@ -448,5 +448,6 @@ def test_overwrite_replaces_data_sets_only(world, shared_tmp):
     assert Dataset.open(shared_tmp / "a.h5", world).rows == 100
     with pytest.raises(UsageError, match="is not a data set"):
         convert(world, [text], shared_tmp / "run.h5", TextOptions(overwrite=True))
+    world.barrier()  # until rank 0 has cleared up
     assert h5py.File(shared_tmp / "run.h5", locking=False).attrs["schema"] == "mpiopt-run"
     assert sorted(path.name for path in shared_tmp.iterdir()) == ["a.h5", "a.shards", "a.svm", "run.h5"]
