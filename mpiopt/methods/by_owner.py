@@ -5,6 +5,7 @@ together when somebody asks for it. Where parts cannot be, or send no less, it i
 kept in parts goes on from its point where these are others now, on another number of ranks.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -99,8 +100,7 @@ class ByOwner(Composed):
         """See `Keeping`."""
         if not isinstance(run.states, PartedRun):
             return super().answer(run, team).x
-        own = zip(run.states.own, run.points, strict=True)
-        return PerWorker(OwnedPart(mine.places[mine.begin : mine.end], at.x[mine.begin : mine.end]) for mine, at in own)
+        return _owned(run, [at.x for at in run.points])
 
     def whole(self, kept: Array | PerWorker, team: Team[Any]) -> Array:
         """See `Keeping`. Collective where it is in parts: one vector round."""
@@ -115,8 +115,14 @@ class ByOwner(Composed):
         if not isinstance(run.states, PartedRun):
             return run
         x, (at,), (agreed,) = self.answer(run, team).x, run.points, run.agreed
-        slope = self.whole(self.kept(run._replace(points=PerWorker([at._replace(x=agreed.vector)])), team), team)
+        slope = joined(_owned(run, [agreed.vector]), team)
         return run._replace(points=PerWorker([Point(x, at.margins)]), agreed=agreed._replace(vector=slope), states=())
+
+
+def _owned(run: Run, vectors: Sequence[Array]) -> PerWorker:
+    """What the hosted workers own of vectors of which they have parts."""
+    cuts = [(mine.places, slice(mine.begin, mine.end)) for mine in run.states.own]
+    return PerWorker(OwnedPart(places[cut], vector[cut]) for (places, cut), vector in zip(cuts, vectors, strict=True))
 
 
 def _inner(run: Run) -> Run:

@@ -98,12 +98,6 @@ def holders(team: Team, always: bool = False) -> ColumnHolders | None:
     return ColumnHolders(team, held, who) if always or others <= WORTH * held.size * (world.size - 1) else None
 
 
-def parted(team: Team, always: bool = False) -> PartedProblem | None:
-    """The problem in parts, where there are `holders`. Collective."""
-    found = holders(team, always)
-    return None if found is None else found.problem
-
-
 def can_part(team: Team) -> TypeGuard[Team[Columns]]:
     """Whether each of several ranks has one worker, with sparse rows and a penalty that is the same in every coordinate, and
     nobody asks for sums that do not depend on the ranks."""

@@ -27,7 +27,7 @@ from mpiopt.methods.by_owner import parts_of
 from mpiopt.methods.linked import linked
 from mpiopt.problems import parted as module
 from mpiopt.problems.linear import Linear
-from mpiopt.problems.parted import OwnedPart, joined, parted
+from mpiopt.problems.parted import OwnedPart, PartedProblem, holders, joined
 from mpiopt.problems.penalties import L1, L2
 from mpiopt.problems.problem import Team, measures
 
@@ -48,6 +48,12 @@ def rare(world, penalty=None, seed=0, cols=40, weighted=False) -> Team:
         matrix = CSR.of(a.indptr, a.indices, a.data, a.shape)
         losses.append(Linear(matrix, rng.choice([-1.0, 1.0], rows), Logistic(), weights, penalty is None or penalty.free > 0))
     return Team.of(world, losses, L2(0.1, free=1) if penalty is None else penalty)
+
+
+def parted(team: Team, always: bool = False) -> PartedProblem | None:
+    """The problem in parts, where it has such. Collective."""
+    found = holders(team, always)
+    return None if found is None else found.problem
 
 
 @SEVERAL
@@ -160,9 +166,9 @@ def test_only_where_it_can_be_and_sends_less(worlds, monkeypatch):
     for world, penalty in ((worlds(deterministic=True), L2(0.1)), (worlds(workers=size + 1), L2(0.1)), (worlds(), L1(0.1))):
         team = team_of(from_spec(RARE), world, penalty)
         assert parted(team, always=True) is None
-        if penalty.smooth:
+        for form in ("counts", "auto"):
             with pytest.raises(CapabilityError, match="has parts of the coordinates on several ranks of one worker each"):
-                find("spcg").make(form="counts", parts="always").init(team.zeros(), team)
+                find("spcg").make(form=form, parts="always").init(team.zeros(), team)
     for given, said in (
         ({"parts": "few"}, "spcg cannot have parts 'few': choose auto, always or never"),
         ({"parts": "always", "form": "mean"}, "the form mean of spcg has no parts: leave `parts=always` out, or"),
@@ -280,9 +286,9 @@ def test_parts_of_another_problem_are_told(world):
 def test_what_solve_says(series, tmp_path):
     told = ["solve", RARE, "--l2", "1e-3", "--set", "form=counts", "--set", "parts=always", "--overwrite"]
     before = ["solve", LARGE, "--l2", "1e-6", "--replicate", "never", "--dry-run"]
-    lines = [[*told, "--out", str(tmp_path / "r.h5"), "--json"], [*told, "--out", "none"], before]
-    spoken, shown, ahead = series(2, *lines)
-    assert spoken.returncode == shown.returncode == ahead.returncode == 0, (spoken.stderr, shown.stderr, ahead.stderr)
+    lines = [[*told, "--out", str(tmp_path / "r.h5"), "--json"], [*told, "--out", "none"], before, [*told, "--dry-run"]]
+    spoken, shown, ahead, asked = series(2, *lines)
+    assert all(done.returncode == 0 for done in (spoken, shown, ahead, asked)), (spoken.stderr, ahead.stderr, asked.stderr)
     said = json.loads(spoken.stdout)
     most = said["coordinates_a_worker"]
     assert said["coordinates"] == 400 > most > 200 and read_run(tmp_path / "r.h5").attributes["coordinates_a_worker"] == most
