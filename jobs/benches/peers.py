@@ -159,6 +159,8 @@ def _machine() -> str:
 
 def draw(found: list[Told], path: Path) -> None:
     """Seconds of all as bars, by level. Raises OSError, and ModuleNotFoundError without matplotlib."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
     from mpiopt.jobs.studies.apparatus.canvas import COLOURS, sheet
 
     ran = [each for each in found if not each.left_out]
@@ -176,6 +178,9 @@ def draw(found: list[Told], path: Path) -> None:
         panel.set_yticks(np.arange(len(ran)), [f"{each.name} ({each.cores})" for each in ran])
         panel.invert_yaxis()
         panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 3)))  # what a narrow range would write else, overlaps
+        panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        panel.xaxis.set_minor_formatter(NullFormatter())
         panel.set_xlabel("seconds (cores)")
         panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(LEVELS), frameon=False)  # beside all bars
         figure.savefig(path)
